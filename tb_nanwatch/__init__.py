@@ -1,0 +1,44 @@
+"""NaN Watch: why a KerasTuner search goes NaN when plain training works.
+
+Public names are loaded when first used: viewing logs needs neither TensorFlow
+nor Keras.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = [
+    "NanWatch",
+    "NanWatchError",
+    "NanWatchWarning",
+    "NonFiniteError",
+    "UnsupportedError",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from tb_nanwatch.errors import (
+        NanWatchError,
+        NanWatchWarning,
+        NonFiniteError,
+        UnsupportedError,
+    )
+    from tb_nanwatch.writing.callback import NanWatch
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NanWatch":
+        from tb_nanwatch.writing.callback import NanWatch
+
+        return NanWatch
+    if name in __all__:
+        from tb_nanwatch import errors
+
+        return getattr(errors, name)
+    raise AttributeError(f"module 'tb_nanwatch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,42 @@
+"""The exceptions and warnings of NaN Watch, in one tree."""
+
+from __future__ import annotations
+
+
+class NanWatchError(Exception):
+    """Base class of every exception that NaN Watch raises on purpose."""
+
+
+class NonFiniteError(NanWatchError):
+    """Training met a non-finite value and `on_nonfinite="raise"` was asked for.
+
+    The message says what, where and why; the training step is in `step`.
+    """
+
+    def __init__(self, message: str, *, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class UnsupportedError(NanWatchError):
+    """The model, backend or library version cannot be watched."""
+
+
+class RecordError(NanWatchError):
+    """Bytes that claim to be a NaN Watch record are not one."""
+
+
+class NewerSchemaError(RecordError):
+    """A record was written by a newer version of NaN Watch than this one."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(
+            f"record has schema version {found}, this tb-nanwatch reads up to {known}; "
+            "upgrade tb-nanwatch to read it"
+        )
+        self.found = found
+        self.known = known
+
+
+class NanWatchWarning(UserWarning):
+    """NaN Watch could not do all it was asked to; training itself goes on."""

@@ -1,0 +1,744 @@
+"""Every record that NaN Watch writes, versioned, with one encode/decode pair.
+
+A record travels as a rank-1 string tensor: element 0 is a JSON header, the
+elements after it are the record's arrays, zlib-compressed, little-endian, in C
+order. The header names each array's dtype and shape. JSON carries the facts that
+are few and named; arrays carry what grows with the run.
+
+Non-finite numbers are legal everywhere: in arrays as they are, in the header as
+the strings "NaN", "Infinity" and "-Infinity" (strict JSON has no others).
+
+Decoding trusts nothing: sizes are checked before anything is allocated, and
+every failure is a `RecordError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_nanwatch.errors import NewerSchemaError, RecordError
+
+SCHEMA_VERSION: Final = 1
+
+# --- The words that the report, the HTTP API and the tab share ----------------
+
+State = Literal["running", "finished", "stopped", "failed", "interrupted"]
+STATES: Final[tuple[str, ...]] = typing.get_args(State)
+
+# By how far non-finite values reached; the worst wins, so order matters.
+Status = Literal["unwatched", "clean", "contained", "score_lost", "runaway", "diverged"]
+STATUSES: Final[tuple[str, ...]] = typing.get_args(Status)
+# A trial that went bad, in the sense of every statistic over trials.
+BAD_STATUSES: Final[tuple[str, ...]] = ("score_lost", "runaway", "diverged")
+
+Misread = Literal["stale_score", "infinite_score"]
+MISREADS: Final[tuple[str, ...]] = typing.get_args(Misread)
+
+Phase = Literal["train", "validation"]
+PHASES: Final[tuple[str, ...]] = typing.get_args(Phase)
+
+# In causal order within one step: a probe can only be poisoned by earlier ones.
+Kind = Literal[
+    "input",
+    "label",
+    "sample_weight",
+    "activation",
+    "prediction",
+    "loss",
+    "metric",
+    "gradient",
+    "optimizer",
+    "weight",
+    "layer_state",
+]
+KINDS: Final[tuple[str, ...]] = typing.get_args(Kind)
+# Non-finite values here outlive the step: the run itself is damaged.
+PERSISTENT_KINDS: Final[tuple[str, ...]] = ("optimizer", "weight", "layer_state")
+
+CAUSES: Final[tuple[str, ...]] = (
+    "learning_rate",
+    "unscaled_inputs",
+    "unscaled_targets",
+    "nonfinite_data",
+    "label_range",
+    "loss_domain",
+    "metric_domain",
+    "layer_domain",
+    "initialization",
+    "gradient_amplification",
+    "half_precision",
+    "optimizer_settings",
+    "inherited",
+    "unknown",
+)
+
+# Columns of the arrays below.
+RANGE_COLUMNS: Final[tuple[str, ...]] = (
+    "min",  # smallest finite element seen, NaN where none was
+    "max",  # largest finite element seen
+    "rms_min",  # smallest root mean square of a step
+    "rms_max",  # largest root mean square of a step
+    "rms",  # root mean square over the bucket's finite steps
+    "zero_fraction",  # share of elements that are exactly zero
+)
+COUNT_COLUMNS: Final[tuple[str, ...]] = ("num_nan", "num_pos_inf", "num_neg_inf")
+# One value each for a point of a lane; NaN where nothing finite was measured.
+LANE_SERIES: Final[tuple[str, ...]] = (
+    "growth",  # largest rms of a weight or activation over its first non-zero rms
+    "loss",  # |total loss|
+    "gradient_norm",  # global norm of the gradients as they reach the optimizer
+    "activation",  # largest rms of an activation
+    "weight",  # largest rms of a weight
+)
+
+HParamType = Literal["int", "float", "choice", "boolean", "fixed", "text", "number"]
+
+JSONScalar: TypeAlias = None | bool | int | float | str
+Array: TypeAlias = npt.NDArray[Any]
+
+
+# --- Parts of records ---------------------------------------------------------
+
+
+@dataclass
+class Condition:
+    """A hyperparameter is active where its parent `name` has one of `values`."""
+
+    name: str
+    values: list[JSONScalar]
+
+
+@dataclass
+class HParam:
+    """One hyperparameter of a run: its value and the space it was drawn from.
+
+    Attributes:
+        name: the hyperparameter's name.
+        value: its value in this run; None where it is inactive.
+        type: which KerasTuner class declared it; "number" and "text" for values
+            that came without a search space.
+        active: whether the conditions held in this run.
+        min, max, step: bounds of an "int" or "float".
+        sampling: "linear", "log" or "reverse_log"; None where it has none.
+        values: the values of a "choice".
+        ordered: whether a "choice" has an order.
+        default: the value that the space names as default.
+        conditions: all must hold for the hyperparameter to be active.
+    """
+
+    name: str
+    value: JSONScalar = None
+    type: HParamType = "text"
+    active: bool = True
+    min: JSONScalar = None
+    max: JSONScalar = None
+    step: JSONScalar = None
+    sampling: str | None = None
+    values: list[JSONScalar] | None = None
+    ordered: bool | None = None
+    default: JSONScalar = None
+    conditions: list[Condition] = field(default_factory=list)
+
+
+@dataclass
+class Search:
+    """What identifies a search; the same in all of its sessions.
+
+    Attributes:
+        id: made once for a search, kept when it is resumed, new after
+            `overwrite=True`; shared by all workers.
+        name: KerasTuner's project name.
+        tuner: class name of the tuner.
+        objective: name of the objective, or several joined by ", ".
+        direction: "min" or "max".
+        started: seconds since the epoch.
+        max_trials: None where the tuner has none.
+        max_consecutive_failed_trials: after so many the tuner aborts.
+        executions_per_trial: trainings of one set of values.
+    """
+
+    id: str
+    name: str = ""
+    tuner: str = ""
+    objective: str | None = None
+    direction: str | None = None
+    started: float = 0.0
+    max_trials: int | None = None
+    max_consecutive_failed_trials: int | None = None
+    executions_per_trial: int = 1
+
+
+@dataclass
+class Lineage:
+    """How a trial continues another one (Hyperband's bookkeeping values)."""
+
+    trial_id: str | None = None
+    initial_epoch: int | None = None
+    epochs: int | None = None
+    bracket: int | None = None
+    round: int | None = None
+
+
+@dataclass
+class Probe:
+    """One watched tensor.
+
+    Attributes:
+        kind: what the tensor is.
+        name: unique among the run's probes of one kind and phase; the path that
+            `model.summary()` shows, or of the variable.
+        layer: path of the layer it belongs to, "" where it belongs to none.
+        dtype: NumPy name of the dtype.
+        shape: static shape, None for an unknown dimension.
+    """
+
+    kind: Kind
+    name: str
+    layer: str = ""
+    dtype: str = "float32"
+    shape: list[int | None] = field(default_factory=list)
+
+
+@dataclass
+class Position:
+    """A point of a training.
+
+    Attributes:
+        phase: training or validation.
+        step: training steps of the run before it, from 0.
+        epoch: from 0, as Keras counts (it starts at `initial_epoch`).
+        batch: within the epoch, or within the validation pass, from 0.
+    """
+
+    phase: Phase
+    step: int
+    epoch: int
+    batch: int
+
+
+@dataclass
+class BadTensor:
+    """A probe that was non-finite, with exact counts at the step named.
+
+    Attributes:
+        kind, name: the probe's.
+        num_nan, num_pos_inf, num_neg_inf: elements.
+        size: elements of the tensor in all.
+        row: index along the first axis of the first bad element, None for a scalar.
+        replica: which replica saw it first.
+    """
+
+    kind: Kind
+    name: str
+    num_nan: int = 0
+    num_pos_inf: int = 0
+    num_neg_inf: int = 0
+    size: int = 0
+    row: int | None = None
+    replica: int = 0
+
+
+@dataclass
+class Episode:
+    """A stretch of steps in which the same probes were non-finite.
+
+    Attributes:
+        id: counts the run's episodes from 0; a later record with the same id
+            replaces an earlier one.
+        start: its first step.
+        end_step: its last step; None while it is open.
+        level: how far it reached: "contained", "score_lost" or "diverged".
+        tensors: the non-finite probes in causal order, counts as of `start`.
+        new: names the probes among `tensors`, by index, that were finite in the
+            step before.
+    """
+
+    id: int
+    start: Position
+    end_step: int | None
+    level: Status
+    tensors: list[BadTensor]
+    new: list[int] = field(default_factory=list)
+
+
+# --- Records ------------------------------------------------------------------
+
+
+@dataclass
+class Record:
+    """What every record carries: its session and its place in the sequence."""
+
+    KIND: ClassVar[str] = ""
+    session_id: str
+    seq: int
+
+
+@dataclass
+class SessionRecord(Record):
+    """What was trained and watched; rewritten whole when probes are added.
+
+    Attributes:
+        train_probes, validation_probes: in causal order; arrays of the other
+            records index their probe axis by these. Probes that appear later are
+            appended, so an index never changes its meaning.
+        optimizer: class name and configuration.
+        loss: how the model was compiled.
+        precision: the dtype policy's name.
+        versions: of tensorflow, keras, keras_tuner, tb_nanwatch and python.
+        notes: what could not be watched, a sentence each.
+    """
+
+    KIND: ClassVar[str] = "session"
+    train_probes: list[Probe]
+    validation_probes: list[Probe]
+    model: str = ""
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    loss: str = ""
+    precision: str = ""
+    replicas: int = 1
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RangesRecord(Record):
+    """Buckets of steps, each with the ranges of every probe.
+
+    Buckets never overlap; they widen as training goes on. Merging never loses an
+    extreme: `min` and `max` are those of all the steps that were measured in full,
+    `rms_min` and `rms_max` those of every step.
+
+    Attributes:
+        phase: of the steps.
+        steps: int64 [buckets, 2], first and last step of each bucket.
+        stats: float32 [buckets, probes, len(RANGE_COLUMNS)].
+        counts: int64 [buckets, probes, len(COUNT_COLUMNS)], non-finite elements
+            summed over the steps that were measured in full.
+        bad_steps: int64 [buckets, probes], steps in which the probe was non-finite.
+        measured: int64 [buckets], steps measured in full.
+    """
+
+    KIND: ClassVar[str] = "ranges"
+    phase: Phase
+    steps: Array
+    stats: Array
+    counts: Array
+    bad_steps: Array
+    measured: Array
+
+
+@dataclass
+class EventsRecord(Record):
+    """Episodes that began, ended or changed since the record before."""
+
+    KIND: ClassVar[str] = "events"
+    episodes: list[Episode]
+    # Episodes beyond the log's limit, counted but not described.
+    dropped: int = 0
+
+
+@dataclass
+class FlightRecord(Record):
+    """The flight recorder: every step around the onset.
+
+    Attributes:
+        steps: int64 [n], consecutive.
+        rms: float32 [n, probes], NaN or Inf where the probe was non-finite.
+        full_steps: int64 [m], the steps among them that were measured in full.
+        stats: float32 [m, probes, len(RANGE_COLUMNS)].
+        counts: int64 [m, probes, len(COUNT_COLUMNS)].
+    """
+
+    KIND: ClassVar[str] = "flight"
+    phase: Phase
+    steps: Array
+    rms: Array
+    full_steps: Array
+    stats: Array
+    counts: Array
+
+
+@dataclass
+class StatusRecord(Record):
+    """All that the overview shows of one run, cumulative.
+
+    Attributes:
+        run: the run's name as the callback knew it, for reproduction only.
+        search: None for a plain `fit`.
+        trial_id, number: the trial's id, and the n of KerasTuner's "Trial #n".
+        execution, attempt: from 0; an attempt above 0 is a retry.
+        worker: the tuner id.
+        lineage: the trial that this one continues.
+        state, stopped_by, error_type, error_message: how the training is going.
+        started, updated: seconds since the epoch, of this record's writing.
+        heartbeat: seconds within which the next record is due while running.
+        steps: training steps so far. epochs: epochs begun so far.
+        steps_after_onset, seconds_after_onset: what was spent after the onset.
+        status, onset, origin: see DESIGN; onset and origin are null when clean.
+        contained: harmless episodes, the first tensor of each, at most 20.
+        num_episodes: all of them.
+        closest: for each float dtype, the largest |value| of an activation or
+            gradient over the dtype's largest finite number, in [0, 1].
+        lane_steps: int64 [n], the last step of each point. Points are contiguous.
+        lane: float32 [n, len(LANE_SERIES)].
+        lane_seconds: float32 [n], seconds since `started` at the end of the point.
+        lane_epochs: int32 [n], epoch of the point's last step.
+        seq_*: how many records of each kind were written before this one, so that
+            a reader sees a gap.
+    """
+
+    KIND: ClassVar[str] = "status"
+    run: str = ""
+    search: Search | None = None
+    trial_id: str | None = None
+    number: int | None = None
+    execution: int = 0
+    attempt: int = 0
+    worker: str | None = None
+    lineage: Lineage | None = None
+    hparams: list[HParam] = field(default_factory=list)
+    state: State = "running"
+    stopped_by: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    started: float = 0.0
+    updated: float = 0.0
+    heartbeat: float = 60.0
+    steps: int = 0
+    epochs: int = 0
+    epochs_planned: int | None = None
+    steps_after_onset: int = 0
+    seconds_after_onset: float = 0.0
+    status: Status = "clean"
+    onset: Position | None = None
+    origin: BadTensor | None = None
+    contained: list[Episode] = field(default_factory=list)
+    num_episodes: int = 0
+    recovered: bool = False
+    closest: dict[str, float] = field(default_factory=dict)
+    lane_steps: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    lane: Array = field(
+        default_factory=lambda: np.zeros((0, len(LANE_SERIES)), np.float32)
+    )
+    lane_seconds: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    lane_epochs: Array = field(default_factory=lambda: np.zeros(0, np.int32))
+    written: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class TrialRecord(Record):
+    """The tuner's own verdict, written after the trial has ended.
+
+    Attributes:
+        search_id, trial_id: whose verdict it is.
+        tuner_status: KerasTuner's word: COMPLETED, INVALID, FAILED, ...
+        score: the oracle's score; None until there is one.
+        best_step: the epoch, from 0, whose objective became the score.
+        message: the traceback that KerasTuner keeps, where there is one.
+        aborted: the exception with which the search ended here, where it did.
+    """
+
+    KIND: ClassVar[str] = "trial"
+    search_id: str
+    trial_id: str
+    tuner_status: str
+    score: float | None = None
+    best_step: int | None = None
+    message: str | None = None
+    aborted: str | None = None
+
+
+AnyRecord: TypeAlias = (
+    SessionRecord | RangesRecord | EventsRecord | FlightRecord | StatusRecord | TrialRecord
+)
+RECORDS: Final[dict[str, type[AnyRecord]]] = {
+    cls.KIND: cls for cls in typing.get_args(AnyRecord)
+}
+
+# --- JSON with non-finite numbers ---------------------------------------------
+
+_NONFINITE: Final[dict[str, float]] = {
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+}
+
+
+def json_safe(value: Any) -> Any:
+    """Returns `value` with non-finite floats as the strings that JSON records use.
+
+    Args:
+        value: any nesting of dicts, lists, tuples, dataclasses, NumPy scalars and
+            JSON scalars. Anything else becomes its `str`.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        if isinstance(value, str):  # lone surrogates cannot be encoded as UTF-8
+            return value.encode("utf-8", "replace").decode("utf-8")
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, np.generic):
+        return json_safe(value.item())
+    if isinstance(value, np.ndarray):
+        return json_safe(value.tolist())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.name: json_safe(getattr(value, f.name)) for f in dataclasses.fields(value)
+        }
+    if isinstance(value, dict):
+        return {str(json_safe(str(k))): json_safe(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_safe(v) for v in value]
+    return json_safe(str(value))
+
+
+def dumps(value: Any) -> str:
+    """Returns strict JSON of `json_safe(value)`, compact, in one line."""
+    return json.dumps(
+        json_safe(value), separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+
+
+# --- Encode -------------------------------------------------------------------
+
+# Arrays are stored as these dtypes only, so that a reader need know no others.
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "float32": np.dtype("<f4"),
+    "int32": np.dtype("<i4"),
+    "int64": np.dtype("<i8"),
+}
+_ARRAY_DTYPE: Final[dict[str, str]] = {
+    "steps": "int64",
+    "stats": "float32",
+    "counts": "int64",
+    "bad_steps": "int64",
+    "measured": "int64",
+    "rms": "float32",
+    "full_steps": "int64",
+    "lane": "float32",
+    "lane_steps": "int64",
+    "lane_seconds": "float32",
+    "lane_epochs": "int32",
+}
+# Level 6 halves what level 1 leaves of these arrays at about a millisecond a record.
+_ZLIB_LEVEL: Final = 6
+# A record larger than this is a mistake or an attack; the largest honest one
+# (300 buckets of 4,000 probes) is a fifth of it.
+MAX_ARRAY_BYTES: Final = 1 << 28
+MAX_HEADER_BYTES: Final = 1 << 26
+
+
+def encode(record: AnyRecord) -> list[bytes]:
+    """Returns the elements of the string tensor that carries `record`."""
+    header: dict[str, Any] = {"v": SCHEMA_VERSION, "kind": record.KIND}
+    arrays: dict[str, Any] = {}
+    blobs: list[bytes] = []
+    for f in dataclasses.fields(record):
+        value = getattr(record, f.name)
+        if isinstance(value, np.ndarray):
+            dtype = _ARRAY_DTYPE[f.name]
+            array = np.ascontiguousarray(value, dtype=_DTYPES[dtype])
+            arrays[f.name] = {"dtype": dtype, "shape": list(value.shape)}
+            blobs.append(zlib.compress(array.tobytes(), _ZLIB_LEVEL))
+        else:
+            header[f.name] = json_safe(value)
+    header["arrays"] = arrays
+    return [dumps(header).encode("utf-8"), *blobs]
+
+
+# --- Decode -------------------------------------------------------------------
+
+
+def decode(elements: typing.Sequence[bytes]) -> AnyRecord:
+    """Returns the record that `encode` made.
+
+    Args:
+        elements: the string tensor's elements.
+
+    Raises:
+        NewerSchemaError: the record's version is above `SCHEMA_VERSION`.
+        RecordError: the bytes are not a valid record.
+    """
+    header = _parse_header(elements)
+    version = header.get("v")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RecordError(f"record has no valid schema version: {version!r:.80}")
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(version, SCHEMA_VERSION)
+    kind = header.get("kind")
+    cls = RECORDS.get(kind) if isinstance(kind, str) else None
+    if cls is None:
+        raise RecordError(f"unknown record kind {kind!r:.80}; expected {sorted(RECORDS)}")
+    arrays = _parse_arrays(header.get("arrays"), elements[1:])
+    values = {**header, **arrays}
+    record = _build(cls, values, cls.__name__)
+    _check_shapes(record)
+    return typing.cast(AnyRecord, record)
+
+
+def _parse_header(elements: typing.Sequence[bytes]) -> dict[str, Any]:
+    if not elements or not isinstance(elements[0], bytes):
+        raise RecordError("record is empty; expected a JSON header")
+    if len(elements[0]) > MAX_HEADER_BYTES:
+        raise RecordError(f"record header has {len(elements[0])} bytes; too large")
+    try:
+        header = json.loads(elements[0])
+    except (ValueError, RecursionError) as e:
+        raise RecordError(f"record header is not JSON: {e}") from None
+    if not isinstance(header, dict):
+        raise RecordError("record header is not a JSON object")
+    return header
+
+
+def _parse_arrays(spec: Any, blobs: typing.Sequence[bytes]) -> dict[str, Array]:
+    if not isinstance(spec, dict) or len(spec) != len(blobs):
+        raise RecordError("record's arrays do not match its header")
+    arrays: dict[str, Array] = {}
+    for (name, entry), blob in zip(spec.items(), blobs, strict=True):
+        if not isinstance(entry, dict) or not isinstance(blob, bytes):
+            raise RecordError(f"array {name!r:.80} is not described by its header")
+        dtype = _DTYPES.get(str(entry.get("dtype")))
+        shape = entry.get("shape")
+        if (
+            dtype is None
+            or not isinstance(shape, list)
+            or len(shape) > 3
+            or not all(type(n) is int and 0 <= n <= MAX_ARRAY_BYTES for n in shape)
+        ):
+            raise RecordError(f"array {name!r:.80} has no valid dtype and shape")
+        size = math.prod(shape) * dtype.itemsize
+        if size > MAX_ARRAY_BYTES:
+            raise RecordError(f"array {name!r:.80} declares {size} bytes; too large")
+        decompress = zlib.decompressobj()
+        try:
+            raw = decompress.decompress(blob, size + 1)
+        except zlib.error as e:
+            raise RecordError(f"array {name!r:.80} cannot be decompressed: {e}") from None
+        if len(raw) != size:
+            raise RecordError(
+                f"array {name!r:.80} has {len(raw)} bytes; expected {size} by its header"
+            )
+        arrays[name] = np.frombuffer(raw, dtype).reshape(shape)
+    return arrays
+
+
+def _build(cls: Any, values: Any, where: str) -> Any:
+    """Builds the dataclass `cls` from parsed JSON, checking every field's type.
+
+    Unknown fields are left out, so that a later minor addition does no harm.
+    """
+    if not isinstance(values, dict):
+        raise RecordError(f"{where} is not an object")
+    hints = _hints(cls)
+    kwargs: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        if f.name in values:
+            kwargs[f.name] = _convert(hints[f.name], values[f.name], f"{where}.{f.name}")
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise RecordError(f"{where} lacks the field {f.name!r}")
+    return cls(**kwargs)
+
+
+_HINTS: dict[Any, dict[str, Any]] = {}
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value in typing.get_args(hint) and isinstance(value, str):
+            return value
+    elif origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _convert(option, value, where)
+            except RecordError:
+                continue
+    elif origin is list:
+        if isinstance(value, list):
+            (item,) = typing.get_args(hint)
+            return [_convert(item, v, where) for v in value]
+    elif origin is dict:
+        if isinstance(value, dict):
+            _, item = typing.get_args(hint)
+            return {k: _convert(item, v, where) for k, v in value.items()}
+    elif origin is np.ndarray:
+        if isinstance(value, np.ndarray):
+            return value
+    elif dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    elif hint is float:
+        if isinstance(value, str) and value in _NONFINITE:
+            return _NONFINITE[value]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except OverflowError:
+                raise RecordError(f"{where} is out of range") from None
+    elif hint is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif hint is bool:
+        if isinstance(value, bool):
+            return value
+    elif hint is str:
+        if isinstance(value, str):
+            return value
+    elif hint is type(None) and value is None:
+        return None
+    raise RecordError(f"{where} has the invalid value {value!r:.80}")
+
+
+def _check_shapes(record: Any) -> None:
+    if isinstance(record, RangesRecord):
+        n, p = len(record.steps), record.bad_steps.shape[-1] if record.bad_steps.ndim == 2 else -1
+        ok = (
+            record.steps.shape == (n, 2)
+            and record.bad_steps.shape == (n, p)
+            and record.stats.shape == (n, p, len(RANGE_COLUMNS))
+            and record.counts.shape == (n, p, len(COUNT_COLUMNS))
+            and record.measured.shape == (n,)
+        )
+    elif isinstance(record, FlightRecord):
+        n, m = len(record.steps), len(record.full_steps)
+        p = record.rms.shape[-1] if record.rms.ndim == 2 else -1
+        ok = (
+            record.steps.shape == (n,)
+            and record.full_steps.shape == (m,)
+            and record.rms.shape == (n, p)
+            and record.stats.shape == (m, p, len(RANGE_COLUMNS))
+            and record.counts.shape == (m, p, len(COUNT_COLUMNS))
+        )
+    elif isinstance(record, StatusRecord):
+        n = len(record.lane_steps)
+        ok = (
+            record.lane_steps.shape == (n,)
+            and record.lane.shape == (n, len(LANE_SERIES))
+            and record.lane_seconds.shape == (n,)
+            and record.lane_epochs.shape == (n,)
+        )
+    else:
+        return
+    if not ok:
+        raise RecordError(f"arrays of the {record.KIND} record do not fit each other")

@@ -1,0 +1,1 @@
+"""The writing side: what runs inside the training process."""
