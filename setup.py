@@ -1,0 +1,68 @@
+"""How tb-nanwatch is built and installed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """Returns `__version__`, read and not imported: a build has no dependencies."""
+    text = (HERE / "tb_nanwatch" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError("tb_nanwatch/__init__.py has no __version__ line")
+    return match[1]
+
+
+# Upper bounds name the first version that is not tested.
+VIEW = [
+    "tensorboard>=2.21,<2.22",
+    "numpy>=1.26,<3",
+    "protobuf>=6.31.1,<8",
+    "werkzeug>=3,<4",
+    "rich>=13,<16",
+]
+TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.15,<3.16"]
+# scipy and scikit-learn are what KerasTuner's Bayesian search needs and does not
+# install by itself.
+TUNER = [*TRAIN, "keras-tuner>=1.4.8,<1.5", "scipy>=1.11", "scikit-learn>=1.4"]
+TEST = [*TUNER, "pytest>=8", "hypothesis>=6", "playwright>=1.50", "build>=1", "setuptools"]
+DEV = [*TEST, "ruff", "mypy", "types-protobuf", "wheel"]
+
+setup(
+    name="tb-nanwatch",
+    version=version(),
+    description="Why a KerasTuner search goes NaN: a Keras callback and a TensorBoard tab",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    keywords="keras keras-tuner tensorboard nan inf divergence hyperparameters",
+    python_requires=">=3.10",
+    packages=find_packages(include=["tb_nanwatch", "tb_nanwatch.*"]),
+    package_data={
+        "tb_nanwatch": ["py.typed", "static/*", "static/**/*", "reading/http_api.md"]
+    },
+    include_package_data=False,
+    zip_safe=False,
+    install_requires=VIEW,
+    extras_require={"train": TRAIN, "tuner": TUNER, "test": TEST, "dev": DEV},
+    entry_points={
+        "tensorboard_plugins": ["nanwatch = tb_nanwatch.reading.loader:NanWatchLoader"],
+        "console_scripts": ["tb-nanwatch = tb_nanwatch.reading.cli:main"],
+    },
+)
