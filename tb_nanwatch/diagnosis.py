@@ -1,0 +1,164 @@
+"""One run's facts to ranked causes, pure: no files, no clock, no frameworks.
+
+Both sides use this module: the reader for the report and the tab, the writer for
+the one line it prints at the onset. The log itself never stores a verdict, so
+better rules explain old logs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tb_nanwatch.schema import (
+    BAD_STATUSES,
+    BadTensor,
+    FlightRecord,
+    HParam,
+    Position,
+    RangesRecord,
+    SessionRecord,
+    Status,
+    StatusRecord,
+)
+
+
+@dataclass
+class Cause:
+    """Why a run went bad.
+
+    Attributes:
+        id: one of `schema.CAUSES`.
+        confidence: the probability that this is the cause, in [0, 1].
+        evidence: sentences with numbers taken from the run's own record.
+        fix: what to change, in one sentence.
+    """
+
+    id: str
+    confidence: float
+    evidence: list[str] = field(default_factory=list)
+    fix: str = ""
+
+
+@dataclass
+class Facts:
+    """What was measured in one run; everything but `status` may be missing.
+
+    Attributes:
+        status: how far non-finite values reached.
+        onset, origin: the first bad step and tensor; None when clean.
+        steps: training steps of the run.
+        hparams: the run's hyperparameters.
+        closest: for each float dtype the largest |value| over the dtype's largest
+            finite number.
+        session, ranges, flight: the records in full, where they were read.
+    """
+
+    status: Status
+    onset: Position | None = None
+    origin: BadTensor | None = None
+    steps: int = 0
+    hparams: list[HParam] = field(default_factory=list)
+    closest: dict[str, float] = field(default_factory=dict)
+    session: SessionRecord | None = None
+    ranges: list[RangesRecord] = field(default_factory=list)
+    flight: list[FlightRecord] = field(default_factory=list)
+
+
+def facts_of(status: StatusRecord) -> Facts:
+    """Returns the facts that a run's status record alone holds."""
+    return Facts(
+        status=status.status,
+        onset=status.onset,
+        origin=status.origin,
+        steps=status.steps,
+        hparams=status.hparams,
+        closest=status.closest,
+    )
+
+
+def diagnose(facts: Facts) -> list[Cause]:
+    """Returns the causes of a run that went bad, the likeliest first.
+
+    A run that did not go bad has none. No rule decides a cause yet, so a run that
+    went bad has the cause "unknown", with confidence 0 and what was measured.
+    """
+    if facts.status not in BAD_STATUSES:
+        return []
+    evidence: list[str] = []
+    if facts.origin is not None and facts.onset is not None:
+        evidence.append(
+            f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
+            "every tensor watched before it in that step was finite."
+        )
+    elif facts.onset is not None:
+        evidence.append(f"First bad step: {position_text(facts.onset)}.")
+    for dtype, share in sorted(facts.closest.items()):
+        evidence.append(
+            f"Largest finite |value| of an activation or gradient in {dtype}: "
+            f"{share:.3g} of the largest number that {dtype} holds."
+        )
+    return [
+        Cause(
+            id="unknown",
+            confidence=0.0,
+            evidence=evidence,
+            fix="The record does not decide the cause; look at the ranges of the "
+            "steps before the first bad one, in the NaN Watch tab.",
+        )
+    ]
+
+
+# --- Wording that the report and the callback's message share ------------------
+
+
+def position_text(position: Position) -> str:
+    """Returns a position as users read it: "epoch 1, batch 38 (step 37)".
+
+    Epochs and batches are displayed from 1, as Keras' progress bar shows them
+    ("Epoch 1/10 ... 38/63"); the step is the 0-based count of training steps that
+    JSON, event files and the charts use. Records hold all three from 0. In
+    validation, the step is that of the training steps done so far.
+    """
+    text = f"epoch {position.epoch + 1}, batch {position.batch + 1} (step {position.step})"
+    return text if position.phase == "train" else f"{position.phase} of {text}"
+
+
+_KIND_TEXT = {
+    "sample_weight": "sample weight",
+    "activation": "output of",
+    "gradient": "gradient of",
+    "optimizer": "optimizer slot",
+    "layer_state": "state of",
+}
+
+
+def probe_text(kind: str, name: str) -> str:
+    """Returns a probe as users read it: "gradient of dense_2/kernel"."""
+    label = _KIND_TEXT.get(kind, kind)
+    return f"{label} {name}" if name and name != label else label
+
+
+def tensor_text(tensor: BadTensor) -> str:
+    """Returns "gradient of dense_2/kernel, 12 Inf of 2,048"."""
+    name = probe_text(tensor.kind, tensor.name)
+    counts = counts_text(
+        tensor.num_nan, tensor.num_pos_inf, tensor.num_neg_inf, tensor.size
+    )
+    return f"{name}, {counts}" if counts else name
+
+
+def counts_text(num_nan: int, num_pos_inf: int, num_neg_inf: int, size: int = 0) -> str:
+    """Returns "3 NaN and 12 Inf of 2,048"; empty where nothing was counted."""
+    parts = [
+        f"{count:,} {word}"
+        for count, word in (
+            (num_nan, "NaN"),
+            (num_pos_inf, "Inf"),
+            (num_neg_inf, "-Inf"),
+        )
+        if count
+    ]
+    if not parts:
+        return ""
+    of = f" of {size:,}" if size else ""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) + of

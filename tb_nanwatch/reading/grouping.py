@@ -1,0 +1,61 @@
+"""Which sessions belong together, and which one of them decides; pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from tb_nanwatch.schema import STATUSES, Status
+
+if TYPE_CHECKING:
+    from tb_nanwatch.reading.reader import Session
+
+
+def decide(sessions: list[Session]) -> None:
+    """Marks every session but the one that decides its trial's execution.
+
+    A retry, or a resumed search that runs a trial again, starts later than what it
+    replaces; the attempt's number only breaks ties, since it begins again at 0 when
+    a search is resumed. Searches never mix: their ids are part of the key, even
+    where they reuse the same run names.
+
+    A verdict that was written for one attempt stays with it. The deciding session
+    takes the trial's newest verdict where it has none of its own, unless that was
+    given to an attempt before it.
+    """
+    executions: dict[Any, list[Session]] = defaultdict(list)
+    for session in sessions:
+        executions[(session.trial_key, session.status.execution)].append(session)
+    for group in executions.values():
+        group.sort(key=lambda s: (s.status.started, s.status.attempt, s.status.updated))
+        for session in group:
+            session.superseded = session is not group[-1]
+    verdicts: dict[Any, Any] = {}
+    for session in sessions:  # in order of their start
+        if session.trial is not None:
+            verdicts[session.trial_key] = session
+    for session in sessions:
+        judged = verdicts.get(session.trial_key)
+        if (
+            session.trial is None
+            and not session.superseded
+            and judged is not None
+            and not judged.superseded
+        ):
+            session.trial = judged.trial
+
+
+def trials_of(sessions: list[Session]) -> dict[tuple[str, str], list[Session]]:
+    """Returns the deciding sessions of each trial, in order of execution."""
+    trials: dict[tuple[str, str], list[Session]] = {}
+    for session in sessions:
+        if not session.superseded:
+            trials.setdefault(session.trial_key, []).append(session)
+    for group in trials.values():
+        group.sort(key=lambda s: s.status.execution)
+    return trials
+
+
+def worst(sessions: list[Session]) -> Status:
+    """Returns the worst status of `sessions`, which is the trial's."""
+    return max((s.status.status for s in sessions), key=STATUSES.index)
