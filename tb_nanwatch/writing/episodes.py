@@ -1,0 +1,224 @@
+"""From bad tensors, step by step, to episodes, the onset and the status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tb_nanwatch.schema import (
+    PERSISTENT_KINDS,
+    STATUSES,
+    BadTensor,
+    Episode,
+    Phase,
+    Position,
+    Probe,
+    Status,
+)
+from tb_nanwatch.writing.health import Health
+
+# Episodes described one by one. A tensor that flickers at every other step would
+# fill the log; those beyond are counted, and their elements stand in the ranges.
+MAX_EPISODES: Final = 10_000
+
+
+def level_of(tensors: Iterable[BadTensor], phase: Phase, objectives: Sequence[str]) -> Status:
+    """Returns how far an episode with these non-finite tensors reached."""
+    level: Status = "contained"
+    for tensor in tensors:
+        if tensor.kind in PERSISTENT_KINDS:
+            return "diverged"
+        name = f"val_{tensor.name}" if phase == "validation" else tensor.name
+        if tensor.kind == "loss" or (tensor.kind == "metric" and name in objectives):
+            level = "score_lost"
+    return level
+
+
+@dataclass
+class _Replica:
+    """What is non-finite on one replica now: probe index to its health."""
+
+    bad: dict[int, Health]
+
+
+class EpisodeTracker:
+    """Follows one run. Calls must come in the order of the steps, a phase each.
+
+    Args:
+        objectives: names of the metrics that are the search's objective.
+        locate: maps phase and that phase's step to a position.
+    """
+
+    def __init__(
+        self, objectives: Sequence[str], locate: Callable[[Phase, int], Position]
+    ) -> None:
+        self._objectives = objectives
+        self._locate = locate
+        self._replicas: dict[tuple[Phase, int], _Replica] = {}
+        self._open: dict[Phase, Episode] = {}
+        self._opened_at: dict[Phase, int] = {}
+        # What was bad in the last step seen, and in the one before the open episode.
+        self._before: dict[Phase, frozenset[int]] = {}
+        self._previous: dict[Phase, frozenset[int]] = {}
+        self._harmless: dict[Phase, set[tuple[str, str]]] = {"train": set(), "validation": set()}
+        self._first_steps: dict[int, int] = {}  # of the episodes that once decided
+        self._count = 0
+        self.changed: dict[int, Episode] = {}
+        self.contained: list[Episode] = []
+        self.dropped = 0
+        self.deciding: Episode | None = None
+        self.origin: BadTensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Episodes so far, those beyond the limit included."""
+        return self._count
+
+    @property
+    def status(self) -> Status:
+        """The worst level that an episode reached."""
+        return self.deciding.level if self.deciding is not None else "clean"
+
+    def opened_step(self, episode: Episode) -> int:
+        """Returns the first step of `episode` in its phase's own count."""
+        return self._first_steps.get(episode.id, episode.start.step)
+
+    def is_open(self, level_at_least: Status = "contained") -> bool:
+        """Returns whether an episode of that level or worse goes on."""
+        rank = STATUSES.index(level_at_least)
+        return any(STATUSES.index(e.level) >= rank for e in self._open.values())
+
+    def observe(
+        self,
+        phase: Phase,
+        step: int,
+        replica: int,
+        probes: Sequence[Probe],
+        healths: Sequence[Health],
+        indices: Sequence[int],
+    ) -> bool:
+        """Takes in one replica's tensors at one step; returns whether anything changed.
+
+        Args:
+            phase: of the step.
+            step: of the phase, from 0.
+            replica: which replica saw the tensors.
+            probes: all probes of the phase.
+            healths: of the tensors that were looked at.
+            indices: for each of them its index among `probes`.
+        """
+        state = self._replicas.setdefault((phase, replica), _Replica({}))
+        for index, health in zip(indices, healths, strict=True):
+            if health.num_bad:
+                # The counts are those of the step at which it went bad.
+                state.bad.setdefault(index, health)
+            else:
+                state.bad.pop(index, None)
+        bad: set[int] = set()
+        for (other, _), replica_state in self._replicas.items():
+            if other == phase:
+                bad |= replica_state.bad.keys()
+        current = self._open.get(phase)
+        known = self._before.get(phase, frozenset())
+        if bad == known:
+            return False
+        same_step = current is not None and self._opened_at[phase] == step
+        if current is not None and not same_step:
+            current.end_step = self._locate(phase, step).step - (phase == "train")
+            self._close(phase)
+            current = None
+        if bad:
+            before = self._previous[phase] if same_step else known
+            self._previous[phase] = before
+            self._begin(phase, step, sorted(bad), before, probes, current)
+        self._before[phase] = frozenset(bad)
+        return True
+
+    def _begin(
+        self,
+        phase: Phase,
+        step: int,
+        bad: list[int],
+        before: frozenset[int],
+        probes: Sequence[Probe],
+        current: Episode | None,
+    ) -> None:
+        tensors = [self._tensor(phase, index, probes[index]) for index in bad]
+        new = [i for i, index in enumerate(bad) if index not in before]
+        level = level_of(tensors, phase, self._objectives)
+        if current is None:
+            start = self._locate(phase, step)
+            episode = Episode(self._count, start, None, level, tensors, new)
+            self._count += 1
+        else:  # another replica adds to what the first one saw in this step
+            episode = current
+            episode.level, episode.tensors, episode.new = level, tensors, new
+        self._open[phase] = episode
+        self._opened_at[phase] = step
+        if episode.id < MAX_EPISODES or STATUSES.index(level) > STATUSES.index(self.status):
+            self.changed[episode.id] = episode
+        else:
+            self.dropped += 1
+        self._decide(phase, episode)
+
+    def _tensor(self, phase: Phase, index: int, probe: Probe) -> BadTensor:
+        seen = [
+            (replica, state.bad[index])
+            for (other, replica), state in sorted(self._replicas.items())
+            if other == phase and index in state.bad
+        ]
+        # Replicas hold parts of the batch, but copies of the variables.
+        counted = seen[:1] if probe.kind in PERSISTENT_KINDS else seen
+        return BadTensor(
+            probe.kind,
+            probe.name,
+            sum(h.num_nan for _, h in counted),
+            sum(h.num_pos_inf for _, h in counted),
+            sum(h.num_neg_inf for _, h in counted),
+            sum(h.size for _, h in counted),
+            seen[0][1].row,
+            seen[0][0],
+        )
+
+    def _decide(self, phase: Phase, episode: Episode) -> None:
+        rank = STATUSES.index(episode.level)
+        if self.deciding is episode or self.deciding is None:
+            better = True
+        else:
+            better = rank > STATUSES.index(self.deciding.level)
+        if not better:
+            return
+        self.deciding = episode
+        self._first_steps[episode.id] = self._opened_at[phase]
+        fresh = [
+            episode.tensors[i]
+            for i in episode.new
+            if (episode.tensors[i].kind, episode.tensors[i].name) not in self._harmless[phase]
+        ]
+        # A mask that was non-finite on harmless steps takes no blame for this one,
+        # unless nothing else is new.
+        candidates = fresh or [episode.tensors[i] for i in episode.new] or episode.tensors
+        self.origin = candidates[0]
+
+    def _close(self, phase: Phase) -> None:
+        episode = self._open.pop(phase)
+        if episode.id < MAX_EPISODES or episode is self.deciding:
+            self.changed[episode.id] = episode
+        if episode.level == "contained":
+            self._harmless[phase] |= {(t.kind, t.name) for t in episode.tensors}
+            if len(self.contained) < 20:
+                self.contained.append(episode)
+
+    def end(self, phase: Phase, step: int) -> None:
+        """Closes what is open; `step` is the last step of the phase's own count."""
+        episode = self._open.get(phase)
+        if episode is not None:
+            episode.end_step = max(episode.start.step, self._locate(phase, step).step)
+            self._close(phase)
+
+    def take_changed(self) -> list[Episode]:
+        """Returns the episodes that changed since the last call."""
+        changed = [self.changed[i] for i in sorted(self.changed)]
+        self.changed.clear()
+        return changed

@@ -1,0 +1,445 @@
+"""Rows and full looks into episodes, ranges, lanes and status: plain NumPy.
+
+The recorder is the `Observer` of the probes. It knows no TensorFlow and writes no
+files; the callback takes from it what is to be written.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_nanwatch.schema import (
+    COUNT_COLUMNS,
+    RANGE_COLUMNS,
+    BadTensor,
+    Phase,
+    Position,
+    Probe,
+    Status,
+)
+from tb_nanwatch.writing.buckets import Bucket, FullLook, bucket_end
+from tb_nanwatch.writing.episodes import EpisodeTracker
+from tb_nanwatch.writing.health import Health, tensor_health
+from tb_nanwatch.writing.lane import Lane, Point
+
+Array = npt.NDArray[Any]
+
+# A full look is paid by the steps without one: it may take 1/200 of the time, and
+# a step whose rms has grown this much since the last full look is looked at.
+LOOK_SHARE: Final = 1 / 200
+GROWTH_BETWEEN_LOOKS: Final = 100.0
+FIRST_LOOKS: Final = 4
+MIN_LOOK_SECONDS: Final = 1.0
+FLIGHT_BEFORE: Final = 64
+FLIGHT_AFTER: Final = 8
+_LIMIT_MAX: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass
+class Flight:
+    """The steps around an onset; arrays as in `schema.FlightRecord`."""
+
+    phase: Phase
+    steps: Array
+    rms: Array
+    full_steps: Array
+    stats: Array
+    counts: Array
+
+
+@dataclass
+class _Phase:
+    """What is known of one phase."""
+
+    name: Phase
+    probes: list[Probe] = field(default_factory=list)
+    index: dict[tuple[str, str], int] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    looks: dict[int, FullLook] = field(default_factory=dict)
+    # Rows that not every replica has handed over yet: step to replica to row.
+    waiting: dict[int, dict[int, tuple[Array, Array]]] = field(default_factory=dict)
+    bucket: Bucket | None = None
+    closed: list[Bucket] = field(default_factory=list)
+    recent: deque[tuple[int, Array]] = field(
+        default_factory=lambda: deque(maxlen=FLIGHT_BEFORE + 256 + FLIGHT_AFTER)
+    )
+    recent_looks: deque[FullLook] = field(default_factory=lambda: deque(maxlen=256))
+    steps: int = 0
+    last_look: int = -1
+    look_seconds: float = 0.0
+    looked_at: float = 0.0
+
+
+class Recorder:
+    """Follows one training.
+
+    Args:
+        objectives: metric names that are the search's objective, as in the logs.
+        replicas: in sync.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        objectives: Sequence[str] = (),
+        replicas: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._replicas = replicas
+        self._lock = threading.RLock()
+        self._phases: dict[Phase, _Phase] = {
+            "train": _Phase("train"),
+            "validation": _Phase("validation"),
+        }
+        self._epoch_starts: list[int] = []
+        self._epochs: list[int] = []
+        # Validation passes: first step of each, and the training steps before it.
+        self._pass_starts: list[int] = []
+        self._pass_trained: list[int] = []
+        self.tracker = EpisodeTracker(objectives, self.locate)
+        self._lane = Lane()
+        self.closest: dict[str, float] = {}
+        self.probes_changed = False
+        self.onset_seconds: float | None = None
+        self._flight_of: int | None = None
+
+    # --- Positions ------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int, step: int) -> None:
+        """Says that `epoch` begins before training step `step`."""
+        with self._lock:
+            self._epoch_starts.append(step)
+            self._epochs.append(epoch)
+
+    def begin_validation(self, step: int, trained: int) -> None:
+        """Says that a pass begins before validation step `step`, `trained` steps in."""
+        with self._lock:
+            self._pass_starts.append(step)
+            self._pass_trained.append(trained)
+
+    def locate(self, phase: Phase, step: int) -> Position:
+        """Returns the position of a phase's own step."""
+        if phase == "train":
+            i = max(0, bisect.bisect_right(self._epoch_starts, step) - 1)
+            start = self._epoch_starts[i] if self._epoch_starts else 0
+            epoch = self._epochs[i] if self._epochs else 0
+            return Position("train", step, epoch, step - start)
+        i = max(0, bisect.bisect_right(self._pass_starts, step) - 1)
+        start = self._pass_starts[i] if self._pass_starts else 0
+        trained = self._pass_trained[i] if self._pass_trained else 0
+        epoch = self.locate("train", max(0, trained - 1)).epoch
+        return Position("validation", trained, epoch, step - start)
+
+    # --- What the probes report -----------------------------------------------
+
+    def observe(
+        self, layout: Any, replica: int, step: int, tensors: Sequence[Array]
+    ) -> tuple[Array, Array]:
+        """Measures every tensor of a step; see `probes.Observer`."""
+        began = self._clock()
+        healths = [tensor_health(t) for t in tensors]
+        with self._lock:
+            phase = self._phases[layout.phase]
+            indices = self._indices(phase, layout.probes)
+            by_probe = [healths[source] for source in layout.sources]
+            look = phase.looks.get(step)
+            if look is None:
+                look = phase.looks[step] = FullLook(step, {})
+            for index, health in zip(indices, by_probe, strict=True):
+                look.healths.setdefault(index, []).append(health)
+                self._note_closest(phase.probes[index], health)
+                phase.sizes[index] = health.size  # on one replica
+            before = self.tracker.deciding
+            self.tracker.observe(
+                layout.phase, step, replica, phase.probes, by_probe, indices
+            )
+            if self.tracker.deciding is not before and self.onset_seconds is None:
+                if self.is_bad:
+                    self.onset_seconds = began - self._started
+            expectation = self._expectation(layout, healths, step)
+            phase.last_look = max(phase.last_look, step)
+            now = self._clock()
+            phase.look_seconds = 0.5 * (phase.look_seconds + now - began)
+            phase.looked_at = now
+            return expectation
+
+    def _indices(self, phase: _Phase, probes: Sequence[Probe]) -> list[int]:
+        indices = []
+        for probe in probes:
+            key = (probe.kind, probe.name)
+            if key not in phase.index:
+                phase.index[key] = len(phase.probes)
+                phase.probes.append(probe)
+                self.probes_changed = True
+            indices.append(phase.index[key])
+        if phase.bucket is not None:
+            phase.bucket.widen(len(phase.probes))
+        return indices
+
+    def _note_closest(self, probe: Probe, health: Health) -> None:
+        if probe.kind not in ("activation", "prediction", "gradient"):
+            return
+        largest = max(abs(health.min), abs(health.max))
+        if np.isfinite(largest):
+            share = largest / _DTYPE_MAX.get(probe.dtype, float("inf"))
+            self.closest[probe.dtype] = max(share, self.closest.get(probe.dtype, 0.0))
+
+    def _expectation(
+        self, layout: Any, healths: Sequence[Health], step: int
+    ) -> tuple[Array, Array]:
+        n = layout.num_columns
+        sums = np.array([h.sum_squares for h in healths[:n]]) / 2
+        bad = np.array([h.num_bad > 0 for h in healths[:n]])
+        # Kept below the largest float32, so that an infinite sum always stands out:
+        # it may be mere overflow, and every such step is looked at.
+        limit = np.clip(sums * GROWTH_BETWEEN_LOOKS**2, 1e-12, _LIMIT_MAX)
+        limit[bad] = _LIMIT_MAX
+        expected = ~bad
+        if layout.phase == "train" and step + 1 < FIRST_LOOKS and n:
+            expected[0] = not expected[0]  # has the next step looked at as well
+        return limit.astype(np.float32), expected
+
+    def wants_look(self) -> bool:
+        """Returns whether the next training step should be looked at in full."""
+        with self._lock:
+            phase = self._phases["train"]
+            if phase.last_look < 0:
+                return False
+            wait = max(MIN_LOOK_SECONDS, phase.look_seconds / LOOK_SHARE)
+            return self._clock() - phase.looked_at > wait
+
+    def rows(self, layout: Any, replica: int, first_step: int, rows: Array) -> None:
+        """Takes in the rows of consecutive steps; see `probes.Observer`."""
+        with self._lock:
+            phase = self._phases[layout.phase]
+            indices = self._indices(phase, layout.probes)
+            rms, bad = self._rms(phase, layout, indices, rows)
+            if self._replicas == 1:
+                self._add_rows(phase, first_step, rms, bad)
+                return
+            # Whole steps only: a row of each replica, mean squares averaged.
+            for i in range(len(rms)):
+                parts = phase.waiting.setdefault(first_step + i, {})
+                parts[replica] = (rms[i], bad[i])
+            ready = sorted(s for s, p in phase.waiting.items() if len(p) >= self._replicas)
+            for step in ready:
+                waiting = phase.waiting.pop(step).values()
+                mean = np.sqrt(np.mean([r**2 for r, _ in waiting], axis=0))
+                self._add_rows(phase, step, mean[None], np.any([b for _, b in waiting], 0)[None])
+
+    def _rms(
+        self, phase: _Phase, layout: Any, indices: Sequence[int], rows: Array
+    ) -> tuple[Array, Array]:
+        """Returns [steps, all probes of the phase] root mean squares and badness.
+
+        A root mean square is NaN where it is unknown or the tensor is empty.
+        """
+        rms = np.full((len(rows), len(phase.probes)), np.nan)
+        bad = np.zeros(rms.shape, np.bool_)
+        batch = rows[:, -1].astype(np.float64) if layout.has_batch else None
+        for index, probe, column in zip(indices, layout.probes, layout.columns, strict=True):
+            if column < 0:
+                continue
+            shape = probe.shape
+            size: Any = phase.sizes.get(index, 0)
+            if None not in shape:
+                size = float(np.prod(shape, dtype=float))  # type: ignore[arg-type]
+            elif batch is not None and None not in shape[1:]:
+                size = batch * float(np.prod(shape[1:], dtype=float))  # type: ignore[arg-type]
+            halves = rows[:, column].astype(np.float64)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rms[:, index] = np.sqrt(2.0 * halves / size)
+            bad[:, index] = ~np.isfinite(halves)
+        return rms, bad
+
+    def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
+        for i in range(len(rms)):
+            look = phase.looks.get(first + i)
+            for index, healths in look.healths.items() if look is not None else ():
+                if bad[i, index] and not any(h.num_bad for h in healths):
+                    # The sum overflowed, though every element is finite.
+                    bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
+        rms = np.where(bad, np.nan, rms)
+        for i in range(len(rms)):
+            phase.recent.append((first + i, np.where(bad[i], np.inf, rms[i])))
+        position = 0
+        while position < len(rms):
+            start = first + position
+            if phase.bucket is None:
+                phase.bucket = Bucket.empty(start, len(phase.probes))
+            bucket, end = phase.bucket, self._bucket_end(phase, phase.bucket)
+            n = min(len(rms) - position, end - start + 1)
+            part = slice(position, position + n)
+            bucket.add_rows(rms[part], bad[part])
+            for step in range(start, start + n):
+                look = phase.looks.pop(step, None)
+                if look is not None:
+                    bucket.add_look(look)
+                    phase.recent_looks.append(look)
+            position += n
+            if bucket.end >= end:
+                self._close(phase)
+        phase.steps = max(phase.steps, first + len(rms))
+
+    def _bucket_end(self, phase: _Phase, bucket: Bucket) -> int:
+        if phase.name == "train":
+            return bucket_end(bucket.start)
+        # Validation passes are not merged with one another while they are few.
+        passes = [s for s in self._pass_starts if s > bucket.start]
+        end = bucket_end(bucket.start)
+        return max(end, passes[0] - 1) if passes else max(end, bucket.start + (1 << 40))
+
+    def _close(self, phase: _Phase) -> None:
+        bucket, phase.bucket = phase.bucket, None
+        if bucket is None or bucket.end < bucket.start:
+            return
+        phase.closed.append(bucket)
+        if phase.name == "train":
+            self._lane.points.append(self._point(phase, bucket))
+
+    def end_validation(self) -> None:
+        """Says that the validation pass is over: its bucket closes."""
+        with self._lock:
+            self._close(self._phases["validation"])
+
+    # --- Lane -----------------------------------------------------------------
+
+    def _point(self, phase: _Phase, bucket: Bucket) -> Point:
+        epoch = self.locate("train", bucket.end).epoch
+        seconds = self._clock() - self._started
+        return self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
+
+    def lane(self) -> list[Point]:
+        """Returns the lane's points, that of the open bucket included."""
+        with self._lock:
+            phase = self._phases["train"]
+            points = list(self._lane.points)
+            if phase.bucket is not None and phase.bucket.end >= phase.bucket.start:
+                points.append(self._point(phase, phase.bucket))
+            return points
+
+    # --- Status ---------------------------------------------------------------
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether non-finite values reached the loss, the objective or the weights."""
+        return self.tracker.status in ("score_lost", "diverged")
+
+    def status(self) -> tuple[Status, Position | None, BadTensor | None]:
+        """Returns status, onset and origin as of now."""
+        with self._lock:
+            tracker = self.tracker
+            if not self.is_bad:
+                take_off = self._lane.take_off()
+                if take_off is not None:
+                    return "runaway", self.locate("train", take_off), None
+            if tracker.deciding is None:
+                return "clean", None, None
+            return tracker.status, tracker.deciding.start, tracker.origin
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a run that had gone bad is finite again."""
+        return self.is_bad and not self.tracker.is_open("score_lost")
+
+    def probes(self, phase: Phase) -> list[Probe]:
+        """Returns the phase's probes; indices never change."""
+        with self._lock:
+            return list(self._phases[phase].probes)
+
+    def steps(self, phase: Phase) -> int:
+        """Returns how many steps of the phase have been handed over."""
+        return self._phases[phase].steps
+
+    # --- What is to be written ------------------------------------------------
+
+    def take_buckets(self, phase_name: Phase) -> list[Bucket]:
+        """Returns the buckets that closed since the last call."""
+        with self._lock:
+            phase = self._phases[phase_name]
+            closed, phase.closed = phase.closed, []
+            for bucket in closed:
+                bucket.widen(len(phase.probes))
+            return closed
+
+    def take_flight(self, last: bool = False) -> Flight | None:
+        """Returns the flight recorder of a new onset, once the steps after it are in.
+
+        Args:
+            last: no more steps will come.
+        """
+        with self._lock:
+            episode = self.tracker.deciding
+            if episode is None or not self.is_bad or self._flight_of == episode.id:
+                return None
+            phase = self._phases[episode.start.phase]
+            onset = self.tracker.opened_step(episode)
+            if not last and phase.steps <= onset + FLIGHT_AFTER:
+                return None
+            self._flight_of = episode.id
+            kept = [
+                (step, row)
+                for step, row in phase.recent
+                if onset - FLIGHT_BEFORE <= step <= onset + FLIGHT_AFTER
+            ]
+            looks = [
+                look
+                for look in phase.recent_looks
+                if kept and kept[0][0] <= look.step <= kept[-1][0]
+            ]
+            return _flight(phase, kept, looks)
+
+    def finish(self) -> None:
+        """Says that no more steps will come: everything open closes."""
+        with self._lock:
+            for name, phase in self._phases.items():
+                self._close(phase)
+                if phase.steps or phase.last_look >= 0:
+                    self.tracker.end(name, max(phase.steps - 1, phase.last_look))
+
+
+def _flight(phase: _Phase, rows: list[tuple[int, Array]], looks: list[FullLook]) -> Flight:
+    n = len(phase.probes)
+    rms = np.full((len(rows), n), np.nan, np.float32)
+    for i, (_, row) in enumerate(rows):
+        with np.errstate(over="ignore"):
+            rms[i, : len(row)] = row
+    stats = np.zeros((len(looks), n, len(RANGE_COLUMNS)), np.float32)
+    counts = np.zeros((len(looks), n, len(COUNT_COLUMNS)), np.int64)
+    for i, look in enumerate(looks):
+        bucket = Bucket.empty(look.step, n)
+        bucket.add_look(look)
+        finite = np.full((1, n), np.nan)
+        for index, healths in look.healths.items():
+            finite[0, index] = max(h.rms for h in healths)
+        bucket.add_rows(finite, np.zeros((1, n), np.bool_))
+        stats[i], counts[i] = bucket.stats(), bucket.counts
+    return Flight(
+        phase.name,
+        np.array([step for step, _ in rows], np.int64),
+        rms,
+        np.array([look.step for look in looks], np.int64),
+        stats,
+        counts,
+    )
+
+
+_DTYPE_MAX: Final = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895314e38,
+    "float32": 3.4028235e38,
+    "float64": float(np.finfo(np.float64).max),
+    "complex64": 3.4028235e38,
+    "complex128": float(np.finfo(np.float64).max),
+}
