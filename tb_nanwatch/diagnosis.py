@@ -119,7 +119,9 @@ def position_text(position: Position) -> str:
     JSON, event files and the charts use. Records hold all three from 0. In
     validation, the step is that of the training steps done so far.
     """
-    text = f"epoch {position.epoch + 1}, batch {position.batch + 1} (step {position.step})"
+    text = (
+        f"epoch {position.epoch + 1}, batch {position.batch + 1} (step {position.step})"
+    )
     return text if position.phase == "train" else f"{position.phase} of {text}"
 
 

@@ -21,7 +21,7 @@ logger = tb_logging.get_logger()
 _SAMPLES = {PLUGIN_NAME: 0, STATUS_PLUGIN_NAME: 1}
 
 
-class NanWatchLoader(base_plugin.TBLoader):  # type: ignore[misc]
+class NanWatchLoader(base_plugin.TBLoader):
     """Sets the flags that keep records from being lost, and loads the plugin."""
 
     def fix_flags(self, flags: Any) -> None:

@@ -122,6 +122,7 @@ class _Loaded:
     version: str
     record: Any = None
     problem: str | None = None
+    wall_time: float = 0.0
 
 
 @dataclass
@@ -239,7 +240,7 @@ class Reader:
         others: dict[str, dict[str, Any]],
     ) -> Snapshot:
         sessions: dict[tuple[str, str], Session] = {}
-        verdicts: dict[tuple[str, str], TrialRecord] = {}
+        verdicts: dict[tuple[str, str], _Loaded] = {}
         warnings: list[str] = []
         unreadable = set()
         for (run, tag_name), entry in loaded.items():
@@ -252,7 +253,7 @@ class Reader:
                     f"Run {run!r}: its {tag.kind} record cannot be read: {entry.problem}"
                 )
             elif isinstance(entry.record, TrialRecord):
-                verdicts[key] = entry.record
+                verdicts[key] = entry
             else:
                 sessions[key] = Session(
                     run, tag.session_id, entry.record, version=entry.version
@@ -266,9 +267,9 @@ class Reader:
         for key, verdict in verdicts.items():
             if key not in sessions and key not in unreadable:
                 status = _status_without_training(verdict, key[0], searches)
-                sessions[key] = Session(*key, status)
+                sessions[key] = Session(*key, status, version=verdict.version)
             if key in sessions:
-                sessions[key].trial = verdict
+                sessions[key].trial = verdict.record
         for run, tags in others.items():
             for tag_name in tags:
                 tag = metadata.parse_tag(tag_name)
@@ -293,9 +294,7 @@ class Reader:
                     )
                 else:
                     expires = min(expires, deadline)
-        ordered = sorted(
-            sessions.values(), key=lambda s: (s.status.started, s.run, s.id)
-        )
+        ordered = sorted(sessions.values(), key=lambda s: (s.status.started, s.run, s.id))
         decide(ordered)
         return Snapshot(ordered, sorted(warnings), expires)
 
@@ -323,6 +322,9 @@ class Reader:
         """Returns all records of `kinds` of one session, and what is missing of them.
 
         Args:
+            ctx: the `RequestContext`.
+            experiment_id: TensorBoard's.
+            session: one of a snapshot.
             kinds: kinds that are stored under `metadata.PLUGIN_NAME`.
         """
         tags = {metadata.make_tag(session.id, kind): kind for kind in kinds}
@@ -394,7 +396,8 @@ class Reader:
                 logger.warning("NaN Watch cannot read run %r: %s", runs[0], e)
                 return {}, {runs[0]: f"{type(e).__name__}: {e}"[:300]}
         half = len(runs) // 2
-        data, failed = {}, {}
+        data = {}
+        failed: dict[str, str] = {}
         for part in (runs[:half], runs[half:]):
             d, f = self._read(ctx, experiment_id, plugin, part, tags)
             data |= d
@@ -446,7 +449,7 @@ def _decode(datum: Any, tag_name: str) -> Any:
             "vector of strings"
         )
     record = schema.decode(array.tolist())
-    if record.KIND != tag.kind or record.session_id != tag.session_id:
+    if tag.kind != record.KIND or record.session_id != tag.session_id:
         raise RecordError(
             f"record of kind {record.KIND!r:.20} and session {record.session_id!r:.20} "
             f"under the tag {tag_name!r:.60}"
@@ -462,7 +465,7 @@ def _newest(data: Sequence[Any], tag_name: str, version: str) -> _Loaded:
     problem = None
     for datum in sorted(data, key=lambda d: d.step, reverse=True):
         try:
-            return _Loaded(version, _decode(datum, tag_name), problem)
+            return _Loaded(version, _decode(datum, tag_name), problem, datum.wall_time)
         except RecordError as e:
             problem = problem or str(e)
     return _Loaded(version, problem=problem or "the tag is empty")
@@ -526,9 +529,10 @@ def _short(
 
 
 def _status_without_training(
-    verdict: TrialRecord, run: str, searches: dict[str, schema.Search | None]
+    loaded: _Loaded, run: str, searches: dict[str, schema.Search | None]
 ) -> StatusRecord:
     """Returns a status for a trial that ended before any training was watched."""
+    verdict: TrialRecord = loaded.record
     search = searches.get(verdict.search_id) or schema.Search(id=verdict.search_id)
     return StatusRecord(
         session_id=verdict.session_id,
@@ -539,5 +543,6 @@ def _status_without_training(
         status="unwatched",
         state="failed",
         error_message=verdict.message,
-        started=search.started,
+        started=loaded.wall_time,
+        updated=loaded.wall_time,
     )

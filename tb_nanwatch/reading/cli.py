@@ -1,0 +1,161 @@
+"""The command `tb-nanwatch`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tb_nanwatch import __version__, metadata, schema
+from tb_nanwatch.errors import NanWatchError
+
+EXIT_OK: Final = 0
+EXIT_FAIL_ON: Final = 1
+EXIT_ERROR: Final = 2
+
+# "clean" and "unwatched" would fail every run there is.
+_FAIL_ON: Final = tuple(s for s in schema.STATUSES if s not in ("unwatched", "clean"))
+
+
+class CannotReadError(NanWatchError):
+    """The log directory cannot be read, or holds nothing of ours."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code.
+
+    0: fine. 1: `--fail-on` was reached. 2: wrong usage, or nothing could be read.
+    """
+    arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a character shows "?", and the report goes on.
+            stream.reconfigure(errors="replace")
+    try:
+        return _report(arguments)
+    except CannotReadError as e:
+        print(f"tb-nanwatch: {e}", file=sys.stderr)
+        return EXIT_ERROR
+    except BrokenPipeError:  # `tb-nanwatch report logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tb-nanwatch",
+        description="Which trials diverged, where, and with which hyperparameters.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    report = commands.add_parser(
+        "report", help="print what NaN Watch recorded in a log directory"
+    )
+    report.add_argument("logdir", help="as given to tensorboard --logdir")
+    report.add_argument("--json", action="store_true", help="print JSON")
+    report.add_argument(
+        "--fail-on",
+        metavar="STATUS",
+        choices=_FAIL_ON,
+        help="exit with 1 if any trial has this status or a worse one; one of "
+        + ", ".join(_FAIL_ON),
+    )
+    return parser
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    _avoid_tensorflow(arguments.logdir)
+    # Imported late, so that --help and usage errors are instant.
+    from tensorboard.context import RequestContext
+
+    from tb_nanwatch.reading import report, terminal
+    from tb_nanwatch.reading.reader import Reader
+
+    provider = make_provider(arguments.logdir)
+    snapshot = Reader(provider).snapshot(RequestContext(), "")
+    for sentence in snapshot.warnings:
+        print(f"tb-nanwatch: warning: {terminal.clean(sentence, 1000)}", file=sys.stderr)
+    if not snapshot.sessions:
+        raise CannotReadError(
+            f"no NaN Watch records in {arguments.logdir!r}. Give the directory that "
+            "NanWatch(...) was given, or one above it; if the training has not begun "
+            "yet, add callbacks=[NanWatch(LOGDIR)] to fit or search and run it."
+        )
+    full = report.overview(snapshot)
+    if arguments.json:
+        print(schema.dumps(report.report(full)))
+    else:
+        terminal.render(full, sys.stdout)
+    sys.stdout.flush()
+    if arguments.fail_on is not None:
+        limit = schema.STATUSES.index(arguments.fail_on)
+        for run in full["runs"]:
+            if not run["superseded"] and schema.STATUSES.index(run["status"]) >= limit:
+                return EXIT_FAIL_ON
+    return EXIT_OK
+
+
+def make_provider(logdir: str) -> Any:
+    """Returns a data provider that holds every NaN Watch record below `logdir`.
+
+    It is TensorBoard's own, without any sampling of our records. Everything else in
+    the log directory is sampled down to one point a tag, since it is not read.
+
+    Raises:
+        CannotReadError: there is no such directory, or it cannot be read.
+    """
+    from tensorboard.backend.event_processing import (
+        data_provider,
+        plugin_event_multiplexer,
+        tag_types,
+    )
+
+    logdir = os.path.expanduser(logdir)
+    if "://" not in logdir and not os.path.isdir(logdir):
+        what = "is a file" if os.path.exists(logdir) else "does not exist"
+        raise CannotReadError(
+            f"the log directory {logdir!r} {what}; expected the directory that "
+            "NanWatch(...) was given, or one above it"
+        )
+    multiplexer = plugin_event_multiplexer.EventMultiplexer(
+        size_guidance={tag_types.TENSORS: 1},
+        tensor_size_guidance={
+            metadata.PLUGIN_NAME: 0,
+            metadata.STATUS_PLUGIN_NAME: 0,
+        },
+        # Another writer's restart in the same directory must not erase our records.
+        purge_orphaned_data=False,
+        # Every file of a run, not just the newest.
+        event_file_active_filter=lambda timestamp: True,
+    )
+    try:
+        multiplexer.AddRunsFromDirectory(logdir)
+        multiplexer.Reload()
+    except Exception as e:  # whatever a file system raises
+        raise CannotReadError(
+            f"cannot read the log directory {logdir!r}: {type(e).__name__}: {e}"
+        ) from e
+    return data_provider.MultiplexerDataProvider(multiplexer, logdir)
+
+
+def _avoid_tensorflow(logdir: str) -> None:
+    """Makes TensorBoard use its own file layer in this process.
+
+    Importing TensorFlow takes seconds and is needed only for remote places that
+    TensorBoard's layer (local, s3, fsspec) does not know. The module with this name
+    is how TensorBoard's builds without TensorFlow ask for that layer.
+    """
+    if re.match(r"(gs|hdfs|viewfs)://", logdir):
+        return
+    name = "tensorboard.compat.notf"
+    if "tensorflow" not in sys.modules and name not in sys.modules:
+        sys.modules[name] = types.ModuleType(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

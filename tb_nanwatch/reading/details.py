@@ -1,0 +1,161 @@
+"""One run in full: what the routes `run`, `ranges` and `flight` answer."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from tb_nanwatch import metadata, schema
+from tb_nanwatch.reading.reader import Detail, Session
+from tb_nanwatch.reading.report import run_entry
+from tb_nanwatch.schema import (
+    COUNT_COLUMNS,
+    PHASES,
+    RANGE_COLUMNS,
+    Array,
+    FlightRecord,
+    RangesRecord,
+    SessionRecord,
+)
+
+_ENVIRONMENT = (
+    "model",
+    "optimizer",
+    "loss",
+    "precision",
+    "replicas",
+    "jit_compile",
+    "steps_per_execution",
+    "versions",
+    "notes",
+)
+
+
+def run(session: Session, detail: Detail) -> dict[str, Any]:
+    """Returns the body of the route `run`.
+
+    Args:
+        session: the session.
+        detail: its "session" and "events" records.
+    """
+    entry = run_entry(session)
+    entry["damage"] = [*session.damage, *detail.damage]
+    found = detail.records[metadata.KIND_SESSION]
+    if found:
+        record = found[-1]  # rewritten whole when probes are added
+    else:
+        record = SessionRecord(session.id, 0, train_probes=[], validation_probes=[])
+    probes = {"train": record.train_probes, "validation": record.validation_probes}
+    episodes = {}
+    for events in detail.records[metadata.KIND_EVENTS]:
+        for episode in events.episodes:
+            episodes[episode.id] = episode  # a later one replaces an earlier one
+    return {
+        "run": entry,
+        "probes": probes,
+        "episodes": [episodes[i] for i in sorted(episodes)],
+        "environment": {name: getattr(record, name) for name in _ENVIRONMENT},
+        "phases": [phase for phase in PHASES if probes[phase]],
+    }
+
+
+def ranges(records: list[RangesRecord]) -> bytes:
+    """Returns the body of the route `ranges`, buckets in order of their steps.
+
+    Args:
+        records: of one phase. Those written before a probe appeared have a shorter
+            probe axis; what they lack reads as never measured.
+    """
+    probes = max((r.bad_steps.shape[1] for r in records), default=0)
+    columns = len(RANGE_COLUMNS)
+    steps = _stack([r.steps for r in records], (0, 2))
+    stats = _stack(
+        [_widen(r.stats, probes, np.nan) for r in records], (0, probes, columns)
+    )
+    counts = _stack(
+        [_widen(r.counts, probes, 0) for r in records], (0, probes, len(COUNT_COLUMNS))
+    )
+    bad_steps = _stack([_widen(r.bad_steps, probes, 0) for r in records], (0, probes))
+    measured = _stack([r.measured for r in records], (0,))
+    order = np.argsort(steps[:, 0], kind="stable")
+    arrays = {
+        "steps": steps[order],
+        "stats": stats[order],
+        "counts": counts[order],
+        "bad_steps": bad_steps[order],
+        "measured": measured[order],
+    }
+    return frame({"buckets": len(steps), "probes": probes}, arrays)
+
+
+def flight(records: list[FlightRecord]) -> bytes:
+    """Returns the body of the route `flight`, steps in order.
+
+    Args:
+        records: of one phase, in order of their sequence numbers; where two hold the
+            same step, the later one counts.
+    """
+    probes = max((r.rms.shape[1] for r in records), default=0)
+    columns = len(RANGE_COLUMNS)
+    steps = _stack([r.steps for r in records], (0,))
+    rms = _stack([_widen(r.rms, probes, np.nan) for r in records], (0, probes))
+    full_steps = _stack([r.full_steps for r in records], (0,))
+    stats = _stack(
+        [_widen(r.stats, probes, np.nan) for r in records], (0, probes, columns)
+    )
+    counts = _stack(
+        [_widen(r.counts, probes, 0) for r in records], (0, probes, len(COUNT_COLUMNS))
+    )
+    kept, full = _last_of_each(steps), _last_of_each(full_steps)
+    arrays = {
+        "steps": steps[kept],
+        "rms": rms[kept],
+        "full_steps": full_steps[full],
+        "stats": stats[full],
+        "counts": counts[full],
+    }
+    return frame({"probes": probes}, arrays)
+
+
+def frame(extra: dict[str, Any], arrays: dict[str, Array]) -> bytes:
+    """Returns a JSON header and float32 arrays in one body.
+
+    Little-endian: uint32 length of the header, the header padded with spaces to a
+    multiple of 4 bytes, then the arrays in the header's order.
+    """
+    header = {
+        "columns": RANGE_COLUMNS,
+        "count_columns": COUNT_COLUMNS,
+        **extra,
+        "arrays": [
+            {"name": name, "dtype": "float32", "shape": list(array.shape)}
+            for name, array in arrays.items()
+        ],
+    }
+    text = schema.dumps(header).encode("utf-8")
+    text += b" " * (-len(text) % 4)
+    with np.errstate(over="ignore"):
+        blobs = [np.ascontiguousarray(a, "<f4").tobytes() for a in arrays.values()]
+    return struct.pack("<I", len(text)) + text + b"".join(blobs)
+
+
+def _stack(parts: list[Array], empty: tuple[int, ...]) -> Array:
+    return np.concatenate(parts) if parts else np.zeros(empty, np.float32)
+
+
+def _widen(array: Array, probes: int, fill: float) -> Array:
+    """Returns `array` with its probe axis (the second) lengthened to `probes`."""
+    missing = probes - array.shape[1]
+    if not missing:
+        return array
+    padding = [(0, 0)] * array.ndim
+    padding[1] = (0, missing)
+    return np.pad(array, padding, constant_values=fill)
+
+
+def _last_of_each(steps: Array) -> Array:
+    """Returns the indices of the last element of each value, in order of value."""
+    last = len(steps) - 1 - np.unique(steps[::-1], return_index=True)[1]
+    return np.asarray(last, np.int64)

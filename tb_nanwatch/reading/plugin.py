@@ -1,0 +1,314 @@
+"""The TensorBoard plugin: parse the arguments, call reader or report, respond."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tensorboard import errors as tb_errors
+from tensorboard import plugin_util
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from tensorboard.util import tb_logging
+from werkzeug import wrappers
+
+from tb_nanwatch import metadata, schema
+from tb_nanwatch.reading import details, report
+from tb_nanwatch.reading.reader import NotFoundError, Reader, Session, Snapshot
+
+logger = tb_logging.get_logger()
+
+_STATIC_DIR: Final = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "static"
+)
+_CONTENT_TYPES: Final[dict[str, str]] = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+    ".wasm": "application/wasm",
+    ".woff2": "font/woff2",
+}
+# What the build appends to a name; such a file never changes.
+_HASHED: Final = re.compile(r"-[A-Za-z0-9_-]{8}\.[a-z0-9]+$")
+_ONE_YEAR: Final = 365 * 24 * 3600
+_SESSION_ID: Final = re.compile(r"[0-9a-f]{16}")
+# Longer than any path that a file system allows.
+_MAX_RUN_NAME: Final = 16_384
+# Level 9 takes twice the time of this for one percent.
+_GZIP_LEVEL: Final = 5
+
+_NOT_BUILT: Final = """\
+export function render() {
+  document.body.textContent =
+    "The NaN Watch tab was not built: tb_nanwatch/static/index.js is missing. " +
+    "Reinstall tb-nanwatch, or run the frontend's build in a checkout.";
+}
+"""
+
+# Returns a WSGI application: what `http_util.Respond` makes has no types.
+Handler = Callable[[wrappers.Request], Any]
+
+
+class BadArgumentError(ValueError):
+    """An argument of a request is missing or invalid."""
+
+
+@dataclass
+class _Served:
+    """An overview as bytes, and the snapshot that it was made of."""
+
+    snapshot: Snapshot
+    body: bytes
+    lanes: dict[tuple[str, str], tuple[str, str]]
+
+
+class NanWatchPlugin(base_plugin.TBPlugin):
+    """Serves what http_api.md describes.
+
+    Args:
+        context: TensorBoard's `TBContext`.
+        reader: reads the records; made from the context's data provider if None.
+    """
+
+    plugin_name = metadata.PLUGIN_NAME
+
+    def __init__(self, context: Any, reader: Reader | None = None) -> None:
+        self._reader = reader or Reader(context.data_provider)
+        self._warnings = _sampling_warnings(context.sampling_hints)
+        self._static = _list_static(_STATIC_DIR)
+        self._lock = threading.Lock()
+        self._served: dict[str, _Served] = {}
+
+    def is_active(self) -> bool:
+        """Returns False: TensorBoard finds our data by `data_plugin_names`."""
+        return False
+
+    def data_plugin_names(self) -> tuple[str, ...]:
+        """Returns the names under which our records are stored."""
+        return (metadata.PLUGIN_NAME, metadata.STATUS_PLUGIN_NAME)
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """Returns the tab's name and entry point."""
+        return base_plugin.FrontendMetadata(
+            es_module_path="/index.js", tab_name="NaN Watch", disable_reload=False
+        )
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Returns the routes: those of http_api.md, and one for each static file."""
+        handlers: dict[str, Handler] = {
+            "/overview": self._overview,
+            "/run": self._run,
+            "/ranges": self._ranges,
+            "/flight": self._flight,
+            "/index.js": lambda r: http_util.Respond(r, _NOT_BUILT, "text/javascript"),
+        }
+        for route, path in self._static.items():
+            handlers[route] = functools.partial(_static_file, path)
+        return {
+            route: functools.partial(self._serve, handler)
+            for route, handler in handlers.items()
+        }
+
+    def _serve(self, handler: Handler, environ: Any, start_response: Any) -> Any:
+        response = self._respond(wrappers.Request(environ), handler)
+        return response(environ, start_response)
+
+    def _respond(self, request: wrappers.Request, handler: Handler) -> Any:
+        """Returns the handler's response, or the error as JSON with its status."""
+        if request.method not in ("GET", "HEAD"):
+            return _error(
+                request,
+                405,
+                f"method {request.method!r:.20} is not allowed; expected GET or HEAD",
+                headers=[("Allow", "GET, HEAD")],
+            )
+        try:
+            return handler(request)
+        except BadArgumentError as e:
+            return _error(request, 400, str(e))
+        except NotFoundError as e:
+            return _error(request, 404, str(e))
+        except tb_errors.PublicError as e:
+            return _error(request, e.http_code, str(e), headers=e.headers)
+        except Exception as e:
+            logger.error("NaN Watch failed to answer %s", request.path, exc_info=True)
+            return _error(
+                request,
+                500,
+                f"{type(e).__name__} while reading the records; TensorBoard's log says "
+                "more. A damaged event file can be the cause: move it away and reload.",
+            )
+
+    # --- Handlers ----------------------------------------------------------------
+
+    def _overview(self, request: wrappers.Request) -> Any:
+        ctx = plugin_util.context(request.environ)
+        experiment_id = plugin_util.experiment_id(request.environ)
+        snapshot = self._reader.snapshot(ctx, experiment_id)
+        # One at a time: when the records change, a hundred tabs make one overview.
+        with self._lock:
+            served = self._served.get(experiment_id)
+            if served is None or served.snapshot is not snapshot:
+                served = self._make_overview(snapshot, served)
+                if len(self._served) >= 16:
+                    self._served.clear()
+                self._served[experiment_id] = served
+        return http_util.Respond(
+            request, served.body, "application/json", content_encoding="gzip"
+        )
+
+    def _make_overview(self, snapshot: Snapshot, old: _Served | None) -> _Served:
+        full = report.overview(snapshot)
+        full["warnings"] += self._warnings
+        sessions = {(s.run, s.id): s for s in snapshot.sessions}
+        lanes: dict[tuple[str, str], tuple[str, str]] = {}
+        runs = []
+        for entry in full.pop("runs"):
+            # The entry's run name was made safe for JSON: look up by position's key.
+            key = (entry["run"], entry["session"])
+            session = sessions.get(key) or _find_safe(snapshot, key)
+            kept = old.lanes.get(key) if old else None
+            if kept is None or kept[0] != session.version:
+                kept = (session.version, report.lane_json(session))
+            lanes[key] = kept
+            runs.append(f'{schema.dumps(entry)[:-1]},"lane":{kept[1]}}}')
+        text = f'{schema.dumps(full)[:-1]},"runs":[{",".join(runs)}]}}'
+        # mtime 0: the same overview is the same bytes.
+        body = gzip.compress(text.encode("utf-8"), _GZIP_LEVEL, mtime=0)
+        return _Served(snapshot, body, lanes)
+
+    def _run(self, request: wrappers.Request) -> Any:
+        ctx, experiment_id, session = self._session(request)
+        kinds = (metadata.KIND_SESSION, metadata.KIND_EVENTS)
+        detail = self._reader.detail(ctx, experiment_id, session, kinds)
+        body = schema.dumps(details.run(session, detail))
+        return http_util.Respond(request, body, "application/json")
+
+    def _ranges(self, request: wrappers.Request) -> Any:
+        ctx, experiment_id, session = self._session(request)
+        phase = _phase(request)
+        kinds = (metadata.KIND_RANGES,)
+        detail = self._reader.detail(ctx, experiment_id, session, kinds)
+        records = detail.records[metadata.KIND_RANGES]
+        return _binary(request, details.ranges([r for r in records if r.phase == phase]))
+
+    def _flight(self, request: wrappers.Request) -> Any:
+        ctx, experiment_id, session = self._session(request)
+        phase = _phase(request)
+        kinds = (metadata.KIND_FLIGHT,)
+        detail = self._reader.detail(ctx, experiment_id, session, kinds)
+        records = detail.records[metadata.KIND_FLIGHT]
+        return _binary(request, details.flight([r for r in records if r.phase == phase]))
+
+    def _session(self, request: wrappers.Request) -> tuple[Any, str, Session]:
+        run = _argument(request, "run", "the name of a run")
+        session_id = _argument(request, "session", "a session id of the overview")
+        if len(run) > _MAX_RUN_NAME:
+            raise BadArgumentError(
+                f"argument 'run' has {len(run)} characters; expected at most "
+                f"{_MAX_RUN_NAME}"
+            )
+        if not _SESSION_ID.fullmatch(session_id):
+            raise BadArgumentError(
+                f"argument 'session' is {session_id!r:.60}; expected 16 hexadecimal digits"
+            )
+        ctx = plugin_util.context(request.environ)
+        experiment_id = plugin_util.experiment_id(request.environ)
+        session = self._reader.find(ctx, experiment_id, run, session_id)
+        return ctx, experiment_id, session
+
+
+# --- Arguments and responses -------------------------------------------------------
+
+
+def _argument(request: wrappers.Request, name: str, expected: str) -> str:
+    values = request.args.getlist(name)
+    if len(values) != 1 or not values[0]:
+        received = "is missing" if not values else "is empty"
+        if len(values) > 1:
+            received = f"was given {len(values)} times"
+        raise BadArgumentError(f"argument {name!r} {received}; expected {expected}")
+    return str(values[0])
+
+
+def _phase(request: wrappers.Request) -> str:
+    phase = _argument(request, "phase", "train or validation")
+    if phase not in schema.PHASES:
+        raise BadArgumentError(
+            f"argument 'phase' is {phase!r:.60}; expected {' or '.join(schema.PHASES)}"
+        )
+    return phase
+
+
+def _error(
+    request: wrappers.Request, code: int, message: str, headers: Any = None
+) -> Any:
+    body = schema.dumps({"error": message})
+    return http_util.Respond(
+        request, body, "application/json", code=code, headers=list(headers or [])
+    )
+
+
+def _binary(request: wrappers.Request, body: bytes) -> Any:
+    return http_util.Respond(request, body, "application/octet-stream")
+
+
+def _static_file(path: str, request: wrappers.Request) -> Any:
+    try:
+        with open(path, "rb") as f:
+            content = f.read()
+    except OSError:
+        raise NotFoundError(
+            f"the file {os.path.basename(path)!r} is gone; restart TensorBoard"
+        ) from None
+    content_type = _CONTENT_TYPES.get(
+        os.path.splitext(path)[1].lower(), "application/octet-stream"
+    )
+    expires = _ONE_YEAR if _HASHED.search(path) else 0
+    return http_util.Respond(request, content, content_type, expires=expires)
+
+
+def _list_static(root: str) -> dict[str, str]:
+    """Returns the routes of the files that exist now, and their paths.
+
+    Listed once, so that no path is ever made from a request.
+    """
+    routes = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            route = os.path.relpath(path, root).replace(os.sep, "/")
+            if not route.startswith(".") and re.fullmatch(r"[\w./-]+", route):
+                routes[f"/{route}"] = path
+    return routes
+
+
+def _find_safe(snapshot: Snapshot, key: tuple[str, str]) -> Session:
+    """Returns the session whose run name reads `key[0]` once it is valid UTF-8."""
+    for session in snapshot.sessions:
+        if (schema.json_safe(session.run), session.id) == key:
+            return session
+    raise AssertionError(f"no session {key!r} in the snapshot")
+
+
+def _sampling_warnings(hints: Any) -> list[str]:
+    """Returns a sentence if the user's own flag makes TensorBoard drop records."""
+    limit = hints.get(metadata.PLUGIN_NAME) if isinstance(hints, dict) else None
+    if not limit:
+        return []
+    return [
+        f"TensorBoard was started with --samples_per_plugin={metadata.PLUGIN_NAME}="
+        f"{limit}: it keeps {limit} records of each run and drops the rest. Restart it "
+        "without that setting to see every step."
+    ]

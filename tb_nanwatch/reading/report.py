@@ -1,0 +1,319 @@
+"""The report: what `tb-nanwatch report --json` prints and the tab's overview shows.
+
+`overview` builds everything but the lanes, `report` is the part of it that is
+promised to users. Both are plain dicts of JSON values; non-finite numbers are the
+strings "NaN", "Infinity" and "-Infinity".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from tb_nanwatch import schema
+from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of
+from tb_nanwatch.reading import aborted
+from tb_nanwatch.reading.grouping import trials_of, worst
+from tb_nanwatch.reading.reader import Session, Snapshot
+from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Misread, json_safe
+
+REPORT_VERSION: Final = 1
+SEARCH_KEYS: Final = (
+    "search",
+    "tuner",
+    "objective",
+    "trials",
+    "by_status",
+    "aborted",
+    "verdict",
+)
+RUN_KEYS: Final = (
+    "run",
+    "search",
+    "trial_id",
+    "execution",
+    "retry",
+    "worker",
+    "state",
+    "stopped_by",
+    "status",
+    "tuner_status",
+    "score",
+    "best_step",
+    "message",
+    "misread",
+    "hparams",
+    "onset",
+    "origin",
+    "contained",
+    "causes",
+)
+ORIGIN_KEYS: Final = (
+    "kind",
+    "name",
+    "num_nan",
+    "num_pos_inf",
+    "num_neg_inf",
+    "op",
+    "source",
+)
+
+Diagnose = Callable[[Facts], list[Cause]]
+
+
+def overview(snapshot: Snapshot, diagnose: Diagnose = diagnose) -> dict[str, Any]:
+    """Returns the overview of http_api.md, without the runs' lanes.
+
+    Searches come newest first, runs without a search last; within a search, runs
+    come in the order in which they started.
+    """
+    by_search: dict[str, list[Session]] = {}
+    for session in snapshot.sessions:
+        by_search.setdefault(session.search_id, []).append(session)
+    searches = [_search_entry(key, group) for key, group in by_search.items()]
+    searches.sort(key=lambda s: (s["search"] != "", s["started"]), reverse=True)
+    runs = [
+        run_entry(session, diagnose)
+        for search in searches
+        for session in by_search[search["search"]]
+    ]
+    safe: dict[str, Any] = json_safe(
+        {
+            "schema_version": REPORT_VERSION,
+            "searches": searches,
+            "runs": runs,
+            "findings": [],
+            "warnings": snapshot.warnings,
+        }
+    )
+    return safe
+
+
+def report(full: dict[str, Any]) -> dict[str, Any]:
+    """Returns the part of an overview that `report --json` prints."""
+    runs = []
+    for run in full["runs"]:
+        entry = {key: run[key] for key in RUN_KEYS}
+        if entry["origin"] is not None:
+            entry["origin"] = {key: entry["origin"][key] for key in ORIGIN_KEYS}
+        runs.append(entry)
+    return {
+        "schema_version": full["schema_version"],
+        "searches": [{k: s[k] for k in SEARCH_KEYS} for s in full["searches"]],
+        "runs": runs,
+        "findings": full["findings"],
+    }
+
+
+def run_entry(session: Session, diagnose: Diagnose = diagnose) -> dict[str, Any]:
+    """Returns one run of the overview, without its lane."""
+    status, trial = session.status, session.trial
+    hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
+    return {
+        "run": session.run,
+        "session": session.id,
+        "search": session.search_id,
+        "trial_id": status.trial_id,
+        "number": status.number,
+        "execution": status.execution,
+        "retry": status.attempt,
+        "superseded": session.superseded,
+        "worker": status.worker,
+        "state": session.state,
+        "stopped_by": status.stopped_by,
+        "status": status.status,
+        "tuner_status": trial.tuner_status if trial else None,
+        "score": trial.score if trial else None,
+        "best_step": trial.best_step if trial else None,
+        "message": trial.message if trial else None,
+        "misread": misread(session),
+        "hparams": {h.name: h.value for h in hparams if h.active},
+        "inactive": [h.name for h in hparams if not h.active],
+        "onset": status.onset,
+        "origin": _origin(status.origin),
+        "contained": status.contained,
+        "causes": [dataclasses.asdict(c) for c in diagnose(facts_of(status))],
+        "started": status.started,
+        "updated": status.updated,
+        "steps": status.steps,
+        "epochs": status.epochs,
+        "epochs_planned": status.epochs_planned,
+        "steps_after_onset": status.steps_after_onset,
+        "seconds_after_onset": status.seconds_after_onset,
+        "recovered": status.recovered,
+        "num_episodes": status.num_episodes,
+        "closest": status.closest,
+        "lineage": status.lineage,
+        "objective": None,
+        "error_type": status.error_type,
+        "error_message": status.error_message,
+        "damage": session.damage,
+    }
+
+
+def lane_json(session: Session) -> str:
+    """Returns the run's lane as JSON text: {"steps": [n], ..., one list a series}.
+
+    Text, because the plugin keeps it ready-made: lanes are most of an overview, and
+    only those of runs that are still training change.
+    """
+    status = session.status
+    columns: dict[str, Any] = {
+        "steps": status.lane_steps.tolist(),
+        "seconds": _short_floats(status.lane_seconds),
+        "epochs": status.lane_epochs.tolist(),
+    }
+    for i, name in enumerate(schema.LANE_SERIES):
+        columns[name] = _short_floats(status.lane[:, i])
+    return schema.dumps(columns)
+
+
+def misread(session: Session) -> Misread | None:
+    """Returns how the tuner misread the run, computed from facts, or None.
+
+    "infinite_score": the trial was completed with an infinite score.
+    "stale_score": the run went bad, yet the trial was completed with a finite score,
+    of an epoch before the first bad one.
+    """
+    trial, status = session.trial, session.status
+    if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
+        return None
+    if math.isinf(trial.score):
+        return "infinite_score"
+    if (
+        status.status in BAD_STATUSES
+        and math.isfinite(trial.score)
+        and trial.best_step is not None
+        and status.onset is not None
+        and trial.best_step < status.onset.epoch
+    ):
+        return "stale_score"
+    return None
+
+
+# --- Searches ---------------------------------------------------------------------
+
+
+def _search_entry(search_id: str, sessions: list[Session]) -> dict[str, Any]:
+    trials = trials_of(sessions)
+    by_status: dict[str, int] = {}
+    for group in trials.values():
+        status = worst(group)
+        by_status[status] = by_status.get(status, 0) + 1
+    by_status = {s: by_status[s] for s in STATUSES if s in by_status}
+    # Any session's copy will do, but one that a callback wrote knows most.
+    search = max(
+        (s.status.search for s in sessions if s.status.search),
+        key=lambda s: bool(s.tuner),
+        default=None,
+    )
+    abort = aborted.explain(search, sessions)
+    started = search.started if search and search.started else None
+    return {
+        "search": search_id,
+        "name": search.name if search else "",
+        "tuner": search.tuner if search else "",
+        "objective": search.objective if search else None,
+        "direction": search.direction if search else None,
+        "started": _finite(
+            started if started is not None else max(s.status.started for s in sessions)
+        ),
+        "trials": len(trials),
+        "by_status": by_status,
+        "aborted": abort,
+        "verdict": _verdict(search_id, trials, by_status, abort),
+        "hparams": _search_space(sessions),
+    }
+
+
+def _verdict(
+    search_id: str,
+    trials: dict[tuple[str, str], list[Session]],
+    by_status: dict[str, int],
+    abort: dict[str, Any] | None,
+) -> str:
+    """Returns one sentence or two, made of facts alone."""
+    noun = "trial" if search_id else "run"
+    total = len(trials)
+    bad = sum(by_status.get(s, 0) for s in BAD_STATUSES)
+    running = sum(any(s.state == "running" for s in g) for g in trials.values())
+    unwatched = by_status.get("unwatched", 0)
+    contained = by_status.get("contained", 0)
+    if bad:
+        kinds = [
+            f"{by_status[s]} {s.replace('_', ' ')}"
+            for s in BAD_STATUSES
+            if s in by_status
+        ]
+        which = (
+            f"All {total} {noun}s" if bad == total > 1 else f"{bad} of {total} {noun}s"
+        )
+        text = f"{which} went bad ({', '.join(kinds)})"
+        fooled = sum(any(misread(s) for s in g) for g in trials.values())
+        if fooled:
+            text += f"; {fooled} of them {'was' if fooled == 1 else 'were'} scored anyway"
+        text += "."
+    elif unwatched == total:
+        text = f"No {noun} was watched."
+    elif running:
+        text = f"No {noun} has gone bad so far."
+    else:
+        text = f"No {noun} went bad."
+    if running:
+        text += f" {running} {'is' if running == 1 else 'are'} still running."
+    if contained:
+        text += (
+            f" {contained} had non-finite values that reached neither the loss nor "
+            "anything that lasts."
+        )
+    if unwatched and unwatched != total:
+        text += f" {unwatched} ended without being watched."
+    if abort:
+        text += " The search was aborted."
+    return text
+
+
+def _search_space(sessions: list[Session]) -> list[dict[str, Any]]:
+    space: dict[str, dict[str, Any]] = {}
+    for session in sessions:
+        for hparam in session.status.hparams:
+            if _is_bookkeeping(hparam.name, session):
+                continue
+            entry = dataclasses.asdict(hparam)
+            del entry["value"]
+            known = space.setdefault(hparam.name, entry)
+            known["active"] = known["active"] or hparam.active
+    return list(space.values())
+
+
+# --- Parts ------------------------------------------------------------------------
+
+
+def _is_bookkeeping(name: str, session: Session) -> bool:
+    # Hyperband's own values among the hyperparameters; nobody chose them.
+    return name.startswith("tuner/") and session.status.search is not None
+
+
+def _origin(origin: schema.BadTensor | None) -> dict[str, Any] | None:
+    if origin is None:
+        return None
+    # The operation and its line come with the post-mortem; null where it was not made.
+    return {**dataclasses.asdict(origin), "op": None, "source": None}
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _short_floats(array: schema.Array) -> list[float]:
+    """Returns the values at 5 significant digits: a screen shows no more."""
+    values = np.asarray(array, np.float64)
+    with np.errstate(all="ignore"):
+        scale = 10.0 ** (4 - np.floor(np.log10(np.abs(values))))
+        rounded = np.round(values * scale) / scale
+    out: list[float] = np.where(np.isfinite(rounded), rounded, values).tolist()
+    return out
