@@ -88,7 +88,7 @@ def diagnose(facts: Facts) -> list[Cause]:
     if facts.origin is not None and facts.onset is not None:
         evidence.append(
             f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
-            "every tensor watched before it in that step was finite."
+            "in causal order the first tensor to become non-finite in that step."
         )
     elif facts.onset is not None:
         evidence.append(f"First bad step: {position_text(facts.onset)}.")

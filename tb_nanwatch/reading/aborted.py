@@ -61,7 +61,8 @@ def _failed_in_a_row(sessions: list[Session], last: Session) -> list[list[Sessio
 
 def _fix(limit: int, count: int, bad: int) -> str:
     told = (
-        f"{bad} of these {count} trials went bad, which KerasTuner counts as failures"
+        f"{bad} of these {count} trials went bad, and KerasTuner counts a NaN objective "
+        "as a failure"
         if bad
         else f"The last {count} trials failed, and not by going bad: read their messages"
     )
