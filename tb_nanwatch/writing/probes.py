@@ -18,18 +18,18 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.schema import KINDS, Kind, Phase, Probe
+from tb_nanwatch.writing.observer import NO_LIMIT, Bools, Expectation, Floats, Layout, Observer
 
 # Rows of the ring. More rows mean fewer reads from the host; at 1 ms a step the
 # read (about 0.1 ms) is then 0.04 % of the time. Seconds bound it for slow steps.
@@ -37,60 +37,8 @@ RING_ROWS: Final = 256
 READ_INTERVAL_SECONDS: Final = 1.0
 # Bytes one ring may take; a model of 100,000 probes gets fewer rows.
 _MAX_RING_BYTES: Final = 64 << 20
-# A probe that is finite and not expected to be anything else must stay below this.
-NO_LIMIT: Final = float(np.finfo(np.float32).max)
 # Calls of one layer in one step that get a probe each (unrolled recurrences).
 MAX_CALLS: Final = 64
-
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
-
-
-class Expectation(NamedTuple):
-    """What the next steps' rows are compared with; [columns] each.
-
-    A step in which `(row <= limit) != expected` anywhere is looked at in full. A
-    column that is known to be non-finite has `expected` False and the limit
-    `NO_LIMIT`: neither NaN nor Inf is below it, but every finite value is.
-    """
-
-    limit: Floats
-    expected: Bools
-
-
-@dataclass
-class Layout:
-    """The probes of one trace of the step.
-
-    Attributes:
-        phase: of the step.
-        probes: in causal order.
-        columns: for each probe its column in the ring; two probes of one and the
-            same tensor share a column, -1 for a tensor that cannot be non-finite.
-        sources: for each probe its place among the tensors that are observed.
-        num_columns: columns of the ring, without that of the batch size.
-        has_batch: whether the ring's last column is the batch size.
-    """
-
-    phase: Phase
-    probes: list[Probe]
-    columns: list[int]
-    sources: list[int]
-    num_columns: int
-    has_batch: bool
-
-
-class Observer(Protocol):
-    """What the probes report to. Calls may come from several threads."""
-
-    def observe(
-        self, layout: Layout, replica: int, step: int, tensors: Sequence[npt.NDArray[Any]]
-    ) -> Expectation:
-        """Receives the tensors of a step that needs a full look, while it runs."""
-
-    def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
-        """Receives the rows [steps, columns] of consecutive steps since the last."""
-
 
 class _Ring:
     """The variables of one layout on one replica."""
@@ -159,6 +107,7 @@ class Instrument:
         activations_only: leaves out gradients, slots, weights and layer state.
         after_call: called after each execution of the training function, on the
             training's own thread; may raise to end the training.
+        after_read: called after the rings were read because they were due.
         on_error: called with an exception that leaves the training function.
     """
 
@@ -169,6 +118,7 @@ class Instrument:
         *,
         activations_only: bool = False,
         after_call: Callable[[], None] = lambda: None,
+        after_read: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = lambda e: None,
     ) -> None:
         check_supported(model)
@@ -176,6 +126,7 @@ class Instrument:
         self._observer = observer
         self._activations_only = activations_only
         self._after_call = after_call
+        self._after_read = after_read
         self._on_error = on_error
         self._hooked: list[tuple[Any, str]] = []
         self._trace = _Trace()
@@ -282,6 +233,7 @@ class Instrument:
             self._calls[phase] += 1
             if self._is_due(phase):
                 self.read()
+                self._after_read()
             self._after_call()
             return out
 
@@ -418,7 +370,6 @@ class Instrument:
 
     def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
         def wrap(model: Any, step: Any) -> Any:
-            @tf.autograph.experimental.do_not_convert
             def watched(data: Any) -> Any:
                 if not self._installed:
                     return step(data)
@@ -429,7 +380,7 @@ class Instrument:
                 self._record(phase, found)
                 return logs
 
-            return watched
+            return tf.autograph.experimental.do_not_convert(watched)
 
         return wrap
 
@@ -555,18 +506,15 @@ class Instrument:
         )
 
         def look(step: Any, *arrays: Any) -> tuple[Floats, Bools]:
+            n = layout.num_columns
             try:
-                expectation = self._observer.observe(layout, replica, int(step), arrays)
+                limit, expected = self._observer.observe(layout, replica, int(step), arrays)
             except Exception as e:  # watching must never end a training
                 self.notes.append(f"a step could not be looked at: {type(e).__name__}: {e}")
-                n = layout.num_columns
-                expectation = Expectation(np.full(n, np.inf, np.float32), np.ones(n, np.bool_))
+                limit, expected = np.full(n, np.inf, np.float32), np.ones(n, np.bool_)
             if batch is None:
-                return expectation
-            return (
-                np.append(expectation.limit, np.float32(NO_LIMIT)),
-                np.append(expectation.expected, True),
-            )
+                return limit, expected
+            return np.append(limit, np.float32(NO_LIMIT)), np.append(expected, True)
 
         def slow() -> Any:
             limit, expected = tf.numpy_function(look, [step, *tensors], [tf.float32, tf.bool])

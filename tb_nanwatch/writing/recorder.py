@@ -30,6 +30,7 @@ from tb_nanwatch.writing.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.episodes import EpisodeTracker
 from tb_nanwatch.writing.health import Health, tensor_health
 from tb_nanwatch.writing.lane import Lane, Point
+from tb_nanwatch.writing.observer import NO_LIMIT, Expectation, Layout
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +42,6 @@ FIRST_LOOKS: Final = 4
 MIN_LOOK_SECONDS: Final = 1.0
 FLIGHT_BEFORE: Final = 64
 FLIGHT_AFTER: Final = 8
-_LIMIT_MAX: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -144,9 +144,9 @@ class Recorder:
     # --- What the probes report -----------------------------------------------
 
     def observe(
-        self, layout: Any, replica: int, step: int, tensors: Sequence[Array]
-    ) -> tuple[Array, Array]:
-        """Measures every tensor of a step; see `probes.Observer`."""
+        self, layout: Layout, replica: int, step: int, tensors: Sequence[Array]
+    ) -> Expectation:
+        """Measures every tensor of a step; see `observer.Observer`."""
         began = self._clock()
         healths = [tensor_health(t) for t in tensors]
         with self._lock:
@@ -196,19 +196,19 @@ class Recorder:
             self.closest[probe.dtype] = max(share, self.closest.get(probe.dtype, 0.0))
 
     def _expectation(
-        self, layout: Any, healths: Sequence[Health], step: int
-    ) -> tuple[Array, Array]:
+        self, layout: Layout, healths: Sequence[Health], step: int
+    ) -> Expectation:
         n = layout.num_columns
         sums = np.array([h.sum_squares for h in healths[:n]]) / 2
         bad = np.array([h.num_bad > 0 for h in healths[:n]])
         # Kept below the largest float32, so that an infinite sum always stands out:
         # it may be mere overflow, and every such step is looked at.
-        limit = np.clip(sums * GROWTH_BETWEEN_LOOKS**2, 1e-12, _LIMIT_MAX)
-        limit[bad] = _LIMIT_MAX
+        limit = np.clip(sums * GROWTH_BETWEEN_LOOKS**2, 1e-12, NO_LIMIT)
+        limit[bad] = NO_LIMIT
         expected = ~bad
         if layout.phase == "train" and step + 1 < FIRST_LOOKS and n:
             expected[0] = not expected[0]  # has the next step looked at as well
-        return limit.astype(np.float32), expected
+        return Expectation(limit.astype(np.float32), expected)
 
     def wants_look(self) -> bool:
         """Returns whether the next training step should be looked at in full."""
@@ -219,8 +219,8 @@ class Recorder:
             wait = max(MIN_LOOK_SECONDS, phase.look_seconds / LOOK_SHARE)
             return self._clock() - phase.looked_at > wait
 
-    def rows(self, layout: Any, replica: int, first_step: int, rows: Array) -> None:
-        """Takes in the rows of consecutive steps; see `probes.Observer`."""
+    def rows(self, layout: Layout, replica: int, first_step: int, rows: Array) -> None:
+        """Takes in the rows of consecutive steps; see `observer.Observer`."""
         with self._lock:
             phase = self._phases[layout.phase]
             indices = self._indices(phase, layout.probes)
@@ -239,7 +239,7 @@ class Recorder:
                 self._add_rows(phase, step, mean[None], np.any([b for _, b in waiting], 0)[None])
 
     def _rms(
-        self, phase: _Phase, layout: Any, indices: Sequence[int], rows: Array
+        self, phase: _Phase, layout: Layout, indices: Sequence[int], rows: Array
     ) -> tuple[Array, Array]:
         """Returns [steps, all probes of the phase] root mean squares and badness.
 

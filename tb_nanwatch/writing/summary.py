@@ -96,7 +96,8 @@ class EventWriter:
     def write_summary(self, summary: summary_pb2.Summary) -> None:
         """Writes a summary of another plugin (HParams' session records)."""
         event = event_pb2.Event(wall_time=self._clock())
-        event.summary.CopyFrom(summary)
+        # Through bytes: where TensorFlow is installed, the summary is of its class.
+        event.summary.MergeFromString(summary.SerializeToString())
         self._append([event.SerializeToString()])
 
     def close(self) -> None:

@@ -78,6 +78,12 @@ def current_trial() -> Trial | None:
     )
 
 
+def failed_trial_error(message: str) -> Exception:
+    """Returns the exception with which KerasTuner fails a trial without a retry."""
+    errors = sys.modules["keras_tuner.src.errors"]
+    return errors.FailedTrialError(message)  # type: ignore[no-any-return]
+
+
 def objective_direction(tuner: Any) -> str | None:
     """Returns "min" or "max"."""
     direction = getattr(tuner.oracle.objective, "direction", None)

@@ -1,0 +1,42 @@
+"""The standard HParams records, for runs in which nobody else writes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
+
+from tb_nanwatch.schema import HParam
+
+
+def session_start(
+    hparams: Sequence[HParam], trial_id: str | None, started: float
+) -> summary_pb2.Summary:
+    """Returns the record with the values of one training's active hyperparameters."""
+    values = {h.name: h.value for h in hparams if h.active and h.value is not None}
+    return summary_v2.hparams_pb(values, trial_id=trial_id, start_time_secs=started)
+
+
+def session_end(good: bool, ended: float) -> summary_pb2.Summary:
+    """Returns the record that ends it; a training that went bad is no success."""
+    status = api_pb2.STATUS_SUCCESS if good else api_pb2.STATUS_FAILURE
+    return summary.session_end_pb(status, ended)
+
+
+def written_by_others(callbacks: Iterable[Any], run_dir: str) -> bool:
+    """Returns whether an HParams callback among `callbacks` writes into `run_dir`.
+
+    KerasTuner adds one beside every callback whose class is named "TensorBoard",
+    for the same directory; the HParams callback itself keeps no path.
+    """
+    callbacks = list(callbacks)
+    if not any(type(c).__module__ == "tensorboard.plugins.hparams._keras" for c in callbacks):
+        return False
+    return any(
+        type(c).__name__ == "TensorBoard"
+        and os.path.abspath(str(getattr(c, "log_dir", ""))) == os.path.abspath(run_dir)
+        for c in callbacks
+    )

@@ -1,0 +1,64 @@
+"""What the probes report, and to whom: the interface of the backend's module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_nanwatch.schema import Phase, Probe
+
+# A row that is finite and not expected to be anything else must stay below this.
+NO_LIMIT: Final = float(np.finfo(np.float32).max)
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+class Expectation(NamedTuple):
+    """What the next steps' rows are compared with; [columns] each.
+
+    A step in which `(row <= limit) != expected` anywhere is looked at in full. A
+    column that is known to be non-finite has `expected` False and the limit
+    `NO_LIMIT`: neither NaN nor Inf is below it, but every finite value is.
+    """
+
+    limit: Floats
+    expected: Bools
+
+
+@dataclass
+class Layout:
+    """The probes of one trace of the step.
+
+    Attributes:
+        phase: of the step.
+        probes: in causal order.
+        columns: for each probe its column in the ring; two probes of one and the
+            same tensor share a column, -1 for a tensor that cannot be non-finite.
+        sources: for each probe its place among the tensors that are observed.
+        num_columns: columns of the ring, without that of the batch size.
+        has_batch: whether the ring's last column is the batch size.
+    """
+
+    phase: Phase
+    probes: list[Probe]
+    columns: list[int]
+    sources: list[int]
+    num_columns: int
+    has_batch: bool
+
+
+class Observer(Protocol):
+    """What the probes report to. Calls may come from several threads."""
+
+    def observe(
+        self, layout: Layout, replica: int, step: int, tensors: Sequence[npt.NDArray[Any]]
+    ) -> Expectation:
+        """Receives the tensors of a step that needs a full look, while it runs."""
+
+    def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
+        """Receives the rows [steps, columns] of consecutive steps since the last."""

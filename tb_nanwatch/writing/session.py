@@ -1,0 +1,290 @@
+"""One training's records: what the recorder knows, written when it is due."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from tb_nanwatch import schema
+from tb_nanwatch.schema import HParam, Phase, State
+from tb_nanwatch.writing import lane
+from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.tuner import Trial, Verdict
+
+# The status is written anew after a tenth of the time so far, so that a run of any
+# length holds about a hundred of them.
+_STATUS_SHARE: Final = 0.1
+_STATUS_MIN_SECONDS: Final = 1.0
+_STATUS_MAX_SECONDS: Final = 120.0
+# A heartbeat is promised more loosely than it is kept: a step, a validation pass or
+# the compilation of a large model may take minutes.
+_HEARTBEAT_SECONDS: Final = 60.0
+# Buckets are written together while nothing happens: fewer, better compressed records.
+_BUCKETS_SECONDS: Final = 10.0
+_BUCKETS_MAX: Final = 64
+
+
+@dataclass
+class Environment:
+    """What was trained and with what; fields as in `schema.SessionRecord`."""
+
+    model: str = ""
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    loss: str = ""
+    precision: str = ""
+    replicas: int = 1
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    epochs_planned: int | None = None
+
+
+class Session:
+    """Writes the records of one training.
+
+    Args:
+        run_dir: directory of the run's event file.
+        run: the run's name.
+        recorder: what is seen of the training.
+        environment: what is trained.
+        trial: the tuner's trial, None for a plain `fit`.
+        hparams: of a plain `fit`; a trial brings its own.
+        notes: sentences on what cannot be watched; may grow while training goes on.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        run: str,
+        recorder: Recorder,
+        environment: Environment,
+        trial: Trial | None = None,
+        hparams: Sequence[HParam] = (),
+        notes: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.id = uuid.uuid4().hex[:16]
+        self.run = run
+        self.trial = trial
+        self.hparams = list(trial.hparams if trial is not None else hparams)
+        self.recorder = recorder
+        self.writer = EventWriter(run_dir, clock)
+        self.epochs = 0
+        self._environment = environment
+        self._notes = notes
+        self._notes_written = 0
+        self._clock = clock
+        self.started = clock()
+        self._written: dict[str, int] = {}
+        self._status_at = 0.0
+        self._status_key: tuple[Any, ...] = ()
+        self._buckets_at = self.started
+        self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
+        self._onset: tuple[int, float] | None = None
+
+    # --- When -----------------------------------------------------------------
+
+    def now(self) -> float:
+        """Returns seconds since the epoch by the session's clock."""
+        return self._clock()
+
+    def begin(self) -> None:
+        """Writes the first status, so that the run is seen before its first step."""
+        self._write_status("running")
+
+    def flush(self, force: bool = False) -> None:
+        """Writes what is new and due.
+
+        Args:
+            force: write ranges and status whether due or not.
+        """
+        now = self._clock()
+        self._write_session_if_changed()
+        status, onset, _ = self.recorder.status()
+        if onset is not None and self._onset is None and status in schema.BAD_STATUSES:
+            self._onset = (self.recorder.steps("train"), now)
+        news = self._write_events()
+        self._write_flight(last=force)
+        self._write_ranges(now, force or news)
+        key = (status, onset)
+        due = max(_STATUS_MIN_SECONDS, _STATUS_SHARE * (now - self.started))
+        if (
+            force
+            or key != self._status_key
+            or now - self._status_at > min(due, _STATUS_MAX_SECONDS)
+        ):
+            self._status_key = key
+            self._write_status("running")
+
+    def end(
+        self,
+        state: State,
+        *,
+        stopped_by: str | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Writes everything that is left and the end of the run."""
+        self.recorder.finish()
+        self.flush(force=True)
+        self._write_status(state, stopped_by, error)
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Writes the tuner's verdict on this session's trial."""
+        if self.trial is None:
+            return
+        self._write(
+            schema.TrialRecord(
+                self.id,
+                self._seq("trial"),
+                search_id=self.trial.search.id,
+                trial_id=self.trial.trial_id,
+                tuner_status=verdict.status,
+                score=verdict.score,
+                best_step=verdict.best_step,
+                message=verdict.message,
+                aborted=verdict.aborted,
+            )
+        )
+        self.writer.close()
+
+    # --- What -----------------------------------------------------------------
+
+    def _seq(self, kind: str) -> int:
+        return self._written.get(kind, 0)
+
+    def _write(self, record: schema.AnyRecord) -> None:
+        self._written[record.KIND] = record.seq + 1
+        self.writer.write(record)
+
+    def _write_session_if_changed(self) -> None:
+        if not self.recorder.probes_changed and len(self._notes) == self._notes_written:
+            return
+        self.recorder.probes_changed = False
+        self._notes_written = len(self._notes)
+        e = self._environment
+        self._write(
+            schema.SessionRecord(
+                self.id,
+                self._seq("session"),
+                train_probes=self.recorder.probes("train"),
+                validation_probes=self.recorder.probes("validation"),
+                model=e.model,
+                optimizer=e.optimizer,
+                loss=e.loss,
+                precision=e.precision,
+                replicas=e.replicas,
+                jit_compile=e.jit_compile,
+                steps_per_execution=e.steps_per_execution,
+                versions=e.versions,
+                notes=list(dict.fromkeys(self._notes)),
+            )
+        )
+
+    def _write_events(self) -> bool:
+        tracker = self.recorder.tracker
+        episodes = tracker.take_changed()
+        if not episodes:
+            return False
+        self._write(
+            schema.EventsRecord(self.id, self._seq("events"), episodes, tracker.dropped)
+        )
+        return True
+
+    def _write_flight(self, last: bool) -> None:
+        flight = self.recorder.take_flight(last)
+        if flight is not None:
+            self._write(
+                schema.FlightRecord(
+                    self.id,
+                    self._seq("flight"),
+                    phase=flight.phase,
+                    steps=flight.steps,
+                    rms=flight.rms,
+                    full_steps=flight.full_steps,
+                    stats=flight.stats,
+                    counts=flight.counts,
+                )
+            )
+
+    def _write_ranges(self, now: float, force: bool) -> None:
+        for phase in ("train", "validation"):
+            self._buckets[phase] += self.recorder.take_buckets(phase)
+        waiting = sum(map(len, self._buckets.values()))
+        if not (force or waiting > _BUCKETS_MAX or now - self._buckets_at > _BUCKETS_SECONDS):
+            return
+        self._buckets_at = now
+        for phase in ("train", "validation"):
+            buckets, self._buckets[phase] = self._buckets[phase], []
+            if not buckets:
+                continue
+            n = len(self.recorder.probes(phase))
+            for bucket in buckets:
+                bucket.widen(n)
+            self._write(
+                schema.RangesRecord(
+                    self.id,
+                    self._seq("ranges"),
+                    phase=phase,
+                    steps=np.array([(b.start, b.end) for b in buckets], np.int64),
+                    stats=np.stack([b.stats() for b in buckets]),
+                    counts=np.stack([b.counts for b in buckets]),
+                    bad_steps=np.stack([b.bad_steps for b in buckets]),
+                    measured=np.array([b.measured for b in buckets], np.int64),
+                )
+            )
+
+    def _write_status(
+        self,
+        state: State,
+        stopped_by: str | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        now = self._status_at = self._clock()
+        recorder, tracker, trial = self.recorder, self.recorder.tracker, self.trial
+        status, onset, origin = recorder.status()
+        after = 0
+        if status in schema.BAD_STATUSES and onset is not None:
+            after = max(0, recorder.steps("train") - onset.step - 1)
+        self._write(
+            schema.StatusRecord(
+                self.id,
+                self._seq("status"),
+                run=self.run,
+                search=trial.search if trial else None,
+                trial_id=trial.trial_id if trial else None,
+                number=trial.number if trial else None,
+                execution=trial.execution if trial else 0,
+                attempt=trial.attempt if trial else 0,
+                worker=trial.worker if trial else None,
+                lineage=trial.lineage if trial else None,
+                hparams=self.hparams,
+                state=state,
+                stopped_by=stopped_by,
+                error_type=type(error).__name__ if error is not None else None,
+                error_message=str(error)[:2000] if error is not None else None,
+                started=self.started,
+                updated=now,
+                heartbeat=max(_HEARTBEAT_SECONDS, _STATUS_MAX_SECONDS),
+                steps=recorder.steps("train"),
+                epochs=self.epochs,
+                epochs_planned=self._environment.epochs_planned,
+                steps_after_onset=after,
+                seconds_after_onset=now - self._onset[1] if self._onset and after else 0.0,
+                status=status,
+                onset=onset,
+                origin=origin,
+                contained=tracker.contained,
+                num_episodes=tracker.count,
+                recovered=recorder.recovered,
+                closest=recorder.closest,
+                written=dict(self._written),
+                **lane.arrays(recorder.lane()),
+            )
+        )
