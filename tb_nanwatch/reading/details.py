@@ -31,6 +31,7 @@ _ENVIRONMENT = (
     "versions",
     "notes",
 )
+_FLIGHT_ARRAYS = ("steps", "rms", "full_steps", "stats", "counts")
 
 
 def run(session: Session, detail: Detail) -> dict[str, Any]:
@@ -91,32 +92,24 @@ def ranges(records: list[RangesRecord]) -> bytes:
 
 
 def flight(records: list[FlightRecord]) -> bytes:
-    """Returns the body of the route `flight`, steps in order.
+    """Returns the body of the route `flight`: the newest record's arrays.
 
     Args:
-        records: of one phase, in order of their sequence numbers; where two hold the
-            same step, the later one counts.
+        records: of one phase, in order of their sequence numbers. Where a later
+            episode came to decide the status, the last is that of its onset.
     """
-    probes = max((r.rms.shape[1] for r in records), default=0)
-    columns = len(RANGE_COLUMNS)
-    steps = _stack([r.steps for r in records], (0,))
-    rms = _stack([_widen(r.rms, probes, np.nan) for r in records], (0, probes))
-    full_steps = _stack([r.full_steps for r in records], (0,))
-    stats = _stack(
-        [_widen(r.stats, probes, np.nan) for r in records], (0, probes, columns)
-    )
-    counts = _stack(
-        [_widen(r.counts, probes, 0) for r in records], (0, probes, len(COUNT_COLUMNS))
-    )
-    kept, full = _last_of_each(steps), _last_of_each(full_steps)
-    arrays = {
-        "steps": steps[kept],
-        "rms": rms[kept],
-        "full_steps": full_steps[full],
-        "stats": stats[full],
-        "counts": counts[full],
-    }
-    return frame({"probes": probes}, arrays)
+    if records:
+        record = records[-1]
+        arrays = {name: getattr(record, name) for name in _FLIGHT_ARRAYS}
+    else:
+        arrays = {
+            "steps": np.zeros(0),
+            "rms": np.zeros((0, 0)),
+            "full_steps": np.zeros(0),
+            "stats": np.zeros((0, 0, len(RANGE_COLUMNS))),
+            "counts": np.zeros((0, 0, len(COUNT_COLUMNS))),
+        }
+    return frame({"probes": arrays["rms"].shape[1]}, arrays)
 
 
 def frame(extra: dict[str, Any], arrays: dict[str, Array]) -> bytes:
@@ -153,9 +146,3 @@ def _widen(array: Array, probes: int, fill: float) -> Array:
     padding = [(0, 0)] * array.ndim
     padding[1] = (0, missing)
     return np.pad(array, padding, constant_values=fill)
-
-
-def _last_of_each(steps: Array) -> Array:
-    """Returns the indices of the last element of each value, in order of value."""
-    last = len(steps) - 1 - np.unique(steps[::-1], return_index=True)[1]
-    return np.asarray(last, np.int64)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tensorboard.context import RequestContext
 from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
@@ -28,6 +31,7 @@ from tb_nanwatch.schema import (
 )
 from tb_nanwatch.writing.summary import EventWriter
 
+CTX = RequestContext()
 STARTED = 1_700_000_000.0
 
 
@@ -202,7 +206,11 @@ def load_with_server(logdir: Path) -> Loaded:
         channel_creds_type=grpc_util.ChannelCredsType.LOCAL,
         samples_per_plugin=flags.samples_per_plugin,
     )
-    ingester.start()
+    with warnings.catch_warnings():
+        # The ingester drops its process and temporary directory without closing them.
+        warnings.simplefilter("ignore", ResourceWarning)
+        ingester.start()
+        gc.collect()
     # The server ends when its standard input does.
     return Loaded(ingester.data_provider, lambda: None, ingester._stdin_handle.close)
 
