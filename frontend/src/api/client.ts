@@ -1,0 +1,68 @@
+// All that the tab asks of its server. Views know the interface only.
+
+import { decodeOverview, decodeRanges, decodeRun } from "./decode";
+import type { Phase } from "./schema.gen";
+import type { Overview, Ranges, RunDetail, RunKey } from "./types";
+
+export interface Client {
+  /** The newest overview; null where it is what the last call returned. */
+  overview(signal: AbortSignal): Promise<Overview | null>;
+  run(key: RunKey, signal: AbortSignal): Promise<RunDetail>;
+  ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges>;
+}
+
+export class HttpError extends Error {
+  override name = "HttpError";
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function checked(response: Response): Promise<Response> {
+  if (response.ok) return response;
+  let message = `${response.status} ${response.statusText}`.trim();
+  try {
+    const body: unknown = await response.json();
+    if (typeof body === "object" && body !== null && "error" in body) message = String(body.error);
+  } catch {
+    // Not our server's JSON error (a proxy's page): the status has to do.
+  }
+  throw new HttpError(response.status, message);
+}
+
+function query(key: RunKey, more: Record<string, string> = {}): string {
+  return new URLSearchParams({ run: key.run, session: key.session, ...more }).toString();
+}
+
+export class HttpClient implements Client {
+  private etag: string | null = null;
+  private lastBody: string | null = null;
+
+  /** Paths are relative to the document's <base>, whatever prefix TensorBoard runs under. */
+  constructor(private readonly base: string = "./") {}
+
+  async overview(signal: AbortSignal): Promise<Overview | null> {
+    const headers: Record<string, string> = {};
+    if (this.etag !== null) headers["If-None-Match"] = this.etag;
+    const response = await fetch(`${this.base}overview`, { signal, headers, cache: "no-store" });
+    if (response.status === 304) return null;
+    const body = await (await checked(response)).text();
+    if (body === this.lastBody) return null;
+    const overview = decodeOverview(JSON.parse(body));
+    this.etag = response.headers.get("ETag");
+    this.lastBody = body;
+    return overview;
+  }
+
+  async run(key: RunKey, signal: AbortSignal): Promise<RunDetail> {
+    const response = await fetch(`${this.base}run?${query(key)}`, { signal });
+    return decodeRun(await (await checked(response)).json());
+  }
+
+  async ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges> {
+    const response = await fetch(`${this.base}ranges?${query(key, { phase })}`, { signal });
+    return decodeRanges(await (await checked(response)).arrayBuffer());
+  }
+}

@@ -1,0 +1,412 @@
+// Untyped answers to typed ones. Missing optional fields become their neutral value,
+// so that a server a little older or newer than the tab still shows what it has; what
+// the tab cannot do without raises a DecodeError that names it.
+
+import {
+  type BadTensor,
+  type Episode,
+  type HParam,
+  type JSONScalar,
+  KINDS,
+  type Kind,
+  LANE_SERIES,
+  type LaneSeries,
+  type Lineage,
+  type Phase,
+  type Position,
+  type Probe,
+  SCHEMA_VERSION,
+  STATES,
+  STATUSES,
+  type State,
+  type Status,
+} from "./schema.gen";
+import type {
+  Cause,
+  Environment,
+  Finding,
+  FramedArray,
+  Lane,
+  Origin,
+  Overview,
+  Ranges,
+  RunDetail,
+  RunSummary,
+  SearchSummary,
+} from "./types";
+
+export class DecodeError extends Error {
+  override name = "DecodeError";
+}
+
+type Json = Record<string, unknown>;
+
+const NONFINITE: Record<string, number> = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  "-Infinity": Number.NEGATIVE_INFINITY,
+};
+
+/** A number or one of the three strings; null where it is neither. */
+export function number(value: unknown): number | null {
+  if (typeof value === "number") return value;
+  if (typeof value === "string" && Object.hasOwn(NONFINITE, value)) return NONFINITE[value]!;
+  return null;
+}
+
+function object(value: unknown, where: string): Json {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new DecodeError(`${where}: expected an object, received ${preview(value)}`);
+  }
+  return value as Json;
+}
+
+function preview(value: unknown): string {
+  return (JSON.stringify(value) ?? String(value)).slice(0, 60);
+}
+
+function optionalObject(value: unknown): Json | null {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Json)
+    : null;
+}
+
+function list<T>(value: unknown, item: (value: unknown, index: number) => T): T[] {
+  return Array.isArray(value) ? value.map(item) : [];
+}
+
+const text = (value: unknown, otherwise = ""): string =>
+  typeof value === "string" ? value : otherwise;
+const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
+const count = (value: unknown): number => number(value) ?? 0;
+const texts = (value: unknown): string[] => list(value, (v) => text(v, String(v)));
+
+function word<T extends string>(value: unknown, words: readonly T[], otherwise: T): T {
+  return words.includes(value as T) ? (value as T) : otherwise;
+}
+
+function scalar(value: unknown): JSONScalar {
+  return value === null || ["string", "number", "boolean"].includes(typeof value)
+    ? (value as JSONScalar)
+    : JSON.stringify(value);
+}
+
+function position(value: unknown): Position | null {
+  const p = optionalObject(value);
+  if (!p) return null;
+  return {
+    phase: word<Phase>(p.phase, ["train", "validation"], "train"),
+    step: count(p.step),
+    epoch: count(p.epoch),
+    batch: count(p.batch),
+  };
+}
+
+function tensor(value: unknown): BadTensor {
+  const t = object(value, "tensor");
+  return {
+    kind: word<Kind>(t.kind, KINDS, "activation"),
+    name: text(t.name),
+    num_nan: count(t.num_nan),
+    num_pos_inf: count(t.num_pos_inf),
+    num_neg_inf: count(t.num_neg_inf),
+    size: count(t.size),
+    row: number(t.row),
+    replica: count(t.replica),
+  };
+}
+
+function origin(value: unknown): Origin | null {
+  const o = optionalObject(value);
+  return o && { ...tensor(o), op: textOrNull(o.op), source: textOrNull(o.source) };
+}
+
+function episode(value: unknown): Episode {
+  const e = object(value, "episode");
+  return {
+    id: count(e.id),
+    start: position(e.start) ?? { phase: "train", step: 0, epoch: 0, batch: 0 },
+    end_step: number(e.end_step),
+    level: word<Status>(e.level, STATUSES, "contained"),
+    tensors: list(e.tensors, tensor),
+    new: list(e.new, count),
+  };
+}
+
+function cause(value: unknown): Cause {
+  const c = object(value, "cause");
+  return {
+    id: text(c.id, "unknown"),
+    confidence: number(c.confidence),
+    evidence: texts(c.evidence),
+    fix: text(c.fix),
+  };
+}
+
+function lineage(value: unknown): Lineage | null {
+  const l = optionalObject(value);
+  return (
+    l && {
+      trial_id: textOrNull(l.trial_id),
+      initial_epoch: number(l.initial_epoch),
+      epochs: number(l.epochs),
+      bracket: number(l.bracket),
+      round: number(l.round),
+    }
+  );
+}
+
+function numbers(value: unknown, length?: number): Float64Array {
+  const source = Array.isArray(value) ? value : [];
+  const out = new Float64Array(length ?? source.length).fill(Number.NaN);
+  for (let i = 0; i < Math.min(out.length, source.length); i++) {
+    out[i] = number(source[i]) ?? Number.NaN;
+  }
+  return out;
+}
+
+function lane(value: unknown): Lane {
+  const l = optionalObject(value) ?? {};
+  const steps = numbers(l.steps);
+  const series = {} as Record<LaneSeries, Float64Array>;
+  for (const name of LANE_SERIES) series[name] = numbers(l[name], steps.length);
+  return { steps, series };
+}
+
+function hparam(value: unknown): HParam {
+  const h = object(value, "hyperparameter");
+  return {
+    name: text(h.name),
+    value: scalar(h.value ?? null),
+    type: word(h.type, ["int", "float", "choice", "boolean", "fixed", "text", "number"], "text"),
+    active: h.active !== false,
+    min: scalar(h.min ?? null),
+    max: scalar(h.max ?? null),
+    step: scalar(h.step ?? null),
+    sampling: textOrNull(h.sampling),
+    values: Array.isArray(h.values) ? h.values.map(scalar) : null,
+    ordered: typeof h.ordered === "boolean" ? h.ordered : null,
+    default: scalar(h.default ?? null),
+    conditions: list(h.conditions, (c) => {
+      const condition = object(c, "condition");
+      return { name: text(condition.name), values: list(condition.values, scalar) };
+    }),
+  };
+}
+
+function search(value: unknown): SearchSummary {
+  const s = object(value, "search");
+  const by = optionalObject(s.by_status) ?? {};
+  const by_status: Partial<Record<Status, number>> = {};
+  for (const status of STATUSES) {
+    if (count(by[status]) > 0) by_status[status] = count(by[status]);
+  }
+  const aborted = optionalObject(s.aborted);
+  return {
+    search: text(s.search),
+    name: text(s.name),
+    tuner: text(s.tuner),
+    objective: textOrNull(s.objective),
+    direction: s.direction === "min" || s.direction === "max" ? s.direction : null,
+    started: count(s.started),
+    trials: count(s.trials),
+    by_status,
+    aborted: aborted && {
+      trials: texts(aborted.trials),
+      message: text(aborted.message),
+      fix: text(aborted.fix),
+    },
+    verdict: text(s.verdict),
+    hparams: list(s.hparams, hparam),
+  };
+}
+
+function run(value: unknown): RunSummary {
+  const r = object(value, "run");
+  if (typeof r.run !== "string") {
+    throw new DecodeError(`run: expected a name in "run", received ${preview(r.run)}`);
+  }
+  const hparams: Record<string, JSONScalar> = Object.create(null);
+  for (const [name, v] of Object.entries(optionalObject(r.hparams) ?? {}))
+    hparams[name] = scalar(v);
+  return {
+    run: r.run,
+    session: text(r.session),
+    search: text(r.search),
+    trial_id: textOrNull(r.trial_id),
+    number: number(r.number),
+    execution: count(r.execution),
+    retry: count(r.retry),
+    superseded: r.superseded === true,
+    worker: textOrNull(r.worker),
+    state: word<State>(r.state, STATES, "interrupted"),
+    stopped_by: textOrNull(r.stopped_by),
+    status: word<Status>(r.status, STATUSES, "unwatched"),
+    tuner_status: textOrNull(r.tuner_status),
+    score: number(r.score),
+    best_step: number(r.best_step),
+    message: textOrNull(r.message),
+    misread: r.misread === "stale_score" || r.misread === "infinite_score" ? r.misread : null,
+    hparams,
+    inactive: texts(r.inactive),
+    onset: position(r.onset),
+    origin: origin(r.origin),
+    contained: list(r.contained, episode),
+    causes: list(r.causes, cause),
+    started: count(r.started),
+    updated: count(r.updated),
+    steps: count(r.steps),
+    epochs: count(r.epochs),
+    epochs_planned: number(r.epochs_planned),
+    steps_after_onset: count(r.steps_after_onset),
+    seconds_after_onset: count(r.seconds_after_onset),
+    recovered: r.recovered === true,
+    num_episodes: count(r.num_episodes),
+    lineage: lineage(r.lineage),
+    objective: number(r.objective),
+    error_type: textOrNull(r.error_type),
+    error_message: textOrNull(r.error_message),
+    damage: texts(r.damage),
+    lane: lane(r.lane),
+  };
+}
+
+function finding(value: unknown): Finding {
+  const f = object(value, "finding");
+  const pair = (v: unknown): [number, number] =>
+    Array.isArray(v) ? [count(v[0]), count(v[1])] : [0, 0];
+  return {
+    search: text(f.search),
+    hparam: text(f.hparam),
+    condition: text(f.condition),
+    inside: pair(f.inside),
+    outside: pair(f.outside),
+    p_value: number(f.p_value),
+    text: text(f.text),
+  };
+}
+
+export function decodeOverview(value: unknown): Overview {
+  const o = object(value, "overview");
+  const version = number(o.schema_version) ?? 0;
+  if (version > SCHEMA_VERSION) {
+    throw new DecodeError(
+      `This tab reads version ${SCHEMA_VERSION} of the overview, and the server sent ` +
+        `version ${version}. Reload the page; if that does not help, restart TensorBoard.`,
+    );
+  }
+  return {
+    searches: list(o.searches, search),
+    runs: list(o.runs, run),
+    findings: list(o.findings, finding),
+    warnings: texts(o.warnings),
+  };
+}
+
+function probe(value: unknown): Probe {
+  const p = object(value, "probe");
+  return {
+    kind: word<Kind>(p.kind, KINDS, "activation"),
+    name: text(p.name),
+    layer: text(p.layer),
+    dtype: text(p.dtype),
+    shape: list(p.shape, number),
+  };
+}
+
+function environment(value: unknown): Environment {
+  const e = optionalObject(value) ?? {};
+  const versions: Record<string, string> = {};
+  for (const [name, v] of Object.entries(optionalObject(e.versions) ?? {})) {
+    versions[name] = String(v);
+  }
+  return {
+    model: text(e.model),
+    optimizer: optionalObject(e.optimizer) ?? {},
+    loss: text(e.loss, e.loss == null ? "" : String(e.loss)),
+    precision: text(e.precision),
+    replicas: number(e.replicas) ?? 1,
+    jit_compile: e.jit_compile === true,
+    steps_per_execution: number(e.steps_per_execution) ?? 1,
+    versions,
+    notes: texts(e.notes),
+  };
+}
+
+export function decodeRun(value: unknown): RunDetail {
+  const d = object(value, "run detail");
+  const probes = optionalObject(d.probes) ?? {};
+  return {
+    run: run(d.run),
+    probes: { train: list(probes.train, probe), validation: list(probes.validation, probe) },
+    episodes: list(d.episodes, episode),
+    environment: environment(d.environment),
+    phases: texts(d.phases).filter((p): p is Phase => p === "train" || p === "validation"),
+  };
+}
+
+/** Parses the framing: uint32 length, JSON header, then the header's float32 arrays. */
+export function decodeFrame(buffer: ArrayBuffer): {
+  header: Json;
+  arrays: Record<string, FramedArray>;
+} {
+  if (buffer.byteLength < 4) throw new DecodeError("ranges: the answer is empty");
+  const length = new DataView(buffer).getUint32(0, true);
+  if (4 + length > buffer.byteLength) {
+    throw new DecodeError(`ranges: the header of ${length} bytes is cut short`);
+  }
+  let header: Json;
+  try {
+    header = object(
+      JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))),
+      "ranges header",
+    );
+  } catch (e) {
+    if (e instanceof DecodeError) throw e;
+    throw new DecodeError(`ranges: the header is not JSON (${String(e)})`);
+  }
+  let offset = 4 + length;
+  const arrays: Record<string, FramedArray> = {};
+  for (const entry of list(header.arrays, (v) => object(v, "array"))) {
+    const name = text(entry.name);
+    const shape = list(entry.shape, count);
+    const size = shape.reduce((a, b) => a * b, 1);
+    if (entry.dtype !== "float32") {
+      throw new DecodeError(`ranges: ${name} has dtype ${preview(entry.dtype)}, expected float32`);
+    }
+    if (offset % 4 !== 0 || offset + 4 * size > buffer.byteLength) {
+      throw new DecodeError(`ranges: ${name} is cut short or not aligned`);
+    }
+    arrays[name] = { shape, data: new Float32Array(buffer, offset, size) };
+    offset += 4 * size;
+  }
+  return { header, arrays };
+}
+
+export function decodeRanges(buffer: ArrayBuffer): Ranges {
+  const { header, arrays } = decodeFrame(buffer);
+  const buckets = count(header.buckets);
+  const probes = count(header.probes);
+  const columns = texts(header.columns);
+  const countColumns = texts(header.count_columns);
+  const take = (name: string, size: number): Float32Array => {
+    const found = arrays[name];
+    if (!found || found.data.length !== size) {
+      throw new DecodeError(
+        `ranges: ${name} has ${found?.data.length ?? "no"} values, expected ${size}`,
+      );
+    }
+    return found.data;
+  };
+  return {
+    buckets,
+    probes,
+    columns,
+    countColumns,
+    steps: take("steps", buckets * 2),
+    stats: take("stats", buckets * probes * columns.length),
+    counts: take("counts", buckets * probes * countColumns.length),
+    badSteps: take("bad_steps", buckets * probes),
+    measured: take("measured", buckets),
+  };
+}

@@ -1,0 +1,162 @@
+// What the HTTP API answers (tb_nanwatch/reading/http_api.md), after decoding:
+// the strings "NaN", "Infinity" and "-Infinity" have become numbers.
+
+import type {
+  BadTensor,
+  Episode,
+  HParam,
+  JSONScalar,
+  LaneSeries,
+  Lineage,
+  Misread,
+  Phase,
+  Position,
+  Probe,
+  State,
+  Status,
+} from "./schema.gen";
+
+export interface Lane {
+  /** Last step of each point; points are contiguous from step 0. */
+  steps: Float64Array;
+  series: Record<LaneSeries, Float64Array>;
+}
+
+export interface Origin extends BadTensor {
+  op: string | null;
+  source: string | null;
+}
+
+export interface Cause {
+  id: string;
+  confidence: number | null;
+  evidence: string[];
+  fix: string;
+}
+
+export interface Aborted {
+  trials: string[];
+  message: string;
+  fix: string;
+}
+
+export interface SearchSummary {
+  /** "" for runs without a search. */
+  search: string;
+  name: string;
+  tuner: string;
+  objective: string | null;
+  direction: "min" | "max" | null;
+  started: number;
+  trials: number;
+  by_status: Partial<Record<Status, number>>;
+  aborted: Aborted | null;
+  verdict: string;
+  hparams: HParam[];
+}
+
+export interface RunSummary {
+  run: string;
+  session: string;
+  search: string;
+  trial_id: string | null;
+  number: number | null;
+  execution: number;
+  retry: number;
+  /** A retry or a later session of the same execution decides instead. */
+  superseded: boolean;
+  worker: string | null;
+  state: State;
+  stopped_by: string | null;
+  status: Status;
+  tuner_status: string | null;
+  score: number | null;
+  best_step: number | null;
+  message: string | null;
+  misread: Misread | null;
+  hparams: Record<string, JSONScalar>;
+  inactive: string[];
+  onset: Position | null;
+  origin: Origin | null;
+  contained: Episode[];
+  causes: Cause[];
+  started: number;
+  updated: number;
+  steps: number;
+  epochs: number;
+  epochs_planned: number | null;
+  steps_after_onset: number;
+  seconds_after_onset: number;
+  recovered: boolean;
+  num_episodes: number;
+  lineage: Lineage | null;
+  objective: number | null;
+  error_type: string | null;
+  error_message: string | null;
+  damage: string[];
+  lane: Lane;
+}
+
+export interface Finding {
+  search: string;
+  hparam: string;
+  condition: string;
+  inside: [number, number];
+  outside: [number, number];
+  p_value: number | null;
+  text: string;
+}
+
+export interface Overview {
+  searches: SearchSummary[];
+  runs: RunSummary[];
+  findings: Finding[];
+  warnings: string[];
+}
+
+export interface Environment {
+  model: string;
+  optimizer: Record<string, unknown>;
+  loss: string;
+  precision: string;
+  replicas: number;
+  jit_compile: boolean;
+  steps_per_execution: number;
+  versions: Record<string, string>;
+  notes: string[];
+}
+
+export interface RunDetail {
+  run: RunSummary;
+  probes: Record<Phase, Probe[]>;
+  episodes: Episode[];
+  environment: Environment;
+  phases: Phase[];
+}
+
+export interface FramedArray {
+  shape: number[];
+  data: Float32Array;
+}
+
+export interface Ranges {
+  buckets: number;
+  probes: number;
+  columns: string[];
+  countColumns: string[];
+  steps: Float32Array;
+  stats: Float32Array;
+  counts: Float32Array;
+  badSteps: Float32Array;
+  measured: Float32Array;
+}
+
+/** A search run again reuses run names, so a run is known by both. */
+export interface RunKey {
+  run: string;
+  session: string;
+}
+
+export function keyOf(run: RunKey): string {
+  return `${run.session}/${run.run}`;
+}

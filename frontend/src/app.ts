@@ -1,0 +1,113 @@
+// Puts the tab together: one store, the views that show it, the actions that change it.
+
+import uplotStyle from "uplot/dist/uPlot.min.css?inline";
+import type { Client } from "./api/client";
+import { watchDetail } from "./state/detail";
+import { Live } from "./state/live";
+import type { SortColumn } from "./state/order";
+import { createModel, INITIAL, type State } from "./state/state";
+import { createStore } from "./state/store";
+import style from "./style.css?inline";
+import { watchTheme } from "./theme";
+import { ControlsView } from "./views/controls";
+import { DetailView } from "./views/detail";
+import { el } from "./views/dom";
+import { HeaderView } from "./views/header";
+import { MessageView } from "./views/message";
+import { TableView } from "./views/table";
+import { createTooltip } from "./views/tooltip";
+import { VerdictView } from "./views/verdict";
+
+export function start(root: HTMLElement, client: Client): void {
+  document.head.append(el("style", {}, uplotStyle), el("style", {}, style));
+  document.title = "NaN Watch";
+  document.documentElement.lang = "en";
+
+  const store = createStore<State>(INITIAL);
+  const modelOf = createModel();
+  const tooltip = createTooltip(root);
+
+  const sortBy = (column: SortColumn) => {
+    const now = modelOf(store.get())?.sort;
+    // First by the order that reads best: bad values on top where the ranking knows them.
+    const suggested = modelOf(store.get())?.ranking.ranked.find(
+      (s) => column === `hparam:${s.name}`,
+    );
+    const descending =
+      now?.column === column ? !now.descending : (suggested?.badIsHigh ?? column === "steps");
+    store.set({ sort: { column, descending } });
+  };
+  const select = (key: string | null) =>
+    store.set({ selected: key, phase: null, probe: null, detailError: null });
+
+  const header = new HeaderView((search) =>
+    store.set({ search, sort: null, facet: null, selected: null, phase: null, probe: null }),
+  );
+  const verdict = new VerdictView();
+  const controls = new ControlsView({
+    xScale: (xScale) => store.set({ xScale }),
+    sort: sortBy,
+    facet: (facet) => store.set({ facet }),
+    colour: (colour) => store.set({ colour }),
+  });
+  const table = new TableView({ sort: sortBy, select }, tooltip);
+  const detail = new DetailView(
+    {
+      close: () => {
+        select(null);
+        table.focus();
+      },
+      phase: (phase) => store.set({ phase, probe: null }),
+      probe: (probe) => store.set({ probe }),
+    },
+    tooltip,
+  );
+  const message = new MessageView(() => live.refresh());
+  const stale = el("p", { class: "stale", role: "status", hidden: true });
+  const main = el(
+    "main",
+    { class: "main", hidden: true },
+    header.node,
+    verdict.node,
+    controls.node,
+    stale,
+    table.node,
+    detail.node,
+  );
+  root.classList.add("nanwatch");
+  root.append(message.node, main);
+
+  const draw = (state: State) => {
+    const model = modelOf(state);
+    main.hidden = model === null;
+    if (!model) {
+      if (state.error !== null) message.error(state.error);
+      else if (state.overview) message.empty();
+      else message.loading();
+      return;
+    }
+    message.hide();
+    stale.hidden = state.error === null;
+    stale.textContent =
+      state.error === null
+        ? ""
+        : `Not up to date: ${state.error}. What is shown was read before; it is tried again every ten seconds.`;
+    header.update(state, model);
+    verdict.update(model);
+    controls.update(state, model);
+    detail.update(state, model);
+    table.update(state, model);
+  };
+  store.subscribe(draw);
+  watchDetail(store, client);
+
+  const live = new Live({
+    client,
+    onOverview: (overview) => store.set({ overview, error: null }),
+    onError: (error) => store.set({ error }),
+    running: () => store.get().overview?.runs.some((r) => r.state === "running") ?? false,
+  });
+  watchTheme((theme) => store.set({ theme }));
+  draw(store.get());
+  live.start();
+}

@@ -1,0 +1,53 @@
+// Numbers as people read them.
+
+const GROUPED = new Intl.NumberFormat("en-US");
+
+function nonfinite(value: number): string | null {
+  if (Number.isNaN(value)) return "NaN";
+  if (value === Number.POSITIVE_INFINITY) return "Inf";
+  if (value === Number.NEGATIVE_INFINITY) return "-Inf";
+  return null;
+}
+
+/** "1.4e-2": always an exponent, so that a log-scaled column lines up. */
+export function scientific(value: number, digits = 2): string {
+  const word = nonfinite(value);
+  if (word !== null) return word;
+  if (value === 0) return "0";
+  return value.toExponential(digits - 1).replace("e+", "e");
+}
+
+/** Three significant digits, without an exponent where that is short. */
+export function compact(value: number, digits = 3): string {
+  const word = nonfinite(value);
+  if (word !== null) return word;
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (Number.isInteger(value) && size < 1e6) return GROUPED.format(value);
+  if (size < 1e-3 || size >= 1e5) {
+    const [mantissa, exponent] = value.toExponential(digits - 1).split("e") as [string, string];
+    return `${trimZeros(mantissa)}e${Number(exponent)}`;
+  }
+  return trimZeros(value.toPrecision(digits));
+}
+
+function trimZeros(decimal: string): string {
+  return decimal.includes(".") ? decimal.replace(/\.?0+$/, "") : decimal;
+}
+
+/** "2,048" */
+export function integer(value: number): string {
+  return nonfinite(value) ?? GROUPED.format(value);
+}
+
+/** "1 trial", "24 trials" */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${integer(count)} ${count === 1 ? one : many}`;
+}
+
+/** A decade as legends write it: "×1", "×10", "1e4". */
+export function power(decade: number): string {
+  if (decade === 0) return "1";
+  if (decade === 1) return "10";
+  return `1e${decade}`;
+}

@@ -1,0 +1,149 @@
+// The product's words for positions, tensors, statuses and times. The report in the
+// terminal uses the same ones.
+
+import type {
+  BadTensor,
+  Episode,
+  JSONScalar,
+  Kind,
+  Position,
+  State,
+  Status,
+} from "../api/schema.gen";
+import { compact, integer, scientific } from "./number";
+
+/** "epoch 1, batch 38": from 1, as progress bars count. */
+export function shortPosition(at: Position): string {
+  const where = `epoch ${integer(at.epoch + 1)}, batch ${integer(at.batch + 1)}`;
+  return at.phase === "validation" ? `${where}, validation` : where;
+}
+
+/** "epoch 1, batch 38 (step 37)": the step from 0, as TensorBoard counts. */
+export function position(at: Position): string {
+  const where = `epoch ${integer(at.epoch + 1)}, batch ${integer(at.batch + 1)}`;
+  return at.phase === "validation"
+    ? `validation in ${where} (after step ${integer(at.step)})`
+    : `${where} (step ${integer(at.step)})`;
+}
+
+const SENTENCE: Record<Kind, (name: string) => string> = {
+  input: (n) => `input ${n}`,
+  label: (n) => `label ${n}`,
+  sample_weight: (n) => `sample weight ${n}`,
+  activation: (n) => `output of ${n}`,
+  prediction: (n) => `prediction ${n}`,
+  loss: (n) => `loss ${n}`,
+  metric: (n) => `metric ${n}`,
+  gradient: (n) => `gradient of ${n}`,
+  optimizer: (n) => `optimizer slot ${n}`,
+  weight: (n) => `weight ${n}`,
+  layer_state: (n) => `state ${n}`,
+};
+
+/** "gradient of dense_2/kernel"; "loss" where the name says no more than the kind. */
+export function tensor(kind: Kind, name: string): string {
+  const plain = kind.replace("_", " ");
+  if (name === "" || name === kind || name === plain) return plain;
+  return SENTENCE[kind](name);
+}
+
+export const KIND_HEADINGS: Record<Kind, string> = {
+  input: "input",
+  label: "label",
+  sample_weight: "sample weight",
+  activation: "activations",
+  prediction: "prediction",
+  loss: "loss",
+  metric: "metrics",
+  gradient: "gradients",
+  optimizer: "optimizer slots",
+  weight: "weights",
+  layer_state: "layer state",
+};
+
+/** "12 Inf of 2,048" */
+export function counts(t: BadTensor): string {
+  const parts: string[] = [];
+  if (t.num_nan) parts.push(`${integer(t.num_nan)} NaN`);
+  if (t.num_pos_inf) parts.push(`${integer(t.num_pos_inf)} Inf`);
+  if (t.num_neg_inf) parts.push(`${integer(t.num_neg_inf)} -Inf`);
+  if (parts.length === 0) return "";
+  const all = parts.join(", ");
+  return t.size > 0 ? `${all} of ${integer(t.size)}` : all;
+}
+
+const STATUS_WORDS: Record<Status, string> = {
+  unwatched: "unwatched",
+  clean: "clean",
+  contained: "contained",
+  score_lost: "score lost",
+  runaway: "runaway",
+  diverged: "diverged",
+};
+
+export const STATUS_MEANING: Record<Status, string> = {
+  unwatched: "nothing was measured",
+  clean: "every watched value was finite",
+  contained: "non-finite values that reached neither loss, objective nor anything that persists",
+  score_lost:
+    "the loss or the objective was non-finite; weights, slots and layer state stayed finite",
+  runaway: "finite, but loss or activations grew out of all proportion",
+  diverged: "weights, optimizer slots or layer state became non-finite",
+};
+
+/** A status in words; what is clean while it still runs is only clean so far. */
+export function status(value: Status, state: State): string {
+  return value === "clean" && state === "running" ? "clean so far" : STATUS_WORDS[value];
+}
+
+/** How a run ended, where that is not simply "finished". */
+export function stateNote(state: State, stoppedBy: string | null): string {
+  switch (state) {
+    case "finished":
+      return "";
+    case "running":
+      return "running";
+    case "stopped":
+      return stoppedBy ? `stopped by ${stoppedBy}` : "stopped";
+    case "failed":
+      return "failed";
+    case "interrupted":
+      return "interrupted";
+  }
+}
+
+export function episodeSpan(e: Episode): string {
+  const start = position(e.start);
+  if (e.end_step === null) return `${start}, to the end`;
+  if (e.end_step <= e.start.step) return start;
+  return `${start} to step ${integer(e.end_step)}`;
+}
+
+/** A hyperparameter's value. */
+export function value(v: JSONScalar | undefined, log = false): string {
+  if (v === undefined || v === null) return "–";
+  if (typeof v === "number") return log ? scientific(v) : compact(v);
+  if (typeof v === "boolean") return v ? "True" : "False";
+  return v;
+}
+
+/** "today 14:02", "yesterday 09:10", "3 Nov 14:02" in the reader's own time zone. */
+export function moment(seconds: number, now: Date = new Date()): string {
+  if (!seconds) return "";
+  const at = new Date(seconds * 1000);
+  const clock = `${String(at.getHours()).padStart(2, "0")}:${String(at.getMinutes()).padStart(2, "0")}`;
+  const day = (d: Date) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
+  const days = Math.round((day(now) - day(at)) / 86_400_000);
+  if (days === 0) return `today ${clock}`;
+  if (days === 1) return `yesterday ${clock}`;
+  const month = at.toLocaleDateString("en-GB", { month: "short" });
+  const year = at.getFullYear() === now.getFullYear() ? "" : ` ${at.getFullYear()}`;
+  return `${at.getDate()} ${month}${year} ${clock}`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 10) return `${compact(seconds, 2)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${compact(seconds / 3600, 2)} h`;
+}

@@ -1,0 +1,124 @@
+// Colours of the lanes and the heat map: light grey, blue, yellow, orange, dark red by
+// decades. Blue against orange survives every common colour blindness, and lightness
+// falls (rises, on dark) with the decades; the first bad step has a shape besides.
+
+export type Theme = "light" | "dark";
+type RGB = readonly [number, number, number];
+
+interface Palette {
+  /** Decade and colour; decades between are mixed. */
+  growth: readonly (readonly [number, RGB])[];
+  nothing: string;
+  bad: string;
+  badInk: string;
+}
+
+const rgb = (hex: string): RGB => [
+  Number.parseInt(hex.slice(1, 3), 16),
+  Number.parseInt(hex.slice(3, 5), 16),
+  Number.parseInt(hex.slice(5, 7), 16),
+];
+
+const PALETTES: Record<Theme, Palette> = {
+  light: {
+    growth: [
+      [0, rgb("#e6eaf1")],
+      [1, rgb("#8fbfe3")],
+      [2, rgb("#fbcf74")],
+      [4, rgb("#f0843c")],
+      [8, rgb("#c2331f")],
+      [30, rgb("#5e0719")],
+    ],
+    nothing: "#f6f7f9",
+    bad: "#2b0a3d",
+    badInk: "#e9b8ff",
+  },
+  dark: {
+    growth: [
+      [0, rgb("#333b48")],
+      [1, rgb("#3d7fb5")],
+      [2, rgb("#d8a93f")],
+      [4, rgb("#ef8038")],
+      [8, rgb("#e2452f")],
+      [30, rgb("#ff9ab0")],
+    ],
+    nothing: "#20242b",
+    bad: "#f2d9ff",
+    badInk: "#5b2b78",
+  },
+};
+
+export const GROWTH_STOPS = PALETTES.light.growth.map(([decade]) => decade);
+
+const css = ([r, g, b]: RGB): string => `rgb(${r},${g},${b})`;
+
+function mix(a: RGB, b: RGB, t: number): RGB {
+  return [0, 1, 2].map((i) => Math.round(a[i]! + (b[i]! - a[i]!) * t)) as unknown as RGB;
+}
+
+export interface ColourScale {
+  /** Colour of log10 of a value. */
+  of(decade: number): string;
+  /** Where a legend is labelled, as log10 of the value. */
+  stops: number[];
+  growth: boolean;
+}
+
+export function growthScale(theme: Theme): ColourScale {
+  const stops = PALETTES[theme].growth;
+  return {
+    growth: true,
+    stops: stops.map(([decade]) => decade),
+    of: (decade) => {
+      for (let i = 1; i < stops.length; i++) {
+        const [d0, c0] = stops[i - 1]!;
+        const [d1, c1] = stops[i]!;
+        if (decade <= d1) return css(mix(c0, c1, Math.max(0, (decade - d0) / (d1 - d0))));
+      }
+      return css(stops[stops.length - 1]![1]);
+    },
+  };
+}
+
+/** The same ramp stretched over [low, high] decades, for quantities with a size of their own. */
+export function decadeScale(theme: Theme, low: number, high: number): ColourScale {
+  const colours = PALETTES[theme].growth.map(([, colour]) => colour);
+  const from = Math.floor(low);
+  const to = Math.max(from + 1, Math.ceil(high));
+  const segments = colours.length - 1;
+  const marks = new Set([0, 0.2, 0.4, 0.6, 0.8, 1].map((t) => Math.round(from + t * (to - from))));
+  return {
+    growth: false,
+    stops: [...marks],
+    of: (decade) => {
+      const t = Math.min(1, Math.max(0, (decade - from) / (to - from))) * segments;
+      const i = Math.min(segments - 1, Math.floor(t));
+      return css(mix(colours[i]!, colours[i + 1]!, t - i));
+    },
+  };
+}
+
+export const nothingColour = (theme: Theme): string => PALETTES[theme].nothing;
+
+/** Fill for non-finite cells: a hatch, so that it is no mere colour. */
+export function badPattern(
+  context: CanvasRenderingContext2D,
+  theme: Theme,
+): CanvasPattern | string {
+  const { bad, badInk } = PALETTES[theme];
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6;
+  const c = tile.getContext("2d");
+  if (!c) return bad;
+  c.fillStyle = bad;
+  c.fillRect(0, 0, 6, 6);
+  c.strokeStyle = badInk;
+  c.lineWidth = 1.2;
+  c.beginPath();
+  for (const x of [-3, 3, 9]) {
+    c.moveTo(x - 3, 9);
+    c.lineTo(x + 9 - 3, 0);
+  }
+  c.stroke();
+  return context.createPattern(tile, "repeat") ?? bad;
+}

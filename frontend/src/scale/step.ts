@@ -1,0 +1,87 @@
+// The common axis of steps. Logarithmic by default, log(step + 1), so that a death in
+// the third step is as visible as one in the ten-thousandth.
+
+export type StepScaleName = "log" | "linear";
+
+export interface Tick {
+  step: number;
+  /** In [0, 1]. */
+  at: number;
+  label: string;
+}
+
+export interface StepScale {
+  name: StepScaleName;
+  /** Steps in all: the axis ends where step `steps - 1` ends. */
+  steps: number;
+  /** Where a step begins, in [0, 1]. */
+  start(step: number): number;
+  /** The middle of a step. */
+  middle(step: number): number;
+  /** The step at a place in [0, 1]. */
+  invert(at: number): number;
+  ticks(width: number): Tick[];
+}
+
+export function stepScale(name: StepScaleName, steps: number): StepScale {
+  const total = Math.max(1, steps);
+  const start =
+    name === "log"
+      ? (step: number) => Math.log(Math.max(0, step) + 1) / Math.log(total + 1)
+      : (step: number) => Math.max(0, step) / total;
+  const scale: StepScale = {
+    name,
+    steps: total,
+    start,
+    middle: (step) => (start(step) + start(step + 1)) / 2,
+    invert: (at) => {
+      const clamped = Math.min(1, Math.max(0, at));
+      const step = name === "log" ? Math.exp(clamped * Math.log(total + 1)) - 1 : clamped * total;
+      return Math.min(total - 1, Math.floor(step + 1e-9));
+    },
+    ticks: (width) =>
+      spread(name === "log" ? logTicks(total) : linearTicks(total, width), scale, width),
+  };
+  return scale;
+}
+
+// 0, 9, 99, ... first: they stand at whole decades of step + 1. Then the thirds between.
+function logTicks(total: number): number[] {
+  const decades: number[] = [];
+  for (let power = 1; power - 1 < total; power *= 10) decades.push(power - 1);
+  const thirds: number[] = [];
+  for (let power = 1; power * 3 - 1 < total; power *= 10) thirds.push(power * 3 - 1);
+  return [...decades, ...thirds];
+}
+
+function linearTicks(total: number, width: number): number[] {
+  const rough = total / Math.max(2, Math.floor(width / 80));
+  const magnitude = 10 ** Math.floor(Math.log10(rough));
+  const step = Math.max(
+    1,
+    [1, 2, 5, 10].map((m) => m * magnitude).find((s) => s >= rough) ?? magnitude * 10,
+  );
+  const ticks: number[] = [];
+  for (let s = 0; s < total; s += step) ticks.push(s);
+  return ticks;
+}
+
+function spread(candidates: number[], scale: StepScale, width: number): Tick[] {
+  const taken: Tick[] = [];
+  for (const step of candidates) {
+    const at = scale.start(step);
+    if (taken.every((t) => Math.abs(t.at - at) * width >= 38)) {
+      taken.push({ step, at, label: tickLabel(step) });
+    }
+  }
+  return taken.sort((a, b) => a.at - b.at);
+}
+
+function tickLabel(step: number): string {
+  if (step < 10_000) return String(step);
+  if (step % 1000 === 999 || step % 1000 === 0) {
+    const thousands = Math.round(step / 1000);
+    return thousands >= 1000 && thousands % 1000 === 0 ? `${thousands / 1000}M` : `${thousands}k`;
+  }
+  return step.toLocaleString("en-US");
+}

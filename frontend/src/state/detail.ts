@@ -1,0 +1,50 @@
+// Fetches what the chosen run's panel shows, and forgets answers that come too late.
+
+import type { Client } from "../api/client";
+import type { Phase } from "../api/schema.gen";
+import type { RunSummary } from "../api/types";
+import { keyOf } from "../api/types";
+import { findRun, type State } from "./state";
+import type { Store } from "./store";
+
+export function originPhase(run: RunSummary): Phase {
+  return run.onset?.phase ?? "train";
+}
+
+/** Watches the selection; returns what stops it. */
+export function watchDetail(store: Store<State>, client: Client): () => void {
+  let request: AbortController | null = null;
+  let loaded = "";
+
+  const load = async (run: RunSummary, phase: Phase): Promise<void> => {
+    request?.abort();
+    const current = new AbortController();
+    request = current;
+    try {
+      const [detail, ranges] = await Promise.all([
+        client.run(run, current.signal),
+        client.ranges(run, phase, current.signal),
+      ]);
+      if (current.signal.aborted) return;
+      store.set({ detail, ranges, rangesPhase: phase, detailError: null });
+    } catch (e) {
+      if (current.signal.aborted) return;
+      loaded = "";
+      store.set({ detailError: e instanceof Error ? e.message : String(e) });
+    }
+  };
+
+  return store.subscribe((state) => {
+    const run = findRun(state.overview, state.selected);
+    if (!run) {
+      if (loaded) request?.abort();
+      loaded = "";
+      return;
+    }
+    const phase = state.phase ?? originPhase(run);
+    const wanted = JSON.stringify([keyOf(run), phase, run.updated, run.status]);
+    if (wanted === loaded) return;
+    loaded = wanted;
+    void load(run, phase);
+  });
+}

@@ -1,0 +1,67 @@
+// Keeps the overview fresh: often while something trains, seldom otherwise, not at all
+// while nobody looks.
+
+import type { Client } from "../api/client";
+import type { Overview } from "../api/types";
+
+const RUNNING_MS = 5_000;
+const IDLE_MS = 30_000;
+const AFTER_ERROR_MS = 10_000;
+
+export interface LiveOptions {
+  client: Client;
+  onOverview(overview: Overview): void;
+  onError(message: string | null): void;
+  /** Whether anything is still training. */
+  running(): boolean;
+}
+
+export class Live {
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private request: AbortController | null = null;
+  private failed = false;
+  private lastTry = 0;
+
+  constructor(private readonly options: LiveOptions) {}
+
+  start(): void {
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) clearTimeout(this.timer);
+      else if (Date.now() - this.lastTry >= RUNNING_MS) this.refresh();
+      else this.schedule();
+    });
+    this.refresh();
+  }
+
+  refresh(): void {
+    clearTimeout(this.timer);
+    this.request?.abort();
+    void this.fetch();
+  }
+
+  private async fetch(): Promise<void> {
+    const request = new AbortController();
+    this.request = request;
+    this.lastTry = Date.now();
+    try {
+      const overview = await this.options.client.overview(request.signal);
+      if (request.signal.aborted) return;
+      this.failed = false;
+      this.options.onError(null);
+      if (overview) this.options.onOverview(overview);
+    } catch (e) {
+      if (request.signal.aborted) return;
+      this.failed = true;
+      this.options.onError(e instanceof Error ? e.message : String(e));
+    }
+    this.request = null;
+    this.schedule();
+  }
+
+  private schedule(): void {
+    clearTimeout(this.timer);
+    if (document.hidden) return;
+    const wait = this.failed ? AFTER_ERROR_MS : this.options.running() ? RUNNING_MS : IDLE_MS;
+    this.timer = setTimeout(() => this.refresh(), wait);
+  }
+}

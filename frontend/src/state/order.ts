@@ -1,0 +1,160 @@
+// The order of the table's lines: sorting, facets, executions under their trial.
+
+import type { HParam, JSONScalar } from "../api/schema.gen";
+import type { Finding, RunSummary, SearchSummary } from "../api/types";
+import { type HParamScale, hparamScale } from "../scale/hparam";
+import { noteworthy, type Separation, separations } from "./rank";
+import type { Trial } from "./trials";
+
+export type SortColumn = "trial" | "onset" | "steps" | "score" | `hparam:${string}`;
+
+export interface Sort {
+  column: SortColumn;
+  descending: boolean;
+}
+
+export type Line =
+  | { type: "facet"; name: string; value: JSONScalar | undefined; bad: number; total: number }
+  | { type: "run"; trial: Trial; run: RunSummary; first: boolean };
+
+export const hparamColumn = (name: string): SortColumn => `hparam:${name}`;
+export const hparamOf = (column: SortColumn): string | null =>
+  column.startsWith("hparam:") ? column.slice("hparam:".length) : null;
+
+/** The search space, widened by hyperparameters that only runs know. */
+export function spaceOf(search: SearchSummary, trials: readonly Trial[]): HParam[] {
+  const space = [...search.hparams];
+  const known = new Set(space.map((h) => h.name));
+  for (const trial of trials) {
+    for (const [name, value] of Object.entries(trial.hparams)) {
+      if (known.has(name)) continue;
+      known.add(name);
+      space.push({
+        name,
+        value: null,
+        type: typeof value === "number" ? "number" : "text",
+        active: true,
+        min: null,
+        max: null,
+        step: null,
+        sampling: null,
+        values: null,
+        ordered: null,
+        default: null,
+        conditions: [],
+      });
+    }
+  }
+  return space;
+}
+
+export interface Ranking {
+  space: HParam[];
+  scales: Map<string, HParamScale>;
+  ranked: Separation[];
+  /** Hyperparameters, the one that goes most with going bad first. */
+  names: string[];
+  sort: Sort;
+}
+
+export function rank(
+  search: SearchSummary,
+  trials: readonly Trial[],
+  findings: readonly Finding[],
+): Ranking {
+  const space = spaceOf(search, trials);
+  const scales = new Map(
+    space.map((h) => [
+      h.name,
+      hparamScale(
+        h,
+        trials.map((t) => t.hparams[h.name] ?? null),
+      ),
+    ]),
+  );
+  const ranked = separations(trials, space);
+  const found = findings.find((f) => f.search === search.search && scales.has(f.hparam));
+  const best = found ? ranked.find((s) => s.name === found.hparam) : noteworthy(ranked);
+  const place = new Map(ranked.map((s, i) => [s.name, i]));
+  const names = space
+    .map((h) => h.name)
+    .sort((a, b) => {
+      if (a === best?.name) return -1;
+      if (b === best?.name) return 1;
+      return (place.get(a) ?? ranked.length) - (place.get(b) ?? ranked.length);
+    });
+  const sort: Sort = best
+    ? { column: hparamColumn(best.name), descending: best.badIsHigh }
+    : { column: "onset", descending: false };
+  return { space, scales, ranked, names, sort };
+}
+
+function sortKey(trial: Trial, column: SortColumn, ranking: Ranking): number | string {
+  switch (column) {
+    case "trial": {
+      const number = trial.runs[0]!.number;
+      return number ?? trial.id;
+    }
+    case "onset":
+      return trial.onsetStep ?? Number.POSITIVE_INFINITY;
+    case "steps":
+      return trial.steps;
+    case "score":
+      return trial.score === null || Number.isNaN(trial.score)
+        ? Number.POSITIVE_INFINITY
+        : trial.score;
+    default: {
+      const name = hparamOf(column)!;
+      return ranking.scales.get(name)?.order(trial.hparams[name]) ?? Number.POSITIVE_INFINITY;
+    }
+  }
+}
+
+export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Ranking): Trial[] {
+  const keyed = trials.map((trial) => ({ trial, key: sortKey(trial, sort.column, ranking) }));
+  const sign = sort.descending ? -1 : 1;
+  keyed.sort((a, b) => {
+    const missingA = a.key === Number.POSITIVE_INFINITY;
+    const missingB = b.key === Number.POSITIVE_INFINITY;
+    // What has no value stands last, whichever way the column is sorted.
+    if (missingA !== missingB) return missingA ? 1 : -1;
+    if (!missingA) {
+      const order =
+        typeof a.key === "number" && typeof b.key === "number"
+          ? a.key - b.key
+          : String(a.key).localeCompare(String(b.key), "en", { numeric: true });
+      if (order !== 0) return sign * order;
+    }
+    return (
+      Number(b.trial.bad) - Number(a.trial.bad) ||
+      (a.trial.onsetStep ?? Number.MAX_VALUE) - (b.trial.onsetStep ?? Number.MAX_VALUE) ||
+      a.trial.id.localeCompare(b.trial.id, "en", { numeric: true })
+    );
+  });
+  return keyed.map((k) => k.trial);
+}
+
+export function linesOf(trials: readonly Trial[], facet: string | null, ranking: Ranking): Line[] {
+  const runs = (trial: Trial): Line[] =>
+    trial.runs.map((run, i) => ({ type: "run", trial, run, first: i === 0 }));
+  if (facet === null || !ranking.scales.has(facet)) return trials.flatMap(runs);
+  const scale = ranking.scales.get(facet)!;
+  const groups = new Map<JSONScalar | undefined, Trial[]>();
+  for (const trial of trials) {
+    const value = trial.hparams[facet] ?? undefined;
+    const group = groups.get(value);
+    if (group) group.push(trial);
+    else groups.set(value, [trial]);
+  }
+  return [...groups]
+    .map(([value, members]) => ({ value, members, bad: members.filter((t) => t.bad).length }))
+    .sort(
+      (a, b) =>
+        b.bad / b.members.length - a.bad / a.members.length ||
+        scale.order(a.value) - scale.order(b.value),
+    )
+    .flatMap(({ value, members, bad }): Line[] => [
+      { type: "facet", name: facet, value, bad, total: members.length },
+      ...members.flatMap(runs),
+    ]);
+}

@@ -1,0 +1,97 @@
+// How wide each column of the table is, and which hyperparameters have room.
+
+import { hparamOf } from "../state/order";
+import type { Model } from "../state/state";
+
+export interface HParamCell {
+  name: string;
+  /** The value is written beside the axis. */
+  written: boolean;
+  axis: boolean;
+  width: number;
+}
+
+export interface Columns {
+  hparams: HParamCell[];
+  /** Hyperparameters that found no room. */
+  hidden: string[];
+  trial: number;
+  status: number;
+  lane: number;
+  score: number;
+  template: string;
+  total: number;
+}
+
+const STATUS = 196;
+const SCORE = 148;
+const LANE_MIN = 300;
+const LANE_SHARE = 0.42;
+const AXIS = 74;
+const AXIS_WIDE = 132;
+const VALUE = 62;
+const CATEGORY = 78;
+const GAPS = 12;
+
+export function layOut(model: Model, width: number, showAll: boolean): Columns {
+  const sorted = hparamOf(model.sort.column);
+  const names = [...model.ranking.names];
+  if (sorted && names.includes(sorted)) {
+    names.splice(names.indexOf(sorted), 1);
+    names.unshift(sorted);
+  }
+  const longest = model.trials.reduce(
+    (most, t) => Math.max(most, (t.runs[0]?.trial_id ?? t.runs[0]?.run ?? "").length),
+    4,
+  );
+  const several = model.trials.some((t) => t.runs.length > 1);
+  const trial = Math.min(
+    200,
+    Math.max(several ? 108 : 58, longest * 7.4 + 22 + (several ? 52 : 0)),
+  );
+  const fixed = trial + STATUS + SCORE + GAPS;
+  const laneWanted = Math.max(LANE_MIN, (width - fixed) * LANE_SHARE);
+  let room = width - fixed - laneWanted;
+
+  const hparams: HParamCell[] = [];
+  const hidden: string[] = [];
+  for (const name of names) {
+    const scale = model.ranking.scales.get(name)!;
+    const first = name === sorted;
+    const cell: HParamCell = {
+      name,
+      written: first || !scale.numeric,
+      axis: scale.numeric,
+      width: scale.numeric ? (first ? VALUE + AXIS_WIDE : AXIS) : CATEGORY,
+    };
+    if (!showAll && !first && cell.width > room) {
+      hidden.push(name);
+      continue;
+    }
+    room -= cell.width;
+    hparams.push(cell);
+  }
+  // Room that is left goes to writing values out, then to the lanes.
+  for (const cell of hparams) {
+    if (!cell.written && room >= VALUE + 60) {
+      cell.written = true;
+      cell.width += VALUE;
+      room -= VALUE;
+    }
+  }
+  const used = hparams.reduce((sum, c) => sum + c.width, 0);
+  const lane = Math.max(LANE_MIN, Math.floor(width - fixed - used));
+  const template = [trial, ...hparams.map((c) => c.width), STATUS, lane, SCORE]
+    .map((w) => `${Math.floor(w)}px`)
+    .join(" ");
+  return {
+    hparams,
+    hidden,
+    trial,
+    status: STATUS,
+    lane,
+    score: SCORE,
+    template,
+    total: fixed + used + lane,
+  };
+}

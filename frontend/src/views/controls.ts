@@ -1,0 +1,114 @@
+// How the table is drawn: axis, order, facet, colour, with the legend beside.
+
+import { LANE_SERIES, type LaneSeries } from "../api/schema.gen";
+import type { StepScaleName } from "../scale/step";
+import { hparamColumn, type SortColumn } from "../state/order";
+import type { Model, State } from "../state/state";
+import { el, replace } from "./dom";
+import { SERIES_WORDS } from "./lane";
+import { decadeLegend, shapeLegend } from "./legend";
+
+export interface ControlActions {
+  xScale(name: StepScaleName): void;
+  sort(column: SortColumn): void;
+  facet(name: string | null): void;
+  colour(series: LaneSeries): void;
+}
+
+// A facet for each of many values would be no grouping.
+const MOST_FACETS = 12;
+
+const SERIES_TITLES: Record<LaneSeries, string> = {
+  growth: "growth over the run's first step",
+  loss: "loss",
+  gradient_norm: "gradient norm",
+  activation: "largest activation (rms)",
+  weight: "largest weight (rms)",
+};
+
+export class ControlsView {
+  readonly node = el("section", { class: "controls", "aria-label": "Display" });
+  private readonly x: HTMLSelectElement;
+  private readonly rows: HTMLSelectElement;
+  private readonly facet: HTMLSelectElement;
+  private readonly colour: HTMLSelectElement;
+  private readonly facetLabel: HTMLElement;
+  private readonly legend = el("span", { class: "legend" });
+  private optionsKey = "";
+  private legendKey: unknown[] = [];
+
+  constructor(actions: ControlActions) {
+    this.x = choice(
+      [
+        ["log", "log step"],
+        ["linear", "step"],
+      ],
+      (v) => actions.xScale(v as StepScaleName),
+    );
+    this.rows = choice([], (v) => actions.sort(v as SortColumn));
+    this.facet = choice([], (v) => actions.facet(v || null));
+    this.colour = choice(
+      LANE_SERIES.map((s) => [s, SERIES_WORDS[s]]),
+      (v) => actions.colour(v as LaneSeries),
+    );
+    this.facetLabel = el("label", {}, "facet ", this.facet);
+    this.node.append(
+      el("label", {}, "x ", this.x),
+      el("label", {}, "rows ", this.rows),
+      this.facetLabel,
+      el("label", {}, "colour ", this.colour),
+      el("span", { class: "spring" }),
+      this.legend,
+    );
+  }
+
+  update(state: State, model: Model): void {
+    const { ranking, sort } = model;
+    const facets = ranking.space
+      .filter((h) => {
+        const values = new Set(model.trials.map((t) => t.hparams[h.name] ?? null));
+        return (
+          values.size >= 2 &&
+          values.size <= MOST_FACETS &&
+          ["choice", "boolean", "text"].includes(h.type)
+        );
+      })
+      .map((h) => h.name);
+    const key = JSON.stringify([ranking.names, facets]);
+    if (key !== this.optionsKey) {
+      this.optionsKey = key;
+      fill(this.rows, [
+        ...ranking.names.map((n): [string, string] => [hparamColumn(n), n]),
+        ["onset", "first bad step"],
+        ["score", "score"],
+        ["steps", "steps trained"],
+        ["trial", "trial"],
+      ]);
+      fill(this.facet, [["", "none"], ...facets.map((n): [string, string] => [n, n])]);
+      this.facetLabel.hidden = facets.length === 0;
+    }
+    this.x.value = state.xScale;
+    this.rows.value = sort.column;
+    this.facet.value = state.facet ?? "";
+    this.colour.value = state.colour;
+    const legendKey = [model.colours, state.theme, state.colour];
+    if (legendKey.some((v, i) => v !== this.legendKey[i])) {
+      this.legendKey = legendKey;
+      replace(
+        this.legend,
+        decadeLegend(SERIES_TITLES[state.colour], model.colours, state.theme),
+        shapeLegend(state.theme),
+      );
+    }
+  }
+}
+
+function choice(options: [string, string][], change: (value: string) => void): HTMLSelectElement {
+  const node = el("select", { change: () => change(node.value) });
+  fill(node, options);
+  return node;
+}
+
+function fill(node: HTMLSelectElement, options: [string, string][]): void {
+  replace(node, ...options.map(([value, label]) => el("option", { value }, label)));
+}

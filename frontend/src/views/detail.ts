@@ -1,0 +1,362 @@
+// The panel of the chosen run: what happened in words, and where in the network.
+
+import type { Phase, Probe } from "../api/schema.gen";
+import type { RunDetail, RunSummary } from "../api/types";
+import { keyOf } from "../api/types";
+import { compact, integer, plural } from "../format/number";
+import * as words from "../format/words";
+import { stepScale } from "../scale/step";
+import { originPhase } from "../state/detail";
+import { findRun, type Model, type State } from "../state/state";
+import { isBad } from "../state/trials";
+import { type Child, el, replace } from "./dom";
+import { HeatmapView } from "./heatmap";
+import { markCanvas } from "./marks";
+import { RangeChartView } from "./range_chart";
+import type { Tooltip } from "./tooltip";
+
+export interface DetailActions {
+  close(): void;
+  phase(phase: Phase): void;
+  probe(index: number): void;
+}
+
+export class DetailView {
+  readonly node = el("section", { class: "detail", "aria-label": "Chosen trial", hidden: true });
+  private readonly head = el("div", { class: "detail-head" });
+  private readonly facts = el("div", {
+    class: "facts",
+    tabindex: 0,
+    role: "region",
+    "aria-label": "What happened",
+  });
+  private readonly figures = el("div", { class: "figures" });
+  private readonly note = el("p", { class: "note", role: "status" });
+  private readonly heatmap: HeatmapView;
+  private readonly chart = new RangeChartView();
+  private shown = "";
+
+  constructor(
+    private readonly actions: DetailActions,
+    tooltip: Tooltip,
+  ) {
+    this.heatmap = new HeatmapView((index) => actions.probe(index), tooltip);
+    this.figures.append(this.heatmap.node, this.chart.node, this.note);
+    this.node.append(this.head, el("div", { class: "detail-body" }, this.facts, this.figures));
+    this.node.addEventListener("keydown", (e) => {
+      if (e.key === "Escape") actions.close();
+    });
+  }
+
+  update(state: State, model: Model): void {
+    const run = findRun(state.overview, state.selected);
+    this.node.hidden = run === null;
+    if (!run) {
+      this.shown = "";
+      return;
+    }
+    const detail = state.detail && keyOf(state.detail.run) === keyOf(run) ? state.detail : null;
+    this.drawHead(run, detail, state);
+    this.drawFacts(run, detail, model);
+    this.drawFigures(run, detail, state);
+  }
+
+  private drawHead(run: RunSummary, detail: RunDetail | null, state: State): void {
+    const phase = state.phase ?? originPhase(run);
+    const key = JSON.stringify([
+      keyOf(run),
+      run.status,
+      run.state,
+      phase,
+      detail?.phases,
+      state.theme,
+    ]);
+    if (key === this.shown) return;
+    this.shown = key;
+    const phases = detail?.phases ?? [];
+    replace(
+      this.head,
+      el(
+        "h2",
+        {},
+        isBad(run.status) ? markCanvas(run.status) : null,
+        run.trial_id === null ? run.run : `Trial ${run.trial_id}`,
+        el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
+      ),
+      el("span", { class: "run-name" }, run.run),
+      el("span", { class: "spring" }),
+      phases.length > 1
+        ? el(
+            "label",
+            {},
+            "phase ",
+            select(phases, phase, (p) => this.actions.phase(p as Phase)),
+          )
+        : null,
+      el(
+        "button",
+        {
+          type: "button",
+          class: "plain",
+          title: "close (Escape)",
+          "aria-label": "close",
+          click: () => this.actions.close(),
+        },
+        "✕",
+      ),
+    );
+  }
+
+  private drawFacts(run: RunSummary, detail: RunDetail | null, model: Model): void {
+    const scroll = this.facts.scrollTop;
+    replace(
+      this.facts,
+      ...happened(run),
+      ...causes(run),
+      ...tunerView(run, model),
+      ...hparams(run, model),
+      ...contained(run, detail),
+      ...course(run),
+      ...environment(detail),
+    );
+    this.facts.scrollTop = scroll;
+  }
+
+  private drawFigures(run: RunSummary, detail: RunDetail | null, state: State): void {
+    const phase = state.phase ?? originPhase(run);
+    const ranges = detail && state.rangesPhase === phase ? state.ranges : null;
+    const probes = detail?.probes[phase] ?? [];
+    const empty = ranges !== null && (ranges.buckets === 0 || ranges.probes === 0);
+    const ready = ranges !== null && !empty && probes.length > 0;
+    this.heatmap.node.hidden = this.chart.node.hidden = !ready;
+    this.note.hidden = ready;
+    if (!ready) {
+      this.note.textContent = state.detailError
+        ? `Could not read this run: ${state.detailError}. It is tried again when the run changes; select the trial again to retry now.`
+        : empty
+          ? "No ranges were recorded for this phase yet. They are written at every reading of the watched steps and at the end of each epoch."
+          : "Reading the ranges…";
+      return;
+    }
+    const index = Math.min(state.probe ?? originProbe(run, phase, probes), ranges.probes - 1);
+    const probe = probes[index]!;
+    const last = ranges.steps[2 * ranges.buckets - 1]! + 1;
+    const steps = stepScale(state.xScale, last);
+    const onset =
+      run.onset && isBad(run.status) && run.onset.phase === phase ? run.onset.step : null;
+    this.heatmap.update(
+      { ranges, probes, steps, theme: state.theme, phase, onset, origin: run.origin },
+      index,
+    );
+    this.chart.update({ ranges, probe, index, steps, theme: state.theme, onset });
+  }
+}
+
+export function originProbe(run: RunSummary, phase: Phase, probes: readonly Probe[]): number {
+  const { origin } = run;
+  if (origin && originPhase(run) === phase) {
+    const index = probes.findIndex((p) => p.kind === origin.kind && p.name === origin.name);
+    if (index >= 0) return index;
+  }
+  const loss = probes.findIndex((p) => p.kind === "loss");
+  return Math.max(0, loss);
+}
+
+function select(
+  options: readonly string[],
+  value: string,
+  change: (v: string) => void,
+): HTMLElement {
+  const node = el("select", { change: () => change(node.value) });
+  for (const option of options)
+    node.append(el("option", { value: option, selected: option === value }, option));
+  return node;
+}
+
+function list(rows: readonly [string, Child][]): HTMLElement {
+  const node = el("dl", {});
+  for (const [term, value] of rows) node.append(el("dt", {}, term), el("dd", {}, value));
+  return node;
+}
+
+function happened(run: RunSummary): Child[] {
+  const { onset, origin } = run;
+  if (!isBad(run.status)) {
+    return [el("p", { class: "lead" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
+  }
+  const rows: [string, Child][] = [];
+  if (onset)
+    rows.push([
+      run.status === "runaway" ? "take-off" : "first bad step",
+      el("strong", { "data-fact": "onset" }, words.position(onset)),
+    ]);
+  if (origin) {
+    rows.push([
+      "first bad tensor",
+      el("strong", { "data-fact": "origin" }, words.tensor(origin.kind, origin.name)),
+    ]);
+    const counts = words.counts(origin);
+    if (counts)
+      rows.push([
+        "",
+        el(
+          "span",
+          { "data-fact": "counts" },
+          counts + (origin.row === null ? "" : `, first in row ${integer(origin.row)}`),
+        ),
+      ]);
+    if (origin.source || origin.op) {
+      rows.push(["", `${origin.op ?? "operation"}${origin.source ? ` at ${origin.source}` : ""}`]);
+    }
+  }
+  if (run.steps_after_onset > 0) {
+    const spent = run.seconds_after_onset > 0 ? `, ${words.duration(run.seconds_after_onset)}` : "";
+    rows.push([
+      "trained on",
+      `for ${plural(run.steps_after_onset, "step")}${spent} after it${run.recovered ? "; recovered" : ""}`,
+    ]);
+  }
+  return [list(rows), el("p", { class: "aside" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
+}
+
+function causes(run: RunSummary): Child[] {
+  if (!isBad(run.status)) return [];
+  const [first, second] = run.causes;
+  if (!first || first.id === "unknown") {
+    return [
+      el("h3", {}, "Cause"),
+      el("p", {}, "Unknown. "),
+      ...(first?.evidence.length
+        ? [el("ul", {}, ...first.evidence.map((e) => el("li", {}, e)))]
+        : []),
+      first?.fix ? el("p", {}, first.fix) : null,
+    ];
+  }
+  const sure = (c: number | null) => (c === null ? "" : ` (${c.toFixed(2)})`);
+  return [
+    el("h3", {}, "Cause"),
+    el(
+      "p",
+      {},
+      el("strong", {}, `${first.id.replaceAll("_", " ")}${sure(first.confidence)}`),
+      second ? `; next: ${second.id.replaceAll("_", " ")}${sure(second.confidence)}` : "",
+    ),
+    first.evidence.length ? el("ul", {}, ...first.evidence.map((e) => el("li", {}, e))) : null,
+    first.fix ? el("p", {}, el("strong", {}, "Fix: "), first.fix) : null,
+  ];
+}
+
+function tunerView(run: RunSummary, model: Model): Child[] {
+  if (run.trial_id === null) return [];
+  const rows: [string, Child][] = [["tuner says", run.tuner_status ?? "nothing yet"]];
+  if (run.score !== null) {
+    const when = run.best_step === null ? "" : `, from epoch ${integer(run.best_step + 1)}`;
+    rows.push(["score", `${model.search.objective ?? "score"} ${compact(run.score, 5)}${when}`]);
+  }
+  if (run.misread === "stale_score") {
+    rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
+    rows.push(["", "by an epoch from before it went bad"]);
+  } else if (run.misread === "infinite_score") {
+    rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
+    rows.push(["", "an infinite objective was taken for a result"]);
+  }
+  const nodes: Child[] = [el("h3", {}, "The tuner's view"), list(rows)];
+  if (run.message) nodes.push(fold("message of the tuner", el("pre", {}, run.message)));
+  return nodes;
+}
+
+function hparams(run: RunSummary, model: Model): Child[] {
+  const names = model.ranking.names.filter((n) => n in run.hparams);
+  if (!names.length && !run.inactive.length) return [];
+  const rows = names.map((n): [string, Child] => [n, words.value(run.hparams[n])]);
+  for (const name of run.inactive) rows.push([name, "not active"]);
+  return [el("h3", {}, "Hyperparameters"), list(rows)];
+}
+
+function contained(run: RunSummary, detail: RunDetail | null): Child[] {
+  const harmless = detail?.episodes.filter((e) => e.level === "contained") ?? run.contained;
+  if (!harmless.length) return [];
+  const shown = harmless.slice(0, 8);
+  return [
+    el("h3", {}, `Contained: ${plural(harmless.length, "harmless episode")}`),
+    el(
+      "ul",
+      {},
+      ...shown.map((e) => {
+        const first = e.tensors[e.new[0] ?? 0];
+        const what = first
+          ? `${words.tensor(first.kind, first.name)}: ${words.counts(first)}, `
+          : "";
+        return el("li", {}, `${what}${words.episodeSpan(e)}`);
+      }),
+      harmless.length > shown.length
+        ? el("li", {}, `and ${integer(harmless.length - shown.length)} more`)
+        : null,
+    ),
+  ];
+}
+
+function course(run: RunSummary): Child[] {
+  const planned = run.epochs_planned === null ? "" : ` of ${integer(run.epochs_planned)}`;
+  const rows: [string, Child][] = [
+    ["trained", `${plural(run.steps, "step")}, epoch ${integer(run.epochs)}${planned}`],
+    ["state", words.stateNote(run.state, run.stopped_by) || "finished"],
+  ];
+  if (run.updated > run.started) rows.push(["time", words.duration(run.updated - run.started)]);
+  if (run.worker) rows.push(["worker", run.worker]);
+  if (run.lineage?.trial_id) rows.push(["continues", `trial ${run.lineage.trial_id}`]);
+  const nodes: Child[] = [el("h3", {}, "Training"), list(rows)];
+  if (run.error_type) {
+    nodes.push(fold(`ended with ${run.error_type}`, el("pre", {}, run.error_message ?? "")));
+  }
+  if (run.damage.length) {
+    nodes.push(
+      el("h3", { class: "bad-text" }, "The log is damaged"),
+      el("ul", {}, ...run.damage.map((d) => el("li", {}, d))),
+    );
+  }
+  return nodes;
+}
+
+function environment(detail: RunDetail | null): Child[] {
+  if (!detail) return [];
+  const e = detail.environment;
+  const optimizer =
+    typeof e.optimizer.class_name === "string"
+      ? e.optimizer.class_name
+      : typeof e.optimizer.name === "string"
+        ? e.optimizer.name
+        : "";
+  const rows: [string, Child][] = [];
+  const add = (term: string, value: string) => value && rows.push([term, value]);
+  add("model", e.model);
+  add("optimizer", optimizer);
+  add("loss", e.loss);
+  add("precision", e.precision);
+  if (e.replicas > 1) add("replicas", integer(e.replicas));
+  if (e.jit_compile) add("XLA", "compiled");
+  if (e.steps_per_execution > 1) add("steps per execution", integer(e.steps_per_execution));
+  for (const [name, version] of Object.entries(e.versions)) add(name, version);
+  const nodes: Child[] = [];
+  if (e.notes.length) {
+    nodes.push(el("h3", {}, "Not watched"), el("ul", {}, ...e.notes.map((n) => el("li", {}, n))));
+  }
+  if (rows.length) nodes.push(fold("environment", list(rows)));
+  return nodes;
+}
+
+// Remembers what was unfolded, since the panel is redrawn while a run trains.
+const unfolded = new Set<string>();
+
+function fold(title: string, content: HTMLElement): HTMLElement {
+  const node = el("details", { open: unfolded.has(title) }, el("summary", {}, title), content);
+  node.addEventListener("toggle", () => {
+    if (node.open) unfolded.add(title);
+    else unfolded.delete(title);
+  });
+  return node;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

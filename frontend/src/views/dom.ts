@@ -1,0 +1,68 @@
+// The few DOM helpers that the views share. Text goes in as text, never as markup: every
+// name here was chosen by somebody else.
+
+export type Child = Node | string | null | false | undefined;
+type Attributes = Record<
+  string,
+  string | number | boolean | null | undefined | ((e: never) => void)
+>;
+
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") node.addEventListener(name, value as EventListener);
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  append(node, children);
+  return node;
+}
+
+export function append(node: Element, children: readonly Child[]): void {
+  for (const child of children) {
+    if (child !== null && child !== false && child !== undefined) node.append(child);
+  }
+}
+
+export function replace(node: Element, ...children: Child[]): void {
+  node.replaceChildren();
+  append(node, children);
+}
+
+/** Sets text only where it differs, so that a live region speaks only of changes. */
+export function setText(node: Element, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Sizes a canvas to its place in device pixels; null where it has none yet. */
+export function prepareCanvas(
+  canvas: HTMLCanvasElement,
+  width: number,
+  height: number,
+): CanvasRenderingContext2D | null {
+  const ratio = window.devicePixelRatio || 1;
+  const w = Math.round(width * ratio);
+  const h = Math.round(height * ratio);
+  if (canvas.width !== w || canvas.height !== h) {
+    canvas.width = w;
+    canvas.height = h;
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+  }
+  const context = w > 0 && h > 0 ? canvas.getContext("2d") : null;
+  context?.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context?.clearRect(0, 0, width, height);
+  return context;
+}
+
+/** A colour of the current theme, for canvases. */
+export function themeColour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+let ids = 0;
+export const uniqueId = (prefix: string): string => `${prefix}-${ids++}`;

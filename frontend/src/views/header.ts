@@ -1,0 +1,82 @@
+// Which search is shown, and how its trials fared.
+
+import type { SearchSummary } from "../api/types";
+import { plural } from "../format/number";
+import * as words from "../format/words";
+import type { Model, State } from "../state/state";
+import { el, replace } from "./dom";
+import { MARKED, markCanvas } from "./marks";
+
+export class HeaderView {
+  readonly node = el("header", { class: "header" });
+  private readonly picker: HTMLSelectElement;
+  private readonly details = el("span", { class: "tuner" });
+  private readonly counts = el("span", { class: "counts" });
+  private pickerKey = "";
+  private countsKey = "";
+
+  constructor(choose: (search: string) => void) {
+    this.picker = el("select", {
+      class: "picker",
+      "aria-label": "search, newest first",
+      change: () => choose(this.picker.value),
+    });
+    this.node.append(this.picker, this.details, this.counts);
+  }
+
+  update(state: State, model: Model): void {
+    const { searches } = model.overview;
+    const pickerKey = JSON.stringify([
+      searches.map((s) => [s.search, s.name, s.started, s.trials]),
+      model.search.search,
+    ]);
+    if (pickerKey !== this.pickerKey) {
+      this.pickerKey = pickerKey;
+      replace(
+        this.picker,
+        ...searches.map((s) =>
+          el("option", { value: s.search, selected: s.search === model.search.search }, title(s)),
+        ),
+      );
+      this.details.textContent = model.search.tuner;
+    }
+    const countsKey = JSON.stringify([
+      model.byStatus,
+      model.scoredAnyway,
+      model.running,
+      model.trials.length,
+      state.theme,
+      model.search.search,
+    ]);
+    if (countsKey !== this.countsKey) {
+      this.countsKey = countsKey;
+      this.drawCounts(model);
+    }
+  }
+
+  private drawCounts(model: Model): void {
+    const noun = model.search.search === "" ? "run" : "trial";
+    replace(
+      this.counts,
+      el("strong", {}, plural(model.trials.length, noun)),
+      ...model.byStatus.map(([status, n]) =>
+        el(
+          "span",
+          { class: "count", title: words.STATUS_MEANING[status] },
+          MARKED.includes(status) ? markCanvas(status) : null,
+          el("span", { class: `word ${status}` }, `${n} ${words.status(status, "finished")}`),
+        ),
+      ),
+      model.scoredAnyway
+        ? el("span", { class: "badge" }, `${model.scoredAnyway} scored anyway`)
+        : null,
+      model.running ? el("span", { class: "count running" }, `${model.running} running`) : null,
+    );
+  }
+}
+
+function title(search: SearchSummary): string {
+  if (search.search === "") return `runs without a search (${search.trials})`;
+  const name = search.name ? `${search.name} · ` : "";
+  return `${name}${words.moment(search.started)}`;
+}

@@ -1,0 +1,374 @@
+// Layers x steps: where in the network it grew, and what went non-finite first.
+
+import type { Phase, Probe } from "../api/schema.gen";
+import type { Origin, Ranges } from "../api/types";
+import { compact, integer } from "../format/number";
+import * as words from "../format/words";
+import {
+  badPattern,
+  type ColourScale,
+  decadeScale,
+  nothingColour,
+  type Theme,
+} from "../scale/colour";
+import type { StepScale } from "../scale/step";
+import { reveal, sumHeights, type Tops, visible } from "../state/window";
+import { el, prepareCanvas, replace, themeColour } from "./dom";
+import { decadeLegend } from "./legend";
+import { drawMark, markColours } from "./marks";
+import type { Tooltip } from "./tooltip";
+
+const ROW = 15;
+const HEADING = 17;
+const AXIS = 18;
+const LABEL_SHARE = 0.3;
+
+type HeatLine = { type: "kind"; text: string } | { type: "probe"; index: number };
+
+export interface HeatmapData {
+  ranges: Ranges;
+  probes: readonly Probe[];
+  steps: StepScale;
+  theme: Theme;
+  phase: Phase;
+  /** First bad step, where the run went bad in this phase. */
+  onset: number | null;
+  origin: Origin | null;
+}
+
+export class HeatmapView {
+  readonly node: HTMLElement;
+  private readonly canvas = el("canvas", { "aria-hidden": "true" });
+  private readonly spacer = el("div", { class: "spacer" });
+  private readonly scroller: HTMLElement;
+  private readonly legend = el("div", { class: "legend" });
+  private data: HeatmapData | null = null;
+  private chosen = -1;
+  private lines: HeatLine[] = [];
+  private tops: Tops = sumHeights([]);
+  private colours: ColourScale | null = null;
+  private frame = 0;
+
+  constructor(
+    private readonly choose: (probe: number) => void,
+    private readonly tooltip: Tooltip,
+  ) {
+    this.scroller = el(
+      "div",
+      {
+        class: "heat-scroller",
+        tabindex: 0,
+        role: "listbox",
+        "aria-label": "Watched tensors in causal order. Up and down choose one.",
+        scroll: () => this.schedule(),
+        click: (e: MouseEvent) => this.onClick(e),
+        keydown: (e: KeyboardEvent) => this.onKey(e),
+        mousemove: (e: MouseEvent) => this.onHover(e),
+        mouseleave: () => tooltip.hide(),
+      },
+      el("div", { class: "heat-sticky" }, this.canvas),
+      this.spacer,
+    );
+    this.node = el(
+      "section",
+      { class: "panel heat" },
+      el("div", { class: "panel-head" }, el("h3", {}, "Layers × steps"), this.legend),
+      this.scroller,
+    );
+    new ResizeObserver(() => this.schedule()).observe(this.scroller);
+  }
+
+  update(data: HeatmapData, chosen: number): void {
+    const fresh = this.data?.ranges !== data.ranges || this.data?.probes !== data.probes;
+    if (fresh || this.data?.theme !== data.theme) {
+      this.colours = colourScale(data);
+      replace(this.legend, decadeLegend("root mean square", this.colours, data.theme, true));
+    }
+    if (fresh) {
+      this.lines = linesOf(data.probes, data.ranges.probes);
+      this.tops = sumHeights(this.lines.map((l) => (l.type === "kind" ? HEADING : ROW)));
+      this.spacer.style.height = `${this.tops.total + AXIS}px`;
+    }
+    const moved = chosen !== this.chosen;
+    this.data = data;
+    this.chosen = chosen;
+    if (fresh || moved) this.revealChosen();
+    const probe = data.probes[chosen];
+    this.scroller.setAttribute(
+      "aria-label",
+      `Watched tensors in causal order. Up and down choose one. Chosen: ${
+        probe ? words.tensor(probe.kind, probe.name) : "none"
+      }.`,
+    );
+    this.draw();
+  }
+
+  private revealChosen(): void {
+    const line = this.lines.findIndex((l) => l.type === "probe" && l.index === this.chosen);
+    const height = this.scroller.clientHeight - AXIS;
+    if (line < 0 || height <= 0) return;
+    // With a heading's worth of context on either side.
+    this.scroller.scrollTop = reveal(
+      this.scroller.scrollTop,
+      height,
+      Math.max(0, this.tops.tops[line]! - 2 * ROW),
+      this.tops.tops[line + 1]! + 2 * ROW,
+    );
+  }
+
+  private schedule(): void {
+    this.tooltip.hide();
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+    });
+  }
+
+  private get labelWidth(): number {
+    return Math.min(230, Math.max(110, this.scroller.clientWidth * LABEL_SHARE));
+  }
+
+  private place(at: number): number {
+    return this.labelWidth + at * (this.scroller.clientWidth - this.labelWidth - 6);
+  }
+
+  private draw(): void {
+    const { data, colours } = this;
+    const width = this.scroller.clientWidth;
+    const height = this.scroller.clientHeight;
+    if (!data || !colours || !width || !height) return;
+    const c = prepareCanvas(this.canvas, width, height);
+    if (!c) return;
+    const ink = themeColour("ink");
+    const muted = themeColour("muted");
+    const family = getComputedStyle(this.scroller).fontFamily;
+    const bad = badPattern(c, data.theme);
+    const nothing = nothingColour(data.theme);
+    const scroll = this.scroller.scrollTop;
+    const [first, last] = visible(this.tops, scroll, height - AXIS, 1);
+    c.textBaseline = "middle";
+    c.save();
+    c.beginPath();
+    c.rect(0, AXIS, width, height - AXIS);
+    c.clip();
+    for (let i = first; i < last; i++) {
+      const line = this.lines[i]!;
+      const y = this.tops.tops[i]! - scroll + AXIS;
+      if (line.type === "kind") {
+        c.font = `600 10.5px ${family}`;
+        c.fillStyle = muted;
+        c.fillText(line.text, 4, y + HEADING / 2 + 1);
+        continue;
+      }
+      const probe = data.probes[line.index]!;
+      const chosen = line.index === this.chosen;
+      const isOrigin = this.isOrigin(probe);
+      if (chosen) {
+        c.fillStyle = themeColour("chosen");
+        c.fillRect(0, y, this.labelWidth, ROW);
+      }
+      c.font = `${chosen || isOrigin ? "600 " : ""}11px ${family}`;
+      c.fillStyle = isOrigin ? themeColour("bad") : ink;
+      const label = data.probes[line.index]!.name || probe.kind;
+      c.fillText(elide(c, label, this.labelWidth - 24), 12, y + ROW / 2 + 0.5);
+      this.drawCells(c, line.index, y, colours, bad, nothing);
+      if (chosen) {
+        c.strokeStyle = ink;
+        c.lineWidth = 1;
+        c.strokeRect(this.labelWidth - 0.5, y + 0.5, width - this.labelWidth - 5, ROW - 1);
+      }
+      if (isOrigin && data.onset !== null) {
+        const x = this.place(data.steps.middle(data.onset));
+        drawMark(c, "diverged", Math.min(x, width - 8), y + ROW / 2, markColours("diverged"), 3.5);
+      }
+    }
+    c.restore();
+    this.drawAxis(c, width, height, muted, family);
+  }
+
+  private isOrigin(probe: Probe): boolean {
+    const { origin, onset } = this.data!;
+    return (
+      onset !== null && origin !== null && origin.kind === probe.kind && origin.name === probe.name
+    );
+  }
+
+  private drawCells(
+    c: CanvasRenderingContext2D,
+    probe: number,
+    y: number,
+    colours: ColourScale,
+    bad: CanvasPattern | string,
+    nothing: string,
+  ): void {
+    const { ranges, steps } = this.data!;
+    const rmsColumn = ranges.columns.indexOf("rms");
+    for (let b = 0; b < ranges.buckets; b++) {
+      const left = this.place(steps.start(ranges.steps[2 * b]!));
+      const right = this.place(steps.start(ranges.steps[2 * b + 1]! + 1));
+      const rms = ranges.stats[(b * ranges.probes + probe) * ranges.columns.length + rmsColumn]!;
+      const isBad = ranges.badSteps[b * ranges.probes + probe]! > 0;
+      c.fillStyle = isBad
+        ? bad
+        : Number.isFinite(rms)
+          ? colours.of(rms > 0 ? Math.log10(rms) : -99)
+          : nothing;
+      c.fillRect(left, y + 0.5, Math.max(1, right - left) + 0.3, ROW - 1);
+    }
+  }
+
+  private drawAxis(
+    c: CanvasRenderingContext2D,
+    width: number,
+    height: number,
+    muted: string,
+    family: string,
+  ): void {
+    const { steps, onset } = this.data!;
+    c.fillStyle = themeColour("panel");
+    c.fillRect(0, 0, width, AXIS);
+    c.font = `10.5px ${family}`;
+    c.fillStyle = muted;
+    c.textAlign = "left";
+    c.fillText("step", 4, AXIS / 2);
+    const span = this.place(1) - this.place(0);
+    c.textAlign = "center";
+    for (const tick of steps.ticks(span)) {
+      const x = this.place(tick.at);
+      c.fillText(tick.label, Math.min(width - 12, Math.max(this.labelWidth + 4, x)), AXIS / 2);
+      c.fillRect(Math.round(x), AXIS - 3, 1, 3);
+    }
+    c.textAlign = "left";
+    if (onset !== null) {
+      const x = Math.round(this.place(steps.start(onset))) + 0.5;
+      c.strokeStyle = themeColour("bad");
+      c.lineWidth = 1;
+      c.setLineDash([3, 2]);
+      c.beginPath();
+      c.moveTo(x, AXIS);
+      c.lineTo(x, Math.min(height, AXIS + this.tops.total - this.scroller.scrollTop));
+      c.stroke();
+      c.setLineDash([]);
+    }
+  }
+
+  private lineAt(event: MouseEvent): HeatLine | null {
+    const box = this.scroller.getBoundingClientRect();
+    const y = event.clientY - box.top - AXIS;
+    if (y < 0) return null;
+    const [first] = visible(this.tops, y + this.scroller.scrollTop, 0.001, 0);
+    const line = this.lines[first];
+    return line && y + this.scroller.scrollTop < this.tops.total ? line : null;
+  }
+
+  private onClick(event: MouseEvent): void {
+    const line = this.lineAt(event);
+    if (line?.type === "probe") this.choose(line.index);
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    const probes = this.lines.flatMap((l) => (l.type === "probe" ? [l.index] : []));
+    const now = probes.indexOf(this.chosen);
+    const next = probes[Math.min(probes.length - 1, Math.max(0, now + step))];
+    if (next !== undefined) this.choose(next);
+  }
+
+  private onHover(event: MouseEvent): void {
+    const line = this.lineAt(event);
+    const { data } = this;
+    if (!data || line?.type !== "probe") {
+      this.tooltip.hide();
+      return;
+    }
+    const x = event.clientX - this.scroller.getBoundingClientRect().left;
+    const probe = data.probes[line.index]!;
+    const facts = [words.tensor(probe.kind, probe.name)];
+    const shape = probe.shape.length
+      ? `${probe.dtype} [${probe.shape.map((n) => n ?? "?").join(", ")}]`
+      : probe.dtype;
+    facts.push(shape);
+    if (x >= this.labelWidth) {
+      const at = (x - this.labelWidth) / (this.place(1) - this.labelWidth);
+      facts.push(...cellFacts(data.ranges, line.index, data.steps.invert(at)));
+    }
+    this.tooltip.show(facts, event.clientX, event.clientY);
+  }
+}
+
+function colourScale({ ranges, theme }: HeatmapData): ColourScale {
+  const column = ranges.columns.indexOf("rms");
+  const decades: number[] = [];
+  for (let i = column; i < ranges.stats.length; i += ranges.columns.length) {
+    const value = ranges.stats[i]!;
+    if (value > 0 && Number.isFinite(value)) decades.push(Math.log10(value));
+  }
+  if (!decades.length) return decadeScale(theme, 0, 1);
+  decades.sort((a, b) => a - b);
+  // The lowest twentieth (dying gradients, zero biases) would stretch the scale for nothing.
+  const low = decades[Math.floor(decades.length * 0.05)]!;
+  return decadeScale(theme, low, decades[decades.length - 1]!);
+}
+
+function linesOf(probes: readonly Probe[], count: number): HeatLine[] {
+  const lines: HeatLine[] = [];
+  let kind = "";
+  probes.slice(0, count).forEach((probe, index) => {
+    if (probe.kind !== kind) {
+      kind = probe.kind;
+      lines.push({ type: "kind", text: words.KIND_HEADINGS[probe.kind] });
+    }
+    lines.push({ type: "probe", index });
+  });
+  return lines;
+}
+
+/** The bucket that holds a step; -1 where none does. */
+export function bucketAt(ranges: Ranges, step: number): number {
+  for (let b = 0; b < ranges.buckets; b++) {
+    if (step >= ranges.steps[2 * b]! && step <= ranges.steps[2 * b + 1]!) return b;
+  }
+  return -1;
+}
+
+export function cellFacts(ranges: Ranges, probe: number, step: number): string[] {
+  const b = bucketAt(ranges, step);
+  if (b < 0) return ["nothing was measured here"];
+  const first = ranges.steps[2 * b]!;
+  const last = ranges.steps[2 * b + 1]!;
+  const facts = [
+    first === last ? `step ${integer(first)}` : `steps ${integer(first)} to ${integer(last)}`,
+  ];
+  const at = b * ranges.probes + probe;
+  const stat = (name: string) => {
+    const column = ranges.columns.indexOf(name);
+    return column < 0 ? Number.NaN : ranges.stats[at * ranges.columns.length + column]!;
+  };
+  if (Number.isFinite(stat("rms"))) facts.push(`rms ${compact(stat("rms"), 4)}`);
+  if (Number.isFinite(stat("min"))) {
+    facts.push(`finite from ${compact(stat("min"), 4)} to ${compact(stat("max"), 4)}`);
+  }
+  if (stat("zero_fraction") > 0) facts.push(`${compact(100 * stat("zero_fraction"))} % zeros`);
+  const bad = ranges.badSteps[at]!;
+  if (bad > 0) {
+    facts.push(first === last ? "non-finite" : `non-finite in ${integer(bad)} steps`);
+    const labels = ["NaN", "Inf", "-Inf"];
+    const found = labels.flatMap((label, i) => {
+      const n = ranges.counts[at * ranges.countColumns.length + i] ?? 0;
+      return n > 0 ? [`${integer(n)} ${label}`] : [];
+    });
+    if (found.length) facts.push(`${found.join(", ")} counted`);
+  } else if (!Number.isFinite(stat("rms"))) facts.push("nothing finite was measured");
+  return facts;
+}
+
+function elide(c: CanvasRenderingContext2D, text: string, width: number): string {
+  if (c.measureText(text).width <= width) return text;
+  // The end of a path says more than its beginning.
+  let cut = text;
+  while (cut.length > 1 && c.measureText(`…${cut}`).width > width) cut = cut.slice(1);
+  return `…${cut}`;
+}

@@ -1,0 +1,140 @@
+// One run's timeline: what grew when, and where it went bad.
+
+import type { LaneSeries } from "../api/schema.gen";
+import type { RunSummary } from "../api/types";
+import { compact, integer } from "../format/number";
+import { position } from "../format/words";
+import { badPattern, type ColourScale, nothingColour, type Theme } from "../scale/colour";
+import type { StepScale } from "../scale/step";
+import { isBad } from "../state/trials";
+import { prepareCanvas, themeColour } from "./dom";
+import { drawMark, markColours } from "./marks";
+
+export const LANE_INSET = 7; // room for half a mark at both ends
+
+export interface LaneStyle {
+  theme: Theme;
+  series: LaneSeries;
+  steps: StepScale;
+  colours: ColourScale;
+  width: number;
+  height: number;
+}
+
+export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: LaneStyle): void {
+  const { width, height, steps } = style;
+  const c = prepareCanvas(canvas, width, height);
+  if (!c) return;
+  const span = width - 2 * LANE_INSET;
+  const x = (at: number) => LANE_INSET + at * span;
+  const middle = height / 2;
+
+  c.fillStyle = themeColour("grid");
+  for (const tick of steps.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
+
+  drawPoints(c, run, style, x);
+
+  for (const episode of run.contained) {
+    drawMark(
+      c,
+      "contained",
+      x(steps.middle(episode.start.step)),
+      middle,
+      markColours("contained"),
+      3.5,
+    );
+  }
+  if (run.onset && isBad(run.status)) {
+    drawMark(c, run.status, x(steps.middle(run.onset.step)), middle, markColours(run.status));
+  }
+  if (run.state === "running" || run.state === "interrupted") {
+    drawEnd(c, run.state, x(steps.start(run.steps)) + 3, middle);
+  }
+}
+
+function drawPoints(
+  c: CanvasRenderingContext2D,
+  run: RunSummary,
+  { theme, series, steps, colours, height }: LaneStyle,
+  x: (at: number) => number,
+): void {
+  const values = run.lane.series[series];
+  const onset = run.onset && isBad(run.status) ? run.onset.step : Number.POSITIVE_INFINITY;
+  const bad = badPattern(c, theme);
+  const nothing = nothingColour(theme);
+  const top = height / 2 - 6.5;
+  let left = x(0);
+  let pending = Number.NEGATIVE_INFINITY;
+  let pendingBad = false;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    const last = run.lane.steps[i]!;
+    if (Number.isFinite(value)) pending = Math.max(pending, value);
+    else pendingBad ||= last >= onset;
+    const right = x(steps.start(last + 1));
+    // Points narrower than a pixel share one: the worst is shown, none is skipped.
+    if (right - left < 1 && i < values.length - 1) continue;
+    c.fillStyle = pendingBad
+      ? bad
+      : pending === Number.NEGATIVE_INFINITY
+        ? nothing
+        : colours.of(pending > 0 ? Math.log10(pending) : -99);
+    c.fillRect(left, top, Math.max(1, right - left) + 0.35, 13);
+    left = right;
+    pending = Number.NEGATIVE_INFINITY;
+    pendingBad = false;
+  }
+}
+
+function drawEnd(
+  c: CanvasRenderingContext2D,
+  state: "running" | "interrupted",
+  x: number,
+  y: number,
+): void {
+  c.fillStyle = themeColour("muted");
+  if (state === "running") {
+    c.beginPath();
+    c.moveTo(x, y - 4);
+    c.lineTo(x + 6, y);
+    c.lineTo(x, y + 4);
+    c.fill();
+  } else {
+    c.fillRect(x, y - 5, 1.5, 10);
+    c.fillRect(x + 3.5, y - 5, 1.5, 10);
+  }
+}
+
+export const SERIES_WORDS: Record<LaneSeries, string> = {
+  growth: "growth",
+  loss: "loss",
+  gradient_norm: "gradient norm",
+  activation: "activation",
+  weight: "weight",
+};
+
+/** What the lane holds at a place, in words. */
+export function laneFacts(run: RunSummary, style: LaneStyle, pixel: number): string[] {
+  const span = style.width - 2 * LANE_INSET;
+  const step = style.steps.invert((pixel - LANE_INSET) / span);
+  const points = run.lane.steps;
+  const title = run.trial_id === null ? run.run : `trial ${run.trial_id}`;
+  const facts: string[] = [];
+  const index = points.findIndex((last) => last >= step);
+  if (index >= 0) {
+    const first = index > 0 ? points[index - 1]! + 1 : 0;
+    const last = points[index]!;
+    facts.push(
+      first === last ? `step ${integer(first)}` : `steps ${integer(first)} to ${integer(last)}`,
+    );
+    for (const name of Object.keys(SERIES_WORDS) as LaneSeries[]) {
+      const value = run.lane.series[name][index]!;
+      if (Number.isNaN(value)) continue;
+      facts.push(`${SERIES_WORDS[name]} ${name === "growth" ? "×" : ""}${compact(value)}`);
+    }
+  } else {
+    facts.push(`ended after ${integer(run.steps)} steps`);
+  }
+  if (run.onset && isBad(run.status)) facts.push(`first bad step: ${position(run.onset)}`);
+  return [title, ...facts];
+}

@@ -1,0 +1,71 @@
+// Legends: what the colours and the shapes mean.
+
+import { power } from "../format/number";
+import * as words from "../format/words";
+import { badPattern, type ColourScale, type Theme } from "../scale/colour";
+import { el, prepareCanvas } from "./dom";
+import { MARKED, markCanvas } from "./marks";
+
+const SWATCH = 34;
+
+export function decadeLegend(
+  title: string,
+  colours: ColourScale,
+  theme: Theme,
+  withBad = false,
+): HTMLElement {
+  const bar = el("canvas", { "aria-hidden": "true" });
+  const stops = colours.stops;
+  const width = SWATCH * (stops.length - 1);
+  const c = prepareCanvas(bar, width, 10);
+  if (c) {
+    for (let x = 0; x < width; x++) {
+      const place = x / SWATCH;
+      const i = Math.min(stops.length - 2, Math.floor(place));
+      c.fillStyle = colours.of(stops[i]! + (stops[i + 1]! - stops[i]!) * (place - i));
+      c.fillRect(x, 0, 1.2, 10);
+    }
+  }
+  const labels = el("span", { class: "legend-labels" });
+  stops.forEach((decade, i) => {
+    const text = colours.growth ? `×${power(decade)}` : power(decade);
+    labels.append(el("span", { style: `left:${i * SWATCH}px` }, text));
+  });
+  return el(
+    "span",
+    {
+      class: "legend-scale",
+      role: "img",
+      "aria-label": `${title}: ${stops.map(power).join(", ")}`,
+    },
+    el("span", { class: "legend-title" }, title),
+    el("span", { class: "legend-bar", style: `width:${width}px` }, bar, labels),
+    withBad && badSwatch(theme),
+  );
+}
+
+function badSwatch(theme: Theme): HTMLElement {
+  const canvas = el("canvas", { "aria-hidden": "true" });
+  const c = prepareCanvas(canvas, 16, 10);
+  if (c) {
+    c.fillStyle = badPattern(c, theme);
+    c.fillRect(0, 0, 16, 10);
+  }
+  return el("span", { class: "legend-mark" }, canvas, "non-finite");
+}
+
+export function shapeLegend(theme: Theme): HTMLElement {
+  return el(
+    "span",
+    { class: "legend-shapes" },
+    ...MARKED.map((status) =>
+      el(
+        "span",
+        { class: "legend-mark", title: words.STATUS_MEANING[status] },
+        markCanvas(status),
+        words.status(status, "finished"),
+      ),
+    ),
+    badSwatch(theme),
+  );
+}

@@ -1,0 +1,58 @@
+// What stands in the tab's place while there is nothing to show, and what to do about it.
+
+import { el, replace } from "./dom";
+
+const SNIPPET = `from tb_nanwatch import NanWatch
+
+tuner.search(x, y, callbacks=[NanWatch("logs")])`;
+
+export class MessageView {
+  readonly node = el("section", { class: "message", role: "status" });
+  private kind = "";
+
+  constructor(private readonly retry: () => void) {}
+
+  loading(): void {
+    this.show("loading", el("p", {}, "Reading the runs…"));
+  }
+
+  empty(): void {
+    this.show(
+      "empty",
+      el("h2", {}, "No watched runs in this log directory"),
+      el(
+        "p",
+        {},
+        "Add the callback to a search or a training, with a directory below TensorBoard's --logdir:",
+      ),
+      el("pre", {}, SNIPPET),
+      el("p", {}, "Runs appear here while they train. Nothing else has to be set."),
+    );
+  }
+
+  error(message: string): void {
+    this.show(
+      `error ${message}`,
+      el("h2", {}, "The runs could not be read"),
+      el("p", {}, message),
+      el(
+        "p",
+        {},
+        "If TensorBoard has ended, start it again; this page tries by itself every ten seconds.",
+      ),
+      el("button", { type: "button", click: () => this.retry() }, "Try now"),
+    );
+  }
+
+  private show(kind: string, ...content: HTMLElement[]): void {
+    this.node.hidden = false;
+    if (kind === this.kind) return;
+    this.kind = kind;
+    replace(this.node, ...content);
+  }
+
+  hide(): void {
+    this.node.hidden = true;
+    this.kind = "";
+  }
+}

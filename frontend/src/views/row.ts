@@ -1,0 +1,196 @@
+// One line of the table. Lines are recycled while scrolling: bind() gives one another run.
+
+import type { RunSummary } from "../api/types";
+import { keyOf } from "../api/types";
+import { compact, integer } from "../format/number";
+import * as words from "../format/words";
+import { hparamOf, type Line } from "../state/order";
+import type { Model } from "../state/state";
+import { isBad, type Trial } from "../state/trials";
+import type { Columns } from "./columns";
+import { el, replace, setText } from "./dom";
+import { drawLane, type LaneStyle } from "./lane";
+import { markCanvas } from "./marks";
+
+export const ROW_HEIGHT = 22;
+export const FACET_HEIGHT = 34;
+
+export interface RowContext {
+  model: Model;
+  columns: Columns;
+  lane: LaneStyle;
+}
+
+interface HParamView {
+  cell: HTMLElement;
+  text: HTMLElement;
+  axis: HTMLElement | null;
+  dot: HTMLElement | null;
+}
+
+export class Row {
+  readonly node: HTMLElement;
+  private readonly trial = el("div", { role: "gridcell", class: "cell trial" });
+  private readonly hparams: HParamView[];
+  private readonly status = el("div", { role: "gridcell", class: "cell status" });
+  private readonly canvas = el("canvas", { class: "lane", "aria-hidden": "true" });
+  private readonly laneCell = el("div", { role: "gridcell", class: "cell lane-cell" }, this.canvas);
+  private readonly score = el("div", { role: "gridcell", class: "cell score" });
+  private readonly heading = el("div", { class: "facet", role: "gridcell" });
+  line: Line | null = null;
+
+  constructor(columns: Columns, stops: (name: string) => readonly number[]) {
+    this.hparams = columns.hparams.map((column) => {
+      const text = el("span", { class: "value" });
+      const axis = column.axis ? el("span", { class: "axis" }) : null;
+      const dot = axis && el("span", { class: "dot" });
+      if (axis && dot) {
+        const places = stops(column.name);
+        if (places.length <= 12) {
+          for (const at of places) axis.append(el("i", { style: `left:${at * 100}%` }));
+        }
+        axis.append(dot);
+      }
+      const cell = el(
+        "div",
+        {
+          role: "gridcell",
+          class: `cell hparam${column.written ? " written" : ""}${axis ? "" : " category"}`,
+        },
+        text,
+        axis,
+      );
+      return { cell, text, axis, dot };
+    });
+    this.node = el(
+      "div",
+      { role: "row", class: "row" },
+      this.trial,
+      ...this.hparams.map((h) => h.cell),
+      this.status,
+      this.laneCell,
+      this.score,
+      this.heading,
+    );
+  }
+
+  bind(line: Line, index: number, top: number, context: RowContext): void {
+    this.line = line;
+    this.node.style.transform = `translateY(${top}px)`;
+    this.node.setAttribute("aria-rowindex", String(index + 2));
+    const isRun = line.type === "run";
+    this.node.classList.toggle("heading", !isRun);
+    if (isRun) this.bindRun(line.trial, line.run, line.first, context);
+    else {
+      replace(
+        this.heading,
+        el("strong", {}, `${line.name} = ${words.value(line.value)}`),
+        el("span", {}, `${integer(line.bad)} of ${integer(line.total)} went bad`),
+      );
+    }
+  }
+
+  select(selected: boolean, active: boolean): void {
+    this.node.classList.toggle("selected", selected);
+    this.node.classList.toggle("active", active);
+    this.node.setAttribute("aria-selected", String(selected));
+  }
+
+  private bindRun(trial: Trial, run: RunSummary, first: boolean, context: RowContext): void {
+    const { model, columns } = context;
+    this.node.id = `row-${keyOf(run)}`;
+    this.node.classList.toggle("bad", isBad(run.status));
+    this.node.classList.toggle("later", !first);
+    this.node.classList.toggle("superseded", run.superseded);
+    this.bindTrial(trial, run, first);
+    columns.hparams.forEach((column, i) => {
+      const view = this.hparams[i]!;
+      const scale = model.ranking.scales.get(column.name)!;
+      const value = run.inactive.includes(column.name) ? undefined : run.hparams[column.name];
+      const text = words.value(value, scale.log);
+      view.cell.title = `${column.name} = ${words.value(value)}`;
+      setText(view.text, text);
+      if (view.axis && view.dot) {
+        const at = scale.at(value);
+        view.dot.hidden = at === null;
+        view.axis.classList.toggle("absent", at === null);
+        if (at !== null) view.dot.style.left = `${at * 100}%`;
+        view.cell.classList.toggle("sorted", hparamOf(model.sort.column) === column.name);
+      }
+    });
+    this.bindStatus(run);
+    this.canvas.dataset.run = keyOf(run);
+    drawLane(this.canvas, run, context.lane);
+    this.bindScore(trial, run, first, model);
+  }
+
+  private bindTrial(trial: Trial, run: RunSummary, first: boolean): void {
+    const name = run.trial_id ?? run.run;
+    const several = trial.runs.length > 1;
+    const label = run.superseded ? "earlier" : `exec ${run.execution + 1}/${executions(trial)}`;
+    replace(
+      this.trial,
+      el("span", { class: "id" }, first ? name : ""),
+      several && el("span", { class: "exec" }, label),
+    );
+    this.trial.title = several ? `${name}, ${label}` : name;
+  }
+
+  private bindStatus(run: RunSummary): void {
+    const note = words.stateNote(run.state, run.stopped_by);
+    const bad = isBad(run.status) && run.onset !== null;
+    const aside = bad
+      ? words.shortPosition(run.onset!)
+      : note && run.status !== "clean"
+        ? note
+        : "";
+    const cleanNote = !bad && run.status === "clean" && run.state !== "running" ? note : "";
+    replace(
+      this.status,
+      bad || run.status === "contained" ? markCanvas(run.status) : el("span", { class: "mark" }),
+      el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
+      (aside || cleanNote) && el("span", { class: "aside" }, aside || cleanNote),
+    );
+    const parts = [words.STATUS_MEANING[run.status]];
+    if (run.onset) parts.unshift(`first bad step: ${words.position(run.onset)}`);
+    if (note) parts.push(note);
+    this.status.title = parts.join("; ");
+  }
+
+  private bindScore(trial: Trial, run: RunSummary, first: boolean, model: Model): void {
+    if (!first) {
+      replace(this.score);
+      return;
+    }
+    const { score } = trial;
+    const misread = trial.runs.find((r) => r.misread !== null)?.misread ?? null;
+    const best = model.score.best === trial;
+    const at = score === null ? null : model.score.at(score);
+    replace(
+      this.score,
+      el("span", { class: "value" }, score === null ? "–" : compact(score)),
+      misread
+        ? el("span", { class: "badge" }, "scored anyway")
+        : el(
+            "span",
+            { class: at === null ? "axis absent" : "axis" },
+            at !== null &&
+              el("span", { class: best ? "dot best" : "dot", style: `left:${at * 100}%` }),
+          ),
+    );
+    this.score.classList.toggle("best", best);
+    this.score.title = misread
+      ? misread === "stale_score"
+        ? "the tuner scored this trial by an epoch from before it went bad"
+        : "the tuner took an infinite objective for a result"
+      : best
+        ? "the best score of the search"
+        : run.tuner_status
+          ? `the tuner says ${run.tuner_status}`
+          : "";
+  }
+}
+
+function executions(trial: Trial): number {
+  return trial.runs.reduce((most, r) => Math.max(most, r.execution + 1), 1);
+}

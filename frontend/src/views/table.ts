@@ -1,0 +1,415 @@
+// The table of trials: a sticky head with the common axes, and only those lines that are
+// on screen.
+
+import { keyOf } from "../api/types";
+import * as words from "../format/words";
+import { hparamColumn, type Line, type SortColumn } from "../state/order";
+import type { Model, State } from "../state/state";
+import { reveal, sumHeights, type Tops, visible } from "../state/window";
+import { type Columns, layOut } from "./columns";
+import { el, replace } from "./dom";
+import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
+import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
+import type { Tooltip } from "./tooltip";
+
+const HEAD_HEIGHT = 46;
+const SPARE_LINES = 6;
+
+export interface TableActions {
+  sort(column: SortColumn): void;
+  select(key: string | null): void;
+}
+
+export class TableView {
+  readonly node: HTMLElement;
+  private readonly head = el("div", { role: "row", class: "head", "aria-rowindex": "1" });
+  private readonly body = el("div", { class: "body", role: "rowgroup" });
+  private readonly rows = new Map<number, Row>();
+  private pool: Row[] = [];
+  private model: Model | null = null;
+  private state: State | null = null;
+  private columns: Columns | null = null;
+  private lane: LaneStyle | null = null;
+  private tops: Tops = sumHeights([]);
+  private active: string | null = null;
+  private showAll = false;
+  private frame = 0;
+  private layoutKey = "";
+
+  constructor(
+    private readonly actions: TableActions,
+    private readonly tooltip: Tooltip,
+  ) {
+    this.node = el(
+      "div",
+      {
+        class: "table",
+        role: "grid",
+        tabindex: 0,
+        "aria-label": "Trials. Arrow keys move, Enter opens a trial, Escape closes it.",
+        scroll: () => this.onScroll(),
+        keydown: (e: KeyboardEvent) => this.onKey(e),
+        mousemove: (e: MouseEvent) => this.onHover(e),
+        mouseleave: () => tooltip.hide(),
+      },
+      el("div", { class: "head-group", role: "rowgroup" }, this.head),
+      this.body,
+    );
+    this.body.addEventListener("click", (e) => this.onClick(e));
+    new ResizeObserver(() => this.layOutAndDraw()).observe(this.node);
+  }
+
+  update(state: State, model: Model): void {
+    const before = this.model;
+    const themeChanged = this.state?.theme !== state.theme;
+    const selectionChanged = this.state?.selected !== state.selected;
+    const searchChanged = before?.search.search !== model.search.search;
+    this.state = state;
+    this.model = model;
+    if (before !== model || themeChanged) {
+      const anchor = searchChanged ? null : this.anchor();
+      this.tops = sumHeights(
+        model.lines.map((l) => (l.type === "run" ? ROW_HEIGHT : FACET_HEIGHT)),
+      );
+      this.node.setAttribute("aria-rowcount", String(model.lines.length + 1));
+      this.layOutAndDraw(before?.sort === model.sort ? anchor : null);
+      if (searchChanged || before?.sort !== model.sort) this.node.scrollTop = 0;
+    }
+    if (selectionChanged) {
+      this.active = state.selected ?? this.active;
+      this.markRows();
+      // The panel that opens below takes room; the chosen line must not vanish behind it.
+      if (state.selected) requestAnimationFrame(() => this.revealLine(state.selected));
+    }
+  }
+
+  focus(): void {
+    this.node.focus({ preventScroll: true });
+  }
+
+  // --- Layout ---
+
+  private layOutAndDraw(anchor: { key: string; offset: number } | null = null): void {
+    const { model, state } = this;
+    if (!model || !state) return;
+    const width = this.node.clientWidth;
+    if (width === 0) return;
+    const columns = layOut(model, width, this.showAll);
+    const layoutKey = JSON.stringify([columns.template, columns.hparams, model.ranking.names]);
+    if (layoutKey !== this.layoutKey || this.columns === null) {
+      this.layoutKey = layoutKey;
+      this.dropRows();
+      this.node.style.setProperty("--columns", columns.template);
+      this.node.style.setProperty("--width", `${columns.total}px`);
+    }
+    this.columns = columns;
+    this.lane = {
+      theme: state.theme,
+      series: state.colour,
+      steps: model.steps,
+      colours: model.colours,
+      width: columns.lane,
+      height: ROW_HEIGHT,
+    };
+    this.body.style.height = `${this.tops.total}px`;
+    this.node.style.setProperty("--content", `${this.tops.total + HEAD_HEIGHT + 2}px`);
+    this.drawHead();
+    this.recycle();
+    if (anchor) this.restore(anchor);
+    this.drawRows();
+  }
+
+  private anchor(): { key: string; offset: number } | null {
+    const scrollTop = this.node.scrollTop;
+    if (scrollTop === 0) return null;
+    for (const row of this.rowsInOrder()) {
+      const index = this.indexOfRow(row);
+      if (row.line?.type === "run" && index >= 0 && this.tops.tops[index]! >= scrollTop) {
+        return { key: keyOf(row.line.run), offset: this.tops.tops[index]! - scrollTop };
+      }
+    }
+    return null;
+  }
+
+  private restore(anchor: { key: string; offset: number }): void {
+    const index = this.lineOf(anchor.key);
+    if (index >= 0) this.node.scrollTop = this.tops.tops[index]! - anchor.offset;
+  }
+
+  private rowsInOrder(): Row[] {
+    return [...this.rows].sort((a, b) => a[0] - b[0]).map(([, row]) => row);
+  }
+
+  private indexOfRow(row: Row): number {
+    for (const [index, candidate] of this.rows) if (candidate === row) return index;
+    return -1;
+  }
+
+  // --- Head ---
+
+  private drawHead(): void {
+    const { model, columns } = this;
+    if (!model || !columns) return;
+    const focused = (document.activeElement as HTMLElement | null)?.dataset.column;
+    replace(
+      this.head,
+      this.headCell("trial", "trial", "trial"),
+      ...columns.hparams.map((cell) => {
+        const scale = model.ranking.scales.get(cell.name)!;
+        const header = this.headCell(
+          hparamColumn(cell.name),
+          cell.name,
+          "hparam",
+          scale.log ? "log" : "",
+        );
+        if (cell.axis) {
+          const bounds = this.bounds(cell.name);
+          if (bounds) {
+            header.append(
+              el(
+                "div",
+                { class: `bounds${cell.written ? " written" : ""}`, "aria-hidden": "true" },
+                el("span", {}, bounds[0]),
+                el("span", {}, bounds[1]),
+              ),
+            );
+          }
+        }
+        return header;
+      }),
+      this.headCell("onset", "status · first bad step", "status"),
+      this.laneHead(),
+      this.scoreHead(),
+    );
+    if (columns.hidden.length || this.showAll) this.head.append(this.moreButton(columns));
+    if (focused) {
+      this.head.querySelector<HTMLElement>(`[data-column="${CSS.escape(focused)}"]`)?.focus();
+    }
+  }
+
+  private headCell(column: SortColumn, label: string, kind: string, note = ""): HTMLElement {
+    const { sort } = this.model!;
+    const sorted = sort.column === column;
+    const button = el(
+      "button",
+      {
+        type: "button",
+        class: "sort",
+        "data-column": column,
+        title: `sort by ${label}`,
+        click: () => this.actions.sort(column),
+      },
+      el("span", { class: "label" }, label),
+      note ? el("span", { class: "note" }, note) : null,
+      el(
+        "span",
+        { class: "arrow", "aria-hidden": "true" },
+        sorted ? (sort.descending ? "▼" : "▲") : "",
+      ),
+    );
+    return el(
+      "div",
+      {
+        role: "columnheader",
+        class: `cell ${kind}${sorted ? " sorted" : ""}`,
+        "aria-sort": sorted ? (sort.descending ? "descending" : "ascending") : "none",
+      },
+      button,
+    );
+  }
+
+  private bounds(name: string): [string, string] | null {
+    const { ranking, trials } = this.model!;
+    const space = ranking.space.find((h) => h.name === name);
+    const scale = ranking.scales.get(name)!;
+    const values = trials
+      .map((t) => t.hparams[name])
+      .filter((v): v is number => typeof v === "number");
+    const declared = (space?.values ?? []).filter((v): v is number => typeof v === "number");
+    const all = [...values, ...declared, space?.min, space?.max].filter(
+      (v): v is number => typeof v === "number" && Number.isFinite(v),
+    );
+    if (!all.length) return null;
+    const show = (v: number) =>
+      scale.log ? words.value(v, true).replace(".0e", "e") : words.value(v);
+    return [show(Math.min(...all)), show(Math.max(...all))];
+  }
+
+  private laneHead(): HTMLElement {
+    const { model, columns } = this;
+    const cell = this.headCell("steps", "timeline, by training step", "lane-cell");
+    const span = columns!.lane - 2 * LANE_INSET;
+    const ticks = el("div", { class: "ticks", "aria-hidden": "true" });
+    for (const tick of model!.steps.ticks(span)) {
+      ticks.append(el("span", { style: `left:${LANE_INSET + tick.at * span}px` }, tick.label));
+    }
+    cell.append(ticks);
+    return cell;
+  }
+
+  private scoreHead(): HTMLElement {
+    const { search, score } = this.model!;
+    const cell = this.headCell("score", "score", "score", score.log ? "log" : "");
+    if (search.objective) {
+      const direction = search.direction ? `, ${search.direction}` : "";
+      cell.append(el("div", { class: "objective" }, `${search.objective}${direction}`));
+    }
+    return cell;
+  }
+
+  private moreButton(columns: Columns): HTMLElement {
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "more",
+        title: columns.hidden.length
+          ? `not shown: ${columns.hidden.join(", ")}`
+          : "show only the columns that fit",
+        "aria-expanded": String(this.showAll),
+        click: () => {
+          this.showAll = !this.showAll;
+          this.layOutAndDraw();
+        },
+      },
+      this.showAll ? "fit columns" : `+${columns.hidden.length} more`,
+    );
+  }
+
+  // --- Lines ---
+
+  private dropRows(): void {
+    for (const row of this.rows.values()) row.node.remove();
+    this.rows.clear();
+    this.pool = [];
+  }
+
+  private recycle(): void {
+    this.pool.push(...this.rows.values());
+    this.rows.clear();
+  }
+
+  private onScroll(): void {
+    this.tooltip.hide();
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.drawRows();
+    });
+  }
+
+  private drawRows(): void {
+    const { model, columns, lane } = this;
+    if (!model || !columns || !lane) return;
+    const [first, last] = visible(
+      this.tops,
+      this.node.scrollTop,
+      Math.max(0, this.node.clientHeight - HEAD_HEIGHT),
+      SPARE_LINES,
+    );
+    for (const [index, row] of this.rows) {
+      if (index < first || index >= last) {
+        this.rows.delete(index);
+        this.pool.push(row);
+      }
+    }
+    for (let index = first; index < last; index++) {
+      if (this.rows.has(index)) continue;
+      const row =
+        this.pool.pop() ?? new Row(columns, (name) => model.ranking.scales.get(name)?.stops ?? []);
+      row.bind(model.lines[index]!, index, this.tops.tops[index]!, { model, columns, lane });
+      if (!row.node.isConnected) this.body.append(row.node);
+      this.rows.set(index, row);
+    }
+    for (const row of this.pool) row.node.remove();
+    this.markRows();
+  }
+
+  private markRows(): void {
+    const selected = this.state?.selected ?? null;
+    let activeId = "";
+    for (const row of this.rows.values()) {
+      const key = keyOfLine(row.line);
+      row.select(key !== null && key === selected, key !== null && key === this.active);
+      if (key !== null && key === this.active) activeId = row.node.id;
+    }
+    if (activeId) this.node.setAttribute("aria-activedescendant", activeId);
+    else this.node.removeAttribute("aria-activedescendant");
+  }
+
+  private lineOf(key: string | null): number {
+    return key === null ? -1 : (this.model?.lines.findIndex((l) => keyOfLine(l) === key) ?? -1);
+  }
+
+  private revealLine(key: string | null): void {
+    const index = this.lineOf(key);
+    if (index < 0) return;
+    this.node.scrollTop = reveal(
+      this.node.scrollTop,
+      this.node.clientHeight - HEAD_HEIGHT,
+      this.tops.tops[index]!,
+      this.tops.tops[index + 1]!,
+    );
+    this.drawRows();
+  }
+
+  // --- Input ---
+
+  private onClick(event: Event): void {
+    const node = (event.target as Element).closest(".row");
+    const row = [...this.rows.values()].find((r) => r.node === node);
+    const key = keyOfLine(row?.line ?? null);
+    if (key !== null) this.actions.select(key === this.state?.selected ? null : key);
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    if ((event.target as Element).closest("button")) return;
+    const lines = this.model?.lines ?? [];
+    const page = Math.max(1, Math.floor((this.node.clientHeight - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
+    const moves: Record<string, number> = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -lines.length,
+      End: lines.length,
+    };
+    const move = moves[event.key];
+    if (move !== undefined) {
+      event.preventDefault();
+      this.moveActive(move);
+    } else if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.actions.select(this.active);
+    } else if (event.key === "Escape") {
+      this.actions.select(null);
+    }
+  }
+
+  private moveActive(by: number): void {
+    const runs = (this.model?.lines ?? []).filter((l) => l.type === "run");
+    if (!runs.length) return;
+    const now = runs.findIndex((l) => keyOfLine(l) === this.active);
+    const next = now < 0 ? (by > 0 ? 0 : runs.length - 1) : now + by;
+    this.active = keyOfLine(runs[Math.min(runs.length - 1, Math.max(0, next))]!);
+    this.revealLine(this.active);
+  }
+
+  private onHover(event: MouseEvent): void {
+    const canvas = event.target as HTMLElement;
+    const line =
+      canvas instanceof HTMLCanvasElement && canvas.classList.contains("lane")
+        ? this.model?.lines[this.lineOf(canvas.dataset.run ?? null)]
+        : undefined;
+    if (line?.type !== "run" || !this.lane) {
+      this.tooltip.hide();
+      return;
+    }
+    const pixel = event.clientX - canvas.getBoundingClientRect().left;
+    this.tooltip.show(laneFacts(line.run, this.lane, pixel), event.clientX, event.clientY);
+  }
+}
+
+function keyOfLine(line: Line | null): string | null {
+  return line?.type === "run" ? keyOf(line.run) : null;
+}
