@@ -103,7 +103,7 @@ LANE_SERIES: Final[tuple[str, ...]] = (
 
 HParamType = Literal["int", "float", "choice", "boolean", "fixed", "text", "number"]
 
-JSONScalar: TypeAlias = None | bool | int | float | str
+JSONScalar: TypeAlias = bool | int | float | str | None
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -461,7 +461,12 @@ class TrialRecord(Record):
 
 
 AnyRecord: TypeAlias = (
-    SessionRecord | RangesRecord | EventsRecord | FlightRecord | StatusRecord | TrialRecord
+    SessionRecord
+    | RangesRecord
+    | EventsRecord
+    | FlightRecord
+    | StatusRecord
+    | TrialRecord
 )
 RECORDS: Final[dict[str, type[AnyRecord]]] = {
     cls.KIND: cls for cls in typing.get_args(AnyRecord)
@@ -648,7 +653,9 @@ def _build(cls: Any, values: Any, where: str) -> Any:
     for f in dataclasses.fields(cls):
         if f.name in values:
             kwargs[f.name] = _convert(hints[f.name], values[f.name], f"{where}.{f.name}")
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+        elif (
+            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        ):
             raise RecordError(f"{where} lacks the field {f.name!r}")
     return cls(**kwargs)
 
@@ -712,7 +719,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _check_shapes(record: Any) -> None:
     if isinstance(record, RangesRecord):
-        n, p = len(record.steps), record.bad_steps.shape[-1] if record.bad_steps.ndim == 2 else -1
+        n, p = (
+            len(record.steps),
+            record.bad_steps.shape[-1] if record.bad_steps.ndim == 2 else -1,
+        )
         ok = (
             record.steps.shape == (n, 2)
             and record.bad_steps.shape == (n, p)

@@ -84,7 +84,9 @@ class Bucket:
             *("low", "high", "rms_min", "rms_max", "squares", "finite_steps"),
             *("zeros", "elements", "counts", "bad_steps"),
         ):
-            setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
+            setattr(
+                self, name, np.concatenate([getattr(self, name), getattr(more, name)])
+            )
 
     def add_rows(self, rms: Floats, bad: npt.NDArray[np.bool_]) -> None:
         """Merges consecutive steps, one or more.
@@ -129,4 +131,7 @@ class Bucket:
                 "zero_fraction": self.zeros / self.elements,
             }
             stacked = np.stack([columns[c] for c in RANGE_COLUMNS], axis=1)
-            return np.clip(stacked, -top, top).astype(np.float32)
+            clipped: npt.NDArray[np.float32] = np.clip(stacked, -top, top).astype(
+                np.float32
+            )
+        return clipped

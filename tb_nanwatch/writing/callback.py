@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, Final, Literal
 
 import keras
@@ -61,7 +63,6 @@ class NanWatch(keras.callbacks.Callback):
         NonFiniteError: during training, with `on_nonfinite="raise"`.
 
     Example:
-
     ```python
     tuner = keras_tuner.RandomSearch(build, objective="val_loss", max_trials=20)
     tuner.search(x, y, validation_data=val, epochs=10, callbacks=[NanWatch("logs")])
@@ -162,8 +163,7 @@ class NanWatch(keras.callbacks.Callback):
             self._watch.abandon()
             self._watch = None
             _warn(
-                "NaN Watch stopped watching, training goes on: "
-                f"{type(e).__name__}: {e}"
+                f"NaN Watch stopped watching, training goes on: {type(e).__name__}: {e}"
             )
 
 
@@ -181,7 +181,9 @@ class _Watch:
         self._told = self._stopped = self._over = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else (),
-            replicas=int(getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)),
+            replicas=int(
+                getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)
+            ),
         )
         self._instrument = Instrument(
             self._model,
@@ -313,10 +315,8 @@ class _Watch:
         """Ends a training that an exception leaves; None where it is not known."""
         if self._over:
             return
-        try:
+        with contextlib.suppress(Exception):  # what cannot be read is lost, no more
             self._read()
-        except Exception:
-            pass  # what could not be read is lost; the rest is written
         self._take_out()
         try:
             self._session.end("failed", error=error)
@@ -349,7 +349,10 @@ class _Watch:
         for callback in getattr(self._callbacks, "callbacks", ()):
             if getattr(callback, "stopped_epoch", 0):
                 return type(callback).__name__
-            if isinstance(callback, keras.callbacks.TerminateOnNaN) and self._recorder.is_bad:
+            if (
+                isinstance(callback, keras.callbacks.TerminateOnNaN)
+                and self._recorder.is_bad
+            ):
                 return "TerminateOnNaN"
         return "model.stop_training"
 
@@ -390,12 +393,16 @@ def _finalize(watch: weakref.ref[_Watch]) -> None:
 
 def _callback_list() -> Any:
     """Returns the `CallbackList` of the `fit` that calls, None elsewhere."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        owner = frame.f_locals.get("self") if frame.f_code.co_name == "on_train_begin" else None
+        owner = (
+            frame.f_locals.get("self")
+            if frame.f_code.co_name == "on_train_begin"
+            else None
+        )
         if isinstance(owner, keras.callbacks.CallbackList):
             return owner
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

@@ -23,7 +23,9 @@ from tb_nanwatch.writing.health import Health
 MAX_EPISODES: Final = 10_000
 
 
-def level_of(tensors: Iterable[BadTensor], phase: Phase, objectives: Sequence[str]) -> Status:
+def level_of(
+    tensors: Iterable[BadTensor], phase: Phase, objectives: Sequence[str]
+) -> Status:
     """Returns how far an episode with these non-finite tensors reached."""
     level: Status = "contained"
     for tensor in tensors:
@@ -61,7 +63,10 @@ class EpisodeTracker:
         # What was bad in the last step seen, and in the one before the open episode.
         self._before: dict[Phase, frozenset[int]] = {}
         self._previous: dict[Phase, frozenset[int]] = {}
-        self._harmless: dict[Phase, set[tuple[str, str]]] = {"train": set(), "validation": set()}
+        self._harmless: dict[Phase, set[tuple[str, str]]] = {
+            "train": set(),
+            "validation": set(),
+        }
         self._first_steps: dict[int, int] = {}  # of the episodes that once decided
         self._count = 0
         self.changed: dict[int, Episode] = {}
@@ -156,7 +161,9 @@ class EpisodeTracker:
             episode.level, episode.tensors, episode.new = level, tensors, new
         self._open[phase] = episode
         self._opened_at[phase] = step
-        if episode.id < MAX_EPISODES or STATUSES.index(level) > STATUSES.index(self.status):
+        if episode.id < MAX_EPISODES or STATUSES.index(level) > STATUSES.index(
+            self.status
+        ):
             self.changed[episode.id] = episode
         else:
             self.dropped += 1
@@ -194,7 +201,8 @@ class EpisodeTracker:
         fresh = [
             episode.tensors[i]
             for i in episode.new
-            if (episode.tensors[i].kind, episode.tensors[i].name) not in self._harmless[phase]
+            if (episode.tensors[i].kind, episode.tensors[i].name)
+            not in self._harmless[phase]
         ]
         # A mask that was non-finite on harmless steps takes no blame for this one,
         # unless nothing else is new.

@@ -33,7 +33,9 @@ def written_by_others(callbacks: Iterable[Any], run_dir: str) -> bool:
     for the same directory; the HParams callback itself keeps no path.
     """
     callbacks = list(callbacks)
-    if not any(type(c).__module__ == "tensorboard.plugins.hparams._keras" for c in callbacks):
+    if not any(
+        type(c).__module__ == "tensorboard.plugins.hparams._keras" for c in callbacks
+    ):
         return False
     return any(
         type(c).__name__ == "TensorBoard"

@@ -59,7 +59,8 @@ class Lane:
             bucket: of training steps.
             probes: of the training phase.
             sizes: elements of each probe's tensor on one replica.
-            seconds, epoch: at the bucket's end.
+            seconds: since the training began, at the bucket's end.
+            epoch: at the bucket's end.
         """
         top = bucket.rms_max
         loss = _largest(top[_losses(probes)])

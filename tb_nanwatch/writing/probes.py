@@ -29,7 +29,13 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.schema import KINDS, Kind, Phase, Probe
-from tb_nanwatch.writing.observer import NO_LIMIT, Bools, Expectation, Floats, Layout, Observer
+from tb_nanwatch.writing.observer import (
+    NO_LIMIT,
+    Bools,
+    Floats,
+    Layout,
+    Observer,
+)
 
 # Rows of the ring. More rows mean fewer reads from the host; at 1 ms a step the
 # read (about 0.1 ms) is then 0.04 % of the time. Seconds bound it for slow steps.
@@ -37,17 +43,24 @@ RING_ROWS: Final = 256
 READ_INTERVAL_SECONDS: Final = 1.0
 # Bytes one ring may take; a model of 100,000 probes gets fewer rows.
 _MAX_RING_BYTES: Final = 64 << 20
+# Kinds whose integer tensors are watched too: labels can be out of range.
+_DATA: Final = ("input", "label", "sample_weight")
 # Calls of one layer in one step that get a probe each (unrolled recurrences).
 MAX_CALLS: Final = 64
+
 
 class _Ring:
     """The variables of one layout on one replica."""
 
-    def __init__(self, layout: Layout, replica: int, step: ResourceVariable, rows: int) -> None:
+    def __init__(
+        self, layout: Layout, replica: int, step: ResourceVariable, rows: int
+    ) -> None:
         width = layout.num_columns + layout.has_batch
         self.layout, self.replica, self.step = layout, replica, step
         self.size = max(rows, min(RING_ROWS, _MAX_RING_BYTES // (4 * width)))
-        self.values = ResourceVariable(np.zeros((self.size, width), np.float32), trainable=False)
+        self.values = ResourceVariable(
+            np.zeros((self.size, width), np.float32), trainable=False
+        )
         # Steps in which this layout ran, since another one may run in between.
         self.written = ResourceVariable(np.zeros(self.size, np.int64), trainable=False)
         self.count = ResourceVariable(np.int64(0), trainable=False)
@@ -80,7 +93,8 @@ class _Trace(threading.local):
     graph: Any = None
     found: list[_Found] | None = None
     calls: dict[str, int] = field(default_factory=dict)
-    depth: int = 0
+    # Layers met in another graph: in a loop or branch, or while shapes are inferred.
+    inner: set[str] = field(default_factory=set)
 
 
 def check_supported(model: Any) -> None:
@@ -159,7 +173,9 @@ class Instrument:
                 stale.uninstall()
             shared = None
         if shared is None:
-            shared = _Installed(weakref.ref(fit), model.train_function, model.test_function)
+            shared = _Installed(
+                weakref.ref(fit), model.train_function, model.test_function
+            )
             _INSTALLED[model] = shared
         shared.instruments.append(self)
         self._installed = True
@@ -216,8 +232,12 @@ class Instrument:
         finally:
             model._jit_compile = jit_compile
         for instrument in shared.instruments:
-            model.train_function = instrument._watch_function("train", model.train_function)
-            model.test_function = instrument._watch_function("validation", model.test_function)
+            model.train_function = instrument._watch_function(
+                "train", model.train_function
+            )
+            model.test_function = instrument._watch_function(
+                "validation", model.test_function
+            )
 
     def _watch_function(self, phase: Phase, function: Callable[[Any], Any]) -> Any:
         def watched(iterator: Any) -> Any:
@@ -311,11 +331,35 @@ class Instrument:
     # --- Hooks ----------------------------------------------------------------
 
     def _hook_calls(self) -> None:
-        for path, operation in _walk(self._model, operations=True):
+        for path, operation in _walk(self._model, calls=True):
             kind: Kind = "activation" if path else "prediction"
             self._hook(operation, "call", self._watch_call(kind, path))
-        for loss in _losses(self._model):
-            self._hook(loss, "call", self._watch_loss_function)
+            if isinstance(operation, keras.layers.RNN):
+                self._note(
+                    f"values inside the loop of {path!r} are not watched, its output is"
+                )
+        compiled = getattr(self._model, "_compile_loss", None)
+        if compiled is not None:
+            self._hook(compiled, "build", self._watch_loss_build)
+            self._hook_losses(compiled)
+
+    def _hook_losses(self, compiled: Any) -> None:
+        for name, loss in _losses(compiled):
+            self._hook(loss, "call", self._watch_loss_function(name))
+
+    def _watch_loss_build(self, compiled: Any, build: Any) -> Any:
+        # The loss objects are made when the first batch is seen.
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = build(*args, **kwargs)
+            if self._installed:
+                self._hook_losses(compiled)
+            return result
+
+        return watched
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _watch_call(self, kind: Kind, path: str) -> Callable[[Any, Any], Any]:
         def wrap(operation: Any, call: Any) -> Any:
@@ -338,16 +382,17 @@ class Instrument:
 
         return watched
 
-    def _watch_loss_function(self, loss: Any, call: Any) -> Any:
-        name = str(getattr(loss, "name", None) or type(loss).__name__)
+    def _watch_loss_function(self, name: str) -> Callable[[Any, Any], Any]:
+        def wrap(loss: Any, call: Any) -> Any:
+            def watched(*args: Any, **kwargs: Any) -> Any:
+                values = call(*args, **kwargs)
+                if self._trace.found is not None:
+                    self._add("loss", self._numbered("loss", name), "", values)
+                return values
 
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            values = call(*args, **kwargs)
-            if self._trace.found is not None:
-                self._add("loss", self._numbered("loss", name), "", values)
-            return values
+            return watched
 
-        return watched
+        return wrap
 
     def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
         def watched(grads: Any, trainable_variables: Any = None) -> Any:
@@ -384,7 +429,9 @@ class Instrument:
 
         return wrap
 
-    def _compiled_step(self, phase: Phase, step: Any, data: Any) -> tuple[Any, list[_Found]]:
+    def _compiled_step(
+        self, phase: Phase, step: Any, data: Any
+    ) -> tuple[Any, list[_Found]]:
         kept: list[_Found] = []
 
         def run(data: Any) -> Any:
@@ -400,7 +447,9 @@ class Instrument:
             for f, tensor in zip(kept, tensors, strict=True)
         ]
 
-    def _found_in_step(self, phase: Phase, step: Any, data: Any) -> tuple[Any, list[_Found]]:
+    def _found_in_step(
+        self, phase: Phase, step: Any, data: Any
+    ) -> tuple[Any, list[_Found]]:
         trace = self._trace
         with _tracing(trace):
             self._add_data(data)
@@ -415,6 +464,10 @@ class Instrument:
                     self._add("loss" if name == "loss" else "metric", name, "", value)
             if phase == "train" and not self._activations_only:
                 self._add_variables()
+            for name in sorted(trace.inner - {f.layer for f in found} - {""}):
+                self._note(
+                    f"{name!r} is called in a loop or branch, where it is not watched"
+                )
             return logs, list(found)
 
     def _add_data(self, data: Any) -> None:
@@ -430,7 +483,7 @@ class Instrument:
     def _add_variables(self) -> None:
         seen: set[int] = set()
         for optimizer in self._optimizers():
-            skipped = {id(optimizer.iterations), id(getattr(optimizer, "_learning_rate", None))}
+            skipped = _no_slots(optimizer)
             for variable in optimizer.variables:
                 if id(variable) not in skipped and id(variable) not in seen:
                     seen.add(id(variable))
@@ -443,7 +496,9 @@ class Instrument:
                 self._add(kind, name, layer, _value(variable))
 
     def _add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
-        base = self._numbered(kind, name) if kind in ("activation", "prediction") else name
+        base = (
+            self._numbered(kind, name) if kind in ("activation", "prediction") else name
+        )
         leaves = keras.tree.flatten_with_path(outputs) if outputs is not None else []
         for path, leaf in leaves:
             suffix = "".join(f"[{part!r}]" for part in path)
@@ -460,18 +515,15 @@ class Instrument:
         trace = self._trace
         if tensor is None or trace.found is None:
             return
-        if not (tensor.dtype.is_floating or tensor.dtype.is_complex):
-            if kind not in ("input", "label", "sample_weight") or not tensor.dtype.is_integer:
-                return
+        if not _can_be_bad(tensor) and (kind not in _DATA or not tensor.dtype.is_integer):
+            return
         if trace.graph is not None and getattr(tensor, "graph", None) is not trace.graph:
-            note = f"values inside a loop of {layer or name!r} are not watched, its output is"
-            if note not in self.notes:
-                self.notes.append(note)
+            trace.inner.add(layer)
             return
         if trace.calls.get(f"{kind}:{layer}", 0) > MAX_CALLS:
-            note = f"only the first {MAX_CALLS} calls of {layer!r} in a step are watched"
-            if note not in self.notes:
-                self.notes.append(note)
+            self._note(
+                f"only the first {MAX_CALLS} calls of {layer!r} in a step are watched"
+            )
             return
         trace.found.append(_Found(kind, name, layer, tensor))
 
@@ -500,7 +552,9 @@ class Instrument:
         slot = tf.math.floormod(ring.count.read_value(), ring.size)
         ring.step.assign_add(1, read_value=False)
         ring.count.assign_add(1, read_value=False)
-        tf.raw_ops.ResourceScatterUpdate(resource=ring.values.handle, indices=slot, updates=row)
+        tf.raw_ops.ResourceScatterUpdate(
+            resource=ring.values.handle, indices=slot, updates=row
+        )
         tf.raw_ops.ResourceScatterUpdate(
             resource=ring.written.handle, indices=slot, updates=step
         )
@@ -508,16 +562,22 @@ class Instrument:
         def look(step: Any, *arrays: Any) -> tuple[Floats, Bools]:
             n = layout.num_columns
             try:
-                limit, expected = self._observer.observe(layout, replica, int(step), arrays)
+                limit, expected = self._observer.observe(
+                    layout, replica, int(step), arrays
+                )
             except Exception as e:  # watching must never end a training
-                self.notes.append(f"a step could not be looked at: {type(e).__name__}: {e}")
+                self.notes.append(
+                    f"a step could not be looked at: {type(e).__name__}: {e}"
+                )
                 limit, expected = np.full(n, np.inf, np.float32), np.ones(n, np.bool_)
             if batch is None:
                 return limit, expected
             return np.append(limit, np.float32(NO_LIMIT)), np.append(expected, True)
 
         def slow() -> Any:
-            limit, expected = tf.numpy_function(look, [step, *tensors], [tf.float32, tf.bool])
+            limit, expected = tf.numpy_function(
+                look, [step, *tensors], [tf.float32, tf.bool]
+            )
             limit.set_shape(row.shape)
             expected.set_shape(row.shape)
             ring.limit.assign(limit, read_value=False)
@@ -530,7 +590,12 @@ class Instrument:
         tf.cond(surprise, slow, lambda: tf.constant(False))
 
     def _layout(
-        self, phase: Phase, found: list[_Found], place: dict[int, int], n: int, has_batch: bool
+        self,
+        phase: Phase,
+        found: list[_Found],
+        place: dict[int, int],
+        n: int,
+        has_batch: bool,
     ) -> Layout:
         probes = [_probe(f) for f in found]
         keys = [(p.kind, p.name) for p in probes]
@@ -575,7 +640,9 @@ class _Hook(NamedTuple):
 def _unwrap(owner: Any, name: str) -> None:
     """Takes the wrappers of uninstalled instruments off, from the outside in."""
     current = owner.__dict__.get(name)
-    while (hook := getattr(current, "nanwatch_hook", None)) and not hook.instrument._installed:
+    while (
+        hook := getattr(current, "nanwatch_hook", None)
+    ) and not hook.instrument._installed:
         current = hook.previous
     if current is None:
         owner.__dict__.pop(name, None)
@@ -598,23 +665,26 @@ _INSTALLED: weakref.WeakKeyDictionary[Any, _Installed] = weakref.WeakKeyDictiona
 
 @contextlib.contextmanager
 def _tracing(trace: _Trace) -> Iterator[None]:
-    outer = (trace.graph, trace.found, trace.calls)
+    outer = (trace.graph, trace.found, trace.calls, trace.inner)
     eager = tf.executing_eagerly()
     trace.graph = None if eager else tf.compat.v1.get_default_graph()
-    trace.found, trace.calls = [], {}
+    trace.found, trace.calls, trace.inner = [], {}, set()
     try:
         yield
     finally:
-        trace.graph, trace.found, trace.calls = outer
+        trace.graph, trace.found, trace.calls, trace.inner = outer
 
 
-def _walk(model: Any, operations: bool = False) -> Iterator[tuple[str, Any]]:
+def _walk(model: Any, calls: bool = False) -> Iterator[tuple[str, Any]]:
     """Yields (path, layer) for the model (path "") and everything below it.
 
     Args:
         model: a model.
-        operations: also yield the `keras.ops` that stand in a Functional graph,
-            which are no layers: without them the next layer gets the blame.
+        calls: what is called, rather than what has variables. The `keras.ops` that
+            stand in a Functional graph are yielded too: they are no layers, and
+            without them the next layer gets the blame. The cells of recurrent
+            layers and the layer in a TimeDistributed are not: they run in a loop,
+            or many times a step, and the output is watched.
     """
     seen: set[int] = set()
     names: dict[str, int] = {}
@@ -627,12 +697,13 @@ def _walk(model: Any, operations: bool = False) -> Iterator[tuple[str, Any]]:
         if names[path] > 1:  # two different layers of one name
             path = f"{path}~{names[path]}"
         yield path, layer
+        if calls and isinstance(layer, keras.layers.RNN | keras.layers.TimeDistributed):
+            return
         for child in _children(layer):
             if isinstance(child, keras.layers.InputLayer) or _is_internal(layer, child):
                 continue
-            if not isinstance(child, keras.Layer) and not operations:
-                continue
-            yield from visit(f"{path}/{child.name}" if path else child.name, child)
+            if calls or isinstance(child, keras.Layer):
+                yield from visit(f"{path}/{child.name}" if path else child.name, child)
 
     yield from visit("", model)
 
@@ -648,19 +719,30 @@ def _children(layer: Any) -> list[Any]:
 
 def _is_internal(parent: Any, child: Any) -> bool:
     # A Sequential keeps a Functional twin of itself, which calls the same layers.
-    return isinstance(parent, keras.Sequential) and child is getattr(parent, "_functional", None)
+    return isinstance(parent, keras.Sequential) and child is getattr(
+        parent, "_functional", None
+    )
 
 
-def _losses(model: Any) -> list[Any]:
-    """Returns the model's loss objects, in the order in which they are called."""
-    compiled = getattr(model, "_compile_loss", None)
-    flat = getattr(compiled, "_flat_losses", None) or ()
-    found: list[Any] = []
-    for entry in flat:
-        loss = getattr(entry, "loss", entry[1] if isinstance(entry, tuple) else None)
-        if isinstance(loss, keras.losses.Loss) and loss not in found:
-            found.append(loss)
+def _losses(compiled: Any) -> list[tuple[str, Any]]:
+    """Returns name and loss object of each loss, in the order in which they are called."""
+    found: list[tuple[str, Any]] = []
+    for entry in getattr(compiled, "_flat_losses", None) or ():
+        loss = getattr(entry, "loss", None)
+        if isinstance(loss, keras.losses.Loss) and all(
+            loss is not other for _, other in found
+        ):
+            found.append((str(entry.name or loss.name), loss))
     return found
+
+
+def _no_slots(optimizer: Any) -> set[int]:
+    """Returns ids of the optimizer's variables that belong to no weight's update."""
+    ids: set[int] = set()
+    while optimizer is not None:  # a LossScaleOptimizer wraps another one
+        ids |= {id(optimizer.iterations), id(getattr(optimizer, "_learning_rate", None))}
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return ids
 
 
 def _value(variable: Any) -> Any:

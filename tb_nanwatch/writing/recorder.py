@@ -7,6 +7,7 @@ files; the callback takes from it what is to be written.
 from __future__ import annotations
 
 import bisect
+import math
 import threading
 import time
 from collections import deque
@@ -111,7 +112,6 @@ class Recorder:
         self._lane = Lane()
         self.closest: dict[str, float] = {}
         self.probes_changed = False
-        self.onset_seconds: float | None = None
         self._flight_of: int | None = None
 
     # --- Positions ------------------------------------------------------------
@@ -160,13 +160,9 @@ class Recorder:
                 look.healths.setdefault(index, []).append(health)
                 self._note_closest(phase.probes[index], health)
                 phase.sizes[index] = health.size  # on one replica
-            before = self.tracker.deciding
             self.tracker.observe(
                 layout.phase, step, replica, phase.probes, by_probe, indices
             )
-            if self.tracker.deciding is not before and self.onset_seconds is None:
-                if self.is_bad:
-                    self.onset_seconds = began - self._started
             expectation = self._expectation(layout, healths, step)
             phase.last_look = max(phase.last_look, step)
             now = self._clock()
@@ -232,11 +228,15 @@ class Recorder:
             for i in range(len(rms)):
                 parts = phase.waiting.setdefault(first_step + i, {})
                 parts[replica] = (rms[i], bad[i])
-            ready = sorted(s for s, p in phase.waiting.items() if len(p) >= self._replicas)
+            ready = sorted(
+                s for s, p in phase.waiting.items() if len(p) >= self._replicas
+            )
             for step in ready:
                 waiting = phase.waiting.pop(step).values()
                 mean = np.sqrt(np.mean([r**2 for r, _ in waiting], axis=0))
-                self._add_rows(phase, step, mean[None], np.any([b for _, b in waiting], 0)[None])
+                self._add_rows(
+                    phase, step, mean[None], np.any([b for _, b in waiting], 0)[None]
+                )
 
     def _rms(
         self, phase: _Phase, layout: Layout, indices: Sequence[int], rows: Array
@@ -248,15 +248,17 @@ class Recorder:
         rms = np.full((len(rows), len(phase.probes)), np.nan)
         bad = np.zeros(rms.shape, np.bool_)
         batch = rows[:, -1].astype(np.float64) if layout.has_batch else None
-        for index, probe, column in zip(indices, layout.probes, layout.columns, strict=True):
+        for index, probe, column in zip(
+            indices, layout.probes, layout.columns, strict=True
+        ):
             if column < 0:
                 continue
             shape = probe.shape
             size: Any = phase.sizes.get(index, 0)
             if None not in shape:
-                size = float(np.prod(shape, dtype=float))  # type: ignore[arg-type]
+                size = float(math.prod(d or 0 for d in shape))
             elif batch is not None and None not in shape[1:]:
-                size = batch * float(np.prod(shape[1:], dtype=float))  # type: ignore[arg-type]
+                size = batch * float(math.prod(d or 0 for d in shape[1:]))
             halves = rows[:, column].astype(np.float64)
             with np.errstate(invalid="ignore", divide="ignore"):
                 rms[:, index] = np.sqrt(2.0 * halves / size)
@@ -409,7 +411,9 @@ class Recorder:
                     self.tracker.end(name, max(phase.steps - 1, phase.last_look))
 
 
-def _flight(phase: _Phase, rows: list[tuple[int, Array]], looks: list[FullLook]) -> Flight:
+def _flight(
+    phase: _Phase, rows: list[tuple[int, Array]], looks: list[FullLook]
+) -> Flight:
     n = len(phase.probes)
     rms = np.full((len(rows), n), np.nan, np.float32)
     for i, (_, row) in enumerate(rows):

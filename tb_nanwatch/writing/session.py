@@ -214,13 +214,15 @@ class Session:
             )
 
     def _write_ranges(self, now: float, force: bool) -> None:
-        for phase in ("train", "validation"):
+        for phase in self._buckets:
             self._buckets[phase] += self.recorder.take_buckets(phase)
         waiting = sum(map(len, self._buckets.values()))
-        if not (force or waiting > _BUCKETS_MAX or now - self._buckets_at > _BUCKETS_SECONDS):
+        if not (
+            force or waiting > _BUCKETS_MAX or now - self._buckets_at > _BUCKETS_SECONDS
+        ):
             return
         self._buckets_at = now
-        for phase in ("train", "validation"):
+        for phase in self._buckets:
             buckets, self._buckets[phase] = self._buckets[phase], []
             if not buckets:
                 continue
@@ -276,7 +278,9 @@ class Session:
                 epochs=self.epochs,
                 epochs_planned=self._environment.epochs_planned,
                 steps_after_onset=after,
-                seconds_after_onset=now - self._onset[1] if self._onset and after else 0.0,
+                seconds_after_onset=now - self._onset[1]
+                if self._onset and after
+                else 0.0,
                 status=status,
                 onset=onset,
                 origin=origin,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -62,7 +63,8 @@ def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
     )
     event = event_pb2.Event(wall_time=wall_time, step=record.seq)
     event.summary.value.append(value)
-    return event.SerializeToString()
+    serialized: bytes = event.SerializeToString()
+    return serialized
 
 
 class EventWriter:
@@ -125,9 +127,9 @@ class EventWriter:
                 )
 
     def _flush_pending(self) -> None:
-        if self._path is not None and "://" not in self._path:
-            if not os.path.exists(self._path):  # deleted under us
-                self._drop_file()
+        path = self._path
+        if path is not None and "://" not in path and not os.path.exists(path):
+            self._drop_file()  # it was deleted under us
         if self._file is None:
             self._path, self._file = _open(self.log_dir)
             self._records = RecordWriter(self._file)
@@ -149,8 +151,6 @@ class EventWriter:
 
     def _drop_file(self) -> None:
         if self._file is not None:
-            try:
+            with contextlib.suppress(Exception):  # the warning was already given
                 self._file.close()
-            except Exception:
-                pass  # it was the cause of the warning already given
         self._path = self._file = self._records = None

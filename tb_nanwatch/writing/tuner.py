@@ -238,7 +238,8 @@ def _search_of(tuner: Any) -> Search:
         max_consecutive_failed_trials=_optional_int(
             getattr(oracle, "max_consecutive_failed_trials", None)
         ),
-        executions_per_trial=_optional_int(getattr(tuner, "executions_per_trial", 1)) or 1,
+        executions_per_trial=_optional_int(getattr(tuner, "executions_per_trial", 1))
+        or 1,
     )
 
 
@@ -282,8 +283,7 @@ _IDENTITIES: dict[str, tuple[str, float]] = {}
 def _identity_without_file(project_dir: str, fresh: dict[str, Any]) -> tuple[str, float]:
     # A place that cannot hold the file (remote, read-only): the same for this
     # process, at least.
-    kept = _IDENTITIES.setdefault(project_dir, (fresh["id"], fresh["started"]))
-    return kept
+    return _IDENTITIES.setdefault(project_dir, (fresh["id"], fresh["started"]))
 
 
 def _optional_int(value: Any) -> int | None:
@@ -299,7 +299,9 @@ def _objectives(objective: Any) -> list[str]:
 
 
 def _lineage(values: dict[str, Any]) -> Lineage | None:
-    kept = {k[len(_BOOKKEEPING) :]: v for k, v in values.items() if k.startswith(_BOOKKEEPING)}
+    kept = {
+        k[len(_BOOKKEEPING) :]: v for k, v in values.items() if k.startswith(_BOOKKEEPING)
+    }
     if not kept:
         return None
     trial_id = kept.get("trial_id")
@@ -343,7 +345,9 @@ def _hparams(hyperparameters: Any) -> list[HParam]:
             max=_scalar(getattr(hp, "max_value", None)),
             step=_scalar(getattr(hp, "step", None)),
             sampling=getattr(hp, "sampling", None),
-            values=[_scalar(v) for v in values] if isinstance(values, list | tuple) else None,
+            values=[_scalar(v) for v in values]
+            if isinstance(values, list | tuple)
+            else None,
             ordered=getattr(hp, "ordered", None),
             default=_scalar(getattr(hp, "default", None)),
             conditions=[
@@ -370,7 +374,11 @@ def _scalar(value: Any) -> Any:
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "shape", None) == ():
         value = item()
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return (
+        value
+        if value is None or isinstance(value, bool | int | float | str)
+        else str(value)
+    )
 
 
 def plain_hparams(values: dict[str, Any]) -> list[HParam]:
