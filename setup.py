@@ -31,7 +31,14 @@ TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.15,<3.16"]
 # scipy and scikit-learn are what KerasTuner's Bayesian search needs and does not
 # install by itself.
 TUNER = [*TRAIN, "keras-tuner>=1.4.8,<1.5", "scipy>=1.11", "scikit-learn>=1.4"]
-TEST = [*TUNER, "pytest>=8", "hypothesis>=6", "playwright>=1.50", "build>=1", "setuptools"]
+TEST = [
+    *TUNER,
+    "pytest>=8",
+    "hypothesis>=6",
+    "playwright>=1.50",
+    "build>=1",
+    "setuptools",
+]
 DEV = [*TEST, "ruff", "mypy", "types-protobuf", "wheel"]
 
 setup(
