@@ -621,7 +621,7 @@ def _parse_arrays(spec: Any, blobs: typing.Sequence[bytes]) -> dict[str, Array]:
         if (
             dtype is None
             or not isinstance(shape, list)
-            or len(shape) > 3
+            or not 1 <= len(shape) <= 3
             or not all(type(n) is int and 0 <= n <= MAX_ARRAY_BYTES for n in shape)
         ):
             raise RecordError(f"array {name!r:.80} has no valid dtype and shape")
