@@ -1,0 +1,231 @@
+"""The command: what it prints, its exit codes, and hostile names."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tb_nanwatch.reading import terminal
+from tb_nanwatch.reading.cli import main
+from tb_nanwatch.schema import HParam
+from tests.reading.records import a_bad_tensor, a_search, a_status, a_verdict, write
+
+ABORT = "RuntimeError: Number of consecutive failures exceeded the limit of 3."
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """A search of three trials, one of them bad and scored anyway."""
+    for i in (1, 2):
+        write(tmp_path / f"000{i}" / "execution0", a_status(i), a_verdict(i))
+    verdict = a_verdict(3, best_step=0, score=0.25)
+    write(tmp_path / "0003" / "execution0", a_status(3, bad=True), verdict)
+    return tmp_path
+
+
+def test_the_report_in_words(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(logs)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "1 of 3 trials went bad (1 diverged); 1 of them was scored anyway." in out
+    (line,) = [line for line in out.splitlines() if "0003" in line]
+    for words in (
+        "diverged, scored anyway",
+        "epoch 2, batch 13 (step 37)",
+        "gradient of dense_2/kernel, 12 Inf of 2,048",
+        "0.25",
+        "COMPLETED",
+    ):
+        assert words in line
+    (clean,) = [line for line in out.splitlines() if "0001" in line]
+    assert "clean" in clean
+    assert "scored anyway" not in clean
+
+
+def test_json_is_the_report_and_nothing_else(
+    logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(logs), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [r["status"] for r in shown["runs"]] == ["clean", "clean", "diverged"]
+    assert shown["runs"][2]["misread"] == "stale_score"
+
+
+@pytest.mark.parametrize(
+    "worst, fail_on, code",
+    [
+        ("diverged", "diverged", 1),
+        ("diverged", "contained", 1),
+        ("score_lost", "diverged", 0),
+        ("score_lost", "score_lost", 1),
+        ("contained", "score_lost", 0),
+        ("contained", "contained", 1),
+        ("clean", "contained", 0),
+    ],
+)
+def test_fail_on(tmp_path: Path, worst: Any, fail_on: str, code: int) -> None:
+    write(tmp_path / "a", a_status(1))
+    write(tmp_path / "b", a_status(2, status=worst))
+    assert main(["report", str(tmp_path), "--fail-on", fail_on]) == code
+
+
+def test_fail_on_leaves_out_what_a_retry_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "run", a_status(1, trial_id="A", bad=True))
+    assert main(["report", str(tmp_path), "--fail-on", "diverged"]) == 1
+    write(tmp_path / "run", a_status(2, trial_id="A", attempt=1))
+    assert main(["report", str(tmp_path), "--fail-on", "diverged"]) == 0
+
+
+def test_no_such_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path / "nowhere")]) == 2
+    err = capsys.readouterr().err
+    assert "does not exist" in err
+    assert "expected the directory" in err
+
+
+def test_a_file_is_no_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["report", str(tmp_path / "file")]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_no_records_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no NaN Watch records" in err
+    assert "callbacks=[NanWatch(" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["report"], ["report", "x", "--fail-on", "clean"], ["frobnicate"]]
+)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_an_aborted_search_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in (1, 2, 3):
+        verdict = a_verdict(
+            i, tuner_status="FAILED", score=None, aborted=ABORT if i == 3 else None
+        )
+        write(tmp_path / str(i), a_status(i, bad=True), verdict)
+    main(["report", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert f"The search was aborted: {ABORT}" in out
+    assert "0001, 0002, 0003" in out
+    assert "max_consecutive_failed_trials=" in out
+
+
+def test_executions_and_retries_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a", a_status(1, trial_id="A"))
+    write(tmp_path / "b", a_status(2, trial_id="A", execution=1))
+    write(tmp_path / "c", a_status(3, trial_id="B", attempt=1))
+    main(["report", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "A exec 1/2" in out
+    assert "A exec 2/2" in out
+    assert "B retry 1" in out
+    assert "B exec" not in out
+
+
+def test_damage_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "run", a_status(1, written={"events": 2}))
+    main(["report", str(tmp_path)])
+    assert "Damage in run: The last 2 of 2 events records" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_is_no_error(logs: Path) -> None:
+    code = "import sys; from tb_nanwatch.reading.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "report", str(logs)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 0, err
+    assert err == b""
+
+
+# --- Names from event files ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "hostile, shown",
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07name", "name"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x9b2Jname", "name"),
+        ("\x1bcname", "name"),
+        ("a\nb\r\tc", "a b c"),
+        ("a\u202eb\u2028c", "a\ufffdb c"),
+        ("\x00\x07\x7f", "\ufffd\ufffd\ufffd"),
+        ("\ud800x", "\ufffdx"),
+        ("[bold]x[/bold]", "[bold]x[/bold]"),
+        ("dense/kernel", "dense/kernel"),
+        ("Größe 学習率", "Größe 学習率"),
+    ],
+)
+def test_clean(hostile: str, shown: str) -> None:
+    assert terminal.clean(hostile) == shown
+
+
+def test_clean_shortens() -> None:
+    assert terminal.clean("x" * 10_000, 10) == "x" * 9 + "…"
+
+
+EVIL = "\x1b[31mevil\x1b]0;t\x07\u202e\n[red]"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("out", [io.StringIO, Terminal], ids=["plain", "rich"])
+def test_hostile_names_reach_no_terminal(tmp_path: Path, out: Any, read: Any) -> None:
+    from tb_nanwatch.reading import report
+    from tests.reading.records import CTX
+
+    status = a_status(
+        1,
+        bad=True,
+        trial_id=EVIL,
+        search=a_search(name=EVIL, tuner=EVIL, objective=EVIL, id=EVIL),
+        origin=a_bad_tensor(name=EVIL),
+        hparams=[HParam(EVIL, EVIL, "text")],
+        error_type=EVIL,
+        state="failed",
+        written={"events": 2},
+    )
+    verdict = a_verdict(1, tuner_status=EVIL, aborted=EVIL, trial_id=EVIL)
+    write(tmp_path / "run", status, verdict)
+    buffer = out()
+    terminal.render(report.overview(read().snapshot(CTX, "")), buffer)
+    text = buffer.getvalue()
+    assert "evil" in text
+    assert "[red]" in text  # as text, not as markup
+    assert "\x1b[31mevil" not in text
+    assert "\x1b]" not in text
+    assert "\u202e" not in text
+    if out is io.StringIO:
+        assert "\x1b" not in text
