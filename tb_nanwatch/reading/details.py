@@ -62,12 +62,13 @@ def run(session: Session, detail: Detail) -> dict[str, Any]:
     }
 
 
-def ranges(records: list[RangesRecord]) -> bytes:
+def ranges(records: list[RangesRecord], damage: list[str]) -> bytes:
     """Returns the body of the route `ranges`, buckets in order of their steps.
 
     Args:
         records: of one phase. Those written before a probe appeared have a shorter
             probe axis; what they lack reads as never measured.
+        damage: what is missing, a sentence each.
     """
     probes = max((r.bad_steps.shape[1] for r in records), default=0)
     columns = len(RANGE_COLUMNS)
@@ -88,15 +89,17 @@ def ranges(records: list[RangesRecord]) -> bytes:
         "bad_steps": bad_steps[order],
         "measured": measured[order],
     }
-    return frame({"buckets": len(steps), "probes": probes}, arrays)
+    header = {"buckets": len(steps), "probes": probes, "damage": damage}
+    return frame(header, arrays)
 
 
-def flight(records: list[FlightRecord]) -> bytes:
+def flight(records: list[FlightRecord], damage: list[str]) -> bytes:
     """Returns the body of the route `flight`: the newest record's arrays.
 
     Args:
         records: of one phase, in order of their sequence numbers. Where a later
             episode came to decide the status, the last is that of its onset.
+        damage: what is missing, a sentence each.
     """
     if records:
         record = records[-1]
@@ -109,7 +112,7 @@ def flight(records: list[FlightRecord]) -> bytes:
             "stats": np.zeros((0, 0, len(RANGE_COLUMNS))),
             "counts": np.zeros((0, 0, len(COUNT_COLUMNS))),
         }
-    return frame({"probes": arrays["rms"].shape[1]}, arrays)
+    return frame({"probes": arrays["rms"].shape[1], "damage": damage}, arrays)
 
 
 def frame(extra: dict[str, Any], arrays: dict[str, Array]) -> bytes:

@@ -201,7 +201,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         kinds = (metadata.KIND_RANGES,)
         detail = self._reader.detail(ctx, experiment_id, session, kinds)
         records = detail.records[metadata.KIND_RANGES]
-        return _binary(request, details.ranges([r for r in records if r.phase == phase]))
+        records = [r for r in records if r.phase == phase]
+        return _binary(request, details.ranges(records, detail.damage))
 
     def _flight(self, request: wrappers.Request) -> Any:
         ctx, experiment_id, session = self._session(request)
@@ -209,7 +210,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         kinds = (metadata.KIND_FLIGHT,)
         detail = self._reader.detail(ctx, experiment_id, session, kinds)
         records = detail.records[metadata.KIND_FLIGHT]
-        return _binary(request, details.flight([r for r in records if r.phase == phase]))
+        records = [r for r in records if r.phase == phase]
+        return _binary(request, details.flight(records, detail.damage))
 
     def _session(self, request: wrappers.Request) -> tuple[Any, str, Session]:
         run = _argument(request, "run", "the name of a run")

@@ -52,5 +52,3 @@ def serve() -> Callable[..., Client]:
         return Client(app)
 
     return serve
-
-

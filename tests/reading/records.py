@@ -112,7 +112,9 @@ def a_session(number: int = 1, probes: int = 2) -> SessionRecord:
     )
 
 
-def a_ranges(number: int, seq: int, steps: list[tuple[int, int]], p: int = 2) -> RangesRecord:
+def a_ranges(
+    number: int, seq: int, steps: list[tuple[int, int]], p: int = 2
+) -> RangesRecord:
     n = len(steps)
     return RangesRecord(
         session_id(number),
@@ -171,7 +173,9 @@ def default_flags(logdir: Path, *extra: str) -> Any:
 class Loaded:
     """A data provider that loads a log directory, and can be told to load again."""
 
-    def __init__(self, provider: Any, reload: Callable[[], None], close: Callable[[], None]):
+    def __init__(
+        self, provider: Any, reload: Callable[[], None], close: Callable[[], None]
+    ):
         self.provider = provider
         self.reload = reload
         self.close = close
@@ -216,5 +220,3 @@ def load_with_server(logdir: Path) -> Loaded:
 
 
 LOADERS = {"python": load_with_python, "server": load_with_server}
-
-

@@ -89,7 +89,9 @@ def test_no_such_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "expected the directory" in err
 
 
-def test_a_file_is_no_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_no_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     assert main(["report", str(tmp_path / "file")]) == 2
     assert "is a file" in capsys.readouterr().err

@@ -36,7 +36,9 @@ def bad_steps() -> list[int]:
 
 def an_episode(index: int, step: int) -> Episode:
     tensors = [a_bad_tensor(num_nan=index + 1)]
-    return Episode(index, Position("train", step, 0, step), step, "contained", tensors, [0])
+    return Episode(
+        index, Position("train", step, 0, step), step, "contained", tensors, [0]
+    )
 
 
 def a_long_run() -> tuple[list[EventsRecord], list[RangesRecord]]:
@@ -115,7 +117,9 @@ def test_a_run_grows_while_another_writer_shares_its_directory(
             f.flush()
             ours.write(
                 an_events_record(seq),
-                a_status(seq=seq, state="running", steps=seq, written={"events": seq + 1}),
+                a_status(
+                    seq=seq, state="running", steps=seq, written={"events": seq + 1}
+                ),
             )
             if seq % 10 == 0:
                 loaded.reload()

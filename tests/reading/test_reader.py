@@ -49,7 +49,9 @@ def test_an_empty_directory_has_no_sessions(read: Read) -> None:
     assert snapshot(read()).warnings == []
 
 
-def test_a_session_is_found_with_its_status_and_verdict(tmp_path: Path, read: Read) -> None:
+def test_a_session_is_found_with_its_status_and_verdict(
+    tmp_path: Path, read: Read
+) -> None:
     status, verdict = a_status(bad=True), a_verdict()
     write(tmp_path / "0001" / "execution0", a_session(), status, verdict)
     session = only(read())
@@ -272,7 +274,9 @@ def test_records_without_a_status_are_told_of(tmp_path: Path, read: Read) -> Non
     assert "'run'" in warning
 
 
-def test_a_record_under_another_sessions_tag_is_refused(tmp_path: Path, read: Read) -> None:
+def test_a_record_under_another_sessions_tag_is_refused(
+    tmp_path: Path, read: Read
+) -> None:
     event = event_pb2.Event.FromString(record_event(a_status(1), STARTED))
     event.summary.value[0].tag = metadata.make_tag(session_id(2), "status")
     write_events(tmp_path / "run" / "events.out.tfevents.1.x", event.SerializeToString())
@@ -332,7 +336,9 @@ def test_a_file_truncated_anywhere_shows_what_is_left(tmp_path: Path) -> None:
         folder = tmp_path / "cut" / str(cut)
         folder.mkdir(parents=True)
         (folder / "events.out.tfevents.1.x").write_bytes(whole[:cut])
-    reader = Reader(make_provider(str(tmp_path / "cut")), clock=lambda: STARTED, max_age=0)
+    reader = Reader(
+        make_provider(str(tmp_path / "cut")), clock=lambda: STARTED, max_age=0
+    )
     for session in snapshot(reader).sessions:
         detail = reader.detail(CTX, "", session, ("events",))
         found = [r.seq for r in detail.records["events"]]
@@ -456,7 +462,9 @@ def test_a_deleted_run_goes(tmp_path: Path) -> None:
         def list_tensors(self, *args: Any, plugin_name: str, **kwargs: Any) -> Any:
             if plugin_name != metadata.STATUS_PLUGIN_NAME:
                 return {}
-            series = dataclasses.make_dataclass("S", ["max_step", "max_wall_time"])(0, 1.0)
+            series = dataclasses.make_dataclass("S", ["max_step", "max_wall_time"])(
+                0, 1.0
+            )
             tag = metadata.make_tag(session_id(1), "status")
             return {run: {tag: series} for run in self.runs}
 

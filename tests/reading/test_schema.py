@@ -77,7 +77,9 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.builds(hint, **{f.name: values(hints[f.name]) for f in fields})
     if hint is float:
         return st.floats()
-    return {int: st.integers(), bool: st.booleans(), str: texts, type(None): st.none()}[hint]
+    return {int: st.integers(), bool: st.booleans(), str: texts, type(None): st.none()}[
+        hint
+    ]
 
 
 @st.composite
@@ -133,7 +135,9 @@ SAMPLES = [
 
 @settings(quick, max_examples=400)
 @given(st.sampled_from(SAMPLES), st.data())
-def test_mutated_bytes_raise_nothing_but_record_error(record: Any, data: st.DataObject) -> None:
+def test_mutated_bytes_raise_nothing_but_record_error(
+    record: Any, data: st.DataObject
+) -> None:
     elements = schema.encode(record)
     which = data.draw(st.integers(0, len(elements) - 1))
     raw = bytearray(elements[which])

@@ -1,0 +1,460 @@
+"""The routes of http_api.md, through TensorBoard's own WSGI application."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.plugins.base_plugin import TBContext
+from werkzeug.test import Client, TestResponse
+
+from tb_nanwatch import schema
+from tb_nanwatch.reading import plugin as plugin_module
+from tb_nanwatch.reading.plugin import NanWatchPlugin
+from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.schema import FlightRecord
+from tests.reading.records import (
+    STARTED,
+    a_ranges,
+    a_session,
+    a_status,
+    a_verdict,
+    an_events,
+    session_id,
+    write,
+)
+
+Serve = Callable[..., Client]
+BASE = "/data/plugin/nanwatch"
+RUN = "0001/execution0"
+
+
+def a_flight(seq: int = 0, steps: int = 4) -> FlightRecord:
+    return FlightRecord(
+        session_id(1),
+        seq,
+        phase="train",
+        steps=np.arange(steps),
+        rms=np.full((steps, 2), np.inf, np.float32),
+        full_steps=np.array([steps - 1]),
+        stats=np.ones((1, 2, len(schema.RANGE_COLUMNS)), np.float32),
+        counts=np.full((1, 2, 3), 7),
+    )
+
+
+@pytest.fixture
+def client(tmp_path: Path, serve: Serve) -> Client:
+    written = {"session": 1, "ranges": 2, "events": 2, "flight": 1}
+    write(
+        tmp_path / RUN,
+        a_session(),
+        a_ranges(1, 0, [(0, 0), (1, 4)]),
+        an_events(1, 0, 0, 1),
+        an_events(1, 1, 1, 2),
+        a_ranges(1, 1, [(5, 9)], p=3),
+        a_flight(),
+        a_status(bad=True, written=written),
+        a_verdict(score=math.inf),
+    )
+    return serve(tmp_path)
+
+
+def ask(
+    client: Client, route: str, method: str = "GET", **arguments: str
+) -> TestResponse:
+    return client.open(f"{BASE}/{route}", method=method, query_string=arguments)
+
+
+def key(**more: str) -> dict[str, str]:
+    return {"run": RUN, "session": session_id(1), **more}
+
+
+def body(response: TestResponse) -> Any:
+    def no_constants(name: str) -> None:
+        raise AssertionError(f"{name} is not strict JSON")
+
+    data = response.data
+    if response.headers.get("Content-Encoding") == "gzip":
+        data = gzip.decompress(data)
+    return json.loads(data, parse_constant=no_constants)
+
+
+def framed(response: TestResponse) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads the framing as http_api.md describes it."""
+    (length,) = struct.unpack("<I", response.data[:4])
+    assert length % 4 == 0
+    header = json.loads(response.data[4 : 4 + length])
+    values = np.frombuffer(response.data[4 + length :], "<f4")
+    arrays = {}
+    for entry in header["arrays"]:
+        assert entry["dtype"] == "float32"
+        size = math.prod(entry["shape"])
+        arrays[entry["name"]] = values[:size].reshape(entry["shape"])
+        values = values[size:]
+    assert len(values) == 0
+    return header, arrays
+
+
+# --- TensorBoard's view of the plugin -------------------------------------------------
+
+
+def test_tensorboard_lists_the_tab_by_its_data(client: Client) -> None:
+    listing = client.get("/data/plugins_listing").get_json()["nanwatch"]
+    assert listing["enabled"] is True
+    assert listing["tab_name"] == "NaN Watch"
+    assert listing["disable_reload"] is False
+    assert listing["loading_mechanism"]["type"] == "IFRAME"
+
+
+def test_without_records_the_tab_is_inactive(tmp_path: Path, serve: Serve) -> None:
+    listing = serve(tmp_path).get("/data/plugins_listing").get_json()["nanwatch"]
+    assert listing["enabled"] is False
+
+
+def test_is_active_asks_nobody() -> None:
+    plugin = NanWatchPlugin(TBContext(data_provider=None))
+    assert plugin.is_active() is False
+    assert set(plugin.data_plugin_names()) == {"nanwatch", "nanwatch_status"}
+
+
+# --- overview ------------------------------------------------------------------------
+
+
+def test_overview(client: Client) -> None:
+    response = client.get(f"{BASE}/overview", headers={"Accept-Encoding": "gzip"})
+    assert response.status_code == 200
+    assert response.content_type == "application/json"
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    shown = body(response)
+    assert set(shown) == {"schema_version", "searches", "runs", "findings", "warnings"}
+    (search,) = shown["searches"]
+    assert set(search) >= {"name", "direction", "started", "hparams"}
+    (run,) = shown["runs"]
+    assert (run["run"], run["session"]) == (RUN, session_id(1))
+    assert run["score"] == "Infinity"
+    assert run["damage"] == []
+    assert set(run["lane"]) == {"steps", "seconds", "epochs", *schema.LANE_SERIES}
+    assert {len(series) for series in run["lane"].values()} == {5}
+    assert set(run) >= {
+        *("session", "number", "started", "updated", "steps", "epochs", "inactive"),
+        *("epochs_planned", "steps_after_onset", "seconds_after_onset", "recovered"),
+        *("num_episodes", "closest", "lineage", "objective", "error_type"),
+        *("error_message", "damage", "superseded"),
+    }
+
+
+def test_overview_for_a_client_without_gzip(client: Client) -> None:
+    response = client.get(f"{BASE}/overview")
+    assert "Content-Encoding" not in response.headers
+    assert body(response)["runs"][0]["run"] == RUN
+
+
+def test_overview_of_nothing(tmp_path: Path, serve: Serve) -> None:
+    shown = body(ask(serve(tmp_path), "overview"))
+    assert shown["searches"] == shown["runs"] == shown["warnings"] == []
+
+
+def test_overview_is_made_once_until_a_record_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tb_nanwatch.reading.cli import make_provider
+
+    made = []
+    original = plugin_module.report.overview
+
+    def counted(snapshot: Any) -> Any:
+        made.append(snapshot)
+        return original(snapshot)
+
+    monkeypatch.setattr(plugin_module.report, "overview", counted)
+    write(tmp_path / "run", a_status(1))
+    provider = make_provider(str(tmp_path))
+    reader = Reader(provider, clock=lambda: STARTED, max_age=0)
+    plugin = NanWatchPlugin(TBContext(data_provider=provider), reader)
+    client = Client(plugin.get_plugin_apps()["/overview"])
+    for _ in range(3):
+        assert len(body(client.get("/"))["runs"]) == 1
+    assert len(made) == 1
+    write(tmp_path / "other", a_status(2))
+    provider._multiplexer.AddRunsFromDirectory(str(tmp_path))
+    provider._multiplexer.Reload()
+    assert len(body(client.get("/"))["runs"]) == 2
+    assert len(made) == 2
+
+
+def test_the_lane_of_a_run_follows_its_status(tmp_path: Path) -> None:
+    from tb_nanwatch.reading.cli import make_provider
+
+    write(tmp_path / "run", a_status(1, state="running"))
+    provider = make_provider(str(tmp_path))
+    reader = Reader(provider, clock=lambda: STARTED, max_age=0)
+    plugin = NanWatchPlugin(TBContext(data_provider=provider), reader)
+    client = Client(plugin.get_plugin_apps()["/overview"])
+    assert body(client.get("/"))["runs"][0]["lane"]["steps"] == [0, 1, 2, 3, 4]
+    write(tmp_path / "run", a_status(1, seq=1, lane_steps=np.arange(10, 15)))
+    provider._multiplexer.Reload()
+    assert body(client.get("/"))["runs"][0]["lane"]["steps"] == [10, 11, 12, 13, 14]
+
+
+def test_a_hundred_clients_at_once(client: Client) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        bodies = list(pool.map(lambda _: body(ask(client, "overview")), range(100)))
+    assert all(shown == bodies[0] for shown in bodies)
+
+
+@pytest.mark.parametrize(
+    "flags, warned", [((), False), (("--samples_per_plugin", "nanwatch=5"), True)]
+)
+def test_sampling_by_the_users_own_flag_is_warned_of(
+    tmp_path: Path, serve: Serve, flags: tuple[str, ...], warned: bool
+) -> None:
+    warnings = body(ask(serve(tmp_path, *flags), "overview"))["warnings"]
+    assert any("--samples_per_plugin=nanwatch=5" in w for w in warnings) == warned
+
+
+# --- run -----------------------------------------------------------------------------
+
+
+def test_run(client: Client) -> None:
+    response = ask(client, "run", **key())
+    assert response.status_code == 200
+    shown = body(response)
+    assert set(shown) == {"run", "probes", "episodes", "environment", "phases"}
+    assert shown["run"]["run"] == RUN
+    assert shown["run"]["damage"] == []
+    assert "lane" not in shown["run"]
+    assert [p["name"] for p in shown["probes"]["train"]] == ["dense_0", "dense_1"]
+    assert shown["probes"]["validation"] == []
+    assert shown["phases"] == ["train"]
+    assert [e["id"] for e in shown["episodes"]] == [0, 1, 2]
+    assert shown["environment"]["model"] == "mlp"
+    assert set(shown["environment"]) == {
+        *("model", "optimizer", "loss", "precision", "replicas", "jit_compile"),
+        *("steps_per_execution", "versions", "notes"),
+    }
+
+
+def test_run_without_its_session_record_says_so(tmp_path: Path, serve: Serve) -> None:
+    write(tmp_path / RUN, a_status(written={"session": 1}))
+    shown = body(ask(serve(tmp_path), "run", **key()))
+    assert shown["probes"] == {"train": [], "validation": []}
+    assert any("session records are missing" in d for d in shown["run"]["damage"])
+
+
+# --- ranges and flight ---------------------------------------------------------------
+
+
+def test_ranges(client: Client) -> None:
+    response = ask(client, "ranges", **key(phase="train"))
+    assert response.content_type == "application/octet-stream"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    header, arrays = framed(response)
+    assert header["columns"] == list(schema.RANGE_COLUMNS)
+    assert header["count_columns"] == list(schema.COUNT_COLUMNS)
+    assert (header["buckets"], header["probes"]) == (3, 3)
+    assert header["damage"] == []
+    assert list(arrays) == ["steps", "stats", "counts", "bad_steps", "measured"]
+    assert arrays["steps"].tolist() == [[0, 0], [1, 4], [5, 9]]
+    # The third probe appeared with the second record.
+    assert np.isnan(arrays["stats"][:2, 2]).all()
+    assert (arrays["stats"][:2, :2] == 0).all()
+    assert (arrays["stats"][2] == 1).all()
+    assert (arrays["counts"][:, 2] == [[0] * 3, [0] * 3, [1] * 3]).all()
+
+
+def test_a_gap_among_the_ranges_is_told_of(tmp_path: Path, serve: Serve) -> None:
+    write(tmp_path / RUN, a_ranges(1, 0, [(0, 0)]), a_ranges(1, 2, [(2, 2)]), a_status())
+    header, arrays = framed(ask(serve(tmp_path), "ranges", **key(phase="train")))
+    assert "1 of 3 ranges records are missing" in header["damage"][0]
+    assert arrays["steps"].tolist() == [[0, 0], [2, 2]]
+
+
+def test_ranges_of_a_phase_without_any(client: Client) -> None:
+    header, arrays = framed(ask(client, "ranges", **key(phase="validation")))
+    assert (header["buckets"], header["probes"]) == (0, 0)
+    assert arrays["stats"].shape == (0, 0, len(schema.RANGE_COLUMNS))
+
+
+def test_flight(client: Client) -> None:
+    header, arrays = framed(ask(client, "flight", **key(phase="train")))
+    assert header["probes"] == 2
+    assert list(arrays) == ["steps", "rms", "full_steps", "stats", "counts"]
+    assert arrays["steps"].tolist() == [0, 1, 2, 3]
+    assert np.isposinf(arrays["rms"]).all()
+    assert (arrays["counts"] == 7).all()
+
+
+def test_flight_of_a_run_without_any(client: Client) -> None:
+    header, arrays = framed(ask(client, "flight", **key(phase="validation")))
+    assert header["probes"] == 0
+    assert arrays["rms"].shape == (0, 0)
+
+
+# --- Errors --------------------------------------------------------------------------
+
+ROUTES = ["run", "ranges", "flight"]
+
+
+@pytest.mark.parametrize("route", ["overview", *ROUTES, "index.js"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_are_405(client: Client, route: str, method: str) -> None:
+    response = ask(client, route, method, **key(phase="train"))
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+    assert "GET or HEAD" in body(response)["error"]
+
+
+@pytest.mark.parametrize("route", ["overview", *ROUTES])
+def test_head_has_no_body(client: Client, route: str) -> None:
+    response = ask(client, route, "HEAD", **key(phase="train"))
+    assert response.status_code == 200
+    assert response.data == b""
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "query, word",
+    [
+        ("", "'run' is missing"),
+        ("run=a", "'session' is missing"),
+        ("run=&session=0000000000000001", "'run' is empty"),
+        ("run=a&run=b&session=0000000000000001", "'run' was given 2 times"),
+        ("run=a&session=1", "16 hexadecimal digits"),
+        ("run=a&session=000000000000000G", "16 hexadecimal digits"),
+        ("run=a&session=0000000000000001%0A", "16 hexadecimal digits"),
+        (f"run={'a' * 20_000}&session=0000000000000001", "at most"),
+    ],
+)
+def test_bad_arguments_are_400(client: Client, route: str, query: str, word: str) -> None:
+    response = client.get(f"{BASE}/{route}?phase=train&{query}")
+    assert response.status_code == 400
+    assert response.content_type == "application/json"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert word in body(response)["error"]
+
+
+@pytest.mark.parametrize("route", ["ranges", "flight"])
+@pytest.mark.parametrize("phase", ["", "test", "TRAIN", "train,validation"])
+def test_a_bad_phase_is_400(client: Client, route: str, phase: str) -> None:
+    response = ask(client, route, **key(phase=phase))
+    assert response.status_code == 400
+    assert "train or validation" in body(response)["error"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("run", ["nowhere", "../../etc/passwd", "<script>", "0001"])
+def test_an_unknown_run_is_404(client: Client, route: str, run: str) -> None:
+    response = ask(client, route, **key(run=run, phase="train"))
+    assert response.status_code == 404
+    assert response.content_type == "application/json"
+    assert "no session" in body(response)["error"]
+
+
+def test_a_failing_provider_is_a_500_in_json() -> None:
+    class Failing:
+        def list_tensors(self, *args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError("secret path")
+
+    plugin = NanWatchPlugin(TBContext(data_provider=Failing()))
+    response = Client(plugin.get_plugin_apps()["/overview"]).get("/")
+    assert response.status_code == 500
+    assert "RuntimeError" in body(response)["error"]
+    assert "secret path" not in body(response)["error"]
+
+
+def test_hostile_names_travel_as_json(tmp_path: Path, serve: Serve) -> None:
+    name = '<script>"\u202e\x00\ud800'
+    write(tmp_path / "run", a_status(trial_id=name))
+    shown = body(ask(serve(tmp_path), "overview"))
+    assert shown["runs"][0]["trial_id"] == '<script>"\u202e\x00?'
+
+
+# --- Static files --------------------------------------------------------------------
+
+
+@pytest.fixture
+def static(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "static"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.js").write_text("export function render() {}")
+    (folder / "view-DiwrgTda.js").write_text("1")
+    (folder / "assets" / "style-a1B2c3D4.css").write_text("p {}")
+    (folder / "stability-frontier-of-trials.js").write_text("2")
+    (folder / ".hidden").write_text("secret")
+    (tmp_path / "outside.js").write_text("secret")
+    monkeypatch.setattr(plugin_module, "_STATIC_DIR", str(folder))
+    return folder
+
+
+def test_the_entry_point_is_never_cached(
+    static: Path, tmp_path: Path, serve: Serve
+) -> None:
+    response = ask(serve(tmp_path), "index.js")
+    assert response.status_code == 200
+    assert response.content_type == "text/javascript; charset=utf-8"
+    assert "no-cache" in response.headers["Cache-Control"]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.data == b"export function render() {}"
+
+
+@pytest.mark.parametrize(
+    "name, content_type",
+    [("view-DiwrgTda.js", "text/javascript"), ("assets/style-a1B2c3D4.css", "text/css")],
+)
+def test_hashed_files_are_cached_for_long(
+    static: Path, tmp_path: Path, serve: Serve, name: str, content_type: str
+) -> None:
+    response = ask(serve(tmp_path), name)
+    assert response.status_code == 200
+    assert response.content_type.startswith(content_type)
+    assert "max-age=31536000" in response.headers["Cache-Control"]
+
+
+def test_other_files_are_not_cached(static: Path, tmp_path: Path, serve: Serve) -> None:
+    response = ask(serve(tmp_path), "stability-frontier-of-trials.js")
+    assert response.status_code == 200
+    assert "no-cache" in response.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside.js",
+        "..%2foutside.js",
+        "assets/../../outside.js",
+        ".hidden",
+        "assets/",
+        "nothing.js",
+        "/etc/passwd",
+    ],
+)
+def test_nothing_but_the_listed_files_is_served(
+    static: Path, tmp_path: Path, serve: Serve, path: str
+) -> None:
+    response = serve(tmp_path).get(f"{BASE}/{path}")
+    assert response.status_code in (404, 301, 308)
+    assert b"secret" not in response.data
+
+
+def test_a_file_that_went_is_404(static: Path, tmp_path: Path, serve: Serve) -> None:
+    client = serve(tmp_path)
+    (static / "view-DiwrgTda.js").unlink()
+    assert ask(client, "view-DiwrgTda.js").status_code == 404
+
+
+def test_a_checkout_without_a_build_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
+) -> None:
+    monkeypatch.setattr(plugin_module, "_STATIC_DIR", str(tmp_path / "none"))
+    response = ask(serve(tmp_path), "index.js")
+    assert response.status_code == 200
+    assert b"was not built" in response.data
