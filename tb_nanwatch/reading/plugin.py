@@ -45,8 +45,9 @@ _ONE_YEAR: Final = 365 * 24 * 3600
 _SESSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 # Longer than any path that a file system allows.
 _MAX_RUN_NAME: Final = 16_384
-# Level 9 takes twice the time of this for one percent.
-_GZIP_LEVEL: Final = 5
+# Higher levels take longer than they save: the browser is on the same machine or
+# network, and the overview is made anew whenever a record changes.
+_GZIP_LEVEL: Final = 3
 
 _NOT_BUILT: Final = """\
 export function render() {

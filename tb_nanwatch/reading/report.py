@@ -8,7 +8,9 @@ strings "NaN", "Infinity" and "-Infinity".
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -169,7 +171,12 @@ def lane_json(session: Session) -> str:
     }
     for i, name in enumerate(schema.LANE_SERIES):
         columns[name] = _short_floats(status.lane[:, i])
-    return schema.dumps(columns)
+    # Not `schema.dumps`: these are numbers alone, half a million in 1,000 runs, and
+    # the encoder in C writes them ten times as fast.
+    text = json.dumps(columns, separators=(",", ":"))
+    if "N" in text or "I" in text:
+        text = re.sub(r"-?Infinity|NaN", r'"\g<0>"', text)
+    return text
 
 
 def misread(session: Session) -> Misread | None:
