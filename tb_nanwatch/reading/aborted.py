@@ -60,9 +60,9 @@ def _failed_in_a_row(sessions: list[Session], last: Session) -> list[list[Sessio
 
 
 def _fix(limit: int, count: int, bad: int) -> str:
+    which = "These trials all" if bad == count else f"{bad} of these {count} trials"
     told = (
-        f"{bad} of these {count} trials went bad, and KerasTuner counts a NaN objective "
-        "as a failure"
+        f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
         if bad
         else f"The last {count} trials failed, and not by going bad: read their messages"
     )
