@@ -41,7 +41,7 @@ export function start(root: HTMLElement, client: Client): void {
     store.set({ selected: key, phase: null, probe: null, detailError: null });
 
   const header = new HeaderView((search) =>
-    store.set({ search, sort: null, facet: null, selected: null, phase: null, probe: null }),
+    store.set({ search, sort: null, facet: undefined, selected: null, phase: null, probe: null }),
   );
   const verdict = new VerdictView();
   const controls = new ControlsView({

@@ -2,6 +2,16 @@
 // content hashes in its names, so that browsers may keep it for good.
 
 export async function render(): Promise<void> {
-  const [{ start }, { HttpClient }] = await Promise.all([import("./app"), import("./api/client")]);
-  start(document.body, new HttpClient());
+  try {
+    const [{ start }, { HttpClient }] = await Promise.all([
+      import("./app"),
+      import("./api/client"),
+    ]);
+    start(document.body, new HttpClient());
+  } catch (e) {
+    document.body.textContent =
+      `NaN Watch could not be loaded (${e instanceof Error ? e.message : String(e)}). ` +
+      "If tb-nanwatch was just installed again, restart TensorBoard and reload this page.";
+    throw e;
+  }
 }

@@ -9,9 +9,12 @@ interface Palette {
   /** Decade and colour; decades between are mixed. */
   growth: readonly (readonly [number, RGB])[];
   nothing: string;
-  bad: string;
-  badInk: string;
+  /** Ground and hatch of what is not finite. */
+  bad: Record<BadUse, readonly [string, string]>;
 }
+
+/** A cell of the heat map must be seen; a lane after its first bad step must not outshine it. */
+export type BadUse = "cell" | "aftermath";
 
 const rgb = (hex: string): RGB => [
   Number.parseInt(hex.slice(1, 3), 16),
@@ -30,8 +33,7 @@ const PALETTES: Record<Theme, Palette> = {
       [30, rgb("#5e0719")],
     ],
     nothing: "#f6f7f9",
-    bad: "#2b0a3d",
-    badInk: "#e9b8ff",
+    bad: { cell: ["#3a1152", "#d9a6f2"], aftermath: ["#f1ecf5", "#bba8cb"] },
   },
   dark: {
     growth: [
@@ -43,8 +45,7 @@ const PALETTES: Record<Theme, Palette> = {
       [30, rgb("#ff9ab0")],
     ],
     nothing: "#20242b",
-    bad: "#f2d9ff",
-    badInk: "#5b2b78",
+    bad: { cell: ["#57307a", "#e6c9fa"], aftermath: ["#221d2a", "#655378"] },
   },
 };
 
@@ -104,8 +105,9 @@ export const nothingColour = (theme: Theme): string => PALETTES[theme].nothing;
 export function badPattern(
   context: CanvasRenderingContext2D,
   theme: Theme,
+  use: BadUse,
 ): CanvasPattern | string {
-  const { bad, badInk } = PALETTES[theme];
+  const [bad, badInk] = PALETTES[theme].bad[use];
   const tile = document.createElement("canvas");
   tile.width = tile.height = 6;
   const c = tile.getContext("2d");

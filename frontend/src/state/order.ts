@@ -54,7 +54,9 @@ export interface Ranking {
   ranked: Separation[];
   /** Hyperparameters, the one that goes most with going bad first. */
   names: string[];
+  /** The order and the facet in which the border is seen best. */
   sort: Sort;
+  facet: string | null;
 }
 
 export function rank(
@@ -83,11 +85,51 @@ export function rank(
       if (b === best?.name) return 1;
       return (place.get(a) ?? ranked.length) - (place.get(b) ?? ranked.length);
     });
-  const sort: Sort = best
-    ? { column: hparamColumn(best.name), descending: best.badIsHigh }
-    : { column: "onset", descending: false };
-  return { space, scales, ranked, names, sort };
+  const suggestion = suggest(best ?? null, trials, space, scales);
+  return { space, scales, ranked, names, ...suggestion };
 }
+
+// More groups than this are no longer taken in at a glance.
+const MOST_SUGGESTED_FACETS = 6;
+
+/**
+ * Where a category goes most with going bad, the border often runs through a number
+ * within one of its groups (SGD dies above a learning rate, Adam does not): then the
+ * category facets and that number orders.
+ */
+function suggest(
+  best: Separation | null,
+  trials: readonly Trial[],
+  space: readonly HParam[],
+  scales: ReadonlyMap<string, HParamScale>,
+): Pick<Ranking, "sort" | "facet"> {
+  if (!best) return { sort: { column: "onset", descending: false }, facet: null };
+  const alone: Sort = { column: hparamColumn(best.name), descending: best.badIsHigh };
+  if (scales.get(best.name)?.numeric) return { sort: alone, facet: null };
+  const groups = groupBy(trials, (t) => t.hparams[best.name]);
+  if (groups.size > MOST_SUGGESTED_FACETS) return { sort: alone, facet: null };
+  const worst = [...groups.values()].reduce((a, b) => (badOf(b) > badOf(a) ? b : a));
+  const numeric = space.filter((h) => h.name !== best.name && scales.get(h.name)?.numeric);
+  const inside = noteworthy(separations(worst, numeric));
+  return inside
+    ? {
+        sort: { column: hparamColumn(inside.name), descending: inside.badIsHigh },
+        facet: best.name,
+      }
+    : { sort: alone, facet: null };
+}
+
+function groupBy<K>(trials: readonly Trial[], key: (trial: Trial) => K): Map<K, Trial[]> {
+  const groups = new Map<K, Trial[]>();
+  for (const trial of trials) {
+    const group = groups.get(key(trial));
+    if (group) group.push(trial);
+    else groups.set(key(trial), [trial]);
+  }
+  return groups;
+}
+
+const badOf = (trials: readonly Trial[]): number => trials.filter((t) => t.bad).length;
 
 function sortKey(trial: Trial, column: SortColumn, ranking: Ranking): number | string {
   switch (column) {
@@ -139,14 +181,7 @@ export function linesOf(trials: readonly Trial[], facet: string | null, ranking:
     trial.runs.map((run, i) => ({ type: "run", trial, run, first: i === 0 }));
   if (facet === null || !ranking.scales.has(facet)) return trials.flatMap(runs);
   const scale = ranking.scales.get(facet)!;
-  const groups = new Map<JSONScalar | undefined, Trial[]>();
-  for (const trial of trials) {
-    const value = trial.hparams[facet] ?? undefined;
-    const group = groups.get(value);
-    if (group) group.push(trial);
-    else groups.set(value, [trial]);
-  }
-  return [...groups]
+  return [...groupBy(trials, (t) => t.hparams[facet] ?? undefined)]
     .map(([value, members]) => ({ value, members, bad: members.filter((t) => t.bad).length }))
     .sort(
       (a, b) =>

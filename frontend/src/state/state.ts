@@ -19,7 +19,8 @@ export interface State {
   sort: Sort | null;
   xScale: StepScaleName;
   colour: LaneSeries;
-  facet: string | null;
+  /** undefined: the facet that the search suggests; null: none. */
+  facet: string | null | undefined;
   /** Key of the chosen run. */
   selected: string | null;
   /** null: the phase and probe of the origin. */
@@ -39,7 +40,7 @@ export const INITIAL: State = {
   sort: null,
   xScale: "log",
   colour: "growth",
-  facet: null,
+  facet: undefined,
   selected: null,
   phase: null,
   probe: null,
@@ -60,6 +61,7 @@ export interface Model {
   findings: Finding[];
   ranking: Ranking;
   sort: Sort;
+  facet: string | null;
   lines: Line[];
   steps: StepScale;
   colours: ColourScale;
@@ -102,6 +104,7 @@ export function createModel(): (state: State) => Model | null {
       all: Trial[],
       ranked: Ranking,
       sort: Sort,
+      facet: string | null,
       ordered: Line[],
       scale: StepScale,
       colour: ColourScale,
@@ -119,6 +122,7 @@ export function createModel(): (state: State) => Model | null {
       findings: overview.findings.filter((f) => f.search === search.search),
       ranking: ranked,
       sort,
+      facet,
       lines: ordered,
       steps: scale,
       colours: colour,
@@ -131,13 +135,15 @@ export function createModel(): (state: State) => Model | null {
     const all = trials(state.overview, search);
     const ranked = ranking(state.overview, search, all);
     const sort = state.sort ?? ranked.sort;
+    const facet = state.facet === undefined ? ranked.facet : state.facet;
     return model(
       state.overview,
       search,
       all,
       ranked,
       sort,
-      lines(all, sort, state.facet, ranked),
+      facet,
+      lines(all, sort, facet, ranked),
       steps(state.xScale, all),
       colours(state.theme, state.colour, all),
       score(search, all),

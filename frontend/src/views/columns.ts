@@ -1,5 +1,6 @@
 // How wide each column of the table is, and which hyperparameters have room.
 
+import { shortPosition } from "../format/words";
 import { hparamOf } from "../state/order";
 import type { Model } from "../state/state";
 
@@ -23,19 +24,21 @@ export interface Columns {
   total: number;
 }
 
-const STATUS = 196;
-const SCORE = 148;
+const SCORE = 172; // a score and the badge "scored anyway"
 const LANE_MIN = 300;
 const LANE_SHARE = 0.42;
 const AXIS = 74;
 const AXIS_WIDE = 132;
 const VALUE = 62;
 const CATEGORY = 78;
-const GAPS = 12;
+const GAPS = 2;
+// Widths of 12 px text, on the generous side: measuring a thousand rows costs layout.
+const CHARACTER = 6.5;
 
 export function layOut(model: Model, width: number, showAll: boolean): Columns {
   const sorted = hparamOf(model.sort.column);
-  const names = [...model.ranking.names];
+  // A facet says its value in its heading.
+  const names = model.ranking.names.filter((n) => n !== model.facet || n === sorted);
   if (sorted && names.includes(sorted)) {
     names.splice(names.indexOf(sorted), 1);
     names.unshift(sorted);
@@ -49,7 +52,8 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
     200,
     Math.max(several ? 108 : 58, longest * 7.4 + 22 + (several ? 52 : 0)),
   );
-  const fixed = trial + STATUS + SCORE + GAPS;
+  const status = statusWidth(model);
+  const fixed = trial + status + SCORE + GAPS;
   const laneWanted = Math.max(LANE_MIN, (width - fixed) * LANE_SHARE);
   let room = width - fixed - laneWanted;
 
@@ -62,7 +66,10 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
       name,
       written: first || !scale.numeric,
       axis: scale.numeric,
-      width: scale.numeric ? (first ? VALUE + AXIS_WIDE : AXIS) : CATEGORY,
+      width: Math.max(
+        scale.numeric ? (first ? VALUE + AXIS_WIDE : AXIS) : CATEGORY,
+        Math.min(118, name.length * CHARACTER + (first ? 30 : 16)),
+      ),
     };
     if (!showAll && !first && cell.width > room) {
       hidden.push(name);
@@ -81,17 +88,28 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
   }
   const used = hparams.reduce((sum, c) => sum + c.width, 0);
   const lane = Math.max(LANE_MIN, Math.floor(width - fixed - used));
-  const template = [trial, ...hparams.map((c) => c.width), STATUS, lane, SCORE]
+  const template = [trial, ...hparams.map((c) => c.width), status, lane, SCORE]
     .map((w) => `${Math.floor(w)}px`)
     .join(" ");
   return {
     hparams,
     hidden,
     trial,
-    status: STATUS,
+    status,
     lane,
     score: SCORE,
     template,
     total: fixed + used + lane,
   };
+}
+
+function statusWidth(model: Model): number {
+  let longest = 0;
+  for (const trial of model.trials) {
+    for (const run of trial.runs) {
+      const aside = run.onset && trial.bad ? shortPosition(run.onset) : "";
+      longest = Math.max(longest, aside.length);
+    }
+  }
+  return Math.min(270, Math.max(184, 104 + longest * CHARACTER));
 }

@@ -6,7 +6,7 @@ import { hparamColumn, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { el, replace } from "./dom";
 import { SERIES_WORDS } from "./lane";
-import { decadeLegend, shapeLegend } from "./legend";
+import { decadeLegend, laneBadSwatch } from "./legend";
 
 export interface ControlActions {
   xScale(name: StepScaleName): void;
@@ -89,7 +89,7 @@ export class ControlsView {
     }
     this.x.value = state.xScale;
     this.rows.value = sort.column;
-    this.facet.value = state.facet ?? "";
+    this.facet.value = model.facet ?? "";
     this.colour.value = state.colour;
     const legendKey = [model.colours, state.theme, state.colour];
     if (legendKey.some((v, i) => v !== this.legendKey[i])) {
@@ -97,7 +97,7 @@ export class ControlsView {
       replace(
         this.legend,
         decadeLegend(SERIES_TITLES[state.colour], model.colours, state.theme),
-        shapeLegend(state.theme),
+        laneBadSwatch(state.theme),
       );
     }
   }

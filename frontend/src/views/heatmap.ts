@@ -14,6 +14,7 @@ import {
 import type { StepScale } from "../scale/step";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
 import { el, prepareCanvas, replace, themeColour } from "./dom";
+import { fillSpan } from "./lane";
 import { decadeLegend } from "./legend";
 import { drawMark, markColours } from "./marks";
 import type { Tooltip } from "./tooltip";
@@ -143,7 +144,7 @@ export class HeatmapView {
     const ink = themeColour("ink");
     const muted = themeColour("muted");
     const family = getComputedStyle(this.scroller).fontFamily;
-    const bad = badPattern(c, data.theme);
+    const bad = badPattern(c, data.theme, "cell");
     const nothing = nothingColour(data.theme);
     const scroll = this.scroller.scrollTop;
     const [first, last] = visible(this.tops, scroll, height - AXIS, 1);
@@ -176,7 +177,7 @@ export class HeatmapView {
       if (chosen) {
         c.strokeStyle = ink;
         c.lineWidth = 1;
-        c.strokeRect(this.labelWidth - 0.5, y + 0.5, width - this.labelWidth - 5, ROW - 1);
+        c.strokeRect(this.labelWidth - 0.5, Math.round(y) + 0.5, width - this.labelWidth - 5, ROW);
       }
       if (isOrigin && data.onset !== null) {
         const x = this.place(data.steps.middle(data.onset));
@@ -214,7 +215,7 @@ export class HeatmapView {
         : Number.isFinite(rms)
           ? colours.of(rms > 0 ? Math.log10(rms) : -99)
           : nothing;
-      c.fillRect(left, y + 0.5, Math.max(1, right - left) + 0.3, ROW - 1);
+      fillSpan(c, left, right, y + 1, ROW - 1);
     }
   }
 

@@ -60,7 +60,7 @@ function drawPoints(
 ): void {
   const values = run.lane.series[series];
   const onset = run.onset && isBad(run.status) ? run.onset.step : Number.POSITIVE_INFINITY;
-  const bad = badPattern(c, theme);
+  const bad = badPattern(c, theme, "aftermath");
   const nothing = nothingColour(theme);
   const top = height / 2 - 6.5;
   let left = x(0);
@@ -79,11 +79,25 @@ function drawPoints(
       : pending === Number.NEGATIVE_INFINITY
         ? nothing
         : colours.of(pending > 0 ? Math.log10(pending) : -99);
-    c.fillRect(left, top, Math.max(1, right - left) + 0.35, 13);
+    fillSpan(c, left, right, top, 13);
     left = right;
     pending = Number.NEGATIVE_INFINITY;
     pendingBad = false;
   }
+}
+
+/** Fills from pixel to pixel: fractions would leave seams between neighbours. */
+export function fillSpan(
+  c: CanvasRenderingContext2D,
+  left: number,
+  right: number,
+  top: number,
+  height: number,
+): void {
+  const ratio = window.devicePixelRatio || 1;
+  const from = Math.round(left * ratio) / ratio;
+  const to = Math.max(from + 1 / ratio, Math.round(right * ratio) / ratio);
+  c.fillRect(from, top, to - from, height);
 }
 
 function drawEnd(

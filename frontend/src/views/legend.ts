@@ -1,10 +1,8 @@
 // Legends: what the colours and the shapes mean.
 
 import { power } from "../format/number";
-import * as words from "../format/words";
-import { badPattern, type ColourScale, type Theme } from "../scale/colour";
+import { type BadUse, badPattern, type ColourScale, type Theme } from "../scale/colour";
 import { el, prepareCanvas } from "./dom";
-import { MARKED, markCanvas } from "./marks";
 
 const SWATCH = 34;
 
@@ -40,32 +38,21 @@ export function decadeLegend(
     },
     el("span", { class: "legend-title" }, title),
     el("span", { class: "legend-bar", style: `width:${width}px` }, bar, labels),
-    withBad && badSwatch(theme),
+    withBad && badSwatch(theme, "cell"),
   );
 }
 
-function badSwatch(theme: Theme): HTMLElement {
+function badSwatch(theme: Theme, use: BadUse): HTMLElement {
   const canvas = el("canvas", { "aria-hidden": "true" });
   const c = prepareCanvas(canvas, 16, 10);
   if (c) {
-    c.fillStyle = badPattern(c, theme);
+    c.fillStyle = badPattern(c, theme, use);
     c.fillRect(0, 0, 16, 10);
   }
   return el("span", { class: "legend-mark" }, canvas, "non-finite");
 }
 
-export function shapeLegend(theme: Theme): HTMLElement {
-  return el(
-    "span",
-    { class: "legend-shapes" },
-    ...MARKED.map((status) =>
-      el(
-        "span",
-        { class: "legend-mark", title: words.STATUS_MEANING[status] },
-        markCanvas(status),
-        words.status(status, "finished"),
-      ),
-    ),
-    badSwatch(theme),
-  );
+/** What follows the first bad step on a lane. Shapes need no legend: the counts show them. */
+export function laneBadSwatch(theme: Theme): HTMLElement {
+  return badSwatch(theme, "aftermath");
 }

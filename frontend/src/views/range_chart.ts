@@ -233,7 +233,7 @@ function eachBad(
 function drawBad(u: uPlot, data: RangeChartData): void {
   u.ctx.save();
   u.ctx.globalAlpha = 0.28;
-  u.ctx.fillStyle = badPattern(u.ctx, data.theme);
+  u.ctx.fillStyle = badPattern(u.ctx, data.theme, "cell");
   eachBad(u, data, (left, right) =>
     u.ctx.fillRect(left, u.bbox.top, Math.max(1, right - left), u.bbox.height),
   );

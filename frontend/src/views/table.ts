@@ -156,12 +156,7 @@ export class TableView {
       this.headCell("trial", "trial", "trial"),
       ...columns.hparams.map((cell) => {
         const scale = model.ranking.scales.get(cell.name)!;
-        const header = this.headCell(
-          hparamColumn(cell.name),
-          cell.name,
-          "hparam",
-          scale.log ? "log" : "",
-        );
+        const header = this.headCell(hparamColumn(cell.name), cell.name, "hparam");
         if (cell.axis) {
           const bounds = this.bounds(cell.name);
           if (bounds) {
@@ -170,6 +165,7 @@ export class TableView {
                 "div",
                 { class: `bounds${cell.written ? " written" : ""}`, "aria-hidden": "true" },
                 el("span", {}, bounds[0]),
+                scale.log && el("span", {}, "log"),
                 el("span", {}, bounds[1]),
               ),
             );
@@ -187,7 +183,7 @@ export class TableView {
     }
   }
 
-  private headCell(column: SortColumn, label: string, kind: string, note = ""): HTMLElement {
+  private headCell(column: SortColumn, label: string, kind: string): HTMLElement {
     const { sort } = this.model!;
     const sorted = sort.column === column;
     const button = el(
@@ -200,7 +196,6 @@ export class TableView {
         click: () => this.actions.sort(column),
       },
       el("span", { class: "label" }, label),
-      note ? el("span", { class: "note" }, note) : null,
       el(
         "span",
         { class: "arrow", "aria-hidden": "true" },
@@ -249,10 +244,11 @@ export class TableView {
 
   private scoreHead(): HTMLElement {
     const { search, score } = this.model!;
-    const cell = this.headCell("score", "score", "score", score.log ? "log" : "");
+    const cell = this.headCell("score", "score", "score");
     if (search.objective) {
       const direction = search.direction ? `, ${search.direction}` : "";
-      cell.append(el("div", { class: "objective" }, `${search.objective}${direction}`));
+      const log = score.log ? ", log" : "";
+      cell.append(el("div", { class: "objective" }, `${search.objective}${direction}${log}`));
     }
     return cell;
   }

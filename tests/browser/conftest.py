@@ -1,0 +1,152 @@
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+OUTPUT = HERE.parent / "output"
+# Headless Chromium without a sandbox (tests may run as root) and without calls home.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Starting TensorBoard imports TensorFlow where it is installed.
+START_SECONDS = 120
+
+
+def missing(what: str) -> None:
+    """Skips where something is not installed; under CI nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed: pip install playwright")
+    chromium = os.environ.get("NANWATCH_CHROMIUM") or shutil.which("chromium")
+    if not chromium:
+        missing(
+            "Chromium is not installed: apt-get install chromium, or set NANWATCH_CHROMIUM"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=CHROMIUM_FLAGS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def logdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """What NanWatch writes in a real search."""
+    root = tmp_path_factory.mktemp("search")
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(HERE / "search.py"),
+            str(root / "logs"),
+            str(root / "tuner"),
+        ],
+        cwd=HERE.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "logs"
+
+
+@pytest.fixture(scope="session")
+def report(logdir: pathlib.Path) -> dict[str, Any]:
+    """What `tb-nanwatch report --json` prints of the same logs."""
+    return read_report(logdir)
+
+
+def read_report(logdir: pathlib.Path) -> dict[str, Any]:
+    program = "import sys; from tb_nanwatch.reading.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "report", "--json", str(logdir)],
+        cwd=HERE.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    parsed: dict[str, Any] = json.loads(done.stdout)
+    return parsed
+
+
+@pytest.fixture(scope="session")
+def serve(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[pathlib.Path, str], str]]:
+    """Returns a function that starts `tensorboard` once for a logdir and a loader."""
+    running: dict[tuple[str, str], tuple[subprocess.Popen[bytes], str]] = {}
+
+    def start(logdir: pathlib.Path, load_fast: str) -> str:
+        key = (str(logdir), load_fast)
+        if key not in running:
+            log = tmp_path_factory.mktemp("tensorboard") / "log.txt"
+            running[key] = _start_tensorboard(logdir, load_fast, log)
+        return running[key][1]
+
+    yield start
+    for process, _ in running.values():
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _start_tensorboard(
+    logdir: pathlib.Path, load_fast: str, log: pathlib.Path
+) -> tuple[subprocess.Popen[bytes], str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tensorboard.main",
+                f"--logdir={logdir}",
+                f"--load_fast={load_fast}",
+                f"--port={port}",
+                "--host=127.0.0.1",
+                "--reload_interval=1",
+            ],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            route = f"{url}/data/plugin/nanwatch/overview"
+            with urllib.request.urlopen(route, timeout=10):
+                return process, url
+        except (OSError, urllib.error.HTTPError):
+            time.sleep(0.3)
+    process.kill()
+    process.wait()
+    raise AssertionError(f"tensorboard did not start:\n{log.read_text()}")

@@ -1,0 +1,224 @@
+"""The tab in a real browser, on a real TensorBoard, over logs of a real search."""
+
+import pathlib
+import re
+import urllib.parse
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "output"
+BAD = ("score_lost", "runaway", "diverged")
+# TensorBoard's own frontend says this of itself.
+NOT_OURS = re.compile(r"Multiple instances of Three\.js")
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+class Tab:
+    """A page that shows the tab, and all that it said and asked for."""
+
+    def __init__(
+        self, browser: Any, url: str, width: int = 1280, height: int = 800
+    ) -> None:
+        self.url = url
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        self.page = browser.new_page(viewport={"width": width, "height": height})
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda e: self.problems.append(f"uncaught: {e}"))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+        self.page.on("response", self._on_response)
+        self.page.goto(f"{url}/#nanwatch")
+        self.frame = self._frame()
+
+    def _on_console(self, message: Any) -> None:
+        if message.type in ("error", "warning") and not NOT_OURS.search(message.text):
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _on_response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.problems.append(f"{response.status}: {response.url}")
+
+    def _frame(self) -> Any:
+        for _ in range(300):
+            for frame in self.page.frames:
+                if "plugin_entry.html" in frame.url:
+                    return frame
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"no plugin frame among {[f.url for f in self.page.frames]}")
+
+    def wait_for_rows(self) -> None:
+        self.frame.wait_for_selector(".row .trial .id", timeout=60_000)
+
+    def trials(self) -> list[str]:
+        """Trial ids from top to bottom."""
+        ids: list[str] = self.frame.evaluate(
+            """() => [...document.querySelectorAll(".row")]
+                .filter((r) => r.getAttribute("aria-rowindex"))
+                .sort((a, b) => a.getAttribute("aria-rowindex") - b.getAttribute("aria-rowindex"))
+                .map((r) => r.querySelector(".trial .id")?.textContent)
+                .filter((t) => t)"""
+        )
+        return ids
+
+    def sort_by(self, label: str) -> None:
+        self.frame.get_by_role("columnheader").get_by_role(
+            "button", name=label, exact=False
+        ).first.click()
+
+    def dark(self) -> None:
+        self.page.evaluate("document.body.classList.add('dark-mode')")
+        self.frame.wait_for_selector('html[data-theme="dark"]', state="attached")
+
+    def select(self, trial: str) -> None:
+        self.frame.locator(f'.row:has(.id:text-is("{trial}"))').click()
+        self.frame.wait_for_selector(".detail:not([hidden])")
+        self.frame.wait_for_selector(".heat canvas", state="visible")
+
+    def fact(self, name: str) -> str:
+        text: str = self.frame.locator(f'[data-fact="{name}"]').inner_text()
+        return text
+
+    def check(self) -> None:
+        assert self.problems == []
+        host = urllib.parse.urlsplit(self.url).netloc
+        for request in self.requests:
+            parts = urllib.parse.urlsplit(request)
+            assert parts.scheme in ("data", "blob") or parts.netloc == host, request
+
+    def close(self) -> None:
+        self.page.close()
+
+
+@pytest.fixture(params=["true", "false"], ids=["fast-loader", "python-loader"])
+def url(
+    request: Any, serve: Callable[[pathlib.Path, str], str], logdir: pathlib.Path
+) -> str:
+    return serve(logdir, request.param)
+
+
+def bad_runs(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [run for run in report["runs"] if run["status"] in BAD]
+
+
+def position(onset: dict[str, Any]) -> str:
+    where = f"epoch {onset['epoch'] + 1}, batch {onset['batch'] + 1}"
+    if onset["phase"] == "validation":
+        return f"validation in {where} (after step {onset['step']:,})"
+    return f"{where} (step {onset['step']:,})"
+
+
+def test_search_has_both_fates(report: dict[str, Any]) -> None:
+    bad = bad_runs(report)
+    assert len(report["runs"]) == 8
+    assert 2 <= len(bad) <= 6
+    assert all(run["onset"] and run["origin"] for run in bad)
+
+
+def test_sorts_selects_and_reads_the_origin(
+    browser: Any, url: str, report: dict[str, Any]
+) -> None:
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    runs = {run["trial_id"]: run for run in report["runs"]}
+    assert sorted(tab.trials()) == sorted(runs)
+
+    # By itself the table is ordered by the learning rate, the highest on top.
+    by_rate = sorted(
+        runs, key=lambda t: runs[t]["hparams"]["learning_rate"], reverse=True
+    )
+    assert tab.trials() == by_rate
+    header = tab.frame.get_by_role("columnheader").filter(has_text="learning_rate")
+    assert header.get_attribute("aria-sort") == "descending"
+    tab.sort_by("learning_rate")
+    assert tab.trials() == by_rate[::-1]
+    assert header.get_attribute("aria-sort") == "ascending"
+    tab.sort_by("trial")
+    assert tab.trials() in (sorted(runs), sorted(runs)[::-1])
+
+    # Every bad trial says in the table and in the panel what the report says.
+    for run in bad_runs(report):
+        tab.select(run["trial_id"])
+        assert tab.fact("onset") == position(run["onset"])
+        origin = run["origin"]
+        assert origin["name"] in tab.fact("origin")
+        for count, word in (("num_nan", "NaN"), ("num_pos_inf", "Inf")):
+            if origin[count]:
+                assert re.search(
+                    rf"(?<!-)\b{origin[count]:,} {word}\b", tab.fact("counts")
+                )
+        heading = tab.frame.locator(".chart h3").inner_text()
+        assert origin["name"] in heading
+    tab.check()
+    tab.close()
+
+
+def test_clean_trial_is_shown_as_clean(
+    browser: Any, url: str, report: dict[str, Any]
+) -> None:
+    clean = next(run for run in report["runs"] if run["status"] == "clean")
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    tab.select(clean["trial_id"])
+    assert "Every watched value was finite" in tab.frame.locator(".facts").inner_text()
+    assert tab.frame.locator("[data-fact=onset]").count() == 0
+    tab.check()
+    tab.close()
+
+
+def test_keyboard_opens_and_closes_a_trial(browser: Any, url: str) -> None:
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    tab.frame.locator(".table").focus()
+    tab.page.keyboard.press("ArrowDown")
+    tab.page.keyboard.press("ArrowDown")
+    tab.page.keyboard.press("Enter")
+    tab.frame.wait_for_selector(".detail:not([hidden])")
+    second = tab.trials()[1]
+    assert second in tab.frame.locator(".detail h2").inner_text()
+    tab.page.keyboard.press("Escape")
+    tab.frame.wait_for_selector(".detail", state="hidden")
+    tab.check()
+    tab.close()
+
+
+def test_empty_log_directory_says_what_to_do(
+    browser: Any, serve: Callable[[pathlib.Path, str], str], tmp_path: pathlib.Path
+) -> None:
+    tab = Tab(browser, serve(tmp_path, "true"))
+    message = tab.frame.locator(".message")
+    message.get_by_text("No watched runs").wait_for()
+    assert "callbacks=[NanWatch(" in message.inner_text()
+    tab.check()
+    tab.close()
+
+
+@pytest.mark.parametrize("width, height", [(1280, 800), (1920, 1080)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_screenshots(
+    browser: Any,
+    serve: Callable[[pathlib.Path, str], str],
+    logdir: pathlib.Path,
+    report: dict[str, Any],
+    width: int,
+    height: int,
+    theme: str,
+) -> None:
+    """Pictures to look at; nothing may overflow the page sideways."""
+    OUTPUT.mkdir(exist_ok=True)
+    tab = Tab(browser, serve(logdir, "true"), width, height)
+    tab.wait_for_rows()
+    if theme == "dark":
+        tab.dark()
+    tab.page.screenshot(path=OUTPUT / f"table-{width}-{theme}.png")
+    tab.select(bad_runs(report)[0]["trial_id"])
+    tab.page.wait_for_timeout(300)
+    tab.page.screenshot(path=OUTPUT / f"trial-{width}-{theme}.png")
+    overflow = tab.frame.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow == 0
+    tab.check()
+    tab.close()
