@@ -22,5 +22,5 @@ export default defineConfig({
       },
     },
   },
-  test: { include: ["test/**/*.test.ts"], environment: "happy-dom" },
+  test: { include: ["test/**/*.test.ts"], environment: "node" },
 });

@@ -101,12 +101,16 @@ export function decadeScale(theme: Theme, low: number, high: number): ColourScal
 
 export const nothingColour = (theme: Theme): string => PALETTES[theme].nothing;
 
+const patterns = new Map<string, CanvasPattern>();
+
 /** Fill for non-finite cells: a hatch, so that it is no mere colour. */
 export function badPattern(
   context: CanvasRenderingContext2D,
   theme: Theme,
   use: BadUse,
 ): CanvasPattern | string {
+  const known = patterns.get(`${theme} ${use}`);
+  if (known) return known;
   const [bad, badInk] = PALETTES[theme].bad[use];
   const tile = document.createElement("canvas");
   tile.width = tile.height = 6;
@@ -122,5 +126,8 @@ export function badPattern(
     c.lineTo(x + 9 - 3, 0);
   }
   c.stroke();
-  return context.createPattern(tile, "repeat") ?? bad;
+  const pattern = context.createPattern(tile, "repeat");
+  if (!pattern) return bad;
+  patterns.set(`${theme} ${use}`, pattern);
+  return pattern;
 }

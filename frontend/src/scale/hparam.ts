@@ -20,7 +20,8 @@ export interface HParamScale {
 const LOG_RATIO = 20;
 
 export function hparamScale(space: HParam, observed: readonly JSONScalar[]): HParamScale {
-  const declared = space.values ?? [];
+  // Some tuners list samples of a continuous range here, too.
+  const declared = space.type === "choice" ? (space.values ?? []) : [];
   const present = observed.filter((v) => v !== null && v !== undefined);
   const all = [...declared, ...present];
   const numeric = all.length > 0 && all.every((v) => typeof v === "number");

@@ -29,6 +29,8 @@ export function stepScale(name: StepScaleName, steps: number): StepScale {
     name === "log"
       ? (step: number) => Math.log(Math.max(0, step) + 1) / Math.log(total + 1)
       : (step: number) => Math.max(0, step) / total;
+  let tickWidth = Number.NaN;
+  let ticks: Tick[] = [];
   const scale: StepScale = {
     name,
     steps: total,
@@ -39,8 +41,14 @@ export function stepScale(name: StepScaleName, steps: number): StepScale {
       const step = name === "log" ? Math.exp(clamped * Math.log(total + 1)) - 1 : clamped * total;
       return Math.min(total - 1, Math.floor(step + 1e-9));
     },
-    ticks: (width) =>
-      spread(name === "log" ? logTicks(total) : linearTicks(total, width), scale, width),
+    ticks: (width) => {
+      // Every row asks for the same ones.
+      if (width !== tickWidth) {
+        tickWidth = width;
+        ticks = spread(name === "log" ? logTicks(total) : linearTicks(total, width), scale, width);
+      }
+      return ticks;
+    },
   };
   return scale;
 }

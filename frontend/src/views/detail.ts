@@ -202,7 +202,7 @@ function happened(run: RunSummary): Child[] {
         el(
           "span",
           { "data-fact": "counts" },
-          counts + (origin.row === null ? "" : `, first in row ${integer(origin.row)}`),
+          counts + (origin.row === null ? "" : `, the first at index ${integer(origin.row)}`),
         ),
       ]);
     if (origin.source || origin.op) {

@@ -59,9 +59,25 @@ export function prepareCanvas(
   return context;
 }
 
-/** A colour of the current theme, for canvases. */
+let colours = new Map<string, string>();
+let coloursOf: string | undefined;
+
+/**
+ * A colour of the current theme, for canvases. Remembered: asking for a computed style
+ * between two writes makes the browser work out all styles anew, for every row.
+ */
 export function themeColour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const root = document.documentElement;
+  if (root.dataset.theme !== coloursOf) {
+    coloursOf = root.dataset.theme;
+    colours = new Map();
+  }
+  let colour = colours.get(name);
+  if (colour === undefined) {
+    colour = getComputedStyle(root).getPropertyValue(`--${name}`).trim();
+    colours.set(name, colour);
+  }
+  return colour;
 }
 
 let ids = 0;

@@ -60,6 +60,9 @@ function drawPoints(
 ): void {
   const values = run.lane.series[series];
   const onset = run.onset && isBad(run.status) ? run.onset.step : Number.POSITIVE_INFINITY;
+  // Once weights or slots are lost, what is still finite (a dead layer's zeros) means
+  // nothing: the lane must not turn pale as if it had healed.
+  const lost = run.status === "diverged" ? onset : Number.POSITIVE_INFINITY;
   const bad = badPattern(c, theme, "aftermath");
   const nothing = nothingColour(theme);
   const top = height / 2 - 6.5;
@@ -69,7 +72,8 @@ function drawPoints(
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     const last = run.lane.steps[i]!;
-    if (Number.isFinite(value)) pending = Math.max(pending, value);
+    if (last > lost) pendingBad = true;
+    else if (Number.isFinite(value)) pending = Math.max(pending, value);
     else pendingBad ||= last >= onset;
     const right = x(steps.start(last + 1));
     // Points narrower than a pixel share one: the worst is shown, none is skipped.

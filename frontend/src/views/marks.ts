@@ -84,7 +84,12 @@ export function drawMark(
 /** A mark on a canvas of its own, for text beside it. */
 export function markCanvas(status: Status): HTMLCanvasElement {
   const canvas = el("canvas", { class: "mark", "aria-hidden": "true" });
+  redrawMark(canvas, status);
+  return canvas;
+}
+
+/** Draws another status' mark, or none. */
+export function redrawMark(canvas: HTMLCanvasElement, status: Status): void {
   const context = prepareCanvas(canvas, 14, 14);
   if (context) drawMark(context, status, 7, 7, markColours(status), 4);
-  return canvas;
 }

@@ -4,13 +4,14 @@ import type { RunSummary } from "../api/types";
 import { keyOf } from "../api/types";
 import { compact, integer } from "../format/number";
 import * as words from "../format/words";
+import type { Theme } from "../scale/colour";
 import { hparamOf, type Line } from "../state/order";
 import type { Model } from "../state/state";
 import { isBad, type Trial } from "../state/trials";
 import type { Columns } from "./columns";
 import { el, replace, setText } from "./dom";
 import { drawLane, type LaneStyle } from "./lane";
-import { markCanvas } from "./marks";
+import { markCanvas, redrawMark } from "./marks";
 
 export const ROW_HEIGHT = 22;
 export const FACET_HEIGHT = 34;
@@ -30,12 +31,34 @@ interface HParamView {
 
 export class Row {
   readonly node: HTMLElement;
-  private readonly trial = el("div", { role: "gridcell", class: "cell trial" });
+  private readonly id = el("span", { class: "id" });
+  private readonly exec = el("span", { class: "exec" });
+  private readonly trial = el("div", { role: "gridcell", class: "cell trial" }, this.id, this.exec);
   private readonly hparams: HParamView[];
-  private readonly status = el("div", { role: "gridcell", class: "cell status" });
+  private readonly mark = markCanvas("clean");
+  private readonly word = el("span", { class: "word" });
+  private readonly aside = el("span", { class: "aside" });
+  private readonly status = el(
+    "div",
+    { role: "gridcell", class: "cell status" },
+    this.mark,
+    this.word,
+    this.aside,
+  );
+  private marked = "";
   private readonly canvas = el("canvas", { class: "lane", "aria-hidden": "true" });
   private readonly laneCell = el("div", { role: "gridcell", class: "cell lane-cell" }, this.canvas);
-  private readonly score = el("div", { role: "gridcell", class: "cell score" });
+  private readonly scoreText = el("span", { class: "value" });
+  private readonly scoreDot = el("span", { class: "dot" });
+  private readonly scoreAxis = el("span", { class: "axis" }, this.scoreDot);
+  private readonly badge = el("span", { class: "badge" }, "scored anyway");
+  private readonly score = el(
+    "div",
+    { role: "gridcell", class: "cell score" },
+    this.scoreText,
+    this.scoreAxis,
+    this.badge,
+  );
   private readonly heading = el("div", { class: "facet", role: "gridcell" });
   line: Line | null = null;
 
@@ -118,7 +141,7 @@ export class Row {
         view.cell.classList.toggle("sorted", hparamOf(model.sort.column) === column.name);
       }
     });
-    this.bindStatus(run);
+    this.bindStatus(run, context.lane.theme);
     this.canvas.dataset.run = keyOf(run);
     drawLane(this.canvas, run, context.lane);
     this.bindScore(trial, run, first, model);
@@ -128,15 +151,12 @@ export class Row {
     const name = run.trial_id ?? run.run;
     const several = trial.runs.length > 1;
     const label = run.superseded ? "earlier" : `exec ${run.execution + 1}/${executions(trial)}`;
-    replace(
-      this.trial,
-      el("span", { class: "id" }, first ? name : ""),
-      several && el("span", { class: "exec" }, label),
-    );
+    setText(this.id, first ? name : "");
+    setText(this.exec, several ? label : "");
     this.trial.title = several ? `${name}, ${label}` : name;
   }
 
-  private bindStatus(run: RunSummary): void {
+  private bindStatus(run: RunSummary, theme: Theme): void {
     const note = words.stateNote(run.state, run.stopped_by);
     const bad = isBad(run.status) && run.onset !== null;
     const aside = bad
@@ -145,12 +165,14 @@ export class Row {
         ? note
         : "";
     const cleanNote = !bad && run.status === "clean" && run.state !== "running" ? note : "";
-    replace(
-      this.status,
-      bad || run.status === "contained" ? markCanvas(run.status) : el("span", { class: "mark" }),
-      el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
-      (aside || cleanNote) && el("span", { class: "aside" }, aside || cleanNote),
-    );
+    const marked = `${run.status} ${theme}`;
+    if (marked !== this.marked) {
+      this.marked = marked;
+      redrawMark(this.mark, run.status);
+      this.word.className = `word ${run.status}`;
+    }
+    setText(this.word, words.status(run.status, run.state));
+    setText(this.aside, aside || cleanNote);
     const parts = [words.STATUS_MEANING[run.status]];
     if (run.onset) parts.unshift(`first bad step: ${words.position(run.onset)}`);
     if (note) parts.push(note);
@@ -158,27 +180,18 @@ export class Row {
   }
 
   private bindScore(trial: Trial, run: RunSummary, first: boolean, model: Model): void {
-    if (!first) {
-      replace(this.score);
-      return;
-    }
     const { score } = trial;
     const misread = trial.runs.find((r) => r.misread !== null)?.misread ?? null;
     const best = model.score.best === trial;
     const at = score === null ? null : model.score.at(score);
-    replace(
-      this.score,
-      el("span", { class: "value" }, score === null ? "–" : compact(score)),
-      misread
-        ? el("span", { class: "badge" }, "scored anyway")
-        : el(
-            "span",
-            { class: at === null ? "axis absent" : "axis" },
-            at !== null &&
-              el("span", { class: best ? "dot best" : "dot", style: `left:${at * 100}%` }),
-          ),
-    );
-    this.score.classList.toggle("best", best);
+    setText(this.scoreText, !first ? "" : score === null ? "–" : compact(score));
+    this.badge.hidden = !first || misread === null;
+    this.scoreAxis.hidden = !first || misread !== null;
+    this.scoreAxis.classList.toggle("absent", at === null);
+    this.scoreDot.hidden = at === null;
+    this.scoreDot.classList.toggle("best", best);
+    if (at !== null) this.scoreDot.style.left = `${at * 100}%`;
+    this.score.classList.toggle("best", best && first);
     this.score.title = misread
       ? misread === "stale_score"
         ? "the tuner scored this trial by an epoch from before it went bad"

@@ -220,7 +220,9 @@ export class TableView {
     const values = trials
       .map((t) => t.hparams[name])
       .filter((v): v is number => typeof v === "number");
-    const declared = (space?.values ?? []).filter((v): v is number => typeof v === "number");
+    const declared = (space?.type === "choice" ? (space.values ?? []) : []).filter(
+      (v): v is number => typeof v === "number",
+    );
     const all = [...values, ...declared, space?.min, space?.max].filter(
       (v): v is number => typeof v === "number" && Number.isFinite(v),
     );

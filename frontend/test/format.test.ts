@@ -1,0 +1,78 @@
+import { describe, expect, it } from "vitest";
+import { compact, integer, plural, power, scientific } from "../src/format/number";
+import * as words from "../src/format/words";
+
+describe("numbers", () => {
+  it.each([
+    [0, "0"],
+    [0.0143, "0.0143"],
+    [1.5, "1.5"],
+    [2048, "2,048"],
+    [123456.7, "1.23e5"],
+    [1e-7, "1e-7"],
+    [Number.NaN, "NaN"],
+    [Number.POSITIVE_INFINITY, "Inf"],
+    [Number.NEGATIVE_INFINITY, "-Inf"],
+  ])("writes %d compactly", (value, text) => expect(compact(value)).toBe(text));
+
+  it("lines up log-scaled values", () => {
+    expect(scientific(0.31)).toBe("3.1e-1");
+    expect(scientific(1)).toBe("1.0e0");
+  });
+
+  it("groups and counts", () => {
+    expect(integer(1234567)).toBe("1,234,567");
+    expect(plural(1, "trial")).toBe("1 trial");
+    expect(plural(24, "trial")).toBe("24 trials");
+    expect(power(8)).toBe("1e8");
+  });
+});
+
+describe("words", () => {
+  const at = { phase: "train", step: 37, epoch: 0, batch: 37 } as const;
+
+  it("shows epoch and batch from 1, the step from 0", () => {
+    expect(words.position(at)).toBe("epoch 1, batch 38 (step 37)");
+    expect(words.shortPosition(at)).toBe("epoch 1, batch 38");
+  });
+
+  it("places validation after the training steps done", () => {
+    expect(words.position({ ...at, phase: "validation", batch: 2 })).toBe(
+      "validation in epoch 1, batch 3 (after step 37)",
+    );
+  });
+
+  it("counts elements by their kind", () => {
+    const tensor = {
+      kind: "gradient",
+      name: "dense_2/kernel",
+      num_nan: 0,
+      num_pos_inf: 12,
+      num_neg_inf: 0,
+      size: 2048,
+      row: 0,
+      replica: 0,
+    } as const;
+    expect(words.counts(tensor)).toBe("12 Inf of 2,048");
+    expect(words.counts({ ...tensor, num_nan: 3, num_neg_inf: 1 })).toBe(
+      "3 NaN, 12 Inf, 1 -Inf of 2,048",
+    );
+    expect(words.tensor(tensor.kind, tensor.name)).toBe("gradient of dense_2/kernel");
+    expect(words.tensor("prediction", "prediction")).toBe("prediction");
+  });
+
+  it("calls a running clean trial clean so far", () => {
+    expect(words.status("clean", "running")).toBe("clean so far");
+    expect(words.status("clean", "finished")).toBe("clean");
+    expect(words.status("score_lost", "running")).toBe("score lost");
+  });
+
+  it("tells moments by the day", () => {
+    const now = new Date(2026, 10, 24, 15, 0);
+    const seconds = (...at: [number, number, number, number, number]) =>
+      new Date(...at).getTime() / 1000;
+    expect(words.moment(seconds(2026, 10, 24, 14, 2), now)).toBe("today 14:02");
+    expect(words.moment(seconds(2026, 10, 23, 9, 5), now)).toBe("yesterday 09:05");
+    expect(words.moment(seconds(2025, 10, 3, 9, 5), now)).toBe("3 Nov 2025 09:05");
+  });
+});
