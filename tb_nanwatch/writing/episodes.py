@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tb_nanwatch.schema import (
+    BAD_STATUSES,
     PERSISTENT_KINDS,
     STATUSES,
     BadTensor,
@@ -68,12 +69,16 @@ class EpisodeTracker:
             "validation": set(),
         }
         self._first_steps: dict[int, int] = {}  # of the episodes that once decided
+        self._level_now: dict[Phase, Status] = {}
         self._count = 0
         self.changed: dict[int, Episode] = {}
         self.contained: list[Episode] = []
         self.dropped = 0
         self.deciding: Episode | None = None
         self.origin: BadTensor | None = None
+        self._status: Status = "clean"
+        # Bad since the deciding episode began, without a harmless step in between.
+        self._unbroken = False
 
     @property
     def count(self) -> int:
@@ -83,16 +88,16 @@ class EpisodeTracker:
     @property
     def status(self) -> Status:
         """The worst level that an episode reached."""
-        return self.deciding.level if self.deciding is not None else "clean"
+        return self._status
 
     def opened_step(self, episode: Episode) -> int:
         """Returns the first step of `episode` in its phase's own count."""
         return self._first_steps.get(episode.id, episode.start.step)
 
-    def is_open(self, level_at_least: Status = "contained") -> bool:
-        """Returns whether an episode of that level or worse goes on."""
-        rank = STATUSES.index(level_at_least)
-        return any(STATUSES.index(e.level) >= rank for e in self._open.values())
+    @property
+    def is_bad_now(self) -> bool:
+        """Whether the last step seen of a phase was non-finite, and not harmlessly."""
+        return any(level in BAD_STATUSES for level in self._level_now.values())
 
     def observe(
         self,
@@ -133,11 +138,15 @@ class EpisodeTracker:
             current.end_step = self._locate(phase, step).step - (phase == "train")
             self._close(phase)
             current = None
+        self._level_now[phase] = "clean"
         if bad:
             before = self._previous[phase] if same_step else known
             self._previous[phase] = before
             self._begin(phase, step, sorted(bad), before, probes, current)
         self._before[phase] = frozenset(bad)
+        deciding = self.deciding
+        if deciding is not None and deciding.start.phase == phase:
+            self._unbroken &= self._level_now[phase] in BAD_STATUSES
         return True
 
     def _begin(
@@ -161,6 +170,7 @@ class EpisodeTracker:
             episode.level, episode.tensors, episode.new = level, tensors, new
         self._open[phase] = episode
         self._opened_at[phase] = step
+        self._level_now[phase] = level
         if episode.id < MAX_EPISODES or STATUSES.index(level) > STATUSES.index(
             self.status
         ):
@@ -189,13 +199,16 @@ class EpisodeTracker:
         )
 
     def _decide(self, phase: Phase, episode: Episode) -> None:
-        rank = STATUSES.index(episode.level)
-        if self.deciding is episode or self.deciding is None:
-            better = True
-        else:
-            better = rank > STATUSES.index(self.deciding.level)
-        if not better:
-            return
+        worse = STATUSES.index(episode.level) > STATUSES.index(self._status)
+        if worse:
+            self._status = episode.level
+        if self.deciding is not None and self.deciding is not episode:
+            same_phase = self.deciding.start.phase == phase
+            # A loss that went bad and took the weights along one step later is one
+            # fault: it began where the loss did.
+            if not worse or (self._unbroken and same_phase):
+                return
+        self._unbroken = episode.level in BAD_STATUSES
         self.deciding = episode
         self._first_steps[episode.id] = self._opened_at[phase]
         fresh = [

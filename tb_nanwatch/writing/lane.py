@@ -85,6 +85,10 @@ class Lane:
     def _growth(self, values: Mapping[str, float], name: str) -> float:
         return values[name] / self._first[name] if name in self._first else float("nan")
 
+    def _whole_growth(self, point: Point) -> float:
+        values = [point.values["growth"], self._growth(point.values, "loss")]
+        return max((v for v in values if v == v), default=float("nan"))
+
     def take_off(self) -> int | None:
         """Returns the first step of a runaway, None where nothing ran away.
 
@@ -92,12 +96,9 @@ class Lane:
         activation or largest weight stands at `RUNAWAY_GROWTH` times its first
         value or more; it took off after the last point below `TAKE_OFF_GROWTH`.
         """
-        growth = [
-            _largest(np.array([p.values["growth"], self._growth(p.values, "loss")]))
-            for p in self.points
-        ]
-        if not growth or not growth[-1] >= RUNAWAY_GROWTH:
+        if not self.points or not self._whole_growth(self.points[-1]) >= RUNAWAY_GROWTH:
             return None
+        growth = [self._whole_growth(p) for p in self.points]
         low = [i for i, g in enumerate(growth) if not g >= TAKE_OFF_GROWTH]
         return self.points[low[-1]].step + 1 if low else 0
 

@@ -70,9 +70,8 @@ class _Phase:
     waiting: dict[int, dict[int, tuple[Array, Array]]] = field(default_factory=dict)
     bucket: Bucket | None = None
     closed: list[Bucket] = field(default_factory=list)
-    recent: deque[tuple[int, Array]] = field(
-        default_factory=lambda: deque(maxlen=FLIGHT_BEFORE + 256 + FLIGHT_AFTER)
-    )
+    # The last readings of the rings: first step and rows.
+    recent: deque[tuple[int, Array]] = field(default_factory=deque)
     recent_looks: deque[FullLook] = field(default_factory=lambda: deque(maxlen=256))
     steps: int = 0
     last_look: int = -1
@@ -266,15 +265,19 @@ class Recorder:
         return rms, bad
 
     def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
-        for i in range(len(rms)):
-            look = phase.looks.get(first + i)
-            for index, healths in look.healths.items() if look is not None else ():
+        for step in [s for s in phase.looks if first <= s < first + len(rms)]:
+            i = step - first
+            for index, healths in phase.looks[step].healths.items():
                 if bad[i, index] and not any(h.num_bad for h in healths):
                     # The sum overflowed, though every element is finite.
                     bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
-        rms = np.where(bad, np.nan, rms)
-        for i in range(len(rms)):
-            phase.recent.append((first + i, np.where(bad[i], np.inf, rms[i])))
+        rms[bad] = np.nan
+        seen = rms.copy()
+        seen[bad] = np.inf
+        phase.recent.append((first, seen))
+        spare = sum(len(r) for _, r in phase.recent) - (FLIGHT_BEFORE + FLIGHT_AFTER + 1)
+        while spare >= len(phase.recent[0][1]):
+            spare -= len(phase.recent.popleft()[1])
         position = 0
         while position < len(rms):
             start = first + position
@@ -284,11 +287,10 @@ class Recorder:
             n = min(len(rms) - position, end - start + 1)
             part = slice(position, position + n)
             bucket.add_rows(rms[part], bad[part])
-            for step in range(start, start + n):
-                look = phase.looks.pop(step, None)
-                if look is not None:
-                    bucket.add_look(look)
-                    phase.recent_looks.append(look)
+            for step in sorted(s for s in phase.looks if start <= s < start + n):
+                look = phase.looks.pop(step)
+                bucket.add_look(look)
+                phase.recent_looks.append(look)
             position += n
             if bucket.end >= end:
                 self._close(phase)
@@ -353,7 +355,7 @@ class Recorder:
     @property
     def recovered(self) -> bool:
         """Whether a run that had gone bad is finite again."""
-        return self.is_bad and not self.tracker.is_open("score_lost")
+        return self.is_bad and not self.tracker.is_bad_now
 
     def probes(self, phase: Phase) -> list[Probe]:
         """Returns the phase's probes; indices never change."""
@@ -391,9 +393,10 @@ class Recorder:
                 return None
             self._flight_of = episode.id
             kept = [
-                (step, row)
-                for step, row in phase.recent
-                if onset - FLIGHT_BEFORE <= step <= onset + FLIGHT_AFTER
+                (first + i, row)
+                for first, rows in phase.recent
+                for i, row in enumerate(rows)
+                if onset - FLIGHT_BEFORE <= first + i <= onset + FLIGHT_AFTER
             ]
             looks = [
                 look
