@@ -88,6 +88,20 @@ describe("ranking", () => {
     expect(sortTrials(trials, ranking.sort, ranking).map((t) => t.id)).toEqual(["c", "a", "b"]);
   });
 
+  it("prefers the learning rate where another parts the trials as well by chance", () => {
+    const trials = Array.from({ length: 10 }, (_, i) =>
+      trial(
+        String(i),
+        { units: i, learning_rate: [3, 4, 5, 6, 7, 1, 8, 9, 2, 10][i]! },
+        i >= 5 ? 3 : null,
+      ),
+    );
+    const ranking = rank(overviewOf([]).searches[0]!, trials, []);
+    expect(ranking.ranked[0]?.name).toBe("units");
+    const close = trials.map((t, i) => ({ ...t, hparams: { units: i, learning_rate: i } }));
+    expect(rank(overviewOf([]).searches[0]!, close, []).sort.column).toBe("hparam:learning_rate");
+  });
+
   it("stays silent where every trial, or none, went bad", () => {
     const all = [1, 2, 3].map((x) => trial(String(x), { x }, 1));
     const { space } = rank(overviewOf([]).searches[0]!, all, []);

@@ -3,7 +3,7 @@
 import type { HParam, JSONScalar } from "../api/schema.gen";
 import type { Finding, RunSummary, SearchSummary } from "../api/types";
 import { type HParamScale, hparamScale } from "../scale/hparam";
-import { noteworthy, type Separation, separations } from "./rank";
+import { noteworthy, type Separation, separations, separationWithin } from "./rank";
 import type { Trial } from "./trials";
 
 export type SortColumn = "trial" | "onset" | "steps" | "score" | `hparam:${string}`;
@@ -85,38 +85,50 @@ export function rank(
       if (b === best?.name) return 1;
       return (place.get(a) ?? ranked.length) - (place.get(b) ?? ranked.length);
     });
-  const suggestion = suggest(best ?? null, trials, space, scales);
+  const suggestion = suggest(best ?? null, ranked, trials, space, scales);
   return { space, scales, ranked, names, ...suggestion };
 }
 
 // More groups than this are no longer taken in at a glance.
 const MOST_SUGGESTED_FACETS = 6;
+// A facet is one more thing to understand: it has to be worth that much.
+const FACET_MARGIN = 1.05;
 
 /**
- * Where a category goes most with going bad, the border often runs through a number
- * within one of its groups (SGD dies above a learning rate, Adam does not): then the
- * category facets and that number orders.
+ * Often the border runs through a number within the groups of a category (SGD dies above
+ * a learning rate, Adam does not). Where such a pair tells more than the best
+ * hyperparameter alone, the category facets and the number orders.
  */
 function suggest(
   best: Separation | null,
+  ranked: readonly Separation[],
   trials: readonly Trial[],
   space: readonly HParam[],
   scales: ReadonlyMap<string, HParamScale>,
 ): Pick<Ranking, "sort" | "facet"> {
-  if (!best) return { sort: { column: "onset", descending: false }, facet: null };
-  const alone: Sort = { column: hparamColumn(best.name), descending: best.badIsHigh };
-  if (scales.get(best.name)?.numeric) return { sort: alone, facet: null };
-  const groups = groupBy(trials, (t) => t.hparams[best.name]);
-  if (groups.size > MOST_SUGGESTED_FACETS) return { sort: alone, facet: null };
-  const worst = [...groups.values()].reduce((a, b) => (badOf(b) > badOf(a) ? b : a));
-  const numeric = space.filter((h) => h.name !== best.name && scales.get(h.name)?.numeric);
-  const inside = noteworthy(separations(worst, numeric));
-  return inside
-    ? {
+  let suggestion: Pick<Ranking, "sort" | "facet"> = best
+    ? { sort: { column: hparamColumn(best.name), descending: best.badIsHigh }, facet: null }
+    : { sort: { column: "onset", descending: false }, facet: null };
+  let most = (best?.weight ?? 0) * FACET_MARGIN;
+  for (const category of ranked) {
+    if (scales.get(category.name)?.numeric) continue;
+    const groups = groupBy(trials, (t) => t.hparams[category.name]);
+    if (groups.size > MOST_SUGGESTED_FACETS) continue;
+    for (const number of space) {
+      if (!scales.get(number.name)?.numeric) continue;
+      const inside = noteworthy(
+        [separationWithin(groups.values(), number)].filter((s) => s !== null),
+      );
+      const both = inside ? Math.hypot(category.weight, inside.weight) : 0;
+      if (!inside || both <= most) continue;
+      most = both;
+      suggestion = {
         sort: { column: hparamColumn(inside.name), descending: inside.badIsHigh },
-        facet: best.name,
-      }
-    : { sort: alone, facet: null };
+        facet: category.name,
+      };
+    }
+  }
+  return suggestion;
 }
 
 function groupBy<K>(trials: readonly Trial[], key: (trial: Trial) => K): Map<K, Trial[]> {
@@ -128,8 +140,6 @@ function groupBy<K>(trials: readonly Trial[], key: (trial: Trial) => K): Map<K, 
   }
   return groups;
 }
-
-const badOf = (trials: readonly Trial[]): number => trials.filter((t) => t.bad).length;
 
 function sortKey(trial: Trial, column: SortColumn, ranking: Ranking): number | string {
   switch (column) {

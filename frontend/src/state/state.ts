@@ -170,13 +170,15 @@ function colourScale(theme: Theme, series: LaneSeries, trials: readonly Trial[])
 }
 
 function scoreScale(search: SearchSummary, trials: readonly Trial[]): ScoreScale {
-  const scored = trials.filter((t) => t.score !== null && Number.isFinite(t.score));
-  const values = scored.map((t) => t.score!);
+  // A score that the tuner misread is no result: it is neither best nor does it stretch
+  // the axis.
+  const honest = trials.filter(
+    (t) => t.score !== null && Number.isFinite(t.score) && t.runs.every((r) => r.misread === null),
+  );
+  const values = honest.map((t) => t.score!);
   const low = Math.min(...values);
   const high = Math.max(...values);
   const log = low > 0 && high / low >= 30;
-  // A score from before the trial went bad is no best score.
-  const honest = scored.filter((t) => t.runs.every((r) => r.misread === null));
   const sign = search.direction === "max" ? -1 : 1;
   const best =
     search.direction === null
@@ -189,7 +191,7 @@ function scoreScale(search: SearchSummary, trials: readonly Trial[]): ScoreScale
     log,
     best,
     at: (score) => {
-      if (!Number.isFinite(score) || !values.length) return null;
+      if (!(score >= low && score <= high)) return null;
       if (high === low) return 0.5;
       return log ? Math.log(score / low) / Math.log(high / low) : (score - low) / (high - low);
     },

@@ -1,6 +1,6 @@
 // How wide each column of the table is, and which hyperparameters have room.
 
-import { shortPosition } from "../format/words";
+import { shortPosition, value as valueText } from "../format/words";
 import { hparamOf } from "../state/order";
 import type { Model } from "../state/state";
 
@@ -30,7 +30,8 @@ const LANE_SHARE = 0.42;
 const AXIS = 74;
 const AXIS_WIDE = 132;
 const VALUE = 62;
-const CATEGORY = 78;
+const CATEGORY_MIN = 64;
+const CATEGORY_MAX = 128;
 const GAPS = 2;
 // Widths of 12 px text, on the generous side: measuring a thousand rows costs layout.
 const CHARACTER = 6.5;
@@ -67,7 +68,7 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
       written: first || !scale.numeric,
       axis: scale.numeric,
       width: Math.max(
-        scale.numeric ? (first ? VALUE + AXIS_WIDE : AXIS) : CATEGORY,
+        scale.numeric ? (first ? VALUE + AXIS_WIDE : AXIS) : categoryWidth(model, name),
         Math.min(118, name.length * CHARACTER + (first ? 30 : 16)),
       ),
     };
@@ -101,6 +102,14 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
     template,
     total: fixed + used + lane,
   };
+}
+
+function categoryWidth(model: Model, name: string): number {
+  let longest = 0;
+  for (const trial of model.trials) {
+    longest = Math.max(longest, valueText(trial.hparams[name]).length);
+  }
+  return Math.min(CATEGORY_MAX, Math.max(CATEGORY_MIN, longest * CHARACTER + 18));
 }
 
 function statusWidth(model: Model): number {
