@@ -1,0 +1,381 @@
+"""The edit of a search space: the code to paste that leaves a region out; pure.
+
+`hp` is KerasTuner's. Names and values come from logs, so each one is written as a
+literal, and what is not a plain literal is not written at all.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import math
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tb_nanwatch.reading.axes import Axis, Condition
+from tb_nanwatch.schema import Condition as Parent
+from tb_nanwatch.schema import HParam, JSONScalar
+
+REMINDER: Final = (
+    "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the "
+    "old search and its old space."
+)
+
+Values = dict[str, HParam]
+_INDENT: Final = "    "
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit.
+
+    Attributes:
+        hparam: the hyperparameter whose declaration changes.
+        code: what replaces its declaration.
+        keeps: whether a trial's values are still in the edited space.
+    """
+
+    hparam: str
+    code: str
+    keeps: Callable[[Values], bool]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is taken away from one hyperparameter.
+
+    Attributes:
+        name: of the hyperparameter.
+        op: "ge" takes the values above `bound` away, "le" those below, "in" `values`.
+        bound: the last value that stays.
+        values: those that go.
+    """
+
+    name: str
+    op: str
+    bound: float = math.nan
+    values: tuple[JSONScalar, ...] = ()
+
+    def takes(self, value: JSONScalar) -> bool:
+        """Returns whether `value` is cut away."""
+        if self.op == "in":
+            return any(_same(value, v) for v in self.values)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return value > self.bound if self.op == "ge" else value < self.bound
+
+
+def _same(a: JSONScalar, b: JSONScalar) -> bool:
+    return type(a) is type(b) and a == b
+
+
+def cut_of(axis: Axis, condition: Condition, live: float, dead: float) -> Cut:
+    """Returns the cut that a condition asks for.
+
+    Args:
+        axis: the condition's.
+        condition: the region's.
+        live, dead: for a threshold, the observed values next to the cut on the side
+            that stays and on the side that goes.
+    """
+    if condition.op == "in":
+        gone = tuple(axis.levels[i] for i in sorted(condition.levels))
+        return Cut(axis.name, "in", values=gone)
+    if math.isnan(live):  # nothing lives on the other side: all of it goes
+        return Cut(
+            axis.name, condition.op, -math.inf if condition.op == "ge" else math.inf
+        )
+    bound = short_between(live, dead, axis.log)
+    return Cut(axis.name, condition.op, bound)
+
+
+def short_between(live: float, dead: float, log: bool) -> float:
+    """Returns the number of fewest digits near the middle of two, not beyond either.
+
+    It may equal `live`, which stays, and never `dead`, which goes.
+    """
+    low, high = min(live, dead), max(live, dead)
+    middle = math.sqrt(low) * math.sqrt(high) if log and low > 0 else low / 2 + high / 2
+    for digits in range(1, 17):
+        rounded = float(f"{middle:.{digits - 1}e}")
+        if low <= rounded <= high and rounded != dead:
+            return rounded
+    return live
+
+
+def unconditional(cut: Cut, axis: Axis) -> Edit | None:
+    """Returns the edit that cuts one hyperparameter wherever it is declared."""
+    blocks = []
+    for spec in axis.specs:
+        call = _call(spec, cut)
+        if call is None:
+            return None
+        blocks.append(_scoped(spec.conditions, _variable(cut.name), call))
+    if not blocks:
+        return None
+    code = "\n".join(blocks)
+    name = cut.name
+    return Edit(name, code, lambda t: name not in t or not cut.takes(t[name].value))
+
+
+def within(
+    cut: Cut,
+    axis: Axis,
+    parent: Axis,
+    levels: Sequence[JSONScalar],
+    taken: Collection[str],
+) -> Edit | None:
+    """Returns the edit that cuts one hyperparameter where another has given values.
+
+    None where KerasTuner's scopes cannot say it: a scope's parent must be declared
+    under just the conditions of the scopes around it, and have values to list.
+
+    Args:
+        cut: what is taken away.
+        axis: the hyperparameter that is cut.
+        parent: the other one.
+        levels: its values at which the cut holds.
+        taken: names of hyperparameters that exist.
+    """
+    if len(axis.specs) != 1 or len(parent.specs) != 1:
+        return None
+    spec, of = axis.specs[0], parent.specs[0]
+    every = listed(of)
+    if every is None or not all(any(_same(v, e) for e in every) for v in levels):
+        return None
+    around = list(spec.conditions)
+    if around and around[-1].name == of.name and around[:-1] == of.conditions:
+        # It stands in a scope of the parent already: that scope is divided.
+        every = [v for v in every if any(v == a for a in around[-1].values)]
+        around = around[:-1]
+    elif around != of.conditions:
+        return None
+    hit = [v for v in every if any(_same(v, w) for w in levels)]
+    rest = [v for v in every if not any(_same(v, w) for w in hit)]
+    if not hit:
+        return None
+    # Two scopes cannot share a name: KerasTuner drops the value of an active
+    # hyperparameter whose name stands in an inactive scope as well.
+    new = _new_name(cut.name, hit, taken) if rest else cut.name
+    cut_call, whole_call = _call(replace(spec, name=new), cut), _call(spec, None)
+    if cut_call is None or whole_call is None:
+        return None
+    code = _scoped([*around, Parent(of.name, hit)], _variable(new), cut_call)
+    if rest:
+        variable = _variable(cut.name)
+        whole = _scoped([*around, Parent(of.name, rest)], variable, whole_call)
+        # An inactive scope's hyperparameter is None.
+        pick = f"if {variable} is None:\n{_INDENT}{variable} = {_variable(new)}"
+        code = f"{whole}\n{code}\n{pick}"
+    name, parent_name = cut.name, of.name
+
+    def keeps(trial: Values) -> bool:
+        if name not in trial or not cut.takes(trial[name].value):
+            return True
+        there = trial.get(parent_name)
+        return there is None or not any(_same(there.value, v) for v in hit)
+
+    return Edit(name, code, keeps)
+
+
+def listed(spec: HParam) -> list[JSONScalar] | None:
+    """Returns all values of a hyperparameter, None where they cannot be listed."""
+    if spec.type == "boolean":
+        return [False, True]
+    if spec.type == "choice" and spec.values:
+        return list(spec.values)
+    if spec.type == "int" and isinstance(spec.min, int) and isinstance(spec.max, int):
+        grid = _grid(spec)
+        return list(grid) if grid is not None and len(grid) <= _MAX_LISTED else None
+    return None
+
+
+# More values than this in a scope's list are no code that anyone would paste.
+_MAX_LISTED: Final = 12
+
+
+def _new_name(name: str, levels: Sequence[JSONScalar], taken: Collection[str]) -> str:
+    """Returns "learning_rate_sgd", or with a number where it is taken."""
+    suffix = re.sub(r"\W+", "_", str(levels[0]), flags=re.ASCII).strip("_").lower()
+    wanted = f"{name}_{suffix}" if len(levels) == 1 and suffix else f"{name}_2"
+    found, number = wanted, 2
+    while found in taken or _variable(found) == _variable(name):
+        number += 1
+        found = f"{wanted}_{number}"
+    return found
+
+
+def _scoped(parents: Sequence[Parent], variable: str, call: str) -> str:
+    """Returns a declaration within its scopes.
+
+    Args:
+        parents: the scopes, outermost first.
+        variable: what it is assigned to; in no scope nothing, since there the call
+            stands in the user's code, whatever that does with it.
+        call: the declaration.
+    """
+    if not parents:
+        return call
+    lines = []
+    for depth, parent in enumerate(parents):
+        values = ", ".join(_literal(v) for v in parent.values)
+        name = _literal(parent.name)
+        lines.append(f"{_INDENT * depth}with hp.conditional_scope({name}, [{values}]):")
+    lines.append(f"{_INDENT * len(parents)}{variable} = {call}")
+    return "\n".join(lines)
+
+
+def _variable(name: str) -> str:
+    variable = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
+    if variable[0].isdigit() or keyword.iskeyword(variable) or variable == "hp":
+        variable = f"value_{variable}"
+    return variable
+
+
+# --- Declarations -------------------------------------------------------------------
+
+
+def _call(spec: HParam, cut: Cut | None) -> str | None:
+    """Returns `hp.Float(...)` and the like; None where nothing would be left."""
+    if spec.type == "float":
+        return _float_call(spec, cut)
+    if spec.type == "int":
+        return _int_call(spec, cut)
+    if spec.type == "choice":
+        return _choice_call(spec, cut)
+    if spec.type == "boolean":
+        left = [v for v in (False, True) if cut is None or not cut.takes(v)]
+        if len(left) == 2:
+            default = ", default=True" if spec.default is True else ""
+            return f"hp.Boolean({_literal(spec.name)}{default})"
+        return f"hp.Fixed({_literal(spec.name)}, {_literal(left[0])})" if left else None
+    return None
+
+
+def _number(value: JSONScalar) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _float_call(spec: HParam, cut: Cut | None) -> str | None:
+    low, high = _number(spec.min), _number(spec.max)
+    if low is None or high is None:
+        return None
+    if cut is not None:
+        grid = _grid(spec)
+        if grid is not None:
+            left = [v for v in grid if not cut.takes(v)]
+            if not left:
+                return None
+            low, high = float(left[0]), float(left[-1])
+        elif cut.op == "ge":
+            high = min(high, cut.bound)
+        else:
+            low = max(low, cut.bound)
+    if low > high:
+        return None
+    if low == high:
+        return f"hp.Fixed({_literal(spec.name)}, {_literal(low)})"
+    return _numeric(spec, "Float", low, high, spec.step)
+
+
+def _int_call(spec: HParam, cut: Cut | None) -> str | None:
+    if not isinstance(spec.min, int) or not isinstance(spec.max, int):
+        return None
+    low, high = spec.min, spec.max
+    grid = _grid(spec)
+    if cut is not None and grid is not None:
+        left = [v for v in grid if not cut.takes(v)]
+        if not left:
+            return None
+        low, high = int(left[0]), int(left[-1])
+    elif cut is not None and cut.op == "ge":
+        high = min(high, math.floor(cut.bound))
+    elif cut is not None:
+        low = max(low, math.ceil(cut.bound))
+    if low > high:
+        return None
+    if low == high:
+        return f"hp.Fixed({_literal(spec.name)}, {low})"
+    step = None if spec.step == 1 and spec.sampling in (None, "linear") else spec.step
+    return _numeric(spec, "Int", low, high, step)
+
+
+def _numeric(spec: HParam, kind: str, low: float, high: float, step: JSONScalar) -> str:
+    parts = [_literal(spec.name), _literal(low), _literal(high)]
+    if step is not None:
+        parts.append(f"step={_literal(step)}")
+    if spec.sampling in ("log", "reverse_log"):
+        parts.append(f'sampling="{spec.sampling}"')
+    default = _number(spec.default)
+    # The first value is the default anyway.
+    if default is not None and default != spec.min and low <= default <= high:
+        parts.append(f"default={_literal(spec.default)}")
+    return f"hp.{kind}({', '.join(parts)})"
+
+
+# A grid with more points than this is cut like a continuous range.
+_MAX_GRID: Final = 100_000
+
+
+def _grid(spec: HParam) -> list[float] | list[int] | None:
+    """Returns the values that a step allows; None where there is no step."""
+    low, high, step = _number(spec.min), _number(spec.max), _number(spec.step)
+    if low is None or high is None or spec.sampling == "reverse_log":
+        return None
+    if step is None:
+        if spec.type != "int" or spec.sampling == "log":
+            return None
+        step = 1.0
+    if spec.sampling == "log":
+        if step <= 1 or low <= 0:
+            return None
+        # As KerasTuner counts them.
+        count = int(math.log(high / low, step) + 1e-8) + 1
+    else:
+        count = int((high - low) // step + 1) if step > 0 else 0
+    if not 0 < count <= _MAX_GRID:
+        return None
+    if spec.sampling == "log":
+        values = [low * math.pow(step, i) for i in range(count)]
+    else:
+        values = [low + i * step for i in range(count)]
+    return [int(v) for v in values] if spec.type == "int" else values
+
+
+def _choice_call(spec: HParam, cut: Cut | None) -> str | None:
+    left = [v for v in spec.values or () if cut is None or not cut.takes(v)]
+    if not left:
+        return None
+    parts = [_literal(spec.name), f"[{', '.join(_literal(v) for v in left)}]"]
+    numeric = all(_number(v) is not None for v in left)
+    if numeric and spec.ordered is False:
+        parts.append("ordered=False")
+    first = (spec.values or [None])[0]
+    if not _same(spec.default, first) and any(_same(spec.default, v) for v in left):
+        parts.append(f"default={_literal(spec.default)}")
+    return f"hp.Choice({', '.join(parts)})"
+
+
+def _literal(value: JSONScalar) -> str:
+    """Returns Python source of a scalar; strings in double quotes, as people write."""
+    if isinstance(value, str):
+        # JSON's escapes are Python's, but for characters beyond the basic plane.
+        return (
+            json.dumps(value) if value.isprintable() and value.isascii() else ascii(value)
+        )
+    if isinstance(value, float):
+        return number_text(value)
+    return repr(value)
+
+
+def number_text(value: float) -> str:
+    """Returns a float that reads back as itself, written as people write it."""
+    if value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e6:
+        return repr(value)
+    digits = next(d for d in range(18) if float(f"{value:.{d}e}") == value)
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"

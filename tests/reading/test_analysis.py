@@ -1,0 +1,342 @@
+"""Findings, verdicts and edits on made-up searches whose rule is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tb_nanwatch.reading.analysis import Analysis, Trial, analyse
+from tb_nanwatch.reading.edit import REMINDER
+from tb_nanwatch.schema import HParam
+from tests.reading.searches import (
+    OPTIMIZERS,
+    Rule,
+    choice,
+    frontier,
+    learning_rate,
+    search,
+    units,
+    values_of,
+    without_rule,
+)
+
+RULES: dict[str, tuple[Rule, set[str]]] = {
+    "threshold": (lambda v: v["learning_rate"] >= 0.1, {"learning_rate"}),
+    "below": (lambda v: v["units"] <= 32, {"units"}),
+    "subset": (lambda v: v["activation"] == "relu", {"activation"}),
+    "boolean": (lambda v: not v["normalise"], {"normalise"}),
+    "within a category": (
+        lambda v: v["optimizer"] != "adam" and v["learning_rate"] >= 0.02,
+        {"optimizer", "learning_rate"},
+    ),
+    "two thresholds": (
+        lambda v: v["learning_rate"] >= 0.02 and v["units"] >= 64,
+        {"learning_rate", "units"},
+    ),
+    "subset within a range": (
+        lambda v: v["activation"] != "tanh" and v["depth"] >= 3,
+        {"activation", "depth"},
+    ),
+}
+
+
+def names_in(condition: str) -> set[str]:
+    return {part.split()[0] for part in condition.split(" and ")}
+
+
+@pytest.mark.parametrize("n", [24, 100, 1000])
+@pytest.mark.parametrize("name", ["threshold", "below", "subset", "boolean"])
+def test_a_rule_on_one_hyperparameter_is_found(name: str, n: int) -> None:
+    rule, names = RULES[name]
+    for seed in range(5):
+        trials = search(n, rule, seed)
+        findings = analyse("s", trials).findings
+        assert len(findings) == 1
+        assert names_in(findings[0].condition) == names
+        bad = sum(t.bad for t in trials)
+        assert findings[0].inside == (bad, bad)
+        assert findings[0].outside == (0, n - bad)
+
+
+@pytest.mark.parametrize("n, share", [(24, 0.5), (60, 0.9), (1000, 1.0)])
+@pytest.mark.parametrize("name", list(RULES)[4:])
+def test_an_interaction_is_found(name: str, n: int, share: float) -> None:
+    rule, names = RULES[name]
+    found = asked = 0
+    for seed in range(20 if n < 1000 else 5):
+        trials = search(n, rule, seed)
+        if sum(t.bad for t in trials) < 5:
+            continue  # of 24, four or fewer bad ones prove hardly any interaction
+        findings = analyse("s", trials).findings
+        assert findings, "at the very least one of its two conditions"
+        assert names_in(findings[0].condition) & names
+        asked += 1
+        found += names_in(findings[0].condition) == names
+    assert asked and found >= share * asked
+
+
+@pytest.mark.parametrize("n", [60, 300])
+def test_a_rule_with_exceptions_is_found(n: int) -> None:
+    rule, _ = RULES["threshold"]
+    finding = analyse("s", search(n, rule, 3, noise=0.05)).findings[0]
+    assert finding.hparam == "learning_rate"
+    assert finding.condition.startswith("learning_rate >= 0.")
+    assert finding.inside[0] < finding.inside[1] or finding.outside[0] > 0
+
+
+@pytest.mark.parametrize("n, searches", [(10, 100), (24, 100), (100, 60), (1000, 20)])
+def test_no_rule_no_finding(n: int, searches: int) -> None:
+    rates = [0.1, 0.3, 0.5, 0.8]
+    false = sum(
+        bool(analyse("s", without_rule(n, rates[seed % 4], seed)).findings)
+        for seed in range(searches)
+    )
+    # At most 5 %, with room for the chance of the drawing itself.
+    assert false <= 0.05 * searches + 1
+
+
+def test_a_thousand_trials_take_about_a_second() -> None:
+    rule, _ = RULES["two thresholds"]
+    trials = search(1000, rule)
+    rng = np.random.default_rng(0)
+    for trial in trials:
+        assert isinstance(trial.hparams, list)
+        for i in range(3):
+            trial.hparams.append(
+                HParam(f"x{i}", float(rng.random()), "float", min=0.0, max=1.0)
+            )
+    began = time.process_time()
+    analyse("s", trials)
+    # Of the processor: what else the machine does is no concern here.
+    assert time.process_time() - began < 3.0
+
+
+def test_the_same_trials_give_the_same_answer() -> None:
+    assert analyse("s", frontier()) == analyse("s", frontier())
+
+
+# --- A real search --------------------------------------------------------------------
+
+
+def test_the_frontier_is_conditional_and_keeps_the_best_trial() -> None:
+    analysis = analyse("search", frontier())
+    (finding,) = analysis.findings
+    assert finding.search == "search"
+    assert finding.hparam == "learning_rate"
+    assert finding.condition == "optimizer = sgd and learning_rate >= 0.1"
+    assert (finding.inside, finding.outside) == ((5, 5), (0, 19))
+    assert 0 < finding.p_value < 0.01
+    assert finding.edit == (
+        'with hp.conditional_scope("optimizer", ["rmsprop", "adam"]):\n'
+        '    learning_rate = hp.Float("learning_rate", 1e-4, 1.5, sampling="log")\n'
+        'with hp.conditional_scope("optimizer", ["sgd"]):\n'
+        "    learning_rate_sgd = "
+        'hp.Float("learning_rate_sgd", 1e-4, 0.05, sampling="log")\n'
+        "if learning_rate is None:\n"
+        "    learning_rate = learning_rate_sgd"
+    )
+    assert finding.saves == (
+        "removes 5 of 5 bad trials, loses 0 of 19 clean, best score kept"
+    )
+    assert finding.saves in finding.text
+    assert REMINDER in finding.text
+    assert analysis.verdict.startswith(
+        "optimizer = sgd and learning_rate >= 0.1 went bad in 5 of 5 trials, elsewhere 0 "
+        "of 19; corrected p = "
+    )
+
+
+def test_one_condition_is_enough_where_it_loses_nothing() -> None:
+    trials = [t for t in frontier() if values_of(list(t.hparams))["optimizer"] == "sgd"]
+    more = [Trial([*t.hparams[:1], learning_rate(2e-3 * (i + 1), 1.5), *t.hparams[2:]], False, 1.0)
+            for i, t in enumerate(trials)]  # fmt: skip
+    (finding,) = analyse("s", trials + more).findings
+    assert finding.condition == "learning_rate >= 0.1"
+    assert finding.edit == 'hp.Float("learning_rate", 1e-4, 0.05, sampling="log")'
+
+
+def test_each_optimizer_has_its_own_threshold() -> None:
+    def rule(v: dict[str, Any]) -> bool:
+        limit = {"sgd": 0.003, "rmsprop": 0.2, "adam": 2.0}[v["optimizer"]]
+        return bool(v["learning_rate"] >= limit)
+
+    findings = analyse("s", search(200, rule)).findings
+    assert len(findings) == 2
+    assert findings[0].outside[1] == sum(findings[1].inside[1:] + findings[1].outside[1:])
+    assert all(f.outside[0] <= 2 for f in findings[1:])
+
+
+def test_the_best_score_is_the_largest_where_that_is_better() -> None:
+    trials = [
+        dataclasses.replace(t, score=None if t.score is None else -t.score)
+        for t in frontier()
+    ]
+    assert "best score kept" in analyse("s", trials, "max").findings[0].saves
+
+
+def test_a_best_score_that_is_lost_is_said() -> None:
+    trials = rates_only([1e-4 * 1.4**i for i in range(27)], 0.02)
+    trials[-3] = dataclasses.replace(trials[-3], bad=False, score=0.0)
+    (finding,) = analyse("s", trials).findings
+    assert finding.outside[0] == 0
+    assert finding.saves.endswith("loses 1 of 17 clean, best score lost")
+
+
+# --- Confounding ----------------------------------------------------------------------
+
+
+def test_two_that_go_together_cannot_be_told_apart() -> None:
+    trials = []
+    for i in range(24):
+        bad = i < 8
+        rate = 0.1 * (i + 1) if bad else 1e-4 * (i + 1)
+        trials.append(
+            Trial([choice("optimizer", "sgd" if bad else "adam", OPTIMIZERS),
+                   learning_rate(rate)], bad, float(i))
+        )  # fmt: skip
+    (finding,) = analyse("s", trials).findings
+    assert "cannot tell the two apart" in finding.text
+    assert "optimizer = sgd" in finding.text
+    assert "learning_rate >= 0.1" in finding.text
+
+
+def test_what_all_bad_trials_share_is_said() -> None:
+    rng = np.random.default_rng(0)
+    trials = []
+    for i in range(30):
+        bad = i % 3 == 0
+        optimizer = "sgd" if bad else OPTIMIZERS[i % 2]
+        rate = float(rng.uniform(0.2, 1) if bad else rng.uniform(1e-4, 0.1))
+        trials.append(
+            Trial(
+                [choice("optimizer", optimizer, OPTIMIZERS), learning_rate(rate)],
+                bad,
+                1.0,
+            )
+        )
+    (finding,) = analyse("s", trials).findings
+    assert finding.condition == "learning_rate >= 0.21"
+    assert "Every bad trial of these also had optimizer = sgd" in finding.text
+
+
+# --- Honest sentences -----------------------------------------------------------------
+
+
+def rates_only(rates: list[float], bad_from: float) -> list[Trial]:
+    return [Trial([learning_rate(r)], r >= bad_from, r) for r in rates]
+
+
+def test_few_trials_are_said_to_be_few() -> None:
+    analysis = analyse("s", rates_only([1e-3, 2e-3, 5e-3, 0.2, 0.5], 0.1))
+    assert analysis.findings == []
+    assert analysis.verdict.startswith("5 trials are too few to tell")
+    assert "more at learning_rate <= 0.005 and " in analysis.verdict
+
+
+def test_the_promise_of_more_trials_is_kept() -> None:
+    trials = rates_only([1e-3, 2e-3, 5e-3, 0.2, 0.5, 0.7], 0.1)
+    verdict = analyse("s", trials).verdict
+    live, dead = re.findall(r"(\d+) more at", verdict)
+    trials += rates_only([3e-4 * 1.1**i for i in range(int(live))], 0.1)
+    trials += rates_only([0.15 * 1.1**i for i in range(int(dead))], 0.1)
+    assert analyse("s", trials).findings[0].hparam == "learning_rate"
+
+
+def test_one_bad_trial_is_too_few() -> None:
+    trials = [Trial([learning_rate(1e-3 * (i + 1))], i == 11, 1.0) for i in range(12)]
+    assert analyse("s", trials).verdict.startswith("1 bad of 12 trials are too few")
+
+
+def test_no_rule_is_said_with_the_closest() -> None:
+    trials = without_rule(60, 0.4, 1)
+    verdict = analyse("s", trials).verdict
+    assert verdict.startswith("No hyperparameter goes with going bad; the closest is ")
+
+
+def test_all_clean_says_nothing() -> None:
+    assert analyse("s", search(24, lambda v: False)).verdict == ""
+
+
+@pytest.mark.parametrize("n", [2, 9, 200])
+def test_all_bad_by_one_cause_blames_no_hyperparameter(n: int) -> None:
+    trials = [
+        dataclasses.replace(t, origin=("loss", "total"), cause="loss_domain")
+        for t in search(n, lambda v: True)
+    ]
+    analysis = analyse("s", trials)
+    assert analysis.findings == []
+    assert analysis.verdict == (
+        f"{n} of {n} bad trials alike: loss domain, first in loss total: no "
+        "hyperparameter is to blame."
+    )
+
+
+def test_all_bad_in_different_ways_says_what_to_try() -> None:
+    trials = [
+        dataclasses.replace(t, origin=("gradient", f"dense_{i}"))
+        for i, t in enumerate(search(9, lambda v: True))
+    ]
+    assert "No trial stayed finite" in analyse("s", trials).verdict
+
+
+def test_constant_values_cannot_be_blamed() -> None:
+    trials = [Trial([learning_rate(0.1)], i % 2 == 0, 1.0) for i in range(24)]
+    analysis = analyse("s", trials)
+    assert analysis.findings == [] and analysis.rates == []
+    assert analysis.verdict.startswith("No hyperparameter took two values")
+
+
+def test_no_trials_no_words() -> None:
+    assert analyse("s", []) == Analysis()
+
+
+def test_bookkeeping_is_never_blamed() -> None:
+    trials = [
+        Trial([HParam("tuner/epochs", 2 if i < 12 else 10, "fixed"), learning_rate(0.1)],
+              i >= 12, 1.0)
+        for i in range(24)
+    ]  # fmt: skip
+    analysis = analyse("s", trials)
+    assert analysis.findings == []
+    assert "tuner/" not in analysis.verdict
+
+
+def test_inactive_values_are_on_neither_side() -> None:
+    rng = np.random.default_rng(0)
+    trials = []
+    for i in range(60):
+        sgd = i % 2 == 0
+        momentum = float(rng.uniform(0, 0.99))
+        hparams = [
+            choice("optimizer", "sgd" if sgd else "adam", ["sgd", "adam"]),
+            HParam("momentum", momentum if sgd else None, "float", active=sgd,
+                   min=0.0, max=0.99),
+        ]  # fmt: skip
+        trials.append(Trial(hparams, sgd and momentum > 0.5, 1.0))
+    (finding,) = analyse("s", trials).findings
+    assert finding.hparam == "momentum"
+    assert finding.outside[1] + finding.inside[1] == 60
+    assert finding.outside[0] == 0
+
+
+def test_rates_come_with_intervals() -> None:
+    rates = analyse("s", frontier()).rates
+    sgd = next(r for r in rates if r.label == "sgd")
+    assert (sgd.bad, sgd.total) == (5, 11)
+    assert sgd.low < 5 / 11 < sgd.high
+    for name in {r.hparam for r in rates}:
+        assert sum(r.total for r in rates if r.hparam == name) == 24
+
+
+def test_values_that_are_no_numbers_do_no_harm() -> None:
+    trials = [
+        Trial([HParam("x", v, "number"), units(16 * (1 + i % 8))], i % 2 == 0, v)
+        for i, v in enumerate([float("nan"), float("inf"), 10**400, 1.0, -1.0, 0.0] * 4)
+        if isinstance(v, float)
+    ]
+    analyse("s", trials)
