@@ -119,9 +119,11 @@ class EpisodeTracker:
             indices: for each of them its index among `probes`.
         """
         state = self._replicas.setdefault((phase, replica), _Replica({}))
+        fresh = False  # on this replica
         for index, health in zip(indices, healths, strict=True):
             if health.num_bad:
                 # The counts are those of the step at which it went bad.
+                fresh |= index not in state.bad
                 state.bad.setdefault(index, health)
             else:
                 state.bad.pop(index, None)
@@ -131,13 +133,16 @@ class EpisodeTracker:
                 bad |= replica_state.bad.keys()
         current = self._open.get(phase)
         known = self._before.get(phase, frozenset())
-        if bad == known:
-            return False
         same_step = current is not None and self._opened_at[phase] == step
+        # The same probes on another replica add to the counts of the onset.
+        if bad == known and not (same_step and fresh):
+            return False
         if current is not None and not same_step:
             current.end_step = self._locate(phase, step).step - (phase == "train")
             self._close(phase)
             current = None
+        if current is not None and not bad:
+            self._forget(phase)
         self._level_now[phase] = "clean"
         if bad:
             before = self._previous[phase] if same_step else known
@@ -148,6 +153,16 @@ class EpisodeTracker:
         if deciding is not None and deciding.start.phase == phase:
             self._unbroken &= self._level_now[phase] in BAD_STATUSES
         return True
+
+    def _forget(self, phase: Phase) -> None:
+        """Takes back what opened in this step: a replica's rest of the step before.
+
+        The replicas report one after the other, so that one of them may still count
+        as bad while the other is known to be finite again.
+        """
+        episode = self._open.pop(phase)
+        self.changed.pop(episode.id, None)
+        self._count -= episode.id == self._count - 1
 
     def _begin(
         self,
