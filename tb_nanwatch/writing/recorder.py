@@ -275,9 +275,12 @@ class Recorder:
         seen = rms.copy()
         seen[bad] = np.inf
         phase.recent.append((first, seen))
-        spare = sum(len(r) for _, r in phase.recent) - (FLIGHT_BEFORE + FLIGHT_AFTER + 1)
-        while spare >= len(phase.recent[0][1]):
-            spare -= len(phase.recent.popleft()[1])
+        needed = first + len(rms) - (FLIGHT_BEFORE + FLIGHT_AFTER + 1)
+        onset = self._awaited_onset(phase)
+        if onset is not None:
+            needed = min(needed, onset - FLIGHT_BEFORE)
+        while phase.recent[0][0] + len(phase.recent[0][1]) <= needed:
+            phase.recent.popleft()
         position = 0
         while position < len(rms):
             start = first + position
@@ -295,6 +298,18 @@ class Recorder:
             if bucket.end >= end:
                 self._close(phase)
         phase.steps = max(phase.steps, first + len(rms))
+
+    def _awaited_onset(self, phase: _Phase) -> int | None:
+        """Returns the onset, in the phase's steps, whose flight is still to be taken."""
+        episode = self.tracker.deciding
+        if (
+            episode is None
+            or episode.start.phase != phase.name
+            or not self.is_bad
+            or self._flight_of == episode.id
+        ):
+            return None
+        return self.tracker.opened_step(episode)
 
     def _bucket_end(self, phase: _Phase, bucket: Bucket) -> int:
         if phase.name == "train":

@@ -21,10 +21,11 @@ from tb_nanwatch.writing.tuner import Trial, Verdict
 # length holds about a hundred of them.
 _STATUS_SHARE: Final = 0.1
 _STATUS_MIN_SECONDS: Final = 1.0
-_STATUS_MAX_SECONDS: Final = 120.0
+_STATUS_MAX_SECONDS: Final = 600.0
 # A heartbeat is promised more loosely than it is kept: a step, a validation pass or
 # the compilation of a large model may take minutes.
-_HEARTBEAT_SECONDS: Final = 60.0
+_HEARTBEAT_SECONDS: Final = 120.0
+_HEARTBEAT_SLACK: Final = 1.5
 # Buckets are written together while nothing happens: fewer, better compressed records.
 _BUCKETS_SECONDS: Final = 10.0
 _BUCKETS_MAX: Final = 64
@@ -114,14 +115,18 @@ class Session:
         self._write_flight(last=force)
         self._write_ranges(now, force or news)
         key = (status, onset)
-        due = max(_STATUS_MIN_SECONDS, _STATUS_SHARE * (now - self.started))
         if (
             force
             or key != self._status_key
-            or now - self._status_at > min(due, _STATUS_MAX_SECONDS)
+            or now - self._status_at > self._status_due(now)
         ):
             self._status_key = key
             self._write_status("running")
+
+    def _status_due(self, now: float) -> float:
+        """Returns after how many seconds the status is written anew."""
+        share = _STATUS_SHARE * (now - self.started)
+        return min(max(_STATUS_MIN_SECONDS, share), _STATUS_MAX_SECONDS)
 
     def end(
         self,
@@ -273,7 +278,9 @@ class Session:
                 error_message=str(error)[:2000] if error is not None else None,
                 started=self.started,
                 updated=now,
-                heartbeat=max(_HEARTBEAT_SECONDS, _STATUS_MAX_SECONDS),
+                heartbeat=max(
+                    _HEARTBEAT_SECONDS, _HEARTBEAT_SLACK * self._status_due(now)
+                ),
                 steps=recorder.steps("train"),
                 epochs=self.epochs,
                 epochs_planned=self._environment.epochs_planned,
