@@ -88,18 +88,28 @@ describe("ranking", () => {
     expect(sortTrials(trials, ranking.sort, ranking).map((t) => t.id)).toEqual(["c", "a", "b"]);
   });
 
-  it("prefers the learning rate where another parts the trials as well by chance", () => {
-    const trials = Array.from({ length: 10 }, (_, i) =>
-      trial(
-        String(i),
-        { units: i, learning_rate: [3, 4, 5, 6, 7, 1, 8, 9, 2, 10][i]! },
-        i >= 5 ? 3 : null,
-      ),
-    );
-    const ranking = rank(overviewOf([]).searches[0]!, trials, []);
-    expect(ranking.ranked[0]?.name).toBe("units");
-    const close = trials.map((t, i) => ({ ...t, hparams: { units: i, learning_rate: i } }));
-    expect(rank(overviewOf([]).searches[0]!, close, []).sort.column).toBe("hparam:learning_rate");
+  it("prefers a range over decades where another parts the trials as well by chance", () => {
+    const float = (name: string, sampling: string): HParam => ({
+      ...{ name, value: null, type: "float", active: true, min: 1, max: 10, step: null },
+      ...{ sampling, values: null, ordered: null, default: null, conditions: [] },
+    });
+    // Names are never read: either may be the one over decades.
+    for (const [wide, narrow] of [
+      ["a", "b"],
+      ["b", "a"],
+    ] as const) {
+      const search = overviewOf([], [float(wide, "log"), float(narrow, "linear")]).searches[0]!;
+      const values = (i: number) => ({
+        [wide]: [3, 4, 5, 6, 7, 1, 8, 9, 2, 10][i]!,
+        [narrow]: i,
+      });
+      const trials = Array.from({ length: 10 }, (_, i) =>
+        trial(String(i), values(i), i >= 5 ? 3 : null),
+      );
+      expect(rank(search, trials, []).ranked[0]?.name).toBe(narrow);
+      const close = trials.map((t, i) => ({ ...t, hparams: { [narrow]: i, [wide]: i } }));
+      expect(rank(search, close, []).sort.column).toBe(`hparam:${wide}`);
+    }
   });
 
   it("stays silent where every trial, or none, went bad", () => {
