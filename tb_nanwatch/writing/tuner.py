@@ -335,7 +335,8 @@ def _hparams(hyperparameters: Any) -> list[HParam]:
         if known is not None and (known.active or not active):
             continue
         value = hyperparameters.values.get(hp.name) if active else None
-        values = getattr(hp, "values", None)
+        # An Int or Float lists its steps as values too; its bounds say it all.
+        values = getattr(hp, "values", None) if type(hp).__name__ == "Choice" else None
         found[hp.name] = HParam(
             name=hp.name,
             value=_scalar(value),
