@@ -19,6 +19,8 @@ import numpy as np
 from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of
 from tb_nanwatch.reading import aborted
+from tb_nanwatch.reading.analysis import Finding
+from tb_nanwatch.reading.comparison import compare
 from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.reader import Session, Snapshot
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Misread, json_safe
@@ -83,12 +85,13 @@ def overview(snapshot: Snapshot, diagnose: Diagnose = diagnose) -> dict[str, Any
         for search in searches
         for session in by_search[search["search"]]
     ]
+    findings = _compare(searches, by_search, runs)
     safe: dict[str, Any] = json_safe(
         {
             "schema_version": REPORT_VERSION,
             "searches": searches,
             "runs": runs,
-            "findings": [],
+            "findings": findings,
             "warnings": snapshot.warnings,
         }
     )
@@ -200,6 +203,26 @@ def misread(session: Session) -> Misread | None:
     ):
         return "stale_score"
     return None
+
+
+def _compare(
+    searches: list[dict[str, Any]],
+    by_search: dict[str, list[Session]],
+    runs: list[dict[str, Any]],
+) -> list[Finding]:
+    """Returns the findings of all searches; adds verdicts and rates to `searches`."""
+    causes = {(r["run"], r["session"]): r["causes"][0]["id"] for r in runs if r["causes"]}
+    findings: list[Finding] = []
+    for search in searches:
+        search["rates"] = []
+        if not search["search"]:
+            continue  # runs without a search have nothing in common
+        sessions = by_search[search["search"]]
+        found = compare(search["search"], sessions, search["direction"], causes)
+        search["verdict"] = f"{search['verdict']} {found.verdict}".strip()
+        search["rates"] = found.rates
+        findings += found.findings
+    return findings
 
 
 # --- Searches ---------------------------------------------------------------------

@@ -58,6 +58,9 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
         shown = [r for r in runs if not r["superseded"]]
         print(_title(search), file=out)
         print(f"  {clean(search['verdict'], 1000)}", file=out)
+        for finding in full["findings"]:
+            if finding["search"] == search["search"]:
+                _print_finding(finding, out)
         if search["aborted"]:
             _print_aborted(search["aborted"], out)
         rows, bad = _rows(shown, out)
@@ -90,6 +93,13 @@ def _title(search: dict[str, Any]) -> str:
         parts.append(f"objective {clean(search['objective'])}")
     parts.append(clean(search["search"], 40))
     return ", ".join(filter(None, parts))
+
+
+def _print_finding(finding: dict[str, Any], out: IO[str]) -> None:
+    print(f"  Finding: {clean(finding['text'], 2000)}", file=out)
+    for line in finding["edit"].splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        print(f"    {indent}{clean(line, 2000)}", file=out)
 
 
 def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
