@@ -173,7 +173,9 @@ class _Watch:
     def __init__(self, callback: NanWatch) -> None:
         self._options = callback
         self._model = callback.model
-        self._callbacks = _callback_list()
+        callbacks = _callback_list()
+        # Weakly: the model's hooks lead here, and would keep a fit alive that died.
+        self._callbacks = (lambda: None) if callbacks is None else weakref.ref(callbacks)
         trial = tuners.current_trial()
         run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
         run_dir = _join(callback.log_dir, run)
@@ -206,9 +208,9 @@ class _Watch:
             plain,
             self._instrument.notes,
         )
-        self._instrument.install(self._callbacks or self)
+        self._instrument.install(callbacks or self)
         try:
-            others = getattr(self._callbacks, "callbacks", ())
+            others = getattr(callbacks, "callbacks", ())
             self._writes_hparams = not hparams_log.written_by_others(others, run_dir)
             if self._writes_hparams and self._session.hparams:
                 start = hparams_log.session_start(
@@ -218,21 +220,21 @@ class _Watch:
                 )
                 self._session.writer.write_summary(start)
             self._session.begin()
-            self._guard_callbacks()
+            self._guard_callbacks(callbacks)
             if trial is not None:
                 tuners.when_trial_ends(trial, self._session.write_verdict)
         except BaseException:
             self.abandon()
             raise
 
-    def _guard_callbacks(self) -> None:
+    def _guard_callbacks(self, callbacks: Any) -> None:
         """Has the run ended where an exception leaves another callback, or fit."""
-        if self._callbacks is None:
+        if callbacks is None:
             return
         for name in _GUARDED:
-            _guard(self._callbacks, name, weakref.WeakMethod(self.end_with))
+            _guard(callbacks, name, weakref.WeakMethod(self.end_with))
         # An exception anywhere else leaves only this trace: fit's list goes away.
-        weakref.finalize(self._callbacks, _finalize, weakref.ref(self))
+        weakref.finalize(callbacks, _finalize, weakref.ref(self))
 
     # --- Training -------------------------------------------------------------
 
@@ -346,7 +348,7 @@ class _Watch:
             return "NanWatch"
         if not self._model.stop_training:
             return None
-        for callback in getattr(self._callbacks, "callbacks", ()):
+        for callback in getattr(self._callbacks(), "callbacks", ()):
             if getattr(callback, "stopped_epoch", 0):
                 return type(callback).__name__
             if (
