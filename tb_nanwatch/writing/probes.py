@@ -5,7 +5,7 @@ kernel each) and writes them as one row into a ring buffer. A finite sum of
 squares proves that every element is finite, and gives the root mean square. A
 step whose row is not as expected (not finite where it was, finite again where it
 was not, grown beyond its limit, or asked for) takes the slow branch of a
-`tf.cond`, which hands the very tensors of that step to NumPy on the host: exact
+conditional, which hands the very tensors of that step to NumPy on the host: exact
 counts and ranges, at no cost to the steps in which nothing happens.
 
 The rest of the writing side sees this module through `Observer` and `Instrument`
@@ -31,7 +31,7 @@ from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.schema import KINDS, Kind, Phase, Probe
 from tb_nanwatch.writing.observer import (
     NO_LIMIT,
-    Bools,
+    Expectation,
     Floats,
     Layout,
     Observer,
@@ -45,6 +45,8 @@ READ_INTERVAL_SECONDS: Final = 1.0
 _MAX_RING_BYTES: Final = 64 << 20
 # Kinds whose integer tensors are watched too: labels can be out of range.
 _DATA: Final = ("input", "label", "sample_weight")
+# Half a sum of squares is never negative: this is no row of any step.
+_UNWRITTEN: Final = -1.0
 # Calls of one layer in one step that get a probe each (unrolled recurrences).
 MAX_CALLS: Final = 64
 
@@ -58,16 +60,45 @@ class _Ring:
         width = layout.num_columns + layout.has_batch
         self.layout, self.replica, self.step = layout, replica, step
         self.size = max(rows, min(RING_ROWS, _MAX_RING_BYTES // (4 * width)))
-        self.values = ResourceVariable(
-            np.zeros((self.size, width), np.float32), trainable=False
-        )
-        # Steps in which this layout ran, since another one may run in between.
-        self.written = ResourceVariable(np.zeros(self.size, np.int64), trainable=False)
-        self.count = ResourceVariable(np.int64(0), trainable=False)
+        self.values = ResourceVariable(self._empty(width), trainable=False)
         self.limit = ResourceVariable(np.full(width, np.inf, np.float32), trainable=False)
         # Nothing is expected of the first step, so that it is looked at in full.
         self.expected = ResourceVariable(np.zeros(width, np.bool_), trainable=False)
-        self.read = 0
+        self.read_to = 0
+
+    def _empty(self, width: int) -> Floats:
+        return np.full((self.size, width), _UNWRITTEN, np.float32)
+
+    def take(self, alone: bool) -> list[tuple[int, Floats]]:
+        """Returns the rows since the last call: first step and rows of each stretch.
+
+        Args:
+            alone: no other layout wrote any of the steps.
+        """
+        step = int(self.step.numpy())
+        first = max(self.read_to, step - self.size)
+        self.read_to = step
+        if first == step:
+            return []
+        steps = np.arange(first, step)
+        rows = self.values.numpy()[steps % self.size]
+        if alone:
+            return [(first, rows)]
+        mine = rows[:, 0] != _UNWRITTEN
+        # A row that stays would be taken for one of a later step.
+        self.values.assign(self._empty(rows.shape[1]))
+        steps, rows = steps[mine], rows[mine]
+        cuts = np.flatnonzero(np.diff(steps) != 1) + 1
+        stretches = zip(np.split(steps, cuts), np.split(rows, cuts), strict=True)
+        return [(int(s[0]), r) for s, r in stretches if len(s)]
+
+    def expect(self, expectation: Expectation) -> None:
+        """Sets what the rows from the next step on are compared with."""
+        limit, expected = expectation
+        if self.layout.has_batch:
+            limit, expected = np.append(limit, NO_LIMIT), np.append(expected, True)
+        self.limit.assign(limit.astype(np.float32))
+        self.expected.assign(expected)
 
     def ask(self) -> None:
         """Has the next step looked at in full."""
@@ -151,6 +182,8 @@ class Instrument:
         self._jitted: list[Any] = []
         self._jit = False
         self._installed = False
+        strategy = model.distribute_strategy
+        self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._variables: dict[int, tuple[Kind, str, str]] = {}
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         self._read_at = time.monotonic()
@@ -274,21 +307,13 @@ class Instrument:
         self._read_at = time.monotonic()
         for phase, rings in self._rings.items():
             self._calls[phase] = 0
-            for ring in rings:
-                count = int(ring.count.numpy())
-                new = count - ring.read
-                if not new:
-                    continue
-                kept = min(new, ring.size)
-                order = np.arange(count - kept, count) % ring.size
-                values, written = ring.values.numpy()[order], ring.written.numpy()[order]
-                ring.read = count
-                # A stretch of consecutive steps at a time.
-                cuts = np.flatnonzero(np.diff(written) != 1) + 1
-                for steps, rows in zip(
-                    np.split(written, cuts), np.split(values, cuts), strict=True
-                ):
-                    self._observer.rows(ring.layout, ring.replica, int(steps[0]), rows)
+            taken = [
+                (first, ring.replica, ring.layout, rows)
+                for ring in rings
+                for first, rows in ring.take(len(rings) == self._replicas)
+            ]
+            for first, replica, layout, rows in sorted(taken, key=lambda t: t[:2]):
+                self._observer.rows(layout, replica, first, rows)
 
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
@@ -549,45 +574,26 @@ class Instrument:
         sums = [_half_sum_of_squares(t) for t in columns]
         row = tf.stack(sums if batch is None else [*sums, batch])
         step = ring.step.read_value()
-        slot = tf.math.floormod(ring.count.read_value(), ring.size)
-        ring.step.assign_add(1, read_value=False)
-        ring.count.assign_add(1, read_value=False)
         tf.raw_ops.ResourceScatterUpdate(
-            resource=ring.values.handle, indices=slot, updates=row
-        )
-        tf.raw_ops.ResourceScatterUpdate(
-            resource=ring.written.handle, indices=slot, updates=step
+            resource=ring.values.handle,
+            indices=tf.math.floormod(step, ring.size),
+            updates=row,
         )
 
-        def look(step: Any, *arrays: Any) -> tuple[Floats, Bools]:
-            n = layout.num_columns
+        def look(step: Any, *arrays: Any) -> Any:
             try:
-                limit, expected = self._observer.observe(
-                    layout, replica, int(step), arrays
-                )
+                expectation = self._observer.observe(layout, replica, int(step), arrays)
+                ring.expect(expectation)
             except Exception as e:  # watching must never end a training
-                self.notes.append(
-                    f"a step could not be looked at: {type(e).__name__}: {e}"
-                )
-                limit, expected = np.full(n, np.inf, np.float32), np.ones(n, np.bool_)
-            if batch is None:
-                return limit, expected
-            return np.append(limit, np.float32(NO_LIMIT)), np.append(expected, True)
-
-        def slow() -> Any:
-            limit, expected = tf.numpy_function(
-                look, [step, *tensors], [tf.float32, tf.bool]
-            )
-            limit.set_shape(row.shape)
-            expected.set_shape(row.shape)
-            ring.limit.assign(limit, read_value=False)
-            ring.expected.assign(expected, read_value=False)
-            return tf.constant(True)
+                self._note(f"a step could not be looked at: {type(e).__name__}: {e}")
+            return np.int64(1)
 
         surprise = tf.reduce_any(
             tf.not_equal(row <= ring.limit.read_value(), ring.expected.read_value())
         )
-        tf.cond(surprise, slow, lambda: tf.constant(False))
+        ring.step.assign_add(
+            _one_after(surprise, look, [step, *tensors]), read_value=False
+        )
 
     def _layout(
         self,
@@ -775,6 +781,29 @@ def _half_sum_of_squares(tensor: Any) -> Any:
     if tensor.dtype.size < 4:  # half precision would overflow at 256
         tensor = tf.cast(tensor, tf.float32)
     return tf.cast(tf.nn.l2_loss(tensor), tf.float32)
+
+
+def _one_after(surprise: Any, look: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Returns the int64 scalar 1, after `look(*inputs)` where `surprise` is true.
+
+    `tf.cond` would put a switch in front of every input, which costs a small model a
+    twentieth of its step. On CPU, one switch is enough: a node whose control input is
+    dead does not run, whatever its other inputs. Where tensors would have to be copied
+    from an accelerator before that is known, or without a graph, it is `tf.cond`.
+    """
+    if tf.executing_eagerly() or tf.config.list_logical_devices("GPU"):
+        return tf.cond(
+            surprise,
+            lambda: tf.numpy_function(look, inputs, tf.int64),
+            lambda: tf.constant(1, tf.int64),
+        )
+    calm, surprised = tf.raw_ops.Switch(data=tf.constant(1, tf.int64), pred=surprise)
+    # A control dependency is on an operation, so that the output needs one of its own.
+    with tf.control_dependencies([tf.identity(surprised)]):
+        # Not stateful to TensorFlow: the step would be made to wait for it, dead or not.
+        looked = tf.numpy_function(look, inputs, tf.int64, stateful=False)
+    one, _ = tf.raw_ops.Merge(inputs=[calm, looked])
+    return tf.ensure_shape(one, [])
 
 
 def _batch_size(found: list[_Found]) -> Any:

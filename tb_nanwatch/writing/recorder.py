@@ -287,9 +287,13 @@ class Recorder:
             if phase.bucket is None:
                 phase.bucket = Bucket.empty(start, len(phase.probes))
             bucket, end = phase.bucket, self._bucket_end(phase, phase.bucket)
+            if start > end:  # steps in between were overwritten before they were read
+                self._close(phase)
+                continue
             n = min(len(rms) - position, end - start + 1)
             part = slice(position, position + n)
             bucket.add_rows(rms[part], bad[part])
+            bucket.end = start + n - 1
             for step in sorted(s for s in phase.looks if start <= s < start + n):
                 look = phase.looks.pop(step)
                 bucket.add_look(look)
