@@ -542,3 +542,53 @@ def test_nothing_warns_of_a_plain_training(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         fit(mlp(), NanWatch(tmp_path), epochs=1)
+
+
+# --- Who takes the blame ------------------------------------------------------------
+
+
+class PoisonedGradient(keras.layers.Layer):
+    """Passes values on, and NaN back."""
+
+    def call(self, x: Any) -> Any:
+        @tf.custom_gradient
+        def poisoned(x: Any) -> Any:
+            return tf.identity(x), lambda upstream: upstream * np.float32(np.nan)
+
+        return poisoned(x)
+
+
+def test_gradients_are_blamed_in_backward_order(tmp_path: Path, log: Any) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            L.Dense(4, name="first"),
+            L.Dense(3, name="second"),
+            PoisonedGradient(),
+            L.Dense(1, name="third"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    fit(model, NanWatch(tmp_path / "log"), epochs=1)
+    bad = [t.name for t in log().episodes[0].tensors if t.kind == "gradient"]
+    assert bad[:2] == ["second/bias", "second/kernel"]
+    assert bad[2:] == ["first/bias", "first/kernel"]
+    origin = log().status.origin
+    assert (origin.kind, origin.name) == ("gradient", "second/bias")
+    assert origin.num_nan == 3 and log().status.onset.step == 0
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_an_operation_in_the_graph_is_blamed(bad: bool, tmp_path: Path, log: Any) -> None:
+    inputs = keras.Input((6,))
+    x = inputs if bad else keras.ops.abs(inputs)
+    rooted = keras.ops.sqrt(x)
+    model = keras.Model(inputs, L.Dense(1, name="last")(L.Dense(3, name="next")(rooted)))
+    model.compile("sgd", "mse")
+    fit(model, NanWatch(tmp_path / "log"), epochs=1)
+    status = log().status
+    if not bad:
+        assert status.status == "clean" and status.origin is None
+        return
+    assert (status.origin.kind, status.origin.name) == ("activation", "sqrt")
+    assert status.origin.num_nan == int((data()[0][:8] < 0).sum())
