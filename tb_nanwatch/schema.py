@@ -165,6 +165,7 @@ class Search:
         max_trials: None where the tuner has none.
         max_consecutive_failed_trials: after so many the tuner aborts.
         executions_per_trial: trainings of one set of values.
+        oracle: class name of KerasTuner's that the oracle is, or derives from.
     """
 
     id: str
@@ -176,6 +177,7 @@ class Search:
     max_trials: int | None = None
     max_consecutive_failed_trials: int | None = None
     executions_per_trial: int = 1
+    oracle: str | None = None
 
 
 @dataclass
@@ -447,6 +449,9 @@ class TrialRecord(Record):
         score: the oracle's score; None until there is one.
         best_step: the epoch, from 0, whose objective became the score.
         message: the traceback that KerasTuner keeps, where there is one.
+        own_best_epoch: the epoch of this training, from 0 for its first one, whose
+            objective goes into the score; `best_step` is a mean where a trial has
+            several executions. None where its objective was NaN or is not known.
         aborted: the exception with which the search ended here, where it did.
     """
 
@@ -458,6 +463,7 @@ class TrialRecord(Record):
     best_step: int | None = None
     message: str | None = None
     aborted: str | None = None
+    own_best_epoch: int | None = None
 
 
 AnyRecord: TypeAlias = (

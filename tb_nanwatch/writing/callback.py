@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
@@ -14,11 +15,13 @@ from typing import Any, Final, Literal
 import keras
 
 import tb_nanwatch
-from tb_nanwatch.diagnosis import position_text, tensor_text
+from tb_nanwatch.diagnosis import Facts, diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NanWatchWarning, NonFiniteError, UnsupportedError
 from tb_nanwatch.schema import BadTensor, Position
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
+from tb_nanwatch.writing import untrained
+from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.probes import Instrument
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Environment, Session
@@ -109,6 +112,9 @@ class NanWatch(keras.callbacks.Callback):
         copy.hparams = dict(self.hparams)
         copy._watch = None
         copy._model = None
+        # The copy is made before the model is built, which may fail.
+        with contextlib.suppress(Exception):
+            _expect_training(copy.log_dir)
         return copy
 
     # --- Keras' hooks ---------------------------------------------------------
@@ -222,7 +228,9 @@ class _Watch:
             self._session.begin()
             self._guard_callbacks(callbacks)
             if trial is not None:
-                tuners.when_trial_ends(trial, self._session.write_verdict)
+                verdicts.when_trial_ends(
+                    trial.tuner, trial.trial_id, self._session.write_verdict
+                )
         except BaseException:
             self.abandon()
             raise
@@ -294,10 +302,25 @@ class _Watch:
     def _message(self, onset: Position, origin: BadTensor) -> str:
         return (
             f"NaN Watch: {self._session.run} went bad at {position_text(onset)}: "
-            f"{tensor_text(origin)}. To see why: tensorboard --logdir "
-            f"{self._options.log_dir} (tab NaN Watch), or tb-nanwatch report "
+            f"{tensor_text(origin)}.{self._cause(onset, origin)} To see why: tensorboard "
+            f"--logdir {self._options.log_dir} (tab NaN Watch), or tb-nanwatch report "
             f"{self._options.log_dir}"
         )
+
+    def _cause(self, onset: Position, origin: BadTensor) -> str:
+        facts = Facts(
+            status=self._recorder.status()[0],
+            onset=onset,
+            origin=origin,
+            steps=self._recorder.steps("train"),
+            hparams=self._session.hparams,
+            closest=self._recorder.closest,
+        )
+        causes = diagnose(facts)
+        if not causes or causes[0].id == "unknown":
+            return ""
+        name = causes[0].id.replace("_", " ")
+        return f" Likely cause: {name} ({causes[0].confidence:.2f}). {causes[0].fix}"
 
     # --- The end --------------------------------------------------------------
 
@@ -307,8 +330,10 @@ class _Watch:
             return
         self._read()
         self._take_out()
-        if self._stopped and not self._options.keep_score and self._trial is not None:
-            _unscore(self._model, self._trial.objectives)
+        if self._trial is not None:
+            if self._stopped and not self._options.keep_score:
+                _unscore(self._model, self._trial.objectives)
+            self._session.best_epoch = _best_epoch(self._model, self._trial.tuner)
         stopped_by = self._stopped_by()
         self._session.end("stopped" if stopped_by else "finished", stopped_by=stopped_by)
         self._close()
@@ -422,6 +447,33 @@ def _unscore(model: Any, objectives: list[str]) -> None:
     for name in objectives:
         if name in history:
             history[name] = [float("nan")] * len(history[name])
+
+
+def _best_epoch(model: Any, tuner: Any) -> int | None:
+    history = getattr(getattr(model, "history", None), "history", {})
+    try:
+        return tuners.best_epoch(history, tuner)
+    except Exception:  # a user's own objective may want more than the metrics
+        return None
+
+
+def _expect_training(log_dir: str) -> None:
+    """Has the trial that is under way logged even where it comes to no training."""
+    found = tuners.running_trial()
+    if found is None:
+        return
+    tuner, trial = found
+    began = time.time()
+
+    def bury(ended: Any, attempt: int, verdict: verdicts.Verdict) -> None:
+        try:
+            known = tuners.trial_of(tuner, ended, 0, attempt)
+            run = f"{known.trial_id}/execution0"
+            untrained.write(_join(log_dir, run), run, known, verdict, began)
+        except Exception as e:
+            _warn(f"NaN Watch could not log a failed trial: {type(e).__name__}: {e}")
+
+    verdicts.when_untrained_trial_ends(tuner, str(trial.trial_id), bury)
 
 
 def _environment(model: Any, params: Mapping[str, Any] | None) -> Environment:

@@ -15,7 +15,8 @@ from tb_nanwatch.schema import HParam, Phase, State
 from tb_nanwatch.writing import lane
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.summary import EventWriter
-from tb_nanwatch.writing.tuner import Trial, Verdict
+from tb_nanwatch.writing.tuner import Trial
+from tb_nanwatch.writing.verdict import Verdict
 
 # The status is written anew after a tenth of the time so far, so that a run of any
 # length holds about a hundred of them.
@@ -58,6 +59,9 @@ class Session:
         hparams: of a plain `fit`; a trial brings its own.
         notes: sentences on what cannot be watched; may grow while training goes on.
         clock: seconds since the epoch.
+
+    Attributes:
+        best_epoch: the epoch whose objective KerasTuner takes from this training.
     """
 
     def __init__(
@@ -88,7 +92,8 @@ class Session:
         self._status_key: tuple[Any, ...] = ()
         self._buckets_at = self.started
         self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
-        self._onset: tuple[int, float] | None = None
+        self._onset: tuple[bool, float] | None = None  # whether finite, and when
+        self.best_epoch: int | None = None
 
     # --- When -----------------------------------------------------------------
 
@@ -109,8 +114,11 @@ class Session:
         now = self._clock()
         self._write_session_if_changed()
         status, onset, _ = self.recorder.status()
-        if onset is not None and self._onset is None and status in schema.BAD_STATUSES:
-            self._onset = (self.recorder.steps("train"), now)
+        if onset is not None and status in schema.BAD_STATUSES:
+            # What ends a training is a non-finite value, not a take-off before it.
+            finite = status == "runaway"
+            if self._onset is None or (self._onset[0] and not finite):
+                self._onset = (finite, now)
         news = self._write_events()
         self._write_flight(last=force)
         self._write_ranges(now, force or news)
@@ -155,6 +163,7 @@ class Session:
                 best_step=verdict.best_step,
                 message=verdict.message,
                 aborted=verdict.aborted,
+                own_best_epoch=self.best_epoch,
             )
         )
         self.writer.close()

@@ -7,19 +7,19 @@ included, and patches nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import os
 import sys
 import time
 import uuid
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
 
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
+from tb_nanwatch.writing.verdict import own_oracle, state_of
 
 _SEARCH_FILE: Final = "nanwatch_search.json"
 # Values that Hyperband keeps its books with; they are no hyperparameters.
@@ -42,38 +42,44 @@ class Trial:
     tuner: Any = field(repr=False)
 
 
-@dataclass
-class Verdict:
-    """What the tuner made of a trial, once it has ended."""
-
-    status: str
-    score: float | None
-    best_step: int | None
-    message: str | None
-    aborted: str | None
-
-
 def current_trial() -> Trial | None:
     """Returns the trial that the calling `fit` belongs to, None without KerasTuner."""
     found = _find_frames()
     if found is None:
         return None
     tuner, trial, execution = found
-    state = _state_of(tuner)
-    runs = state.begin(trial.trial_id)
-    search = _search_of(tuner)
+    runs = state_of(tuner).begin(str(trial.trial_id))
+    if execution is None:
+        execution = runs.executions - 1
+    return trial_of(tuner, trial, execution, runs.attempt)
+
+
+def running_trial() -> tuple[Any, Any] | None:
+    """Returns KerasTuner's tuner and trial that the caller runs in, if any."""
+    found = _find_frames()
+    return None if found is None else found[:2]
+
+
+def trial_of(tuner: Any, trial: Any, execution: int, attempt: int) -> Trial:
+    """Returns what is known of KerasTuner's `trial`.
+
+    Args:
+        tuner: whose trial it is.
+        trial: KerasTuner's object.
+        execution: which training of the trial, from 0.
+        attempt: from 0; above 0 it is a retry.
+    """
     values = dict(trial.hyperparameters.values)
-    oracle = tuner.oracle
     return Trial(
-        search=search,
+        search=_search_of(tuner),
         trial_id=str(trial.trial_id),
         number=_number(trial.trial_id),
-        execution=execution if execution is not None else runs.executions - 1,
-        attempt=runs.attempt,
+        execution=execution,
+        attempt=attempt,
         worker=str(tuner.tuner_id) if getattr(tuner, "tuner_id", None) else None,
         lineage=_lineage(values),
         hparams=_hparams(trial.hyperparameters),
-        objectives=_objectives(oracle.objective),
+        objectives=_objectives(tuner.oracle.objective),
         tuner=tuner,
     )
 
@@ -119,113 +125,17 @@ def _find_frames() -> tuple[Any, Any, int | None] | None:
     return None
 
 
-@dataclass
-class _Runs:
-    attempt: int = 0
-    executions: int = 0
-    ended: bool = False
-
-
-@dataclass
-class _State:
-    """What is remembered of one tuner between its trials."""
-
-    runs: dict[str, _Runs] = field(default_factory=dict)
-    hooked: bool = False
-    listeners: dict[str, list[Callable[[Verdict], None]]] = field(default_factory=dict)
-
-    def begin(self, trial_id: str) -> _Runs:
-        runs = self.runs.setdefault(trial_id, _Runs())
-        if runs.ended:  # the oracle gave the same trial out again: a retry
-            runs.attempt, runs.executions, runs.ended = runs.attempt + 1, 0, False
-        runs.executions += 1
-        return runs
-
-
-_STATES: weakref.WeakKeyDictionary[Any, _State] = weakref.WeakKeyDictionary()
-
-
-def _state_of(tuner: Any) -> _State:
-    if tuner not in _STATES:
-        _STATES[tuner] = _State()
-    return _STATES[tuner]
-
-
 def _number(trial_id: Any) -> int | None:
     # KerasTuner prints "Trial #n" as the number in the id plus one.
     text = str(trial_id)
     return int(text) + 1 if text.isdecimal() and text.isascii() else None
 
 
-# --- The verdict --------------------------------------------------------------
-
-
-def when_trial_ends(trial: Trial, listener: Callable[[Verdict], None]) -> None:
-    """Calls `listener` with the tuner's verdict after the trial has ended.
-
-    The verdict falls in `oracle.end_trial`, after the callback's last hook; so the
-    tuner's own `on_trial_end` is wrapped, on this instance and until the search
-    ends. It is told when `end_trial` raises too, as it does to abort a search.
-    """
-    tuner, state = trial.tuner, _state_of(trial.tuner)
-    state.listeners.setdefault(trial.trial_id, []).append(listener)
-    if state.hooked:
-        return
-    state.hooked = True
-    original_end, original_search_end = tuner.on_trial_end, tuner.on_search_end
-
-    def on_trial_end(ended: Any) -> None:
-        aborted: str | None = None
-        try:
-            original_end(ended)
-        except BaseException as e:
-            aborted = f"{type(e).__name__}: {e}"
-            _unhook(tuner, state)
-            raise
-        finally:
-            _tell(tuner, state, ended, aborted)
-
-    def on_search_end() -> None:
-        _unhook(tuner, state)
-        original_search_end()
-
-    tuner.__dict__["on_trial_end"] = on_trial_end
-    tuner.__dict__["on_search_end"] = on_search_end
-
-
-def _unhook(tuner: Any, state: _State) -> None:
-    tuner.__dict__.pop("on_trial_end", None)
-    tuner.__dict__.pop("on_search_end", None)
-    state.hooked = False
-
-
-def _tell(tuner: Any, state: _State, ended: Any, aborted: str | None) -> None:
-    trial_id = str(ended.trial_id)
-    state.runs.setdefault(trial_id, _Runs()).ended = True
-    listeners = state.listeners.pop(trial_id, [])
-    if not listeners:
-        return
-    final = ended
-    with contextlib.suppress(Exception):  # a worker's client may have lost its chief
-        final = tuner.oracle.get_trial(ended.trial_id)
-    score = getattr(final, "score", None)
-    step = getattr(final, "best_step", None)
-    verdict = Verdict(
-        status=str(getattr(final, "status", "") or ""),
-        score=None if score is None else float(score),
-        best_step=step if isinstance(step, int) else None,
-        message=getattr(final, "message", None) or getattr(ended, "message", None),
-        aborted=aborted,
-    )
-    for listener in listeners:
-        listener(verdict)
-
-
 # --- The search ---------------------------------------------------------------
 
 
 def _search_of(tuner: Any) -> Search:
-    oracle, objective = tuner.oracle, tuner.oracle.objective
+    oracle, objective = own_oracle(tuner), tuner.oracle.objective
     identity, started = _identity(str(tuner.project_dir))
     return Search(
         id=identity,
@@ -240,6 +150,14 @@ def _search_of(tuner: Any) -> Search:
         ),
         executions_per_trial=_optional_int(getattr(tuner, "executions_per_trial", 1))
         or 1,
+        oracle=next(
+            (
+                cls.__name__
+                for cls in type(oracle).__mro__
+                if cls.__module__.startswith("keras_tuner.")
+            ),
+            None,
+        ),
     )
 
 
@@ -288,6 +206,27 @@ def _identity_without_file(project_dir: str, fresh: dict[str, Any]) -> tuple[str
 
 def _optional_int(value: Any) -> int | None:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def best_epoch(history: Mapping[str, Sequence[float]], tuner: Any) -> int | None:
+    """Returns the epoch of a training, from 0, whose objective KerasTuner takes.
+
+    By its own rule: the first epoch unless a later one is better, which it never is
+    than NaN. None where the objective is not among the metrics, or NaN.
+    """
+    objective = tuner.oracle.objective
+    names = _objectives(objective)
+    if not names or any(name not in history for name in names):
+        return None
+    epochs = zip(*(history[name] for name in names), strict=False)
+    values = [
+        float(objective.get_value(dict(zip(names, e, strict=True)))) for e in epochs
+    ]
+    best = 0
+    for epoch, value in enumerate(values):
+        if objective.better_than(value, values[best]):
+            best = epoch
+    return best if values and not math.isnan(values[best]) else None
 
 
 def _objectives(objective: Any) -> list[str]:

@@ -56,6 +56,7 @@ export interface Search {
   max_trials: number | null;
   max_consecutive_failed_trials: number | null;
   executions_per_trial: number;
+  oracle: string | null;
 }
 
 export interface Lineage {

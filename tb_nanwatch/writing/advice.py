@@ -1,0 +1,37 @@
+"""What the user is told at the first failed trial of a search; pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tb_nanwatch.diagnosis import raised_failure_limit
+
+_MAX_REASON: Final = 300
+
+
+def before_abort(
+    trial_id: str, message: str | None, limit: Any, max_trials: Any
+) -> str | None:
+    """Returns what to set so that the search is not given up, None where it cannot be.
+
+    Args:
+        trial_id: of the first trial that failed.
+        message: the traceback that KerasTuner keeps of it; None where its objective
+            was NaN.
+        limit: the tuner's `max_consecutive_failed_trials`.
+        max_trials: the tuner's, None where it has none.
+    """
+    if not isinstance(limit, int) or limit < 1:
+        return None
+    if isinstance(max_trials, int) and max_trials < limit:
+        return None  # too few trials to fail so often
+    lines = (message or "").strip().splitlines()
+    reason = lines[-1] if lines else "its objective was NaN"
+    if len(reason) > _MAX_REASON:
+        reason = reason[: _MAX_REASON - 1] + "…"
+    times = f"{limit} trials in a row fail" if limit > 1 else "one trial fails"
+    return (
+        f"NaN Watch: trial {trial_id} failed ({reason.rstrip('.')}). KerasTuner gives the "
+        f"whole search up once {times}. To let it go on, give the tuner "
+        f"max_consecutive_failed_trials={raised_failure_limit(limit)}."
+    )

@@ -1,0 +1,64 @@
+"""The run of a trial that ended before any training: its model could not be built."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from tb_nanwatch import schema
+from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.tuner import Trial
+from tb_nanwatch.writing.verdict import Verdict
+
+_MAX_MESSAGE = 2000
+
+
+def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) -> None:
+    """Writes what is known of the trial: its values, and why it failed.
+
+    Args:
+        run_dir: directory of the run's event file.
+        run: the run's name.
+        trial: the trial, with the values that it had by its end.
+        verdict: the tuner's.
+        began: when the trial began, seconds since the epoch.
+    """
+    session_id = uuid.uuid4().hex[:16]
+    lines = (verdict.message or "").strip().splitlines()
+    error = lines[-1] if lines else ""
+    kind, _, text = error.partition(": ")
+    failed = verdict.status != "COMPLETED"
+    writer = EventWriter(run_dir)
+    writer.write(
+        schema.StatusRecord(
+            session_id,
+            0,
+            run=run,
+            search=trial.search,
+            trial_id=trial.trial_id,
+            number=trial.number,
+            execution=trial.execution,
+            attempt=trial.attempt,
+            worker=trial.worker,
+            lineage=trial.lineage,
+            hparams=trial.hparams,
+            state="failed" if failed else "finished",
+            error_type=kind.rpartition(".")[2] or None,
+            error_message=text[:_MAX_MESSAGE] or None,
+            started=began,
+            updated=time.time(),
+            status="unwatched",
+        ),
+        schema.TrialRecord(
+            session_id,
+            0,
+            search_id=trial.search.id,
+            trial_id=trial.trial_id,
+            tuner_status=verdict.status,
+            score=verdict.score,
+            best_step=verdict.best_step,
+            message=verdict.message,
+            aborted=verdict.aborted,
+        ),
+    )
+    writer.close()
