@@ -8,7 +8,10 @@ better rules explain old logs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from tb_nanwatch import rules
+from tb_nanwatch.measured import measure
 from tb_nanwatch.schema import (
     BAD_STATUSES,
     BadTensor,
@@ -76,36 +79,66 @@ def facts_of(status: StatusRecord) -> Facts:
     )
 
 
+# A cause whose confidence would be lower than this is not named: it is unknown.
+MIN_CONFIDENCE: Final = 0.4
+# Causes beyond the first that are worth showing.
+_MAX_CAUSES: Final = 3
+
+
 def diagnose(facts: Facts) -> list[Cause]:
     """Returns the causes of a run that went bad, the likeliest first.
 
-    A run that did not go bad has none. No rule decides a cause yet, so a run that
-    went bad has the cause "unknown", with confidence 0 and what was measured.
+    A run that did not go bad has none. Where the record does not decide, the first is
+    "unknown", with what was measured; what would have been named comes after it.
     """
     if facts.status not in BAD_STATUSES:
         return []
-    evidence: list[str] = []
+    found = sorted(rules.candidates(measure(facts)), key=lambda c: -c.weight)
+    total = sum(c.weight for c in found)
+    where = _where(facts)
+    causes = [
+        Cause(
+            c.id,
+            round(c.sure * c.weight / total, 3),
+            [*where, *filter(None, c.evidence)]
+            if i == 0
+            else list(filter(None, c.evidence)),
+            c.fix,
+        )
+        for i, c in enumerate(found[:_MAX_CAUSES])
+        if total > 0
+    ]
+    if not causes or causes[0].confidence < MIN_CONFIDENCE:
+        causes.insert(0, _unknown(facts, where))
+    return causes
+
+
+def _where(facts: Facts) -> list[str]:
     if facts.origin is not None and facts.onset is not None:
-        evidence.append(
+        return [
             f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
             "in causal order the first tensor to become non-finite in that step."
-        )
-    elif facts.onset is not None:
-        evidence.append(f"First bad step: {position_text(facts.onset)}.")
+        ]
+    if facts.onset is not None:
+        verb = "It took off at" if facts.status == "runaway" else "First bad step:"
+        return [f"{verb} {position_text(facts.onset)}."]
+    return []
+
+
+def _unknown(facts: Facts, where: list[str]) -> Cause:
+    evidence = list(where)
     for dtype, share in sorted(facts.closest.items()):
         evidence.append(
             f"Largest finite |value| of an activation or gradient in {dtype}: "
             f"{share:.3g} of the largest number that {dtype} holds."
         )
-    return [
-        Cause(
-            id="unknown",
-            confidence=0.0,
-            evidence=evidence,
-            fix="The record does not decide the cause; look at the ranges of the "
-            "steps before the first bad one, in the NaN Watch tab.",
-        )
-    ]
+    return Cause(
+        id="unknown",
+        confidence=0.0,
+        evidence=evidence,
+        fix="The record does not decide the cause; look at the ranges of the "
+        "steps before the first bad one, in the NaN Watch tab.",
+    )
 
 
 # --- Wording that the report and the callback's message share ------------------

@@ -74,10 +74,12 @@ def _report(arguments: argparse.Namespace) -> int:
     from tensorboard.context import RequestContext
 
     from tb_nanwatch.reading import report, terminal
+    from tb_nanwatch.reading.causes import Causes
     from tb_nanwatch.reading.reader import Reader
 
     provider = make_provider(arguments.logdir)
-    snapshot = Reader(provider).snapshot(RequestContext(), "")
+    reader, ctx = Reader(provider), RequestContext()
+    snapshot = reader.snapshot(ctx, "")
     for sentence in snapshot.warnings:
         print(f"tb-nanwatch: warning: {terminal.clean(sentence, 1000)}", file=sys.stderr)
     if not snapshot.sessions:
@@ -86,7 +88,7 @@ def _report(arguments: argparse.Namespace) -> int:
             "NanWatch(...) was given, or one above it; if the training has not begun "
             "yet, add callbacks=[NanWatch(LOGDIR)] to fit or search and run it."
         )
-    full = report.overview(snapshot)
+    full = report.overview(snapshot, Causes(reader).of(ctx, "", snapshot.sessions))
     if arguments.json:
         print(schema.dumps(report.report(full)))
     else:

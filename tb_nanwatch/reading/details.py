@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tb_nanwatch import metadata, schema
+from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.reading.reader import Detail, Session
 from tb_nanwatch.reading.report import run_entry
 from tb_nanwatch.schema import (
@@ -34,14 +36,17 @@ _ENVIRONMENT = (
 _FLIGHT_ARRAYS = ("steps", "rms", "full_steps", "stats", "counts")
 
 
-def run(session: Session, detail: Detail) -> dict[str, Any]:
+def run(
+    session: Session, detail: Detail, causes: Sequence[Cause] | None = None
+) -> dict[str, Any]:
     """Returns the body of the route `run`.
 
     Args:
         session: the session.
         detail: its "session" and "events" records.
+        causes: from all of its records.
     """
-    entry = run_entry(session)
+    entry = run_entry(session, causes)
     entry["damage"] = [*session.damage, *detail.damage]
     found = detail.records[metadata.KIND_SESSION]
     if found:

@@ -20,6 +20,7 @@ from werkzeug import wrappers
 
 from tb_nanwatch import metadata, schema
 from tb_nanwatch.reading import details, report
+from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Session, Snapshot
 
 logger = tb_logging.get_logger()
@@ -86,6 +87,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
 
     def __init__(self, context: Any, reader: Reader | None = None) -> None:
         self._reader = reader or Reader(context.data_provider)
+        self._causes = Causes(self._reader)
         self._warnings = _sampling_warnings(context.sampling_hints)
         self._static = _list_static(_STATIC_DIR)
         self._lock = threading.Lock()
@@ -161,7 +163,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         with self._lock:
             served = self._served.get(experiment_id)
             if served is None or served.snapshot is not snapshot:
-                served = self._make_overview(snapshot, served)
+                causes = self._causes.of(ctx, experiment_id, snapshot.sessions)
+                served = self._make_overview(snapshot, served, causes)
                 if len(self._served) >= 16:
                     self._served.clear()
                 self._served[experiment_id] = served
@@ -169,8 +172,10 @@ class NanWatchPlugin(base_plugin.TBPlugin):
             request, served.body, "application/json", content_encoding="gzip"
         )
 
-    def _make_overview(self, snapshot: Snapshot, old: _Served | None) -> _Served:
-        full = report.overview(snapshot)
+    def _make_overview(
+        self, snapshot: Snapshot, old: _Served | None, causes: report.CausesByRun
+    ) -> _Served:
+        full = report.overview(snapshot, causes)
         full["warnings"] += self._warnings
         sessions = {(s.run, s.id): s for s in snapshot.sessions}
         lanes: dict[tuple[str, str], tuple[str, str]] = {}
@@ -193,7 +198,10 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         ctx, experiment_id, session = self._session(request)
         kinds = (metadata.KIND_SESSION, metadata.KIND_EVENTS)
         detail = self._reader.detail(ctx, experiment_id, session, kinds)
-        body = schema.dumps(details.run(session, detail))
+        causes = self._causes.of(ctx, experiment_id, [session])
+        body = schema.dumps(
+            details.run(session, detail, causes.get((session.run, session.id)))
+        )
         return http_util.Respond(request, body, "application/json")
 
     def _ranges(self, request: wrappers.Request) -> Any:

@@ -11,13 +11,13 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from tb_nanwatch import schema
-from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of
+from tb_nanwatch.diagnosis import Cause, diagnose, facts_of
 from tb_nanwatch.reading import aborted
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.comparison import compare
@@ -66,22 +66,28 @@ ORIGIN_KEYS: Final = (
     "source",
 )
 
-Diagnose = Callable[[Facts], list[Cause]]
+CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
 
-def overview(snapshot: Snapshot, diagnose: Diagnose = diagnose) -> dict[str, Any]:
+def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str, Any]:
     """Returns the overview of http_api.md, without the runs' lanes.
 
     Searches come newest first, runs without a search last; within a search, runs
     come in the order in which they started.
+
+    Args:
+        snapshot: all sessions.
+        causes: of the runs that went bad, by (run, session id), where their records
+            were read in full; what the status records alone say where they were not.
     """
+    known = causes or {}
     by_search: dict[str, list[Session]] = {}
     for session in snapshot.sessions:
         by_search.setdefault(session.search_id, []).append(session)
     searches = [_search_entry(key, group) for key, group in by_search.items()]
     searches.sort(key=lambda s: (s["search"] != "", s["started"]), reverse=True)
     runs = [
-        run_entry(session, diagnose)
+        run_entry(session, known.get((session.run, session.id)))
         for search in searches
         for session in by_search[search["search"]]
     ]
@@ -114,8 +120,15 @@ def report(full: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_entry(session: Session, diagnose: Diagnose = diagnose) -> dict[str, Any]:
-    """Returns one run of the overview, without its lane."""
+def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[str, Any]:
+    """Returns one run of the overview, without its lane.
+
+    Args:
+        session: the run's.
+        causes: from its full records; those of the status record alone where None.
+    """
+    if causes is None:
+        causes = diagnose(facts_of(session.status))
     status, trial = session.status, session.trial
     hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
     return {
@@ -141,7 +154,7 @@ def run_entry(session: Session, diagnose: Diagnose = diagnose) -> dict[str, Any]
         "onset": status.onset,
         "origin": _origin(status.origin),
         "contained": status.contained,
-        "causes": [dataclasses.asdict(c) for c in diagnose(facts_of(status))],
+        "causes": [dataclasses.asdict(c) for c in causes],
         "started": status.started,
         "updated": status.updated,
         "steps": status.steps,

@@ -171,9 +171,9 @@ def test_overview_is_made_once_until_a_record_changes(
     made = []
     original = plugin_module.report.overview
 
-    def counted(snapshot: Any) -> Any:
+    def counted(snapshot: Any, causes: Any) -> Any:
         made.append(snapshot)
-        return original(snapshot)
+        return original(snapshot, causes)
 
     monkeypatch.setattr(plugin_module.report, "overview", counted)
     write(tmp_path / "run", a_status(1))

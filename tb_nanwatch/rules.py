@@ -1,0 +1,657 @@
+"""The rules that name a run's cause, and every threshold they use; pure.
+
+First it is asked how the run went bad. Either one tensor *left its domain*: what it
+was computed from was finite and of ordinary size (a division by zero, the logarithm
+of a negative number, data that came in bad). Or the numbers *grew* until they no
+longer fitted; then each possible driver of the growth (step size, scale of inputs
+and targets, gain of the initial weights, depth or time, settings of the optimizer)
+is measured at the run's first step, in decades above what is usual, and the share of
+each in the sum is how sure one can be of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from tb_nanwatch.measured import Measured, largest
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A number that decides, and where it comes from."""
+
+    value: float
+    source: str
+
+
+THRESHOLDS: Final[dict[str, Threshold]] = {
+    "domain_top": Threshold(
+        1e4,
+        "own corpus: tensors of a training that has not run away stay below; the square "
+        "of it is far from float32's 3.4e38",
+    ),
+    "domain_growth": Threshold(
+        1e3,
+        "own corpus: clean runs grow less than 1e2 over their first step, and one decade "
+        "is left for the loss, which is squared",
+    ),
+    "domain_top_large": Threshold(
+        1e12, "products of two such numbers still fit in float32 (3.4e38)"
+    ),
+    "input_rms": Threshold(
+        10.0, "UMLAUT warns beyond [-1, 1]; AutoTrainer takes mean |activation| >= 10"
+    ),
+    "target_ratio": Threshold(
+        10.0, "as for inputs, over the spread of the first predictions"
+    ),
+    "layer_gain": Threshold(
+        4.0,
+        "TheDeepChecker: activations' deviation within 0.5 to 2 at step 0, twice as much "
+        "again for layers without normalisation",
+    ),
+    "depth_growth": Threshold(1e2, "DeepDiagnosis: gradients growing through layers"),
+    "half_top": Threshold(
+        100.0, "squares and sums of so large values reach float16's 65504"
+    ),
+    "half_share": Threshold(0.05, "Hugging Face DebugUnderflowOverflow: 6e4 of 65504"),
+    "tiny_epsilon": Threshold(1e-12, "Keras' default is 1e-7; float32 resolves 1.2e-7"),
+    "momentum": Threshold(0.999, "a sum over 1,000 steps and more"),
+    "decay_step": Threshold(1.0, "|1 - decay * rate| > 1 from 2 on; 1 forgets at once"),
+    "label_loss": Threshold(
+        -1.0, "losses of labels within their range are bounded below near zero"
+    ),
+    "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
+}
+
+# Learning rates that Keras takes by default, by the optimizer's class.
+USUAL_RATES: Final[dict[str, float]] = {
+    "SGD": 1e-2,
+    "Adam": 1e-3,
+    "AdamW": 1e-3,
+    "Nadam": 1e-3,
+    "Adamax": 1e-3,
+    "RMSprop": 1e-3,
+    "Adagrad": 1e-3,
+    "Adadelta": 1e-3,
+    "Ftrl": 1e-3,
+    "Lion": 1e-4,
+    "Adafactor": 1e-3,
+    "Lamb": 1e-3,
+    "Muon": 1e-3,
+}
+# Their steps depend on the rate alone, not on the size of the gradient.
+_NORMALISED: Final = tuple(name for name in USUAL_RATES if name != "SGD")
+
+
+@dataclass
+class Candidate:
+    """A cause that a rule proposes.
+
+    Attributes:
+        id: one of `schema.CAUSES`.
+        weight: how strongly; between candidates only their ratio counts.
+        sure: the confidence if it stood alone.
+        evidence: sentences with numbers of this run.
+        fix: what to change.
+    """
+
+    id: str
+    weight: float
+    sure: float = 0.9
+    evidence: list[str] = field(default_factory=list)
+    fix: str = ""
+
+
+def at(name: str) -> float:
+    """Returns a threshold's value."""
+    return THRESHOLDS[name].value
+
+
+def candidates(m: Measured) -> list[Candidate]:
+    """Returns the causes that the record speaks for, in no order."""
+    if m.origin is not None:
+        kind = m.probes[m.origin].kind
+        if kind in ("input", "label", "sample_weight"):
+            return [_bad_data(m, kind)]
+    if m.first is None or m.onset is None:
+        return []
+    if m.origin is not None and _left_domain(m):
+        return _domain(m)
+    return _growth(m)
+
+
+# --- Data ---------------------------------------------------------------------------
+
+
+def _bad_data(m: Measured, kind: str) -> Candidate:
+    tensor = m.bad_tensor
+    evidence = []
+    if tensor is not None:
+        bad = tensor.num_nan + tensor.num_pos_inf + tensor.num_neg_inf
+        row = (
+            f", first in row {tensor.row} of the batch" if tensor.row is not None else ""
+        )
+        evidence.append(
+            f"The batch itself held {bad:,} non-finite of {tensor.size:,} {_KIND[kind]} "
+            f"values{row}; nothing had been computed from it yet."
+        )
+    return Candidate(
+        "nonfinite_data",
+        1.0,
+        0.99,
+        evidence,
+        f"Find the non-finite {_KIND[kind]} values before training (np.isfinite), and "
+        "drop or fill these rows.",
+    )
+
+
+_KIND: Final = {"input": "input", "label": "label", "sample_weight": "sample weight"}
+
+
+# --- Left its domain ----------------------------------------------------------------
+
+
+def _left_domain(m: Measured) -> bool:
+    """Returns whether the origin was computed from finite numbers of ordinary size."""
+    assert m.origin is not None and m.onset is not None
+    top = m.upstream_top()
+    if math.isnan(top):
+        return m.at_first_step
+    kind = m.probes[m.origin].kind
+    if m.probes[m.origin].dtype == "float16":
+        return True  # what is large for float16 is small for all else: judged there
+    if top < at("domain_top") and (m.growth() < at("domain_growth") or m.at_first_step):
+        return True
+    # Data of any scale may meet a domain error in the very first step.
+    return m.at_first_step and top < at("domain_top_large") and kind != "gradient"
+
+
+def _domain(m: Measured) -> list[Candidate]:
+    assert m.origin is not None
+    kind = m.probes[m.origin].kind
+    rules: dict[str, Callable[[Measured], list[Candidate]]] = {
+        "activation": _domain_of_layer,
+        "prediction": _domain_of_layer,
+        "loss": _domain_of_loss,
+        "metric": _domain_of_metric,
+        "gradient": _domain_of_gradient,
+        "optimizer": _domain_of_update,
+        "weight": _domain_of_update,
+        "layer_state": _domain_of_layer,
+    }
+    found = rules[kind](m)
+    return [*_half(m), *found]
+
+
+def _upstream_text(m: Measured) -> str:
+    top = m.upstream_top()
+    if math.isnan(top):
+        return "Nothing before it in the step was measured."
+    return f"Everything it was computed from was finite, at most {top:.3g} in size."
+
+
+def _counts_text(m: Measured) -> str:
+    t = m.bad_tensor
+    if t is None:
+        return ""
+    parts = []
+    if t.num_nan:
+        parts.append(f"{t.num_nan:,} NaN")
+    if t.num_pos_inf:
+        parts.append(f"{t.num_pos_inf:,} Inf")
+    if t.num_neg_inf:
+        parts.append(f"{t.num_neg_inf:,} -Inf")
+    return f"{' and '.join(parts)} of {t.size:,} values came out of it."
+
+
+def _half(m: Measured) -> list[Candidate]:
+    assert m.origin is not None
+    tensor, top = m.bad_tensor, m.upstream_top()
+    if m.probes[m.origin].dtype != "float16" or tensor is None:
+        return []
+    overflowed = tensor.num_pos_inf + tensor.num_neg_inf > 0
+    # Sums of products leave no domain: with a matrix of its own it can only overflow.
+    if not top >= at("half_top") and not (m.matrices_of(m.origin) and overflowed):
+        return []
+    share = m.facts.closest.get("float16", 0.0)
+    return [
+        Candidate(
+            "half_precision",
+            6.0 if overflowed or share >= at("half_share") else 2.0,
+            0.92,
+            [
+                f"The tensor is float16, which ends at 65504; what it was computed from "
+                f"reached {top:.3g}.",
+                _counts_text(m),
+                "The same values fit in float32 with room to spare.",
+            ],
+            'Compute this layer in float32 (dtype="float32") or in bfloat16 '
+            '(keras.mixed_precision.set_global_policy("mixed_bfloat16")), or scale down '
+            "what enters it.",
+        )
+    ]
+
+
+def _domain_of_layer(m: Measured) -> list[Candidate]:
+    assert m.origin is not None and m.bad_tensor is not None
+    tensor = m.bad_tensor
+    own = m.matrices_of(m.origin)
+    everything = tensor.num_nan == tensor.size > 0
+    if own and m.at_first_step and tensor.num_nan:
+        # Sums of products of finite numbers are not NaN: a factor was not finite.
+        evidence = [
+            _upstream_text(m),
+            f"{tensor.num_nan:,} of {tensor.size:,} values were NaN in the first step of "
+            "this training: a layer that multiplies finite inputs by its weights gives NaN "
+            "only where the weights already held it.",
+        ]
+        return [
+            Candidate(
+                "inherited",
+                8.0 if everything else 3.0,
+                0.93,
+                evidence,
+                "Do not go on from these weights: build the model anew, or load a "
+                "checkpoint from before they went bad.",
+            ),
+            _layer_candidate(m, 1.0),
+        ]
+    if own and not m.at_first_step:
+        return [_layer_candidate(m, 1.0, 0.5)]
+    return [_layer_candidate(m, 1.0)]
+
+
+def _layer_candidate(m: Measured, weight: float, sure: float = 0.93) -> Candidate:
+    return Candidate(
+        "layer_domain",
+        weight,
+        sure,
+        [_upstream_text(m), _counts_text(m)],
+        "This layer's function left its domain (logarithm, root or division): keep its "
+        "argument away from there, e.g. ops.log(ops.maximum(x, 1e-6)).",
+    )
+
+
+def _domain_of_loss(m: Measured) -> list[Candidate]:
+    assert m.onset is not None
+    evidence = [_upstream_text(m), _counts_text(m)]
+    labels, predictions = m.of("label"), m.of("prediction")
+    zeros = largest(m.onset.zeros[labels])
+    if zeros > 0:
+        evidence.append(f"{zeros:.1%} of this batch's labels were exactly zero.")
+    low, high = _smallest(m.onset.low[labels]), largest(m.onset.high[labels])
+    if not math.isnan(low):
+        evidence.append(f"Labels lay in [{low:.3g}, {high:.3g}].")
+    low, high = _smallest(m.onset.low[predictions]), largest(m.onset.high[predictions])
+    if not math.isnan(low):
+        evidence.append(f"Predictions lay in [{low:.3g}, {high:.3g}].")
+    return [
+        Candidate(
+            "loss_domain",
+            1.0,
+            0.95,
+            evidence,
+            "The loss left its domain: guard its division, logarithm or root, e.g. "
+            "ops.abs(y - p) / ops.maximum(ops.abs(y), 1e-3).",
+        )
+    ]
+
+
+def _domain_of_metric(m: Measured) -> list[Candidate]:
+    assert m.onset is not None
+    evidence = [_upstream_text(m), _counts_text(m)]
+    zeros = largest(m.onset.zeros[m.of("label")])
+    if zeros > 0:
+        evidence.append(f"{zeros:.1%} of this batch's labels were exactly zero.")
+    return [
+        Candidate(
+            "metric_domain",
+            1.0,
+            0.95,
+            [*evidence, "Loss and weights stayed finite: the training itself is sound."],
+            "Guard the metric's division, logarithm or root, or choose another objective.",
+        )
+    ]
+
+
+def _domain_of_gradient(m: Measured) -> list[Candidate]:
+    assert m.origin is not None and m.onset is not None
+    gradients = [i for i in m.of("gradient") if i < m.origin]
+    passed = [i for i in gradients if m.onset.bad[i] == 0]
+    evidence = [
+        _upstream_text(m),
+        "The loss itself was finite: only its derivative was not.",
+    ]
+    if passed:
+        evidence.append(
+            f"{len(passed)} gradients nearer to the loss were finite, so it began between "
+            "two layers."
+        )
+        layer = _layer_candidate(m, 3.0, 0.9)
+        layer.evidence = evidence
+        layer.fix = (
+            "The derivative of a layer's function is not finite at some of its inputs (a "
+            "root, norm or power at zero): add a small number inside it."
+        )
+        return [layer, Candidate("loss_domain", 0.3, evidence=evidence)]
+    loss = Candidate(
+        "loss_domain",
+        3.0,
+        0.85,
+        evidence,
+        "The loss's derivative is not finite where its argument is zero (a root, norm or "
+        "power): add a small number inside, e.g. ops.sqrt(x + 1e-12).",
+    )
+    return [loss, Candidate("layer_domain", 0.6, evidence=evidence, fix=loss.fix)]
+
+
+def _domain_of_update(m: Measured) -> list[Candidate]:
+    gradients = m.of("gradient")
+    assert m.onset is not None
+    evidence = [
+        f"All gradients of that step were finite, at most "
+        f"{largest(m.onset.top[gradients]):.3g}; the update made of them was not."
+    ]
+    evidence += [text for _, text in _odd_settings(m)]
+    zeros = largest(m.onset.zeros[gradients])
+    if zeros > 0:
+        evidence.append(f"Up to {zeros:.0%} of a gradient's elements were exactly zero.")
+    return [
+        Candidate(
+            "optimizer_settings",
+            1.0,
+            0.96 if _odd_settings(m) else 0.8,
+            evidence,
+            _settings_fix(m),
+        )
+    ]
+
+
+# --- Grew ---------------------------------------------------------------------------
+
+
+def _growth(m: Measured) -> list[Candidate]:
+    """Returns the drivers of a growth, each weighed by the decades it adds."""
+    found = [
+        rule(m)
+        for rule in (
+            _settings_driver,
+            _inputs_driver,
+            _targets_driver,
+            _gain_driver,
+            _labels_driver,
+            _rate_driver,
+        )
+    ]
+    drivers = [c for c in found if c is not None]
+    how = _how_it_grew(m)
+    for candidate in drivers:
+        candidate.evidence.append(how)
+    return drivers
+
+
+def _how_it_grew(m: Measured) -> str:
+    growth = m.growth()
+    onset = m.facts.onset
+    steps = onset.step if onset is not None else 0
+    if math.isnan(growth):
+        return "How it grew was not recorded."
+    return (
+        f"Loss, activations or weights had grown {growth:.3g}-fold over the first step "
+        f"after {steps:,} steps."
+    )
+
+
+def _rate_driver(m: Measured) -> Candidate | None:
+    rate = m.rate()
+    if math.isnan(rate) or rate <= 0:
+        return None
+    name = str(m.optimizer.get("class_name", ""))
+    usual = USUAL_RATES.get(name, 1e-2)
+    momentum = m.setting("momentum")
+    effective = rate
+    if 0 < momentum < at("momentum"):
+        effective = rate / (1 - momentum)
+    decades = math.log10(effective / usual)
+    evidence = [
+        f"The learning rate is {rate:.3g}"
+        + (f" with momentum {momentum:.3g}" if 0 < momentum < 1 else "")
+        + f"; {usual:.3g} is usual for this optimizer."
+    ]
+    ratio = _update_ratio(m)
+    if not math.isnan(ratio):
+        evidence.append(
+            f"The first gradients times the rate were up to {ratio:.3g} times the size of "
+            "the weights (1e-3 is usual, 0.1 too much)."
+        )
+    # Even a usual rate is too high where nothing else is unusual.
+    weight = max(decades, 0.3)
+    lower = 10 ** math.floor(math.log10(min(rate, usual)) - 0.5)
+    return Candidate(
+        "learning_rate",
+        weight,
+        0.95,
+        evidence,
+        f"Lower the learning rate, e.g. to {min(usual, lower * 10):.0e}, or clip the "
+        "gradients (clipnorm=1.0).",
+    )
+
+
+def _update_ratio(m: Measured) -> float:
+    """Returns the largest rate * gradient / weight at the first step, of matrices."""
+    if m.first is None or str(m.optimizer.get("class_name", "")) in _NORMALISED:
+        return math.nan
+    gradients = {m.probes[i].name: i for i in m.of("gradient")}
+    ratios = []
+    for i in m.of("weight"):
+        j = gradients.get(m.probes[i].name)
+        if j is None or len(m.probes[i].shape) < 2 or not m.first.rms[i] > 0:
+            continue
+        ratios.append(m.rate() * m.first.rms[j] / m.first.rms[i])
+    return largest(ratios) if ratios else math.nan
+
+
+def _inputs_driver(m: Measured) -> Candidate | None:
+    assert m.first is not None
+    floats = [
+        i for i in m.of("input") if m.probes[i].dtype.startswith(("float", "bfloat"))
+    ]
+    rms = largest(m.first.rms[floats])
+    if not rms >= at("input_rms"):
+        return None
+    low, high = _smallest(m.first.low[floats]), largest(m.first.high[floats])
+    return Candidate(
+        "unscaled_inputs",
+        # Activations and gradients both carry the scale.
+        2 * math.log10(rms),
+        0.95,
+        [
+            f"Inputs lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; layers "
+            "are made for values about 1."
+        ],
+        "Scale the inputs to mean 0 and deviation 1, e.g. with a "
+        "keras.layers.Normalization() layer adapted to the training data.",
+    )
+
+
+def _targets_driver(m: Measured) -> Candidate | None:
+    assert m.first is not None
+    labels = [
+        i for i in m.of("label") if m.probes[i].dtype.startswith(("float", "bfloat"))
+    ]
+    rms = largest(m.first.rms[labels])
+    if not rms >= at("target_ratio"):
+        return None
+    predicted = largest(m.first.rms[m.of("prediction")])
+    scale = rms / max(1.0, predicted) if not math.isnan(predicted) else rms
+    if scale < at("target_ratio"):
+        return None
+    low, high = _smallest(m.first.low[labels]), largest(m.first.high[labels])
+    return Candidate(
+        "unscaled_targets",
+        math.log10(scale) * 1.2,
+        0.95,
+        [
+            f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
+            f"the first predictions had {predicted:.3g}."
+        ],
+        "Scale the targets to mean 0 and deviation 1, and undo it on the predictions.",
+    )
+
+
+def _gain_driver(m: Measured) -> Candidate | None:
+    """Growth from layer to layer before anything was learned: by weights, depth or time."""
+    assert m.first is not None
+    rms = m.first.rms
+    layers = m.of("activation")
+    inputs = m.of("input")
+    entering = max(1.0, largest(rms[inputs])) if inputs else 1.0
+    gains = []
+    before = largest(rms[inputs]) if inputs else math.nan
+    recurrent_gain = 1.0
+    for i in layers:
+        if not rms[i] > 0:
+            continue
+        if m.matrices_of(i) and before > 0:
+            gain = rms[i] / before
+            if m.is_recurrent(i):
+                recurrent_gain = max(recurrent_gain, gain)
+            gains.append(gain)
+        before = rms[i]
+    peak = largest(rms[layers])
+    # Where the very first step already overflowed, what was finite of it counts.
+    peak = largest(np.array([peak, largest(m.first.top[layers]) / 10]))
+    forward = peak / entering if peak > 0 else 1.0
+    backward = _backward_growth(m)
+    by_time = recurrent_gain >= at("depth_growth")
+    if forward < at("depth_growth") and backward < at("depth_growth"):
+        return None
+    median = float(np.median(gains)) if gains else 1.0
+    growth = max(forward, math.sqrt(backward))
+    if by_time:
+        return _amplification(
+            growth,
+            f"A recurrent layer's output was {recurrent_gain:.3g} times its input before "
+            "anything was learned: its loop multiplies at every step of the sequence.",
+        )
+    if forward >= at("depth_growth") and median >= at("layer_gain"):
+        return Candidate(
+            "initialization",
+            2 * math.log10(growth),
+            0.95,
+            [
+                f"At the first step, before any update, activations grew {forward:.3g}-fold "
+                f"from the input on, {median:.3g}-fold in a layer (0.5 to 2 is usual)."
+            ],
+            'Use an initializer that keeps the scale: "he_normal" with relu, '
+            '"glorot_uniform" with tanh.',
+        )
+    if forward >= at("depth_growth"):
+        return _amplification(
+            growth,
+            f"At the first step, before any update, activations grew {forward:.3g}-fold "
+            f"through {len(gains)} layers, only {median:.3g}-fold in each.",
+        )
+    return _amplification(
+        math.sqrt(backward),
+        f"At the first step gradients grew {backward:.3g}-fold from the last layer to the "
+        "first, while activations did not.",
+    )
+
+
+def _backward_growth(m: Measured) -> float:
+    assert m.first is not None
+    matrices = [i for i in m.of("gradient") if len(m.probes[i].shape) >= 2]
+    sizes = [float(m.first.rms[i]) for i in matrices if m.first.rms[i] > 0]
+    return max(sizes) / sizes[0] if sizes else 1.0
+
+
+def _amplification(growth: float, sentence: str) -> Candidate:
+    return Candidate(
+        "gradient_amplification",
+        2 * math.log10(max(growth, 10.0)),
+        0.92,
+        [sentence],
+        "Normalise between layers (keras.layers.LayerNormalization()), clip the gradients "
+        "(clipnorm=1.0), and for sequences use LSTM or GRU with an orthogonal recurrent "
+        "initializer.",
+    )
+
+
+def _labels_driver(m: Measured) -> Candidate | None:
+    """A loss that falls below zero without bound: no label allowed for that."""
+    losses = m.of("loss")
+    lowest = _smallest(m.lowest[losses])
+    if not lowest < at("label_loss"):
+        return None
+    labels = m.of("label")
+    low, high = _smallest(m.lowest[labels]), largest(m.highest[labels])
+    outside = low < 0 or high > 1
+    if not outside:
+        return None
+    return Candidate(
+        "label_range",
+        12.0,
+        0.93,
+        [
+            f"The loss fell to {lowest:.3g}, below zero and without bound; labels lie in "
+            f"[{low:.3g}, {high:.3g}], outside of [0, 1]."
+        ],
+        "Bring the labels into the range that the loss is made for (0 and 1 for a binary "
+        "cross-entropy), or take a loss made for these labels.",
+    )
+
+
+def _odd_settings(m: Measured) -> list[tuple[float, str]]:
+    """Returns settings of the optimizer that no training survives, by decades."""
+    found = []
+    epsilon = m.setting("epsilon")
+    if epsilon < at("tiny_epsilon"):
+        found.append(
+            (3.0, f"epsilon is {epsilon:.3g}: a gradient of zero is divided by zero.")
+        )
+    momentum = m.setting("momentum")
+    if momentum >= at("momentum"):
+        found.append((6.0, f"momentum is {momentum:.6g}: no step is ever forgotten."))
+    for name in ("beta_1", "beta_2", "rho"):
+        value = m.setting(name)
+        if value >= 1.0:
+            found.append((6.0, f"{name} is {value:.6g}; it must be below 1."))
+    decay, rate = m.setting("weight_decay"), m.rate()
+    if decay * rate >= at("decay_step"):
+        found.append(
+            (
+                8.0,
+                f"weight_decay times the learning rate is {decay * rate:.3g}: each step "
+                "overshoots zero.",
+            )
+        )
+    return found
+
+
+def _settings_fix(m: Measured) -> str:
+    if m.setting("epsilon") < at("tiny_epsilon"):
+        return "Set epsilon to 1e-7 or more."
+    return "Go back to the optimizer's default settings, and change one at a time."
+
+
+def _settings_driver(m: Measured) -> Candidate | None:
+    odd = _odd_settings(m)
+    if not odd:
+        return None
+    return Candidate(
+        "optimizer_settings",
+        max(decades for decades, _ in odd),
+        0.95,
+        [text for _, text in odd],
+        _settings_fix(m),
+    )
+
+
+def _smallest(values: object) -> float:
+    return -largest(-np.asarray(values, np.float64))

@@ -1,0 +1,43 @@
+"""Runs a program and returns the facts that its log holds."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import warnings
+from typing import Any
+
+import keras
+from tensorboard.context import RequestContext
+
+from tb_nanwatch import NanWatch, metadata
+from tb_nanwatch.diagnosis import Facts, facts_of
+from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.reader import Reader
+from tests.corpus.programs import Program
+
+_KINDS = (metadata.KIND_SESSION, metadata.KIND_RANGES, metadata.KIND_FLIGHT)
+
+
+def facts_from(program: Program) -> Facts:
+    """Trains the program in a directory of its own and reads its log."""
+    with tempfile.TemporaryDirectory() as folder:
+        keras.backend.clear_session()
+        with warnings.catch_warnings():
+            # KerasTuner takes the minimum of scores that are all NaN.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            program.fit([NanWatch(os.path.join(folder, "run"))])
+        gc.collect()
+        return read_facts(folder)
+
+
+def read_facts(folder: str) -> Facts:
+    """Returns the facts of the one run below `folder`."""
+    reader, ctx = Reader(make_provider(folder)), RequestContext()
+    (session,) = reader.snapshot(ctx, "").sessions
+    records: dict[str, Any] = reader.detail(ctx, "", session, _KINDS).records
+    facts = facts_of(session.status)
+    facts.session = records["session"][-1] if records["session"] else None
+    facts.ranges, facts.flight = records["ranges"], records["flight"]
+    return facts
