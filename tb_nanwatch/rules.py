@@ -488,6 +488,10 @@ def _targets_driver(m: Measured) -> Candidate | None:
     if not rms >= at("target_ratio"):
         return None
     predicted = largest(m.first.rms[m.of("prediction")])
+    # Predictions carry the scale of the inputs, whose own fault that is.
+    inputs = largest(m.first.rms[m.of("input")])
+    if inputs >= at("input_rms"):
+        predicted /= inputs
     scale = rms / max(1.0, predicted) if not math.isnan(predicted) else rms
     if scale < at("target_ratio"):
         return None
@@ -498,7 +502,10 @@ def _targets_driver(m: Measured) -> Candidate | None:
         0.95,
         [
             f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
-            f"the first predictions had {predicted:.3g}."
+            f"the first predictions of scaled inputs would have had {predicted:.3g}."
+            if inputs >= at("input_rms")
+            else f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, "
+            f"where the first predictions had {predicted:.3g}."
         ],
         "Scale the targets to mean 0 and deviation 1, and undo it on the predictions.",
     )

@@ -203,6 +203,9 @@ def _finding(
         f"{outside[0]} of {outside[1]}; corrected p = {p_text(region.p_value)}."
     )
     saves = _saves(space, edit) if edit else ""
+    cause = _cause(space, region.inside & left)
+    if cause and inside[0] > 1:
+        sentence += f" Cause in all {inside[0]}: {cause.replace('_', ' ')}."
     parts = [sentence, *_confounding(space, separation, left)]
     if edit:
         parts.append(f"The edit {saves}. {edits.REMINDER}")
@@ -407,6 +410,32 @@ def _shared(space: _Space, region: Region, axis: Axis, left: Bools) -> str | Non
 # --- Verdicts -----------------------------------------------------------------------
 
 
+# Causes that lie in the program or its data, whatever the hyperparameters.
+_NOT_OF_THE_SPACE: Final = (
+    "unscaled_inputs",
+    "unscaled_targets",
+    "nonfinite_data",
+    "label_range",
+    "loss_domain",
+    "metric_domain",
+    "layer_domain",
+    "half_precision",
+)
+_NONE_LIVED: Final = (
+    "No {} stayed finite, so none of the values that were tried is known to live; widen "
+    "the space towards milder ones (a smaller learning rate first), or look for what all "
+    "have in common: data, loss or model."
+)
+
+
+def _cause(space: _Space, within: Bools | None = None) -> str | None:
+    """Returns the cause that all bad trials share, None where they do not."""
+    mask = space.bad if within is None else space.bad & within
+    causes = {t.cause for t, is_bad in zip(space.trials, mask, strict=True) if is_bad}
+    (cause,) = causes if len(causes) == 1 else (None,)
+    return None if cause == "unknown" else cause
+
+
 def _without_comparison(space: _Space) -> str:
     """Returns what to say where no two outcomes, or no two values, can be compared."""
     bad, total = int(space.bad.sum()), len(space.trials)
@@ -418,15 +447,13 @@ def _without_comparison(space: _Space) -> str:
             return "One trial alone says nothing about its hyperparameters.".replace(
                 "trial", space.noun
             )
-        if common:
+        if common and _cause(space) in _NOT_OF_THE_SPACE:
             return f"{common}: no hyperparameter is to blame."
+        if common:
+            return f"{common}. {_NONE_LIVED.format(space.noun)}"
         if not space.axes:
             return f"All {space.count(total)} used the same values."
-        return (
-            f"No {space.noun} stayed finite, so none of the values that were tried is "
-            "known to live; widen the space towards milder ones (a smaller learning rate "
-            "first) or look for what all have in common: data, loss or model."
-        )
+        return _NONE_LIVED.format(space.noun)
     if common:
         return f"{common}; all {space.noun}s used the same hyperparameter values."
     return (
@@ -438,12 +465,9 @@ def _without_comparison(space: _Space) -> str:
 def _common(space: _Space) -> str | None:
     """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it."""
     bad = [t for t in space.trials if t.bad]
-    causes = Counter(t.cause for t in bad)
     origins = Counter(t.origin for t in bad)
-    cause, share = causes.most_common(1)[0]
-    parts = []
-    if share == len(bad) and cause and cause != "unknown":
-        parts.append(cause.replace("_", " "))
+    cause = _cause(space)
+    parts = [cause.replace("_", " ")] if cause else []
     origin, share = origins.most_common(1)[0]
     if share == len(bad) and origin is not None:
         kind, name = origin

@@ -47,6 +47,7 @@ class Parts:
     epochs: int = 2
     batch: int = 32
     objective: str | None = None
+    validation: Any = None
 
     def fit(self, callbacks: list[Any]) -> None:
         """Trains, in a search of one trial where there is an objective."""
@@ -65,6 +66,7 @@ class Parts:
             sample_weight=self.sample_weight,
             batch_size=self.batch,
             epochs=self.epochs,
+            validation_data=self.validation,
             verbose=0,
             callbacks=callbacks,
         )
@@ -180,6 +182,9 @@ def learning_rate(rng: Rng) -> Parts:
     momentum = float(rng.choice([0.0, 0.9]))
     p.optimizer = keras.optimizers.SGD(rate, momentum=momentum)
     p.epochs = 12
+    if rng.random() < 0.25:  # steps of the rate's own size, whatever the gradient
+        make = keras.optimizers.Adam if rng.random() < 0.5 else keras.optimizers.RMSprop
+        p.optimizer = make(float(10 ** rng.uniform(2, 4)))
     return p
 
 
@@ -201,12 +206,16 @@ def unscaled_targets(rng: Rng) -> Parts:
 
 def nonfinite_data(rng: Rng) -> Parts:
     p = healthy(rng)
-    where = rng.choice(["x", "y", "weight"])
+    where = rng.choice(["x", "y", "weight", "validation"])
     bad = np.float32(rng.choice([np.nan, np.inf]))
     row = int(rng.integers(len(p.x)))
     if where == "y" and p.y.dtype != np.float32:
         where = "x"
-    if where == "weight":
+    if where == "validation":
+        target = np.array(p.x)
+        target[row] = bad
+        p.validation = (target, p.y)
+    elif where == "weight":
         p.sample_weight = np.ones(len(p.x), "float32")
         p.sample_weight[row] = bad
     else:
@@ -228,14 +237,14 @@ def label_range(rng: Rng) -> Parts:
     ]
     # Far below zero: nothing bounds the loss from below once a label is not in [0, 1].
     p.loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    p.optimizer = keras.optimizers.SGD(float(10 ** rng.uniform(-1.7, -1)))
-    p.epochs = 60
+    p.optimizer = keras.optimizers.SGD(float(10 ** rng.uniform(-1.3, -0.7)))
+    p.epochs = 30
     return p
 
 
 def loss_domain(rng: Rng) -> Parts:
     p = regression(rng)
-    kind = rng.choice(["relative", "log", "root", "gradient"])
+    kind = rng.choice(["relative", "log", "root", "gradient", "late"])
     if kind == "relative":
         p.y[rng.integers(0, len(p.y), 6)] = 0
         p.loss = lambda y, q: ops.mean(ops.abs(y - q) / ops.abs(y))
@@ -243,6 +252,13 @@ def loss_domain(rng: Rng) -> Parts:
         p.loss = lambda y, q: ops.mean(ops.square(ops.log(q) - y))
     elif kind == "root":
         p.loss = lambda y, q: ops.mean(ops.sqrt(q - y))
+    elif kind == "late":
+        # The cross-entropy as one writes it by hand: fine until a probability is 1.
+        p.y = (p.y > 0).astype("float32")
+        p.model.add(keras.layers.Activation("sigmoid"))
+        p.loss = lambda y, q: -ops.mean(y * ops.log(q) + (1 - y) * ops.log(1 - q))
+        p.optimizer = keras.optimizers.Adam(float(10 ** rng.uniform(-1.5, -0.7)))
+        p.epochs = 60
     else:
         # Finite itself, but its derivative at zero is not.
         p.y = np.maximum(p.y, 0)

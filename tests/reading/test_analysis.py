@@ -276,6 +276,25 @@ def test_all_bad_by_one_cause_blames_no_hyperparameter(n: int) -> None:
     )
 
 
+def test_all_bad_by_a_hyperparameters_doing_blames_the_space() -> None:
+    trials = [
+        dataclasses.replace(t, origin=("loss", "total"), cause="learning_rate")
+        for t in search(9, lambda v: True)
+    ]
+    verdict = analyse("s", trials).verdict
+    assert verdict.startswith(
+        "9 of 9 bad trials alike: learning rate, first in loss total. "
+    )
+    assert "no hyperparameter is to blame" not in verdict
+
+
+def test_a_finding_names_the_cause_that_its_trials_share() -> None:
+    trials = [
+        dataclasses.replace(t, cause="learning_rate") if t.bad else t for t in frontier()
+    ]
+    assert "Cause in all 5: learning rate." in analyse("s", trials).verdict
+
+
 def test_all_bad_in_different_ways_says_what_to_try() -> None:
     trials = [
         dataclasses.replace(t, origin=("gradient", f"dense_{i}"))
