@@ -1,74 +1,134 @@
-"""A search that the tuner gave up: which trials did it, and what to set; pure."""
+"""A search that the tuner gave up: which trials did it, why, and what to set; pure."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from tb_nanwatch.diagnosis import (
+    Cause,
+    diagnose,
+    facts_of,
+    position_text,
+    raised_failure_limit,
+    tensor_text,
+)
 from tb_nanwatch.reading.grouping import trials_of
 from tb_nanwatch.reading.reader import Session
-from tb_nanwatch.schema import BAD_STATUSES, Search
+from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Search
 
 # KerasTuner's own default, for logs that do not say.
-_DEFAULT_LIMIT = 3
-_FAILED = ("FAILED", "INVALID")
+_DEFAULT_LIMIT: Final = 3
+_FAILED: Final = ("FAILED", "INVALID")
+_MAX_REASON: Final = 500
+
+Group = list[Session]
 
 
-def explain(search: Search | None, sessions: list[Session]) -> dict[str, Any] | None:
-    """Returns {"trials", "message", "fix"} of an aborted search, or None.
+def explain(
+    search: Search | None,
+    sessions: list[Session],
+    causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
+) -> dict[str, Any] | None:
+    """Returns {"trials", "reasons", "message", "fix"} of an aborted search, or None.
+
+    A search that was resumed after its abort goes on, and counts as aborted no more.
 
     Args:
         search: what is known of the search; None for runs without one.
         sessions: all of its sessions, in order of their start.
+        causes: of runs that went bad, by (run, session id), where they are known.
     """
-    last = next((s for s in reversed(sessions) if s.trial and s.trial.aborted), None)
+    aborting = [s for s in sessions if s.trial and s.trial.aborted]
+    last = max(aborting, key=lambda s: s.status.updated, default=None)
     if search is None or last is None or last.trial is None:
+        return None
+    if any(s.status.started > last.status.updated for s in sessions):
         return None
     message = last.trial.aborted or ""
     if not re.search("consecutive failures", message, re.IGNORECASE):
         return {
             "trials": [last.trial.trial_id],
+            "reasons": [_reason([last], causes or {})],
             "message": message,
             "fix": "The search ended with an exception of the program itself; correct "
             "it and run the search again with overwrite=False to go on where it ended.",
         }
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
-    row = _failed_in_a_row(sessions, last)
-    trials = [group[0].trial.trial_id for group in row if group[0].trial]
+    row = _failed_in_a_row(sessions, limit)
     bad = sum(any(s.status.status in BAD_STATUSES for s in g) for g in row)
     return {
-        "trials": trials,
+        "trials": [str(group[0].status.trial_id) for group in row],
+        "reasons": [_reason(group, causes or {}) for group in row],
         "message": message,
         "fix": _fix(limit, len(row), bad),
     }
 
 
-def _failed_in_a_row(sessions: list[Session], last: Session) -> list[list[Session]]:
-    """Returns the trials that failed one after another, up to the last of them."""
-    row: list[list[Session]] = []
-    groups = list(trials_of(sessions).values())
-    keys = [group[0].trial_key for group in groups]
-    end = keys.index(last.trial_key) if last.trial_key in keys else len(groups) - 1
-    for group in reversed(groups[: end + 1]):
-        verdict = group[0].trial
-        # Where the abort came before the verdict was stored, the word may still be
-        # RUNNING for the trial that aborted the search.
-        if not (verdict and (verdict.tuner_status in _FAILED or verdict.aborted)):
-            break
-        row.insert(0, group)
+def _failed_in_a_row(sessions: list[Session], limit: int) -> list[Group]:
+    """Returns the trials that failed one after another, as KerasTuner counts them.
+
+    In the order in which they ended, which several workers make another one than
+    that of their starts.
+    """
+    groups = sorted(
+        (g for g in trials_of(sessions).values() if any(s.trial for s in g)),
+        key=lambda g: max(s.status.updated for s in g),
+    )
+    row: list[Group] = []
+    for group in groups:
+        if not _failed(group):
+            row = []
+            continue
+        row.append(group)
+        if len(row) == limit:
+            return row
     return row
 
 
+def _failed(group: Group) -> bool:
+    verdict = next(s.trial for s in group if s.trial)
+    if verdict.tuner_status in _FAILED:
+        return True
+    # Where the abort came before the verdict was stored, the word may still be RUNNING
+    # for the trial that aborted the search.
+    return bool(verdict.aborted) and verdict.tuner_status != "COMPLETED"
+
+
+def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> str:
+    """Returns why a trial failed, in one line."""
+    session = max(group, key=lambda s: STATUSES.index(s.status.status))
+    status = session.status
+    if status.status in BAD_STATUSES:
+        text = status.status.replace("_", " ")
+        if status.onset is not None:
+            text += f" at {position_text(status.onset)}"
+        if status.origin is not None:
+            text += f": {tensor_text(status.origin)}"
+        found = causes.get((session.run, session.id)) or diagnose(facts_of(status))
+        if found and found[0].id != "unknown":
+            text += f"; likely cause: {found[0].id.replace('_', ' ')}"
+        return text
+    message = next((s.trial.message for s in group if s.trial and s.trial.message), None)
+    lines = (message or "").strip().splitlines()
+    if lines:
+        return lines[-1][:_MAX_REASON]
+    if status.status == "unwatched":
+        return "unwatched; KerasTuner gave no message: its objective was NaN"
+    return "its objective was NaN, although all that was watched stayed finite"
+
+
 def _fix(limit: int, count: int, bad: int) -> str:
-    which = "These trials all" if bad == count else f"{bad} of these {count} trials"
-    told = (
-        f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
-        if bad
-        else f"The last {count} trials failed, and not by going bad: read their messages"
-    )
+    if bad:
+        which = "These trials all" if bad == count else f"{bad} of these {count} trials"
+        told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
+    else:
+        told = f"The last {count} trials failed, and not by going bad"
     return (
         f"{told}; after {limit} in a row it gives the whole search up. Give the tuner "
-        f"max_consecutive_failed_trials={max(10, 3 * limit)} to let it go on, together "
-        "with overwrite=True or a new project_name (otherwise the old search is "
-        "reloaded), and narrow the search space to values that live."
+        f"max_consecutive_failed_trials={raised_failure_limit(limit)}: with "
+        "overwrite=False the search then goes on where it ended. To narrow the search "
+        "space to values that live as well, use overwrite=True or a new project_name "
+        "(otherwise the old space is reloaded)."
     )

@@ -22,6 +22,11 @@ EXIT_ERROR: Final = 2
 _FAIL_ON: Final = tuple(s for s in schema.STATUSES if s not in ("unwatched", "clean"))
 
 
+# Points of a scalar: more epochs than that are rare, and a scalar of each batch, which
+# is not read, must not fill the memory.
+_MAX_SCALARS: Final = 5_000
+
+
 class CannotReadError(NanWatchError):
     """The log directory cannot be read, or holds nothing of ours."""
 
@@ -105,8 +110,9 @@ def _report(arguments: argparse.Namespace) -> int:
 def make_provider(logdir: str) -> Any:
     """Returns a data provider that holds every NaN Watch record below `logdir`.
 
-    It is TensorBoard's own, without any sampling of our records. Everything else in
-    the log directory is sampled down to one point a tag, since it is not read.
+    It is TensorBoard's own, without any sampling of our records. Of scalars it keeps
+    what the epochs of a long training need; everything else in the log directory is
+    sampled down to one point a tag, since it is not read.
 
     Raises:
         CannotReadError: there is no such directory, or it cannot be read.
@@ -116,6 +122,8 @@ def make_provider(logdir: str) -> Any:
         plugin_event_multiplexer,
         tag_types,
     )
+
+    from tb_nanwatch.reading.unwatched import SCALARS_PLUGIN
 
     logdir = os.path.expanduser(logdir)
     if "://" not in logdir and not os.path.isdir(logdir):
@@ -129,6 +137,7 @@ def make_provider(logdir: str) -> Any:
         tensor_size_guidance={
             metadata.PLUGIN_NAME: 0,
             metadata.STATUS_PLUGIN_NAME: 0,
+            SCALARS_PLUGIN: _MAX_SCALARS,
         },
         # Another writer's restart in the same directory must not erase our records.
         purge_orphaned_data=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tb_nanwatch.schema import STATUSES, Status
+from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Status
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.reader import Session
@@ -28,8 +28,10 @@ def decide(sessions: list[Session]) -> None:
         executions[(session.trial_key, session.status.execution)].append(session)
     for group in executions.values():
         group.sort(key=lambda s: (s.status.started, s.status.attempt, s.status.updated))
-        for session in group:
+        for i, session in enumerate(group):
             session.superseded = session is not group[-1]
+            # A resumed search, or another worker, counts its attempts from 0 again.
+            session.retry = max(session.status.attempt, i)
     verdicts: dict[Any, Any] = {}
     for session in sessions:  # in order of their start
         if session.trial is not None:
@@ -43,6 +45,20 @@ def decide(sessions: list[Session]) -> None:
             and not judged.superseded
         ):
             session.trial = judged.trial
+    _inherit(sessions)
+
+
+def _inherit(sessions: list[Session]) -> None:
+    """Notes whose weights came from a trial that had gone bad."""
+    trials = trials_of(sessions)
+    for session in sessions:
+        lineage = session.status.lineage
+        if lineage is None or lineage.trial_id is None:
+            continue
+        parent = trials.get((session.search_id, lineage.trial_id))
+        if parent is not None:
+            status = worst(parent)
+            session.inherited = status if status in BAD_STATUSES else None
 
 
 def trials_of(sessions: list[Session]) -> dict[tuple[str, str], list[Session]]:

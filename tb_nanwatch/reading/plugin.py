@@ -14,6 +14,7 @@ from typing import Any, Final
 from tensorboard import errors as tb_errors
 from tensorboard import plugin_util
 from tensorboard.backend import http_util
+from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.util import tb_logging
 from werkzeug import wrappers
@@ -94,8 +95,12 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         self._served: dict[str, _Served] = {}
 
     def is_active(self) -> bool:
-        """Returns False: TensorBoard finds our data by `data_plugin_names`."""
-        return False
+        """Returns whether there are searches that were logged without NaN Watch.
+
+        Asked only where there are no records of ours: those TensorBoard finds by
+        `data_plugin_names`.
+        """
+        return self._reader.has_unwatched(RequestContext(), "")
 
     def data_plugin_names(self) -> tuple[str, ...]:
         """Returns the names under which our records are stored."""

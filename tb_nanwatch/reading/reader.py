@@ -21,7 +21,9 @@ from tensorboard.util import tb_logging
 
 from tb_nanwatch import metadata, schema
 from tb_nanwatch.errors import RecordError
+from tb_nanwatch.reading import unwatched
 from tb_nanwatch.reading.grouping import decide
+from tb_nanwatch.reading.unwatched import BadScalar
 from tb_nanwatch.schema import State, StatusRecord, TrialRecord
 
 logger = tb_logging.get_logger()
@@ -59,6 +61,10 @@ class Session:
         damage: what is missing or unreadable, a sentence each.
         superseded: whether a later session of the same trial and execution (a
             retry, a resumed run) decides instead of this one.
+        retry: how many attempts at the same execution of the trial came before.
+        inherited: the status of the trial whose weights this one went on with, where
+            that had gone bad.
+        scalars: of a run that NaN Watch did not watch, those that were not finite.
         version: changes whenever the status record does.
     """
 
@@ -69,6 +75,9 @@ class Session:
     state: State = "running"
     damage: list[str] = field(default_factory=list)
     superseded: bool = False
+    retry: int = 0
+    inherited: schema.Status | None = None
+    scalars: list[BadScalar] = field(default_factory=list)
     version: str = ""
 
     @property
@@ -129,6 +138,11 @@ class _Loaded:
 class _Experiment:
     lock: threading.Lock = field(default_factory=threading.Lock)
     loaded: dict[tuple[str, str], _Loaded] = field(default_factory=dict)
+    # What was not finite in a scalar of a run without NaN Watch, by run and tag, with
+    # the version of the scalar that it was read from.
+    scalars: dict[tuple[str, str], tuple[str, BadScalar | None]] = field(
+        default_factory=dict
+    )
     version: object = None
     snapshot: Snapshot | None = None
     checked: float = -math.inf
@@ -171,16 +185,29 @@ class Reader:
             valid = old is not None and self._clock() < old.expires
             if old is not None and valid and not fresh and age < self._max_age:
                 return old
-            statuses, others = self._parallel(
+            statuses, others, hparams = self._parallel(
                 lambda: self._list(ctx, experiment_id, metadata.STATUS_PLUGIN_NAME),
                 lambda: self._list(ctx, experiment_id, metadata.PLUGIN_NAME),
+                lambda: self._list_hparams(ctx, experiment_id),
             )
-            version = (_fingerprint(statuses), _fingerprint(others))
+            watched = {r for listing in (statuses, others) for r in listing if listing[r]}
+            hparams = unwatched.only_hparams(hparams, watched)
+            scalars = self._list_scalars(ctx, experiment_id, hparams)
+            listings = (statuses, others, hparams, scalars)
+            version = tuple(_fingerprint(listing) for listing in listings)
             experiment.checked = time.monotonic()
             if old is not None and valid and version == experiment.version:
                 return old
             self._load_changed(ctx, experiment_id, experiment.loaded, statuses)
-            snapshot = self._build(experiment.loaded, others)
+            self._load_scalars(ctx, experiment_id, experiment.scalars, scalars)
+            bad = [(run, b) for (run, _), (_, b) in experiment.scalars.items() if b]
+            trainings = [
+                unwatched.training(run, tags, scalars, bad)
+                for run, tags in hparams.items()
+            ]
+            snapshot = self._build(
+                experiment.loaded, others, [t for t in trainings if t is not None]
+            )
             if _short(snapshot.sessions, others):
                 # The status may have arrived between the two listings.
                 others = self._list(ctx, experiment_id, metadata.PLUGIN_NAME)
@@ -238,6 +265,7 @@ class Reader:
         self,
         loaded: dict[tuple[str, str], _Loaded],
         others: dict[str, dict[str, Any]],
+        trainings: Sequence[unwatched.Training],
     ) -> Snapshot:
         sessions: dict[tuple[str, str], Session] = {}
         verdicts: dict[tuple[str, str], _Loaded] = {}
@@ -280,6 +308,11 @@ class Reader:
                         "status record (its writer was stopped before the first one, "
                         "or the file is damaged); it is not shown."
                     )
+        for t in trainings:
+            version = f"{t.status.updated}/{t.status.state}"
+            sessions[(t.run, t.id)] = Session(
+                t.run, t.id, t.status, scalars=t.scalars, version=version
+            )
         now = self._clock()
         expires = math.inf
         for session in sessions.values():
@@ -297,6 +330,62 @@ class Reader:
         ordered = sorted(sessions.values(), key=lambda s: (s.status.started, s.run, s.id))
         decide(ordered)
         return Snapshot(ordered, sorted(warnings), expires)
+
+    # --- Searches without NaN Watch ---------------------------------------------
+
+    def has_unwatched(self, ctx: Any, experiment_id: str) -> bool:
+        """Returns whether KerasTuner logged trainings that NaN Watch did not watch."""
+        hparams = self._list_hparams(ctx, experiment_id)
+        return bool(unwatched.only_hparams(hparams, ()))
+
+    def _list_hparams(self, ctx: Any, experiment_id: str) -> dict[str, dict[str, Any]]:
+        return self._provider.list_tensors(  # type: ignore[no-any-return]
+            ctx, experiment_id=experiment_id, plugin_name=unwatched.HPARAMS_PLUGIN
+        )
+
+    def _list_scalars(
+        self, ctx: Any, experiment_id: str, runs: dict[str, dict[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        if not runs:
+            return {}  # as nearly always: nothing more is asked for
+        listing = self._provider.list_scalars(
+            ctx, experiment_id=experiment_id, plugin_name=unwatched.SCALARS_PLUGIN
+        )
+        return unwatched.scalars_of(listing, runs)
+
+    def _load_scalars(
+        self,
+        ctx: Any,
+        experiment_id: str,
+        loaded: dict[tuple[str, str], tuple[str, BadScalar | None]],
+        listing: dict[str, dict[str, Any]],
+    ) -> None:
+        versions = {
+            (run, tag): _version(series)
+            for run, tags in listing.items()
+            for tag, series in tags.items()
+        }
+        for key in set(loaded) - set(versions):
+            del loaded[key]
+        changed = [k for k, v in versions.items() if k not in loaded or loaded[k][0] != v]
+        runs = sorted({run for run, _ in changed})
+        for i in range(0, len(runs), _RUNS_PER_CALL):
+            names = set(runs[i : i + _RUNS_PER_CALL])
+            keys = [key for key in changed if key[0] in names]
+            data = self._provider.read_scalars(
+                ctx,
+                experiment_id=experiment_id,
+                plugin_name=unwatched.SCALARS_PLUGIN,
+                downsample=KEEP_ALL,
+                run_tag_filter=tb_provider.RunTagFilter(
+                    runs=names, tags={tag for _, tag in keys}
+                ),
+            )
+            for run, tag in keys:
+                found = unwatched.bad_scalar(
+                    run.rpartition("/")[2], tag, data.get(run, {}).get(tag, ())
+                )
+                loaded[(run, tag)] = (versions[(run, tag)], found)
 
     # --- One run ---------------------------------------------------------------
 

@@ -21,9 +21,12 @@ from tb_nanwatch.diagnosis import Cause, diagnose, facts_of
 from tb_nanwatch.reading import aborted
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.comparison import compare
+from tb_nanwatch.reading.cost import cost
 from tb_nanwatch.reading.grouping import trials_of, worst
+from tb_nanwatch.reading.misread import misread, misread_text
 from tb_nanwatch.reading.reader import Session, Snapshot
-from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Misread, json_safe
+from tb_nanwatch.reading.unwatched import bad_scalar_text
+from tb_nanwatch.schema import BAD_STATUSES, STATUSES, json_safe
 
 REPORT_VERSION: Final = 1
 SEARCH_KEYS: Final = (
@@ -33,12 +36,14 @@ SEARCH_KEYS: Final = (
     "trials",
     "by_status",
     "aborted",
+    "cost",
     "verdict",
 )
 RUN_KEYS: Final = (
     "run",
     "search",
     "trial_id",
+    "number",
     "execution",
     "retry",
     "worker",
@@ -50,6 +55,10 @@ RUN_KEYS: Final = (
     "best_step",
     "message",
     "misread",
+    "misread_text",
+    "lineage",
+    "inherited",
+    "scalars",
     "hparams",
     "onset",
     "origin",
@@ -84,7 +93,7 @@ def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str,
     by_search: dict[str, list[Session]] = {}
     for session in snapshot.sessions:
         by_search.setdefault(session.search_id, []).append(session)
-    searches = [_search_entry(key, group) for key, group in by_search.items()]
+    searches = [_search_entry(key, group, known) for key, group in by_search.items()]
     searches.sort(key=lambda s: (s["search"] != "", s["started"]), reverse=True)
     runs = [
         run_entry(session, known.get((session.run, session.id)))
@@ -138,7 +147,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "trial_id": status.trial_id,
         "number": status.number,
         "execution": status.execution,
-        "retry": status.attempt,
+        "retry": session.retry,
         "superseded": session.superseded,
         "worker": status.worker,
         "state": session.state,
@@ -149,6 +158,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "best_step": trial.best_step if trial else None,
         "message": trial.message if trial else None,
         "misread": misread(session),
+        "misread_text": misread_text(session),
         "hparams": {h.name: h.value for h in hparams if h.active},
         "inactive": [h.name for h in hparams if not h.active],
         "onset": status.onset,
@@ -166,6 +176,10 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "num_episodes": status.num_episodes,
         "closest": status.closest,
         "lineage": status.lineage,
+        "inherited": session.inherited,
+        "scalars": [
+            {**dataclasses.asdict(s), "text": bad_scalar_text(s)} for s in session.scalars
+        ],
         "objective": None,
         "error_type": status.error_type,
         "error_message": status.error_message,
@@ -195,29 +209,6 @@ def lane_json(session: Session) -> str:
     return text
 
 
-def misread(session: Session) -> Misread | None:
-    """Returns how the tuner misread the run, computed from facts, or None.
-
-    "infinite_score": the trial was completed with an infinite score.
-    "stale_score": the run went bad, yet the trial was completed with a finite score,
-    of an epoch before the first bad one.
-    """
-    trial, status = session.trial, session.status
-    if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
-        return None
-    if math.isinf(trial.score):
-        return "infinite_score"
-    if (
-        status.status in BAD_STATUSES
-        and math.isfinite(trial.score)
-        and trial.best_step is not None
-        and status.onset is not None
-        and trial.best_step < status.onset.epoch
-    ):
-        return "stale_score"
-    return None
-
-
 def _compare(
     searches: list[dict[str, Any]],
     by_search: dict[str, list[Session]],
@@ -241,7 +232,9 @@ def _compare(
 # --- Searches ---------------------------------------------------------------------
 
 
-def _search_entry(search_id: str, sessions: list[Session]) -> dict[str, Any]:
+def _search_entry(
+    search_id: str, sessions: list[Session], causes: CausesByRun
+) -> dict[str, Any]:
     trials = trials_of(sessions)
     by_status: dict[str, int] = {}
     for group in trials.values():
@@ -254,7 +247,7 @@ def _search_entry(search_id: str, sessions: list[Session]) -> dict[str, Any]:
         key=lambda s: bool(s.tuner),
         default=None,
     )
-    abort = aborted.explain(search, sessions)
+    abort = aborted.explain(search, sessions, causes)
     started = search.started if search and search.started else None
     return {
         "search": search_id,
@@ -268,6 +261,7 @@ def _search_entry(search_id: str, sessions: list[Session]) -> dict[str, Any]:
         "trials": len(trials),
         "by_status": by_status,
         "aborted": abort,
+        "cost": cost(sessions),
         "verdict": _verdict(search_id, trials, by_status, abort),
         "hparams": _search_space(sessions),
     }
@@ -312,6 +306,12 @@ def _verdict(
         text += (
             f" {contained} had non-finite values that reached neither the loss nor "
             "anything that lasts."
+        )
+    scalars = sum(any(s.scalars for s in g) for g in trials.values())
+    if scalars:
+        text += (
+            f" In {scalars} of the trials without NaN Watch, a logged scalar was NaN or "
+            "infinite."
         )
     if unwatched and unwatched != total:
         text += f" {unwatched} ended without being watched."

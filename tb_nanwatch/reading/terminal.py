@@ -61,6 +61,8 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
         for finding in full["findings"]:
             if finding["search"] == search["search"]:
                 _print_finding(finding, out)
+        if search["cost"] and search["cost"]["text"]:
+            print(f"  {clean(search['cost']['text'], 1000)}", file=out)
         if search["aborted"]:
             _print_aborted(search["aborted"], out)
         rows, bad = _rows(shown, out)
@@ -73,6 +75,8 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
                 file=out,
             )
         for run in shown:
+            for sentence in _remarks(run):
+                print(f"  {clean(run['run'])}: {clean(sentence, 1000)}", file=out)
             for sentence in run["damage"]:
                 print(f"  Damage in {clean(run['run'])}: {clean(sentence)}", file=out)
         print(file=out)
@@ -107,7 +111,22 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
     print(f"  The search was aborted: {clean(aborted['message'])}", file=out)
     if trials:
         print(f"  Trials in a row that failed: {trials}", file=out)
+    for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
+        print(f"    {clean(trial, 40)}: {clean(reason, 300)}", file=out)
     print(f"  What to do: {clean(aborted['fix'], 1000)}", file=out)
+
+
+def _remarks(run: dict[str, Any]) -> list[str]:
+    """Returns what is to be said of a run beside its row, a sentence each."""
+    remarks = [run["misread_text"]] if run["misread_text"] else []
+    lineage = run["lineage"]
+    if lineage and lineage["trial_id"] is not None and run["inherited"]:
+        bad = run["inherited"].replace("_", " ")
+        remarks.append(
+            f"its weights come from trial {lineage['trial_id']}, which had gone bad "
+            f"({bad})."
+        )
+    return remarks + [scalar["text"] for scalar in run["scalars"]]
 
 
 def _rows(runs: list[dict[str, Any]], out: IO[str]) -> tuple[list[list[str]], list[bool]]:
@@ -147,6 +166,9 @@ def _first_columns(run: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]
         name += f" exec {run['execution'] + 1}/{siblings}"
     if run["retry"]:
         name += f" retry {run['retry']}"
+    name += _lineage_text(run["lineage"])
+    if run["number"] is not None:  # what KerasTuner prints; ids begin at 0
+        name += f" (Trial #{run['number']})"
     onset = run["onset"]
     bad = run["status"] in BAD_STATUSES
     return [
@@ -155,6 +177,18 @@ def _first_columns(run: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]
         position_text(Position(**onset)) if onset and bad else "-",
         _origin_text(run["origin"]) if run["origin"] and bad else "-",
     ]
+
+
+def _lineage_text(lineage: dict[str, Any] | None) -> str:
+    """Returns " bracket 1 round 0, continues 0003" for a trial of Hyperband."""
+    if not lineage:
+        return ""
+    parts = []
+    if lineage["bracket"] is not None and lineage["round"] is not None:
+        parts.append(f" bracket {lineage['bracket']} round {lineage['round']}")
+    if lineage["trial_id"] is not None:
+        parts.append(f" continues {clean(lineage['trial_id'], 40)}")
+    return ",".join(parts)
 
 
 def _last_columns(run: dict[str, Any]) -> list[str]:

@@ -34,7 +34,8 @@ def test_the_report_in_words(logs: Path, capsys: pytest.CaptureFixture[str]) -> 
     out, err = capsys.readouterr()
     assert err == ""
     assert "1 of 3 trials went bad (1 diverged); 1 of them was scored anyway." in out
-    (line,) = [line for line in out.splitlines() if "0003" in line]
+    line, remark = [line for line in out.splitlines() if "0003" in line]
+    assert "the score 0.25, that of epoch 1; it went bad in epoch 2." in remark
     for words in (
         "diverged, scored anyway",
         "epoch 2, batch 13 (step 37)",

@@ -119,9 +119,29 @@ def test_without_records_the_tab_is_inactive(tmp_path: Path, serve: Serve) -> No
     assert listing["enabled"] is False
 
 
-def test_is_active_asks_nobody() -> None:
-    plugin = NanWatchPlugin(TBContext(data_provider=None))
-    assert plugin.is_active() is False
+class Listing:
+    """A provider that lists one run of the HParams plugin, and counts the calls."""
+
+    def __init__(self, *runs: str) -> None:
+        self.runs = runs
+        self.calls: list[str] = []
+
+    def list_tensors(self, ctx: Any, *, experiment_id: str, plugin_name: str) -> Any:
+        self.calls.append(plugin_name)
+        return {run: {"_hparams_/session_start_info": None} for run in self.runs}
+
+
+@pytest.mark.parametrize(
+    "runs, active",
+    [((), False), (("logs/my run",), False), (("logs/0/execution0",), True)],
+)
+def test_is_active_asks_for_searches_without_nan_watch_alone(
+    runs: tuple[str, ...], active: bool
+) -> None:
+    provider = Listing(*runs)
+    plugin = NanWatchPlugin(TBContext(data_provider=provider))
+    assert plugin.is_active() is active
+    assert provider.calls == ["hparams"]
     assert set(plugin.data_plugin_names()) == {"nanwatch", "nanwatch_status"}
 
 

@@ -48,13 +48,16 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     assert shown["schema_version"] == 1
     (search,) = shown["searches"]
     assert set(search) == {
-        *("search", "tuner", "objective", "trials", "by_status", "aborted", "verdict")
+        *("search", "tuner", "objective", "trials", "by_status", "aborted", "cost"),
+        "verdict",
     }
     (run,) = shown["runs"]
     assert set(run) == {
         *("run", "search", "trial_id", "execution", "retry", "worker", "state"),
         *("stopped_by", "status", "tuner_status", "score", "best_step", "message"),
         *("misread", "hparams", "onset", "origin", "contained", "causes"),
+        # Beyond the design:
+        *("number", "misread_text", "lineage", "inherited", "scalars"),
     }
     assert run["onset"] == {"phase": "train", "step": 37, "epoch": 1, "batch": 12}
     assert run["origin"] == {
@@ -222,6 +225,9 @@ def test_an_aborted_search_names_the_trials_and_what_to_set(
     )
     aborted = search["aborted"]
     assert aborted["trials"] == ["0003", "0004", "0005"]
+    reason = "diverged at epoch 2, batch 13 (step 37): gradient of dense_2/kernel"
+    assert [r.split(",", 2)[0] for r in aborted["reasons"]] == [reason.split(",")[0]] * 3
+    assert all(r.startswith(reason) for r in aborted["reasons"])
     assert aborted["message"] == ABORT
     assert "max_consecutive_failed_trials=" in aborted["fix"]
     assert "overwrite=True" in aborted["fix"]

@@ -1,0 +1,71 @@
+"""How the tuner misread a run that went bad, computed from facts; pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tb_nanwatch.schema import BAD_STATUSES, Misread
+
+if TYPE_CHECKING:
+    from tb_nanwatch.reading.reader import Session
+
+
+def misread(session: Session) -> Misread | None:
+    """Returns how the tuner misread the run, or None.
+
+    "infinite_score": the trial was completed with an infinite score.
+    "stale_score": the run went bad, yet the trial was completed with a finite score,
+    of an epoch before the first bad one.
+    """
+    trial, status = session.trial, session.status
+    if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
+        return None
+    if math.isinf(trial.score):
+        return "infinite_score"
+    epoch = scored_epoch(session)
+    if (
+        status.status in BAD_STATUSES
+        and math.isfinite(trial.score)
+        and epoch is not None
+        and status.onset is not None
+        and epoch < status.onset.epoch
+    ):
+        return "stale_score"
+    return None
+
+
+def scored_epoch(session: Session) -> int | None:
+    """Returns the epoch that the score is from, counted as the onset's epoch is.
+
+    KerasTuner counts from the first epoch of a training, Keras from 0: they differ
+    where Hyperband goes on with an earlier trial.
+    """
+    trial, lineage = session.trial, session.status.lineage
+    if trial is None:
+        return None
+    best = trial.best_step if trial.own_best_epoch is None else trial.own_best_epoch
+    initial = (lineage.initial_epoch if lineage else None) or 0
+    return None if best is None else best + initial
+
+
+def misread_text(session: Session) -> str | None:
+    """Returns the misreading as a sentence or two, None where there is none."""
+    kind, trial, status = misread(session), session.trial, session.status
+    if kind is None or trial is None or trial.score is None:
+        return None
+    search = status.search
+    if kind == "stale_score":
+        epoch = scored_epoch(session)
+        assert epoch is not None and status.onset is not None
+        return (
+            f"KerasTuner completed it with the score {trial.score:.5g}, that of epoch "
+            f"{epoch + 1}; it went bad in epoch {status.onset.epoch + 1}."
+        )
+    text = f"KerasTuner took the infinite objective ({trial.score}) for a result."
+    if search is not None and search.oracle == "BayesianOptimizationOracle":
+        text += " The Bayesian oracle read it as 0"
+        if search.direction == "min":
+            text += ", to be minimised: better than any positive loss"
+        text += ", and chose later values by that."
+    return text
