@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import keras
 
 import tb_nanwatch
-from tb_nanwatch.diagnosis import Facts, diagnose, position_text, tensor_text
+from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NanWatchWarning, NonFiniteError, UnsupportedError
 from tb_nanwatch.schema import BadTensor, Position
 from tb_nanwatch.writing import hparams as hparams_log
@@ -284,9 +284,11 @@ class _Watch:
         _, onset, origin = self._recorder.status()
         if onset is None or origin is None:
             return
+        mode = self._options.on_nonfinite
+        if mode in ("fail", "raise"):
+            self._session.end_of_steps()  # the message can draw on everything
         message = self._message(onset, origin)
         print(f"\n{message}", file=sys.stderr, flush=True)
-        mode = self._options.on_nonfinite
         if mode == "stop":
             self._stopped = True
             self._model.stop_training = True
@@ -302,21 +304,16 @@ class _Watch:
     def _message(self, onset: Position, origin: BadTensor) -> str:
         return (
             f"NaN Watch: {self._session.run} went bad at {position_text(onset)}: "
-            f"{tensor_text(origin)}.{self._cause(onset, origin)} To see why: tensorboard "
+            f"{tensor_text(origin)}.{self._cause()} To see why: tensorboard "
             f"--logdir {self._options.log_dir} (tab NaN Watch), or tb-nanwatch report "
             f"{self._options.log_dir}"
         )
 
-    def _cause(self, onset: Position, origin: BadTensor) -> str:
-        facts = Facts(
-            status=self._recorder.status()[0],
-            onset=onset,
-            origin=origin,
-            steps=self._recorder.steps("train"),
-            hparams=self._session.hparams,
-            closest=self._recorder.closest,
-        )
-        causes = diagnose(facts)
+    def _cause(self) -> str:
+        try:
+            causes = diagnose(self._session.facts())
+        except Exception:  # the message goes out all the same
+            return ""
         if not causes or causes[0].id == "unknown":
             return ""
         name = causes[0].id.replace("_", " ")

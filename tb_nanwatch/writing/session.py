@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from tb_nanwatch import schema
+from tb_nanwatch.diagnosis import Facts
 from tb_nanwatch.schema import HParam, Phase, State
 from tb_nanwatch.writing import lane
 from tb_nanwatch.writing.recorder import Recorder
@@ -30,6 +32,9 @@ _HEARTBEAT_SLACK: Final = 1.5
 # Buckets are written together while nothing happens: fewer, better compressed records.
 _BUCKETS_SECONDS: Final = 10.0
 _BUCKETS_MAX: Final = 64
+# Records of ranges that are kept for the message at the onset: how the run began, and
+# what it came to just before.
+_KEPT_RANGES: Final = 16
 
 
 @dataclass
@@ -94,6 +99,11 @@ class Session:
         self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
         self._onset: tuple[bool, float] | None = None  # whether finite, and when
         self.best_epoch: int | None = None
+        # What was written of late, for the diagnosis in the callback's message.
+        self._described: schema.SessionRecord | None = None
+        self._first_ranges: list[schema.RangesRecord] = []
+        self._last_ranges: deque[schema.RangesRecord] = deque(maxlen=_KEPT_RANGES)
+        self._flights: list[schema.FlightRecord] = []
 
     # --- When -----------------------------------------------------------------
 
@@ -144,9 +154,28 @@ class Session:
         error: BaseException | None = None,
     ) -> None:
         """Writes everything that is left and the end of the run."""
+        self.end_of_steps()
+        self._write_status(state, stopped_by, error)
+
+    def end_of_steps(self) -> None:
+        """Writes all that was measured; no step follows."""
         self.recorder.finish()
         self.flush(force=True)
-        self._write_status(state, stopped_by, error)
+
+    def facts(self) -> Facts:
+        """Returns what the diagnosis needs, as far as it has been written by now."""
+        status, onset, origin = self.recorder.status()
+        return Facts(
+            status=status,
+            onset=onset,
+            origin=origin,
+            steps=self.recorder.steps("train"),
+            hparams=self.hparams,
+            closest=dict(self.recorder.closest),
+            session=self._described,
+            ranges=[*self._first_ranges, *self._last_ranges],
+            flight=self._flights,
+        )
 
     def write_verdict(self, verdict: Verdict) -> None:
         """Writes the tuner's verdict on this session's trial."""
@@ -176,6 +205,13 @@ class Session:
     def _write(self, record: schema.AnyRecord) -> None:
         self._written[record.KIND] = record.seq + 1
         self.writer.write(record)
+        if isinstance(record, schema.SessionRecord):
+            self._described = record
+        elif isinstance(record, schema.RangesRecord):
+            kept = self._first_ranges
+            (kept if len(kept) < _KEPT_RANGES else self._last_ranges).append(record)
+        elif isinstance(record, schema.FlightRecord):
+            self._flights = [record]
 
     def _write_session_if_changed(self) -> None:
         if not self.recorder.probes_changed and len(self._notes) == self._notes_written:
