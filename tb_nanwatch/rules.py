@@ -32,19 +32,23 @@ class Threshold:
 THRESHOLDS: Final[dict[str, Threshold]] = {
     "domain_top": Threshold(
         1e4,
-        "own corpus: tensors of a training that has not run away stay below; the square "
-        "of it is far from float32's 3.4e38",
+        "own corpus: tensors of a training that has not run away stay below; what is "
+        "made of such gradients and activations is far from float32's 3.4e38",
     ),
     "domain_growth": Threshold(
         1e3,
         "own corpus: clean runs grow less than 1e2 over their first step, and one decade "
         "is left for the loss, which is squared",
     ),
+    "matrix_top": Threshold(1e3, "a tenth of domain_top: both factors count"),
     "domain_top_large": Threshold(
         1e12, "products of two such numbers still fit in float32 (3.4e38)"
     ),
     "input_rms": Threshold(
         10.0, "UMLAUT warns beyond [-1, 1]; AutoTrainer takes mean |activation| >= 10"
+    ),
+    "input_entered": Threshold(
+        0.02, "a layer initialised by Glorot's rule passes 0.05 to 1 of the scale on"
     ),
     "target_ratio": Threshold(
         10.0, "as for inputs, over the spread of the first predictions"
@@ -65,6 +69,7 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
     "label_loss": Threshold(
         -1.0, "losses of labels within their range are bounded below near zero"
     ),
+    "update_ratio": Threshold(0.1, "TheDeepChecker: 1e-4 to 1e-1"),
     "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
 }
 
@@ -165,10 +170,18 @@ def _left_domain(m: Measured) -> bool:
     kind = m.probes[m.origin].kind
     if m.probes[m.origin].dtype == "float16":
         return True  # what is large for float16 is small for all else: judged there
-    if top < at("domain_top") and (m.growth() < at("domain_growth") or m.at_first_step):
+    if m.at_first_step and top < at("domain_top"):
         return True
-    # Data of any scale may meet a domain error in the very first step.
-    return m.at_first_step and top < at("domain_top_large") and kind != "gradient"
+    # A layer that multiplies by a matrix cannot leave a domain, only overflow; that
+    # its own activation function did is likely only among small numbers.
+    multiplies = kind == "activation" and bool(m.matrices_of(m.origin))
+    if multiplies and not m.at_first_step:
+        small = top < at("matrix_top") and m.growth() < at("domain_growth")
+        return small and not m.is_recurrent(m.origin)
+    # Numbers of any scale may meet a domain error, as long as they have not just grown.
+    grown = m.growth() >= at("domain_growth") and not m.at_first_step
+    limit = at("domain_top") if kind == "gradient" else at("domain_top_large")
+    return not grown and top < limit
 
 
 def _domain(m: Measured) -> list[Candidate]:
@@ -241,19 +254,22 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
     assert m.origin is not None and m.bad_tensor is not None
     tensor = m.bad_tensor
     own = m.matrices_of(m.origin)
-    everything = tensor.num_nan == tensor.size > 0
-    if own and m.at_first_step and tensor.num_nan:
+    bad = tensor.num_nan + tensor.num_pos_inf + tensor.num_neg_inf
+    units = m.probes[m.origin].shape[-1] if m.probes[m.origin].shape else None
+    # A weight is shared by all rows: it spoils whole columns of the output.
+    columns = bool(units) and bad % max(1, tensor.size // (units or 1)) == 0
+    if own and m.at_first_step and columns:
         # Sums of products of finite numbers are not NaN: a factor was not finite.
         evidence = [
             _upstream_text(m),
-            f"{tensor.num_nan:,} of {tensor.size:,} values were NaN in the first step of "
-            "this training: a layer that multiplies finite inputs by its weights gives NaN "
-            "only where the weights already held it.",
+            f"{bad:,} of {tensor.size:,} values were non-finite in the first step of this "
+            "training, whole columns of them: a layer that multiplies finite inputs by its "
+            "weights gives that only where the weights already held it.",
         ]
         return [
             Candidate(
                 "inherited",
-                8.0 if everything else 3.0,
+                8.0 if bad == tensor.size else 5.0,
                 0.93,
                 evidence,
                 "Do not go on from these weights: build the model anew, or load a "
@@ -431,11 +447,13 @@ def _rate_driver(m: Measured) -> Candidate | None:
         )
     # Even a usual rate is too high where nothing else is unusual.
     weight = max(decades, 0.3)
+    seen = m.growth() >= at("domain_growth") or ratio >= at("update_ratio")
+    sure = 0.95 if decades >= at("noticeable") else 0.7
     lower = 10 ** math.floor(math.log10(min(rate, usual)) - 0.5)
     return Candidate(
         "learning_rate",
         weight,
-        0.95,
+        sure if seen else 0.5,
         evidence,
         f"Lower the learning rate, e.g. to {min(usual, lower * 10):.0e}, or clip the "
         "gradients (clipnorm=1.0).",
@@ -462,7 +480,7 @@ def _inputs_driver(m: Measured) -> Candidate | None:
         i for i in m.of("input") if m.probes[i].dtype.startswith(("float", "bfloat"))
     ]
     rms = largest(m.first.rms[floats])
-    if not rms >= at("input_rms"):
+    if not rms >= at("input_rms") or _entered(m, rms) < at("input_entered"):
         return None
     low, high = _smallest(m.first.low[floats]), largest(m.first.high[floats])
     return Candidate(
@@ -479,6 +497,19 @@ def _inputs_driver(m: Measured) -> Candidate | None:
     )
 
 
+def _entered(m: Measured, rms: float) -> float:
+    """Returns how much of the inputs' scale the first layer with a matrix passes on.
+
+    Hardly any where a layer before it normalises, or where inputs are indices.
+    """
+    assert m.first is not None
+    for i in m.of("activation"):
+        if m.matrices_of(i):
+            size = m.first.rms[i]
+            return float(size / rms) if math.isfinite(size) else 1.0
+    return 1.0
+
+
 def _targets_driver(m: Measured) -> Candidate | None:
     assert m.first is not None
     labels = [
@@ -490,6 +521,7 @@ def _targets_driver(m: Measured) -> Candidate | None:
     predicted = largest(m.first.rms[m.of("prediction")])
     # Predictions carry the scale of the inputs, whose own fault that is.
     inputs = largest(m.first.rms[m.of("input")])
+    inputs = inputs if _entered(m, inputs) >= at("input_entered") else 1.0
     if inputs >= at("input_rms"):
         predicted /= inputs
     scale = rms / max(1.0, predicted) if not math.isnan(predicted) else rms
@@ -520,6 +552,8 @@ def _gain_driver(m: Measured) -> Candidate | None:
     entering = max(1.0, largest(rms[inputs])) if inputs else 1.0
     gains = []
     before = largest(rms[inputs]) if inputs else math.nan
+    if _entered(m, before) < at("input_entered"):
+        entering, before = 1.0, math.nan  # indices, or scaled by a layer
     recurrent_gain = 1.0
     for i in layers:
         if not rms[i] > 0:

@@ -127,10 +127,24 @@ def _seed(rng: Rng) -> None:
     keras.utils.set_random_seed(int(rng.integers(1 << 30)))
 
 
+def _words(rng: Rng) -> Parts:
+    x = rng.integers(0, 1000, (256, 12))
+    y = (x[:, :1] > 500).astype("float32")
+    layers = [
+        keras.Input((12,)),  # indices, as floats: large numbers that mean no scale
+        keras.layers.Embedding(1000, 8),
+        keras.layers.LSTM(8) if rng.random() < 0.5 else keras.layers.Flatten(),
+        keras.layers.Dense(1),
+    ]
+    return Parts(x, y, keras.Sequential(layers), _optimizer(rng), "mse")
+
+
 def healthy(rng: Rng) -> Parts:
     """A regression or a classification that learns."""
     _seed(rng)
-    kind = rng.choice(["regression", "image", "classes", "binary"])
+    kind = rng.choice(["regression", "image", "classes", "binary", "words"])
+    if kind == "words":
+        return _words(rng)
     if kind == "image":
         x, y = _images(rng)
         layers = [
@@ -169,6 +183,13 @@ def regression(rng: Rng, **layer: Any) -> Parts:
 
 def learning_rate(rng: Rng) -> Parts:
     p = regression(rng, activation=str(rng.choice(["relu", "elu"])))
+    if rng.random() < 0.15:
+        p = _words(rng)
+        layers = [*p.model.layers[:1], keras.layers.Flatten(), keras.layers.Dense(1)]
+        p.model = keras.Sequential([keras.Input((12,)), *layers])
+        p.optimizer = keras.optimizers.SGD(float(10 ** rng.uniform(1, 3)))
+        p.epochs = 12
+        return p
     if rng.random() < 0.3:
         p.x, p.y = _images(rng)
         layers = [
@@ -182,6 +203,13 @@ def learning_rate(rng: Rng) -> Parts:
     momentum = float(rng.choice([0.0, 0.9]))
     p.optimizer = keras.optimizers.SGD(rate, momentum=momentum)
     p.epochs = 12
+    if rng.random() < 0.25:  # inputs of any scale, which the model itself normalises
+        p.x = p.x * np.float32(10 ** rng.uniform(2, 4)) + np.float32(500)
+        normalise = keras.layers.Normalization()
+        normalise.adapt(p.x)
+        p.model = keras.Sequential(
+            [keras.Input(p.x.shape[1:]), normalise, *p.model.layers]
+        )
     if rng.random() < 0.25:  # steps of the rate's own size, whatever the gradient
         make = keras.optimizers.Adam if rng.random() < 0.5 else keras.optimizers.RMSprop
         p.optimizer = make(float(10 ** rng.uniform(2, 4)))
@@ -206,6 +234,8 @@ def unscaled_targets(rng: Rng) -> Parts:
 
 def nonfinite_data(rng: Rng) -> Parts:
     p = healthy(rng)
+    if p.x.dtype != np.float32:
+        p = regression(rng)
     where = rng.choice(["x", "y", "weight", "validation"])
     bad = np.float32(rng.choice([np.nan, np.inf]))
     row = int(rng.integers(len(p.x)))
