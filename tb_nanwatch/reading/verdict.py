@@ -1,0 +1,175 @@
+"""What to say of a search in which no hyperparameter was found to blame; pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final
+
+import numpy as np
+
+from tb_nanwatch.reading.axes import MIN_SIDE, Condition
+from tb_nanwatch.reading.separation import ALPHA, Region, Separation
+from tb_nanwatch.reading.statistics import log_tails
+from tb_nanwatch.reading.trials import (
+    Space,
+    bounds_of,
+    common_cause,
+    condition_text,
+    counts,
+    p_text,
+    threshold_text,
+)
+
+# No one runs more trials than this just to be sure.
+_MAX_MORE: Final = 12
+# Two products of p-values count as equal within this share.
+_EQUAL: Final = 1e-3
+# Causes that lie in the program or its data, whatever the hyperparameters.
+_NOT_OF_THE_SPACE: Final = (
+    "unscaled_inputs",
+    "unscaled_targets",
+    "nonfinite_data",
+    "label_range",
+    "loss_domain",
+    "metric_domain",
+    "layer_domain",
+    "half_precision",
+)
+_NONE_LIVED: Final = (
+    "No {} stayed finite, so none of the values that were tried is known to live; widen "
+    "the space towards milder ones (a smaller learning rate first), or look for what all "
+    "have in common: data, loss or model."
+)
+
+
+def without_comparison(space: Space) -> str:
+    """Returns what to say where no two outcomes, or no two values, can be compared."""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    if not bad:
+        return ""
+    common = _common(space)
+    if bad == total:
+        if total == 1:
+            return "One trial alone says nothing about its hyperparameters.".replace(
+                "trial", space.noun
+            )
+        if common and common_cause(space) in _NOT_OF_THE_SPACE:
+            return f"{common}: no hyperparameter is to blame."
+        if common:
+            return f"{common}. {_NONE_LIVED.format(space.noun)}"
+        if not space.axes:
+            return f"All {space.count(total)} used the same values."
+        return _NONE_LIVED.format(space.noun)
+    if common:
+        return f"{common}; all {space.noun}s used the same hyperparameter values."
+    return (
+        f"No hyperparameter took two values, so none can be compared; {bad} of "
+        f"{space.count(total)} went bad by chance (initial weights, order of the data)."
+    )
+
+
+def _common(space: Space) -> str | None:
+    """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it."""
+    bad = [t for t in space.trials if t.bad]
+    origins = Counter(t.origin for t in bad)
+    cause = common_cause(space)
+    parts = [cause.replace("_", " ")] if cause else []
+    origin, share = origins.most_common(1)[0]
+    if share == len(bad) and origin is not None:
+        kind, name = origin
+        label = kind.replace("_", " ")
+        parts.append(
+            f"first in {label} {name}"
+            if name and name != kind
+            else f"first in the {label}"
+        )
+    if not parts or (len(bad) < 2):
+        return None
+    return f"{len(bad)} of {len(bad)} bad {space.noun}s alike: {', '.join(parts)}"
+
+
+def nothing_found(space: Space, separation: Separation) -> str:
+    """Returns what to say where trials differ and no difference stands out."""
+    total = len(space.trials)
+    few = _too_few(space, separation)
+    if few:
+        return few
+    text = "No hyperparameter goes with going bad"
+    common = _common(space)
+    if common:
+        text += f" ({common})"
+    closest = separation.closest
+    if closest is None:
+        return text + "."
+    (condition,) = closest.conditions
+    axis = space.axes[condition.axis]
+    bounds = bounds_of(space.axes, closest, condition, np.ones(total, np.bool_))
+    inside, outside = counts(space, closest.inside), counts(space, ~closest.inside)
+    return (
+        f"{text}; the closest is {condition_text(axis, condition, *bounds)} "
+        f"({inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}; corrected "
+        f"p = {p_text(closest.p_value)})."
+    )
+
+
+def _too_few(space: Space, separation: Separation) -> str | None:
+    """Returns the sentence where even a perfect split would prove nothing."""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    log_perfect = float(log_tails(total, bad, np.array([bad]))[0, bad])
+    regions = max(1, separation.single_regions)
+    testable = min(bad, total - bad) >= MIN_SIDE and log_perfect <= math.log(ALPHA)
+    if testable and math.exp(log_perfect) * regions < separation.critical * (1 - _EQUAL):
+        return None
+    what = (
+        space.count(total)
+        if total <= 2 * bad + 4
+        else f"{bad} bad of {space.count(total)}"
+    )
+    verb = "is" if what == f"1 {space.noun}" else "are"
+    text = f"{what} {verb} too few to tell which hyperparameter is to blame"
+    more = _more_trials(space, separation)
+    return f"{text}; {more}." if more else f"{text}."
+
+
+def _more_trials(space: Space, separation: Separation) -> str | None:
+    """Returns "3 more at learning_rate <= 1e-3 would" for the closest region.
+
+    So many that the exact test would pass, if they fare as those around them did.
+    """
+    region = separation.closest
+    if region is None:
+        return None
+    inside, outside = counts(space, region.inside), counts(space, ~region.inside)
+    if inside[0] < inside[1] or outside[0]:
+        return None  # nobody knows how more of a mixture would fare
+    for more in range(1, _MAX_MORE + 1):
+        # As few as possible on the side where trials go bad: those are wasted.
+        for dead in range(more // 2 + 1):
+            hits, size = inside[0] + dead, inside[1] + dead
+            n, bad = len(space.bad) + more, int(space.bad.sum()) + dead
+            tail = float(log_tails(n, bad, np.array([size]))[0, hits])
+            # Bonferroni's bound, half of which is kept for conjunctions.
+            if math.exp(tail) * separation.single_regions <= ALPHA / 2:
+                return _more_text(space, region, more - dead, dead)
+    return None
+
+
+def _more_text(space: Space, region: Region, live: int, dead: int) -> str | None:
+    (condition,) = region.conditions
+    axis = space.axes[condition.axis]
+    bounds = bounds_of(space.axes, region, condition, np.ones(len(space.bad), np.bool_))
+    there = condition_text(axis, condition, *bounds)
+    if condition.op == "in":
+        rest = [i for i in range(len(axis.levels)) if i not in condition.levels]
+        other = Condition(condition.axis, "in", levels=frozenset(rest))
+        away = condition_text(axis, other, *bounds)
+    elif math.isnan(bounds[0]):
+        return None
+    else:
+        sign = "<=" if condition.op == "ge" else ">="
+        away = f"{axis.name} {sign} {threshold_text(bounds[0], bounds[1], axis.whole)}"
+    text = f"{live} more at {away}"
+    if dead:
+        text += f" and {dead} more at {there}"
+    return f"{text} would, if they fare as these did"
