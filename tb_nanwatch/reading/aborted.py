@@ -62,7 +62,7 @@ def explain(
         "trials": [str(group[0].status.trial_id) for group in row],
         "reasons": [_reason(group, causes or {}) for group in row],
         "message": message,
-        "fix": _fix(limit, len(row), bad),
+        "fix": _fix(limit, len(row), bad, search.oracle != "GridSearchOracle"),
     }
 
 
@@ -119,16 +119,24 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
     return "its objective was NaN, although all that was watched stayed finite"
 
 
-def _fix(limit: int, count: int, bad: int) -> str:
+def _fix(limit: int, count: int, bad: int, resumes: bool) -> str:
     if bad:
         which = "These trials all" if bad == count else f"{bad} of these {count} trials"
         told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
     else:
         told = f"The last {count} trials failed, and not by going bad"
+    setting = f"max_consecutive_failed_trials={raised_failure_limit(limit)}"
+    # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
+    # once, or with a KeyError.
+    how = (
+        ": with overwrite=False the search then goes on where it ended. To narrow the "
+        "search space to values that live as well, use overwrite=True or a new "
+        "project_name (otherwise the old space is reloaded)."
+        if resumes
+        else ", and overwrite=True or a new project_name, since KerasTuner cannot go on "
+        "with a grid search; narrow the search space to values that live as well."
+    )
     return (
         f"{told}; after {limit} in a row it gives the whole search up. Give the tuner "
-        f"max_consecutive_failed_trials={raised_failure_limit(limit)}: with "
-        "overwrite=False the search then goes on where it ended. To narrow the search "
-        "space to values that live as well, use overwrite=True or a new project_name "
-        "(otherwise the old space is reloaded)."
+        f"{setting}{how}"
     )

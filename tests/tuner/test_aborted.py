@@ -1,0 +1,187 @@
+"""Searches that KerasTuner gave up: why, what would have let them go on, the cost."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from tb_nanwatch import NanWatch
+from tb_nanwatch.reading import terminal
+from tests.tuner.searches import linear, make, overview, run_of, search
+
+pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
+
+# Of trial 0, 1, ...: a rate, or what its model's building raises.
+Fate = float | Exception
+
+
+def build_of(*fates: Fate) -> Any:
+    built = []
+
+    def build(hp: Any) -> Any:
+        fate = fates[hp.Int("n", 0, len(fates) - 1)]
+        built.append(fate)
+        # KerasTuner builds a model when the tuner is made, to see the space.
+        if isinstance(fate, Exception) and len(built) > 1:
+            raise fate
+        return linear(0.01 if isinstance(fate, Exception) else fate)
+
+    return build
+
+
+def run_search(
+    path: Path, *fates: Fate, name: str = "GridSearch", **more: Any
+) -> dict[str, Any]:
+    """Runs a search; a grid search has these fates one after another."""
+    options = {"max_trials": len(fates), "max_consecutive_failed_trials": 3} | more
+    tuner = make(name, build_of(*fates), path, **options)
+    try:
+        search(tuner, NanWatch(path / "log"), batch_size=8, epochs=1)
+    except RuntimeError as e:
+        assert "consecutive failures" in str(e)
+    return overview(path / "log")
+
+
+def printed(full: dict[str, Any]) -> str:
+    out = io.StringIO()
+    terminal.render(full, out)
+    return out.getvalue()
+
+
+def test_which_trials_and_why(tmp_path: Path) -> None:
+    full = run_search(
+        tmp_path, 1e8, 0.01, 1e8, ValueError("units must be positive"), 1e8, 0.01
+    )
+    (entry,) = full["searches"]
+    aborted = entry["aborted"]
+    assert aborted["trials"] == ["2", "3", "4"]
+    assert "Number of consecutive failures exceeded the limit of 3" in aborted["message"]
+    first, second, third = aborted["reasons"]
+    onset = run_of(full, "2/execution0")["onset"]
+    assert first.startswith("diverged at epoch 1, batch ")
+    assert f"(step {onset['step']})" in first and "likely cause: learning rate" in first
+    assert second == "ValueError: units must be positive"
+    assert third.startswith("diverged at epoch 1, batch ")
+    assert "2 of these 3 trials went bad" in aborted["fix"]
+    assert "max_consecutive_failed_trials=10" in aborted["fix"]
+    text = printed(full)
+    for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
+        assert f"    {trial}: {reason}" in text
+    assert aborted["fix"] in text
+
+
+def test_a_trial_whose_model_cannot_be_built_is_seen(tmp_path: Path) -> None:
+    full = run_search(tmp_path, ValueError("no such thing"), 0.01)
+    run = run_of(full, "0/execution0")
+    assert (run["status"], run["state"], run["tuner_status"]) == (
+        *("unwatched", "failed", "FAILED"),
+    )
+    assert (run["error_type"], run["error_message"]) == ("ValueError", "no such thing")
+    assert "no such thing" in run["message"]
+    assert run["hparams"] == {"n": 0}
+    (entry,) = full["searches"]
+    assert entry["by_status"] == {"unwatched": 1, "clean": 1}
+    assert entry["aborted"] is None
+
+
+def test_a_search_in_which_no_model_can_be_built_is_seen(tmp_path: Path) -> None:
+    full = run_search(tmp_path, *[OSError("no data")] * 5)
+    (entry,) = full["searches"]
+    assert (entry["trials"], entry["by_status"]) == (3, {"unwatched": 3})
+    assert entry["aborted"]["reasons"] == ["OSError: no data"] * 3
+    assert "not by going bad" in entry["aborted"]["fix"]
+
+
+def test_failures_that_are_not_in_a_row_abort_nothing(tmp_path: Path) -> None:
+    full = run_search(tmp_path, 1e8, 1e8, 0.01, 1e8, 1e8)
+    (entry,) = full["searches"]
+    assert entry["aborted"] is None and entry["trials"] == 5
+    assert "aborted" not in printed(full)
+
+
+def test_what_is_said_to_set_lets_the_search_go_on(tmp_path: Path) -> None:
+    fates = [1e8] * 5
+    (entry,) = run_search(tmp_path, *fates, name="RandomSearch")["searches"]
+    assert entry["aborted"]["trials"] == ["0", "1", "2"]
+    fix = entry["aborted"]["fix"]
+    assert "max_consecutive_failed_trials=10: with overwrite=False the search" in fix
+    # overwrite=False, and the number that was named.
+    full = run_search(
+        tmp_path, *fates, name="RandomSearch", max_consecutive_failed_trials=10
+    )
+    (entry,) = full["searches"]
+    assert entry["aborted"] is None
+    assert (entry["trials"], entry["by_status"]) == (5, {"diverged": 5})
+    # The trial that the abort cut off was run again, and nothing was lost.
+    assert len(full["runs"]) == 3 + 3
+    first, again = [r for r in full["runs"] if r["trial_id"] == "2"]
+    assert (first["superseded"], first["retry"]) == (True, 0)
+    assert (again["superseded"], again["retry"]) == (False, 1)
+    assert "2 retry 1" in printed(full)
+
+
+def test_a_grid_search_is_not_said_to_go_on(tmp_path: Path) -> None:
+    (entry,) = run_search(tmp_path, 1e8, 1e8, max_consecutive_failed_trials=1)["searches"]
+    assert entry["aborted"]["trials"] == ["0"]
+    assert "overwrite=False" not in entry["aborted"]["fix"]
+    assert "overwrite=True" in entry["aborted"]["fix"]
+
+
+def test_an_exception_of_the_program_is_told_apart(tmp_path: Path) -> None:
+    import keras_tuner
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise keras_tuner.errors.FatalError("the disk is full")
+
+    tuner = make("GridSearch", build_of(0.01, 0.01), tmp_path)
+    with pytest.raises(keras_tuner.errors.FatalError):
+        search(tuner, NanWatch(tmp_path / "log"), Stop(), batch_size=8)
+    full = overview(tmp_path / "log")
+    (run,) = full["runs"]
+    assert (run["state"], run["error_type"]) == ("failed", "FatalError")
+    assert run["error_message"] == "the disk is full"
+
+
+# --- The cost ---------------------------------------------------------------------------
+
+
+class Slow(keras.callbacks.Callback):
+    """Makes every step last, so that its share of the time is known."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        import time
+
+        time.sleep(0.02)
+
+
+def test_what_going_bad_cost(tmp_path: Path) -> None:
+    costs = {}
+    for mode in ("record", "stop"):
+        path = tmp_path / mode
+        tuner = make("GridSearch", build_of(1e8), path, max_trials=1)
+        watch = NanWatch(path / "log", on_nonfinite=mode)  # type: ignore[arg-type]
+        search(tuner, watch, Slow(), batch_size=1, epochs=2)
+        full = overview(path / "log")
+        (run,) = full["runs"]
+        (entry,) = full["searches"]
+        costs[mode] = cost = entry["cost"]
+        assert cost["seconds"] == pytest.approx(run["updated"] - run["started"])
+        assert cost["share"] == pytest.approx(
+            cost["seconds_after_onset"] / cost["seconds"]
+        )
+        assert (cost["text"] != "") == (mode == "record")
+    record, stop = costs["record"], costs["stop"]
+    # Some 120 of 128 steps of 20 ms and a little more came after it.
+    assert 2.2 < record["seconds_after_onset"] < record["seconds"]
+    assert record["text"].startswith(f"{record['share']:.0%}".replace("%", " %"))
+    assert 'on_nonfinite="stop" would have saved' in record["text"]
+    assert stop["seconds_after_onset"] < 0.1
+    # What was said to be saved was saved.
+    saved = record["seconds"] - stop["seconds"]
+    assert saved == pytest.approx(record["seconds_after_onset"], rel=0.3)
+    assert record["text"] in printed(overview(tmp_path / "record" / "log"))
