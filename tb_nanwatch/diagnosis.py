@@ -34,12 +34,14 @@ class Cause:
         confidence: the probability that this is the cause, in [0, 1].
         evidence: sentences with numbers taken from the run's own record.
         fix: what to change, in one sentence.
+        about: value of the optimizer's setting that is to blame, where it is one.
     """
 
     id: str
     confidence: float
     evidence: list[str] = field(default_factory=list)
     fix: str = ""
+    about: float | None = None
 
 
 @dataclass
@@ -104,6 +106,7 @@ def diagnose(facts: Facts) -> list[Cause]:
             if i == 0
             else list(filter(None, c.evidence)),
             c.fix,
+            c.about,
         )
         for i, c in enumerate(found[:_MAX_CAUSES])
         if total > 0

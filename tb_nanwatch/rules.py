@@ -103,6 +103,7 @@ class Candidate:
         sure: the confidence if it stood alone.
         evidence: sentences with numbers of this run.
         fix: what to change.
+        about: value of the optimizer's setting that is to blame.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Candidate:
     sure: float = 0.9
     evidence: list[str] = field(default_factory=list)
     fix: str = ""
+    about: float | None = None
 
 
 def at(name: str) -> float:
@@ -457,6 +459,7 @@ def _rate_driver(m: Measured) -> Candidate | None:
         evidence,
         f"Lower the learning rate, e.g. to {min(usual, lower * 10):.0e}, or clip the "
         "gradients (clipnorm=1.0).",
+        rate,
     )
 
 

@@ -24,9 +24,10 @@ from tb_nanwatch.reading.trials import (
     Trial,
     bounds_of,
     common_cause,
-    condition_text,
     counts,
     p_text,
+    region_text,
+    suspects_of,
     value_text,
 )
 from tb_nanwatch.reading.verdict import nothing_found, without_comparison
@@ -87,12 +88,13 @@ def analyse(
     bad = int(space.bad.sum())
     if not 0 < bad < len(trials) or not space.axes:
         return Analysis([], rates, without_comparison(space))
+    suspects = suspects_of(space)
     findings: list[Finding] = []
     sentences: list[str] = []
     left = np.ones(len(trials), np.bool_)
     first: Separation | None = None
     while len(findings) < _MAX_FINDINGS:
-        separation = separate(space.axes, space.bad, space.best, left)
+        separation = separate(space.axes, space.bad, space.best, left, suspects)
         first = first or separation
         if separation.best is None:
             break
@@ -118,12 +120,9 @@ def _finding(
     inside = counts(space, region.inside & left)
     outside = counts(space, left & ~region.inside)
     bounds = {c.axis: bounds_of(space.axes, region, c, left) for c in region.conditions}
-    order = sorted(region.conditions, key=lambda c: (c.op != "in", c.axis))
-    condition = " and ".join(
-        condition_text(space.axes[c.axis], c, *bounds[c.axis]) for c in order
-    )
+    condition = region_text(space, region, left)
     edit = _best_edit(space, region, bounds)
-    hparam = edit.hparam if edit else space.axes[order[-1].axis].name
+    hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
     elsewhere = "elsewhere" if not further else "of the others"
     sentence = (
         f"{condition} went bad in {inside[0]} of {space.count(inside[1])}, {elsewhere} "
@@ -227,17 +226,22 @@ def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]
     sentences = []
     told = {c.axis for c in region.conditions}
     for rival in separation.rivals:
-        (condition,) = rival.conditions
-        axis = space.axes[condition.axis]
-        bounds = bounds_of(space.axes, rival, condition, left)
         inside = counts(space, rival.inside & left)
         outside = counts(space, left & ~rival.inside)
-        sentences.append(
-            f"{condition_text(axis, condition, *bounds)} goes with it about as well "
-            f"({inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}): these "
-            f"{space.noun}s cannot tell the two apart."
-        )
-        told.add(condition.axis)
+        which = f"{region_text(space, rival, left)}"
+        fared = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
+        if separation.preferred:
+            sentences.append(
+                f"By their outcome alone these {space.noun}s would rather say {which} "
+                f"({fared}; corrected p = {p_text(rival.p_value)}), but what they died of "
+                "points here."
+            )
+        else:
+            sentences.append(
+                f"{which} goes with it about as well ({fared}): these {space.noun}s "
+                "cannot tell the two apart."
+            )
+        told |= {c.axis for c in rival.conditions}
     for index, axis in enumerate(space.axes):
         if index in told or axis.ordered:
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.reading.analysis import Analysis, Trial, analyse
 from tb_nanwatch.reading.grouping import trials_of
 from tb_nanwatch.reading.reader import Session
@@ -23,7 +24,7 @@ def compare(
     search_id: str,
     sessions: Sequence[Session],
     direction: str | None,
-    causes: Mapping[tuple[str, str], str],
+    causes: Mapping[tuple[str, str], Sequence[Cause]],
 ) -> Analysis:
     """Returns what the trials of one search say together.
 
@@ -31,7 +32,7 @@ def compare(
         search_id: the search's.
         sessions: all of its sessions.
         direction: "min" or "max", of the objective.
-        causes: id of the likeliest cause by (run, session id).
+        causes: of the runs that went bad, by (run, session id).
     """
     trials = trials_to_compare(sessions, causes)
     fingerprint = repr((trials, direction))
@@ -46,13 +47,13 @@ def compare(
 
 
 def trials_to_compare(
-    sessions: Sequence[Session], causes: Mapping[tuple[str, str], str]
+    sessions: Sequence[Session], causes: Mapping[tuple[str, str], Sequence[Cause]]
 ) -> list[Trial]:
     """Returns each trial whose fate is known, once, in order of its start.
 
     Args:
         sessions: of one search.
-        causes: id of the likeliest cause by (run, session id).
+        causes: of the runs that went bad, by (run, session id).
     """
     families: dict[str, list[Session]] = {}
     groups = trials_of(list(sessions))
@@ -78,7 +79,7 @@ def _root(trial_id: str, parents: Mapping[str, str | None], known: set[str]) -> 
 
 
 def _trial(
-    sessions: Sequence[Session], causes: Mapping[tuple[str, str], str]
+    sessions: Sequence[Session], causes: Mapping[tuple[str, str], Sequence[Cause]]
 ) -> Trial | None:
     watched = [s for s in sessions if s.status.status != "unwatched"]
     if not watched:
@@ -89,10 +90,12 @@ def _trial(
         return None  # nobody knows how it would have gone on
     scores = [s.trial.score for s in watched if s.trial and s.trial.score is not None]
     origin = worst.status.origin
+    found = causes.get((worst.run, worst.id), ()) if bad else ()
     return Trial(
         watched[0].status.hparams,
         bad,
         scores[-1] if scores else None,
         (origin.kind, origin.name) if origin is not None and bad else None,
-        causes.get((worst.run, worst.id)) if bad else None,
+        found[0].id if found else None,
+        found[0].about if found else None,
     )

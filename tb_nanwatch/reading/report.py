@@ -75,6 +75,8 @@ ORIGIN_KEYS: Final = (
     "source",
 )
 
+CAUSE_KEYS: Final = ("id", "confidence", "evidence", "fix")
+
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
 
@@ -100,7 +102,7 @@ def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str,
         for search in searches
         for session in by_search[search["search"]]
     ]
-    findings = _compare(searches, by_search, runs)
+    findings = _compare(searches, by_search, known)
     safe: dict[str, Any] = json_safe(
         {
             "schema_version": REPORT_VERSION,
@@ -164,7 +166,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "onset": status.onset,
         "origin": _origin(status.origin),
         "contained": status.contained,
-        "causes": [dataclasses.asdict(c) for c in causes],
+        "causes": [{key: getattr(c, key) for key in CAUSE_KEYS} for c in causes],
         "started": status.started,
         "updated": status.updated,
         "steps": status.steps,
@@ -212,10 +214,9 @@ def lane_json(session: Session) -> str:
 def _compare(
     searches: list[dict[str, Any]],
     by_search: dict[str, list[Session]],
-    runs: list[dict[str, Any]],
+    causes: CausesByRun,
 ) -> list[Finding]:
     """Returns the findings of all searches; adds verdicts and rates to `searches`."""
-    causes = {(r["run"], r["session"]): r["causes"][0]["id"] for r in runs if r["causes"]}
     findings: list[Finding] = []
     for search in searches:
         search["rates"] = []

@@ -14,8 +14,8 @@ the rates inside and outside, over the number of regions of its class.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -64,13 +64,15 @@ class Region:
         inside: bool [trials].
         p_value: corrected for all the regions that were looked at.
         raw_p: of the one exact test.
-        score: how well it describes the outcome for its simplicity; larger is better.
+        fit: log probability that it gives to the outcome.
+        score: the same for its simplicity, over all regions of its class.
     """
 
     conditions: tuple[Condition, ...]
     inside: Bools
     p_value: float
     raw_p: float
+    fit: float
     score: float
 
 
@@ -84,6 +86,8 @@ class Separation:
         rivals: regions on one axis that describe the outcome about as well as `best`.
         single_regions: how many regions on one axis were looked at.
         critical: what a p-value, times `single_regions`, must be below to pass.
+        preferred: whether `best` was taken for what the runs point at, though the
+            only one of `rivals` describes the outcome a little better.
     """
 
     best: Region | None
@@ -91,6 +95,7 @@ class Separation:
     rivals: list[Region]
     single_regions: int
     critical: float
+    preferred: bool = False
 
 
 def separate(
@@ -98,6 +103,7 @@ def separate(
     bad: Bools,
     best_trial: int | None = None,
     within: Bools | None = None,
+    suspects: Collection[int] = (),
 ) -> Separation:
     """Returns the region in which trials went bad.
 
@@ -106,44 +112,72 @@ def separate(
         bad: bool [trials].
         best_trial: index of the clean trial with the best score.
         within: bool [trials], those that are looked at; all by default.
+        suspects: axes that the bad runs themselves point at. Regions on these are
+            looked at first, and alone: among so many fewer, a rule is found sooner.
     """
+    if suspects and len(suspects) < len(axes):
+        found = _separate(axes, bad, best_trial, within, suspects, ALPHA)
+        if found.best is not None:
+            return found
+        # Two looks share the error that is promised.
+        found = _separate(axes, bad, best_trial, within, range(len(axes)), ALPHA / 2)
+        return _prefer(found, suspects)
+    return _separate(axes, bad, best_trial, within, range(len(axes)), ALPHA)
+
+
+def _separate(
+    axes: Sequence[Axis],
+    bad: Bools,
+    best_trial: int | None,
+    within: Bools | None,
+    suspects: Collection[int],
+    alpha: float,
+) -> Separation:
     chosen = np.ones(len(bad), np.bool_) if within is None else within
     y = bad[chosen]
     nothing = Separation(None, None, [], 0, 0.0)
     if not axes or not 0 < y.sum() < len(y):
         return nothing
-    family = _Family(axes, chosen)
+    family = _Family(axes, chosen, suspects)
     if not family.singles:
         return nothing
     tested = _test(family, y)
     regions = _ranked(family, tested, y, best_trial, chosen)
-    passing = [r for r in regions if r.p_value <= ALPHA]
+    passing = [r for r in regions if r.p_value <= alpha]
     best = max(passing, key=lambda r: r.score, default=None)
     singles = [r for r in regions if len(r.conditions) == 1]
     closest = min(singles, key=lambda r: (r.raw_p, -r.score), default=None)
     if best is not None:
         best = _refine(axes, best, bad, chosen)
-    rivals = _rivals(best, singles) if best is not None else []
+    rivals = _rivals(best, regions) if best is not None else []
+    # Of regions with the same trials one is looked at; here each is at its best.
+    rivals = [_refine(axes, r, bad, chosen) for r in rivals]
     return Separation(best, closest, rivals, len(family.singles), tested.critical)
 
 
 class _Family:
-    """All candidate regions, each distinct set of trials once an axis."""
+    """All candidate regions, each distinct set of trials once an axis.
 
-    def __init__(self, axes: Sequence[Axis], chosen: Bools) -> None:
+    Args:
+        axes: of all trials.
+        chosen: bool [trials], those that are looked at.
+        suspects: every region is on one of these axes, alone or with another.
+    """
+
+    def __init__(
+        self, axes: Sequence[Axis], chosen: Bools, suspects: Collection[int]
+    ) -> None:
         n = int(chosen.sum())
         rng = np.random.default_rng(0)
         # A region's key: sums of whole numbers below 2 ** 40 are exact in float64 for
         # up to 8,000 trials, and two sets with one sum are out of the question.
         self._weights = rng.integers(1, 1 << 40, n).astype(np.float64)
-        everything = [
-            c for i, axis in enumerate(axes) for c in conditions(i, axis, MAX_CUTS)
-        ]
+        everything = [c for i in suspects for c in conditions(i, axes[i], MAX_CUTS)]
         members = np.array([axes[c.axis].holds(c)[chosen] for c in everything])
         kept = self._distinct(members, [c.axis for c in everything])
         self.singles = [everything[i] for i in kept]
         self.single_members: Bools = members[kept]
-        self._pairs(axes, chosen, n)
+        self._pairs(axes, chosen, n, suspects)
 
     def _distinct(self, members: Bools, of: Sequence[int]) -> list[int]:
         """Returns the indices of distinct regions; twins on two axes are both kept."""
@@ -158,7 +192,9 @@ class _Family:
                 kept.append(i)
         return kept
 
-    def _pairs(self, axes: Sequence[Axis], chosen: Bools, n: int) -> None:
+    def _pairs(
+        self, axes: Sequence[Axis], chosen: Bools, n: int, suspects: Collection[int]
+    ) -> None:
         cuts = max(_MIN_PAIR_CUTS, _PAIR_CONDITIONS // (2 * len(axes)))
         if n <= _FEW_TRIALS:
             cuts = max(cuts, 24)
@@ -173,7 +209,8 @@ class _Family:
         first, second = np.triu_indices(len(self.parts), 1)
         of = np.array([c.axis for c in self.parts])
         different = of[first] != of[second]
-        first, second = first[different], second[different]
+        wanted = np.isin(of[first], list(suspects)) | np.isin(of[second], list(suspects))
+        first, second = first[different & wanted], second[different & wanted]
         part_sizes = self.part_members.sum(axis=1)
         sizes = (self.part_members @ self.part_members.T)[first, second]
         # Where one condition implies the other, the conjunction is no new region.
@@ -287,31 +324,29 @@ def _ranked(
     if best_trial is not None and chosen[best_trial]:
         best_at = int(chosen[:best_trial].sum())
 
-    def scores(inside_bad: Ints, size: Ints, penalty: float) -> Floats:
-        count = max(1, len(size))
-        return (
-            log_marginal(inside_bad, size, logs)
-            + log_marginal(bad - inside_bad, n - size, logs)
-            - math.log(count)
-            - penalty
+    def fits(inside_bad: Ints, size: Ints) -> Floats:
+        return log_marginal(inside_bad, size, logs) + log_marginal(
+            bad - inside_bad, n - size, logs
         )
 
     regions = []
     single_sizes = family.single_members.sum(axis=1)
-    single = scores(tested.single_bad, single_sizes, 0.0)
+    single = fits(tested.single_bad, single_sizes)
+    price = math.log(len(single))
     if best_at is not None:
         single = single - BEST_PENALTY * family.single_members[:, best_at]
     for i in np.argsort(-single, kind="stable")[:_KEEP]:
         regions.append(
             _region((family.singles[i],), family.single_members[i], chosen,
-                    tested.single_adjusted[i], tested.single_log_p[i], single[i])
+                    tested.single_adjusted[i], tested.single_log_p[i], single[i], price)
         )  # fmt: skip
     by_p = int(np.argmin(tested.single_log_p))
     regions.append(
         _region((family.singles[by_p],), family.single_members[by_p], chosen,
-                tested.single_adjusted[by_p], tested.single_log_p[by_p], single[by_p])
+                tested.single_adjusted[by_p], tested.single_log_p[by_p], single[by_p], price)
     )  # fmt: skip
-    pair = scores(tested.pair_bad, family.pair_sizes, PAIR_PENALTY)
+    pair = fits(tested.pair_bad, family.pair_sizes)
+    price = math.log(max(1, len(pair))) + PAIR_PENALTY
     if best_at is not None and len(pair):
         holds = family.part_members[:, best_at] > 0
         pair = pair - BEST_PENALTY * (holds[family.first] & holds[family.second])
@@ -320,7 +355,7 @@ def _ranked(
         members = (family.part_members[a] * family.part_members[b]) > 0
         regions.append(
             _region((family.parts[a], family.parts[b]), members, chosen,
-                    tested.pair_adjusted[i], tested.pair_log_p[i], pair[i])
+                    tested.pair_adjusted[i], tested.pair_log_p[i], pair[i], price)
         )  # fmt: skip
     return regions
 
@@ -331,11 +366,13 @@ def _region(
     chosen: Bools,
     p_value: float,
     log_p: float,
-    score: float,
+    fit: float,
+    price: float,
 ) -> Region:
     inside = np.zeros(len(chosen), np.bool_)
     inside[chosen] = members
-    return Region(conditions, inside, float(p_value), math.exp(log_p), float(score))
+    p, raw, fit = float(p_value), math.exp(log_p), float(fit)
+    return Region(conditions, inside, p, raw, fit, fit - price)
 
 
 def _refine(axes: Sequence[Axis], region: Region, bad: Bools, chosen: Bools) -> Region:
@@ -369,21 +406,43 @@ def _refine(axes: Sequence[Axis], region: Region, bad: Bools, chosen: Bools) -> 
     inside = chosen.copy()
     for condition in found:
         inside &= axes[condition.axis].holds(condition)
-    return Region(tuple(found), inside, region.p_value, region.raw_p, region.score)
+    return replace(region, conditions=tuple(found), inside=inside)
 
 
 # A rival describes the outcome with at least a twentieth of the probability.
 _RIVAL: Final = math.log(20)
+# More than these are no longer a hint, but say that nothing is known.
+_MAX_RIVALS: Final = 2
 
 
-def _rivals(best: Region, singles: Sequence[Region]) -> list[Region]:
-    """Returns for each other axis the best region that does about as well as `best`."""
+def _rivals(best: Region, regions: Sequence[Region]) -> list[Region]:
+    """Returns for each other axis the best region that does about as well as `best`.
+
+    On that axis alone, or with one of the axes of `best` besides. None need pass a
+    test by itself: that something is there is known, and the question is what.
+    """
     taken = {c.axis for c in best.conditions}
-    # Between regions on one axis only: a conjunction pays for its freedom besides.
-    own = best.score + (PAIR_PENALTY if len(best.conditions) > 1 else 0.0)
     rivals: dict[int, Region] = {}
-    for region in sorted(singles, key=lambda r: -r.score):
-        axis = region.conditions[0].axis
-        if axis not in taken and axis not in rivals and region.score >= own - _RIVAL:
+    for region in sorted(regions, key=lambda r: -r.fit):
+        others = {c.axis for c in region.conditions} - taken
+        if len(others) != 1 or len(region.conditions) > len(best.conditions):
+            continue
+        (axis,) = others
+        if (
+            axis not in rivals
+            and region.fit >= best.fit - _RIVAL
+            and region.raw_p < ALPHA
+        ):
             rivals[axis] = region
-    return [r for r in rivals.values() if r.p_value <= ALPHA]
+    return list(rivals.values())[:_MAX_RIVALS]
+
+
+def _prefer(found: Separation, suspects: Collection[int]) -> Separation:
+    """Returns `found` with the rival as its best that the runs themselves point at."""
+    best = found.best
+    if best is None or any(c.axis in suspects for c in best.conditions):
+        return found
+    for rival in found.rivals:
+        if any(c.axis in suspects for c in rival.conditions):
+            return replace(found, best=rival, rivals=[best], preferred=True)
+    return found

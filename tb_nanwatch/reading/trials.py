@@ -16,6 +16,10 @@ from tb_nanwatch.schema import HParam, JSONScalar
 
 # KerasTuner's own bookkeeping among the values; nobody chose them.
 _BOOKKEEPING: Final = "tuner/"
+# So many of the bad trials must have a cause that is about a value.
+_SUSPECT_SHARE: Final = 0.75
+# Keras keeps a learning rate in float32.
+_SAME_NUMBER: Final = 1e-5
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Trial:
         score: the tuner's; None where there is none.
         origin: (kind, name) of the first bad tensor.
         cause: id of the likeliest cause; None where it is not known.
+        about: value of the setting that this cause is about (a learning rate).
     """
 
     hparams: Sequence[HParam]
@@ -35,6 +40,7 @@ class Trial:
     score: float | None = None
     origin: tuple[str, str] | None = None
     cause: str | None = None
+    about: float | None = None
 
 
 @dataclass
@@ -127,6 +133,15 @@ def condition_text(axis: Axis, condition: Condition, live: float, dead: float) -
     return f"{axis.name} {sign} {threshold_text(dead, live, axis.whole)}"
 
 
+def region_text(space: Space, region: Region, left: Bools) -> str:
+    """Returns "optimizer = sgd and learning_rate >= 0.11"; `left` are the trials."""
+    ordered = sorted(region.conditions, key=lambda c: (c.op != "in", c.axis))
+    return " and ".join(
+        condition_text(space.axes[c.axis], c, *bounds_of(space.axes, region, c, left))
+        for c in ordered
+    )
+
+
 def threshold_text(dead: float, live: float, whole: bool) -> str:
     """Returns `dead` in few digits, rounded towards `live` but never up to it."""
     if whole:
@@ -158,3 +173,22 @@ def common_cause(space: Space, within: Bools | None = None) -> str | None:
     causes = {t.cause for t, is_bad in zip(space.trials, mask, strict=True) if is_bad}
     (cause,) = causes if len(causes) == 1 else (None,)
     return None if cause == "unknown" else cause
+
+
+def suspects_of(space: Space) -> list[int]:
+    """Returns the axes whose values are what the bad trials' causes are about.
+
+    A hyperparameter is known by its values, whatever it is called: that which equals
+    the optimizer's learning rate in all trials whose cause is that rate is the rate.
+    """
+    about = np.array([np.nan if t.about is None else t.about for t in space.trials])
+    known = space.bad & ~np.isnan(about)
+    if known.sum() < 2 or known.sum() < _SUSPECT_SHARE * space.bad.sum():
+        return []
+    return [
+        i
+        for i, axis in enumerate(space.axes)
+        if axis.ordered
+        and len(set(axis.numbers[known])) > 1
+        and np.allclose(axis.numbers[known], about[known], rtol=_SAME_NUMBER, atol=0)
+    ]
