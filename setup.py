@@ -35,6 +35,7 @@ TEST = [
     *TUNER,
     "pytest>=8",
     "hypothesis>=6",
+    "optuna>=4",
     "playwright>=1.50",
     "build>=1",
     "setuptools",
