@@ -11,23 +11,28 @@ import numpy.typing as npt
 
 from tb_nanwatch.schema import Phase, Probe
 
-# A row that is finite and not expected to be anything else must stay below this.
+# The largest limit: an infinite sum is always above it. It may be mere overflow, but
+# only a full look can tell.
 NO_LIMIT: Final = float(np.finfo(np.float32).max)
+# Has the next step looked at.
+LOOK_NEXT: Final = -1.0
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
 class Expectation(NamedTuple):
-    """What the next steps' rows are compared with; [columns] each.
+    """What the next steps' rows are compared with.
 
-    A step in which `(row <= limit) != expected` anywhere is looked at in full. A
-    column that is known to be non-finite has `expected` False and the limit
-    `NO_LIMIT`: neither NaN nor Inf is below it, but every finite value is.
+    Attributes:
+        limit: a step whose row sums up to more, or to NaN, is looked at in full;
+            a negative limit has the next step looked at whatever it brings.
+        bad: [columns] those known to be non-finite. While there are any, a step is
+            looked at only where a column went bad or became finite again.
     """
 
-    limit: Floats
-    expected: Bools
+    limit: float
+    bad: Bools
 
 
 @dataclass

@@ -3,9 +3,8 @@
 Every step computes half the sum of squares of each watched tensor (one fused
 kernel each) and writes them as one row into a ring buffer. A finite sum of
 squares proves that every element is finite, and gives the root mean square. A
-step whose row is not as expected (not finite where it was, finite again where it
-was not, grown beyond its limit, or asked for) takes the slow branch of a
-conditional, which hands the very tensors of that step to NumPy on the host: exact
+step whose row stands out (its sum is not finite, or has grown beyond its limit, or
+a look was asked for) takes the slow branch of a conditional, which hands the very tensors of that step to NumPy on the host: exact
 counts and ranges, at no cost to the steps in which nothing happens.
 
 The rest of the writing side sees this module through `Observer` and `Instrument`
@@ -30,7 +29,7 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.schema import KINDS, Kind, Phase, Probe
 from tb_nanwatch.writing.observer import (
-    NO_LIMIT,
+    LOOK_NEXT,
     Expectation,
     Floats,
     Layout,
@@ -61,9 +60,9 @@ class _Ring:
         self.layout, self.replica, self.step = layout, replica, step
         self.size = max(rows, min(RING_ROWS, _MAX_RING_BYTES // (4 * width)))
         self.values = ResourceVariable(self._empty(width), trainable=False)
-        self.limit = ResourceVariable(np.full(width, np.inf, np.float32), trainable=False)
-        # Nothing is expected of the first step, so that it is looked at in full.
-        self.expected = ResourceVariable(np.zeros(width, np.bool_), trainable=False)
+        # Nothing is known before the first step, so that it is looked at in full.
+        self.limit = ResourceVariable(np.float32(LOOK_NEXT), trainable=False)
+        self.expectation = Expectation(LOOK_NEXT, np.zeros(layout.num_columns, np.bool_))
         self.read_to = 0
 
     def _empty(self, width: int) -> Floats:
@@ -94,17 +93,23 @@ class _Ring:
 
     def expect(self, expectation: Expectation) -> None:
         """Sets what the rows from the next step on are compared with."""
-        limit, expected = expectation
-        if self.layout.has_batch:
-            limit, expected = np.append(limit, NO_LIMIT), np.append(expected, True)
-        self.limit.assign(limit.astype(np.float32))
-        self.expected.assign(expected)
+        self.expectation = expectation
+        # While something is bad every step stands out, so that its end is seen; whether
+        # anything changed is then told from the row (`is_news`).
+        limit = LOOK_NEXT if expectation.bad.any() else expectation.limit
+        self.limit.assign(np.float32(limit))
 
     def ask(self) -> None:
         """Has the next step looked at in full."""
-        expected = self.expected.numpy()
-        expected[0] = not expected[0]
-        self.expected.assign(expected)
+        self.expect(self.expectation._replace(limit=LOOK_NEXT))
+
+    def is_news(self, row: Floats) -> bool:
+        """Returns whether a step that stood out has to be looked at in full."""
+        limit, bad = self.expectation
+        known = row[: self.layout.num_columns]
+        if limit < 0 or not bad.any():
+            return True
+        return bool(np.any(np.isfinite(known) == bad) or known[~bad].sum() > limit)
 
 
 @dataclass
@@ -186,6 +191,8 @@ class Instrument:
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._variables: dict[int, tuple[Kind, str, str]] = {}
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
+        # Calls after which the rings are full; the first call makes them.
+        self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
         self._read_at = time.monotonic()
         self.notes: list[str] = []
 
@@ -284,7 +291,10 @@ class Instrument:
                 self._on_error(e)
                 raise
             self._calls[phase] += 1
-            if self._is_due(phase):
+            if (
+                self._calls[phase] >= self._calls_due[phase]
+                or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
+            ):
                 self.read()
                 self._after_read()
             self._after_call()
@@ -292,21 +302,16 @@ class Instrument:
 
         return watched
 
-    def _is_due(self, phase: Phase) -> bool:
-        steps = self._calls[phase] * self._model.steps_per_execution
-        smallest = min((ring.size for ring in self._rings[phase]), default=RING_ROWS)
-        return (
-            steps + self._model.steps_per_execution > smallest
-            or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
-        )
-
     # --- Reading --------------------------------------------------------------
 
     def read(self) -> None:
         """Hands all rows since the last reading to the observer."""
         self._read_at = time.monotonic()
+        steps_per_call = max(1, int(self._model.steps_per_execution))
         for phase, rings in self._rings.items():
             self._calls[phase] = 0
+            smallest = min((ring.size for ring in rings), default=1)
+            self._calls_due[phase] = max(1, smallest // steps_per_call)
             taken = [
                 (first, ring.replica, ring.layout, rows)
                 for ring in rings
@@ -580,20 +585,19 @@ class Instrument:
             updates=row,
         )
 
-        def look(step: Any, *arrays: Any) -> Any:
+        def look(_: Any, step: Any, row: Any, *arrays: Any) -> Any:
             try:
-                expectation = self._observer.observe(layout, replica, int(step), arrays)
-                ring.expect(expectation)
+                if ring.is_news(row):
+                    ring.expect(
+                        self._observer.observe(layout, replica, int(step), arrays)
+                    )
             except Exception as e:  # watching must never end a training
                 self._note(f"a step could not be looked at: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        surprise = tf.reduce_any(
-            tf.not_equal(row <= ring.limit.read_value(), ring.expected.read_value())
-        )
-        ring.step.assign_add(
-            _one_after(surprise, look, [step, *tensors]), read_value=False
-        )
+        calm = tf.add_n(sums) <= ring.limit.read_value()
+        one = _one_after(calm, look, [step, row, *tensors])
+        ring.step.assign_add(one, read_value=False)
 
     def _layout(
         self,
@@ -783,27 +787,25 @@ def _half_sum_of_squares(tensor: Any) -> Any:
     return tf.cast(tf.nn.l2_loss(tensor), tf.float32)
 
 
-def _one_after(surprise: Any, look: Callable[..., Any], inputs: list[Any]) -> Any:
-    """Returns the int64 scalar 1, after `look(*inputs)` where `surprise` is true.
+def _one_after(calm: Any, look: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Returns the int64 scalar 1, after `look(1, *inputs)` unless `calm` is true.
 
     `tf.cond` would put a switch in front of every input, which costs a small model a
-    twentieth of its step. On CPU, one switch is enough: a node whose control input is
-    dead does not run, whatever its other inputs. Where tensors would have to be copied
-    from an accelerator before that is known, or without a graph, it is `tf.cond`.
+    twentieth of its step. On CPU one switch is enough: a node with one dead input does
+    not run, whatever its other inputs. Where tensors would have to be copied from an
+    accelerator before that is known, or without a graph, it is `tf.cond`.
     """
+    one = tf.constant(1, tf.int64)
     if tf.executing_eagerly() or tf.config.list_logical_devices("GPU"):
         return tf.cond(
-            surprise,
-            lambda: tf.numpy_function(look, inputs, tf.int64),
-            lambda: tf.constant(1, tf.int64),
+            calm, lambda: one, lambda: tf.numpy_function(look, [one, *inputs], tf.int64)
         )
-    calm, surprised = tf.raw_ops.Switch(data=tf.constant(1, tf.int64), pred=surprise)
-    # A control dependency is on an operation, so that the output needs one of its own.
-    with tf.control_dependencies([tf.identity(surprised)]):
-        # Not stateful to TensorFlow: the step would be made to wait for it, dead or not.
-        looked = tf.numpy_function(look, inputs, tf.int64, stateful=False)
-    one, _ = tf.raw_ops.Merge(inputs=[calm, looked])
-    return tf.ensure_shape(one, [])
+    stood_out, was_calm = tf.raw_ops.Switch(data=one, pred=calm)
+    # Not stateful to TensorFlow: the step would be made to wait for it, dead or not.
+    looked = tf.numpy_function(look, [stood_out, *inputs], tf.int64, stateful=False)
+    merged, _ = tf.raw_ops.Merge(inputs=[was_calm, looked])
+    merged.set_shape([])
+    return merged
 
 
 def _batch_size(found: list[_Found]) -> Any:

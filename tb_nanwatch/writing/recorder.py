@@ -31,16 +31,18 @@ from tb_nanwatch.writing.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.episodes import EpisodeTracker
 from tb_nanwatch.writing.health import Health, tensor_health
 from tb_nanwatch.writing.lane import Lane, Point
-from tb_nanwatch.writing.observer import NO_LIMIT, Expectation, Layout
+from tb_nanwatch.writing.observer import LOOK_NEXT, NO_LIMIT, Expectation, Layout
 
 Array = npt.NDArray[Any]
 
 # A full look is paid by the steps without one: it may take 1/200 of the time, and
-# a step whose rms has grown this much since the last full look is looked at.
+# a step whose values have grown this much since the last full look is looked at.
 LOOK_SHARE: Final = 1 / 200
 GROWTH_BETWEEN_LOOKS: Final = 100.0
 FIRST_LOOKS: Final = 4
 MIN_LOOK_SECONDS: Final = 1.0
+# Tensors that are all zero grow beyond any multiple.
+_SMALLEST_LIMIT: Final = 1e-12
 FLIGHT_BEFORE: Final = 64
 FLIGHT_AFTER: Final = 8
 
@@ -194,16 +196,12 @@ class Recorder:
         self, layout: Layout, healths: Sequence[Health], step: int
     ) -> Expectation:
         n = layout.num_columns
-        sums = np.array([h.sum_squares for h in healths[:n]]) / 2
-        bad = np.array([h.num_bad > 0 for h in healths[:n]])
-        # Kept below the largest float32, so that an infinite sum always stands out:
-        # it may be mere overflow, and every such step is looked at.
-        limit = np.clip(sums * GROWTH_BETWEEN_LOOKS**2, 1e-12, NO_LIMIT)
-        limit[bad] = NO_LIMIT
-        expected = ~bad
-        if layout.phase == "train" and step + 1 < FIRST_LOOKS and n:
-            expected[0] = not expected[0]  # has the next step looked at as well
-        return Expectation(limit.astype(np.float32), expected)
+        bad = np.array([h.num_bad > 0 for h in healths[:n]], np.bool_)
+        total = sum(h.sum_squares for h in healths[:n] if not h.num_bad) / 2
+        limit = min(max(total * GROWTH_BETWEEN_LOOKS**2, _SMALLEST_LIMIT), NO_LIMIT)
+        if layout.phase == "train" and step + 1 < FIRST_LOOKS:
+            limit = LOOK_NEXT
+        return Expectation(limit, bad)
 
     def wants_look(self) -> bool:
         """Returns whether the next training step should be looked at in full."""
