@@ -2,6 +2,8 @@
 
 import uplotStyle from "uplot/dist/uPlot.min.css?inline";
 import type { Client } from "./api/client";
+import { watchLink } from "./link";
+import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { watchDetail } from "./state/detail";
 import { Live } from "./state/live";
 import type { SortColumn } from "./state/order";
@@ -25,23 +27,38 @@ export function start(root: HTMLElement, client: Client): void {
 
   const store = createStore<State>(INITIAL);
   const modelOf = createModel();
+  const model = () => modelOf(store.get());
   const tooltip = createTooltip(root);
 
   const sortBy = (column: SortColumn) => {
-    const now = modelOf(store.get())?.sort;
+    const now = model()?.sort;
     // First by the order that reads best: bad values on top where the ranking knows them.
-    const suggested = modelOf(store.get())?.ranking.ranked.find(
-      (s) => column === `hparam:${s.name}`,
-    );
+    const suggested = model()?.ranking.ranked.find((s) => column === `hparam:${s.name}`);
     const descending =
       now?.column === column ? !now.descending : (suggested?.badIsHigh ?? column === "steps");
     store.set({ sort: { column, descending } });
   };
   const select = (key: string | null) =>
-    store.set({ selected: key, phase: null, probe: null, detailError: null });
+    store.set({
+      // From now on this search is meant, even when a newer one comes.
+      ...(key !== null && { search: model()?.search.search ?? null }),
+      selected: key,
+      phase: null,
+      probe: null,
+      detailError: null,
+    });
 
   const header = new HeaderView((search) =>
-    store.set({ search, sort: null, facet: undefined, selected: null, phase: null, probe: null }),
+    store.set({
+      search,
+      sort: null,
+      facet: undefined,
+      filter: "",
+      cut: undefined,
+      selected: null,
+      phase: null,
+      probe: null,
+    }),
   );
   const verdict = new VerdictView();
   const controls = new ControlsView({
@@ -49,8 +66,40 @@ export function start(root: HTMLElement, client: Client): void {
     sort: sortBy,
     facet: (facet) => store.set({ facet }),
     colour: (colour) => store.set({ colour }),
+    filter: (filter) => store.set({ filter }),
+    cut: () => {
+      const basis = model()?.cutBasis;
+      if (model()?.cut || !basis) store.set({ cut: null });
+      else placeCut(firstCut(basis));
+    },
   });
-  const table = new TableView({ sort: sortBy, select }, tooltip);
+  const placeCut = (cut: Cut | null) => {
+    if (!cut) return;
+    store.set({ cut });
+    table.focusCut();
+  };
+  const table = new TableView(
+    {
+      sort: sortBy,
+      select,
+      cutGroup: (group) => {
+        const basis = model()?.cutBasis;
+        if (basis) placeCut(bestCut(basis, group));
+      },
+      cut: {
+        move: (cut) => store.set({ cut }),
+        flip: () => {
+          const now = model();
+          if (now?.cut && now.cutBasis) store.set({ cut: otherSide(now.cutBasis, now.cut) });
+        },
+        close: () => {
+          store.set({ cut: null });
+          table.focus();
+        },
+      },
+    },
+    tooltip,
+  );
   const detail = new DetailView(
     {
       close: () => {
@@ -78,9 +127,9 @@ export function start(root: HTMLElement, client: Client): void {
   root.append(message.node, main);
 
   const draw = (state: State) => {
-    const model = modelOf(state);
-    main.hidden = model === null;
-    if (!model) {
+    const shown = modelOf(state);
+    main.hidden = shown === null;
+    if (!shown) {
       if (state.error !== null) message.error(state.error);
       else if (state.overview) message.empty();
       else message.loading();
@@ -92,14 +141,15 @@ export function start(root: HTMLElement, client: Client): void {
       state.error === null
         ? ""
         : `Not up to date: ${state.error}. What is shown was read before; it is tried again every ten seconds.`;
-    header.update(state, model);
-    verdict.update(model);
-    controls.update(state, model);
-    detail.update(state, model);
-    table.update(state, model);
+    header.update(state, shown);
+    verdict.update(shown);
+    controls.update(state, shown);
+    detail.update(state, shown);
+    table.update(state, shown);
   };
   store.subscribe(draw);
   watchDetail(store, client);
+  watchLink(store);
 
   const live = new Live({
     client,

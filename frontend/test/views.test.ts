@@ -8,8 +8,8 @@ import { VerdictView } from "../src/views/verdict";
 
 const HOSTILE = '<img src=x onerror="alert(1)">';
 
-function model(search: object, runs: object[]) {
-  const overview = decodeOverview({ schema_version: 1, searches: [search], runs });
+function model(search: object, runs: object[], findings: object[] = []) {
+  const overview = decodeOverview({ schema_version: 1, searches: [search], runs, findings });
   const state = { ...INITIAL, overview };
   return { state, model: createModel()(state)! };
 }
@@ -30,6 +30,42 @@ describe("verdict", () => {
     expect(view.node.textContent).toContain("All 3 trials went bad.");
     expect(view.node.textContent).toContain("Aborted by 0, 1, 2: Number of failures Set x.");
     expect(view.node.classList.contains("went-bad")).toBe(true);
+  });
+});
+
+const FINDING = {
+  search: "a",
+  hparam: "rate",
+  condition: "rate >= 0.11",
+  inside: [5, 5],
+  outside: [0, 19],
+  p_value: 0.002,
+  edit: 'hp.Float("rate", 1e-4, 0.05, sampling="log")',
+  saves: "removes 5 of 5 bad trials, loses 0 of 19 clean, best score kept",
+  text: "said elsewhere",
+};
+
+describe("findings", () => {
+  const verdict = "5 of 24 trials went bad. rate >= 0.11 went bad in 5 of 5 trials.";
+  const count = (node: Element, text: string) => node.textContent!.split(text).length - 1;
+
+  it("say each thing once: the sentence, what the edit saves, the edit and the reminder", () => {
+    const view = new VerdictView();
+    view.update(model({ search: "a", verdict }, [], [FINDING]).model);
+    for (const text of ["rate >= 0.11", FINDING.saves, FINDING.edit, "overwrite=True"])
+      expect(count(view.node, text)).toBe(1);
+    expect(view.node.querySelector(".code button")?.textContent).toBe("copy");
+    expect(view.node.querySelector("details")).toBeNull();
+  });
+
+  it("stand behind a toggle where there are more", () => {
+    const view = new VerdictView();
+    const more = { ...FINDING, condition: "depth >= 3", edit: "hp.Int(1)" };
+    view.update(model({ search: "a", verdict }, [], [FINDING, more, more]).model);
+    const details = view.node.querySelector("details")!;
+    expect(details.open).toBe(false);
+    expect(details.querySelector("summary")?.textContent).toBe("2 more findings");
+    expect(count(details, "depth >= 3 went bad in 5 of 5 trials, elsewhere 0 of 19")).toBe(2);
   });
 });
 

@@ -20,7 +20,12 @@ class Tab:
     """A page that shows the tab, and all that it said and asked for."""
 
     def __init__(
-        self, browser: Any, url: str, width: int = 1280, height: int = 800
+        self,
+        browser: Any,
+        url: str,
+        width: int = 1280,
+        height: int = 800,
+        hash: str = "#nanwatch",
     ) -> None:
         self.url = url
         self.problems: list[str] = []
@@ -30,7 +35,7 @@ class Tab:
         self.page.on("pageerror", lambda e: self.problems.append(f"uncaught: {e}"))
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("response", self._on_response)
-        self.page.goto(f"{url}/#nanwatch")
+        self.page.goto(f"{url}/{hash}")
         self.frame = self._frame()
 
     def _on_console(self, message: Any) -> None:
@@ -80,6 +85,14 @@ class Tab:
     def fact(self, name: str) -> str:
         text: str = self.frame.locator(f'[data-fact="{name}"]').inner_text()
         return text
+
+    def hash(self) -> str:
+        """The address as the tab left it; Playwright's own may lag behind."""
+        text: str = self.page.evaluate("location.hash")
+        return text
+
+    def wait_for_hash(self, part: str) -> None:
+        self.page.wait_for_function("part => location.hash.includes(part)", arg=part)
 
     def check(self) -> None:
         assert self.problems == []
@@ -171,7 +184,7 @@ def test_clean_trial_is_shown_as_clean(
 def test_keyboard_opens_and_closes_a_trial(browser: Any, url: str) -> None:
     tab = Tab(browser, url)
     tab.wait_for_rows()
-    tab.frame.locator(".table").focus()
+    tab.frame.locator(".grid").focus()
     tab.page.keyboard.press("ArrowDown")
     tab.page.keyboard.press("ArrowDown")
     tab.page.keyboard.press("Enter")
@@ -180,6 +193,143 @@ def test_keyboard_opens_and_closes_a_trial(browser: Any, url: str) -> None:
     assert second in tab.frame.locator(".detail h2").inner_text()
     tab.page.keyboard.press("Escape")
     tab.frame.wait_for_selector(".detail", state="hidden")
+    tab.check()
+    tab.close()
+
+
+def cut_outcome(runs: list[dict[str, Any]], removed: Callable[[float], bool]) -> str:
+    """What a cut on the learning rate does, counted from the report."""
+    bad = [r["status"] in BAD for r in runs]
+    gone = [removed(r["hparams"]["learning_rate"]) for r in runs]
+    best = min(
+        (r["score"], g)
+        for r, g, b in zip(runs, gone, bad, strict=True)
+        if not b and isinstance(r["score"], float)
+    )
+    both = sum(b and g for b, g in zip(bad, gone, strict=True))
+    clean = sum(g and not b for b, g in zip(bad, gone, strict=True))
+    return (
+        f"removes {both} of {sum(bad)} bad, loses {clean} of {len(bad) - sum(bad)} clean, "
+        f"{'loses' if best[1] else 'keeps'} the best score"
+    )
+
+
+def test_cut_moves_by_keyboard_and_says_what_it_does(
+    browser: Any, url: str, report: dict[str, Any]
+) -> None:
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    runs = report["runs"]
+    rates = sorted((r["hparams"]["learning_rate"] for r in runs), reverse=True)
+    handle = tab.frame.get_by_role("separator")
+    if handle.count() == 0:  # nothing was found, so that the first cut is ours
+        tab.frame.get_by_role("button", name="cut", exact=False).first.click()
+    handle.focus()
+    tab.page.keyboard.press("Home")
+    outcome = tab.frame.locator('[data-fact="cut"]')
+    for place in range(len(rates) - 1):
+        lowest_removed = rates[place]
+        expected = cut_outcome(runs, lambda rate: rate >= lowest_removed)  # noqa: B023
+        assert outcome.inner_text() == expected
+        assert expected in handle.get_attribute("aria-valuetext")
+        code = tab.frame.locator(".cut code").text_content()
+        if code:
+            match = re.fullmatch(
+                r'hp\.Float\("learning_rate", 0\.001, (.+), sampling="log"\)', code
+            )
+            assert match, code
+            assert rates[place + 1] <= float(match[1]) < lowest_removed
+            assert tab.frame.locator(".cut .copy").is_visible()
+        tab.page.keyboard.press("ArrowDown")
+    tab.frame.locator(".cut .copy").click()
+    tab.frame.get_by_text("copied").wait_for()
+    handle.focus()
+    # It stops at the last row, and goes when asked to.
+    assert handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    tab.page.keyboard.press("Delete")
+    handle.wait_for(state="hidden")
+    tab.wait_for_hash("cut=")
+    tab.check()
+    tab.close()
+
+
+def test_cut_is_dragged(browser: Any, url: str) -> None:
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    handle = tab.frame.get_by_role("separator")
+    if handle.count() == 0:
+        tab.frame.get_by_role("button", name="cut", exact=False).first.click()
+    handle.focus()
+    tab.page.keyboard.press("Home")
+    box = tab.frame.locator(".cut .grip").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.page.mouse.move(x, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(x, y + 20, steps=4)
+    tab.page.mouse.move(x, y + 44, steps=4)
+    tab.page.mouse.up()
+    assert handle.get_attribute("aria-valuenow") in ("2", "3")
+    tab.check()
+    tab.close()
+
+
+def test_link_restores_and_back_undoes(
+    browser: Any, url: str, report: dict[str, Any]
+) -> None:
+    trial = bad_runs(report)[0]["trial_id"]
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    tab.select(trial)
+    tab.wait_for_hash("trial=")
+    tab.sort_by("score")
+    tab.wait_for_hash("sort=")
+    order, link = tab.trials(), tab.hash()
+    assert link.startswith("#nanwatch&")
+
+    other = Tab(browser, url, hash=link)
+    other.wait_for_rows()
+    assert trial in other.frame.locator(".detail h2").inner_text()
+    assert other.trials() == order
+    other.check()
+    other.close()
+
+    tab.page.evaluate("history.back()")
+    tab.page.wait_for_function("!location.hash.includes('sort=')")
+    assert tab.frame.locator(".detail").is_visible()
+    tab.page.evaluate("history.back()")
+    tab.frame.wait_for_selector(".detail", state="hidden")
+    tab.page.evaluate("history.forward()")
+    tab.frame.wait_for_selector(".detail", state="visible")
+    tab.check()
+    tab.close()
+
+
+def test_filter_leaves_rows_out(browser: Any, url: str, report: dict[str, Any]) -> None:
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    box = tab.frame.get_by_role("searchbox")
+    box.fill("-bad")
+    clean = sorted(r["trial_id"] for r in report["runs"] if r["status"] not in BAD)
+    tab.frame.get_by_text(f"{len(clean)} of {len(report['runs'])} shown").wait_for()
+    assert sorted(tab.trials()) == clean
+    box.fill("learning_rat>1")
+    tab.frame.get_by_text('there is no "learning_rat"').wait_for()
+    tab.check()
+    tab.close()
+
+
+def test_edit_of_the_verdict_is_copied(
+    browser: Any, url: str, report: dict[str, Any]
+) -> None:
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    edit = report["findings"][0]["edit"] if report["findings"] else ""
+    copy = tab.frame.locator(".verdict > .code .copy")
+    assert copy.count() == (1 if edit else 0)
+    if edit:
+        assert tab.frame.locator(".verdict > .code code").text_content() == edit
+        copy.click()
+        tab.frame.get_by_text("copied").wait_for()
     tab.check()
     tab.close()
 

@@ -170,7 +170,12 @@ function lane(value: unknown): Lane {
   const steps = numbers(l.steps);
   const series = {} as Record<LaneSeries, Float64Array>;
   for (const name of LANE_SERIES) series[name] = numbers(l[name], steps.length);
-  return { steps, series };
+  return {
+    steps,
+    seconds: numbers(l.seconds, steps.length),
+    epochs: numbers(l.epochs, steps.length),
+    series,
+  };
 }
 
 function hparam(value: unknown): HParam {
@@ -282,6 +287,8 @@ function finding(value: unknown): Finding {
     inside: pair(f.inside),
     outside: pair(f.outside),
     p_value: number(f.p_value),
+    edit: text(f.edit),
+    saves: text(f.saves),
     text: text(f.text),
   };
 }

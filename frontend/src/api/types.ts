@@ -19,6 +19,10 @@ import type {
 export interface Lane {
   /** Last step of each point; points are contiguous from step 0. */
   steps: Float64Array;
+  /** Seconds since the start, at the end of each point. */
+  seconds: Float64Array;
+  /** Epoch of each point, from 0. */
+  epochs: Float64Array;
   series: Record<LaneSeries, Float64Array>;
 }
 
@@ -104,6 +108,10 @@ export interface Finding {
   inside: [number, number];
   outside: [number, number];
   p_value: number | null;
+  /** The code that leaves the condition out of the search space; "" where there is none. */
+  edit: string;
+  /** What the edit would have saved, in words. */
+  saves: string;
   text: string;
 }
 

@@ -45,7 +45,11 @@ export function stepScale(name: StepScaleName, steps: number): StepScale {
       // Every row asks for the same ones.
       if (width !== tickWidth) {
         tickWidth = width;
-        ticks = spread(name === "log" ? logTicks(total) : linearTicks(total, width), scale, width);
+        const candidates = name === "log" ? logTicks(total) : linearTicks(total, width);
+        ticks = spread(
+          candidates.map((step) => ({ step, at: scale.start(step), label: tickLabel(step) })),
+          width,
+        );
       }
       return ticks;
     },
@@ -74,18 +78,16 @@ function linearTicks(total: number, width: number): number[] {
   return ticks;
 }
 
-function spread(candidates: number[], scale: StepScale, width: number): Tick[] {
+/** As many of the candidates, the first ones first, as do not touch. */
+export function spread(candidates: readonly Tick[], width: number): Tick[] {
   const taken: Tick[] = [];
-  for (const step of candidates) {
-    const at = scale.start(step);
-    if (taken.every((t) => Math.abs(t.at - at) * width >= 38)) {
-      taken.push({ step, at, label: tickLabel(step) });
-    }
+  for (const tick of candidates) {
+    if (taken.every((t) => Math.abs(t.at - tick.at) * width >= 38)) taken.push(tick);
   }
   return taken.sort((a, b) => a.at - b.at);
 }
 
-function tickLabel(step: number): string {
+export function tickLabel(step: number): string {
   if (step < 10_000) return String(step);
   if (step % 1000 === 999 || step % 1000 === 0) {
     const thousands = Math.round(step / 1000);

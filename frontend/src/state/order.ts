@@ -85,8 +85,28 @@ export function rank(
       if (b === best?.name) return 1;
       return (place.get(a) ?? ranked.length) - (place.get(b) ?? ranked.length);
     });
-  const suggestion = suggest(best ?? null, ranked, trials, space, scales);
+  const suggestion =
+    (found && best && suggestFound(found, best, space, scales)) ??
+    suggest(best ?? null, ranked, trials, space, scales);
   return { space, scales, ranked, names, ...suggestion };
+}
+
+/** Where the finding names a category's value beside a number, that category facets. */
+function suggestFound(
+  found: Finding,
+  best: Separation,
+  space: readonly HParam[],
+  scales: ReadonlyMap<string, HParamScale>,
+): Pick<Ranking, "sort" | "facet"> | null {
+  if (!scales.get(best.name)?.numeric) return null;
+  const category = space.find(
+    (h) =>
+      !scales.get(h.name)?.numeric &&
+      (found.condition.startsWith(`${h.name} = `) || found.condition.includes(` and ${h.name} = `)),
+  );
+  if (!category) return null;
+  const high = found.condition.includes(`${best.name} >= `);
+  return { sort: { column: hparamColumn(best.name), descending: high }, facet: category.name };
 }
 
 // More groups than this are no longer taken in at a glance.
@@ -186,9 +206,18 @@ export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Rankin
   return keyed.map((k) => k.trial);
 }
 
-export function linesOf(trials: readonly Trial[], facet: string | null, ranking: Ranking): Line[] {
+/**
+ * The table's lines.
+ * @param shown leaves trials out; a facet's counts are of all of its trials.
+ */
+export function linesOf(
+  trials: readonly Trial[],
+  facet: string | null,
+  ranking: Ranking,
+  shown: (trial: Trial) => boolean = () => true,
+): Line[] {
   const runs = (trial: Trial): Line[] =>
-    trial.runs.map((run, i) => ({ type: "run", trial, run, first: i === 0 }));
+    shown(trial) ? trial.runs.map((run, i) => ({ type: "run", trial, run, first: i === 0 })) : [];
   if (facet === null || !ranking.scales.has(facet)) return trials.flatMap(runs);
   const scale = ranking.scales.get(facet)!;
   return [...groupBy(trials, (t) => t.hparams[facet] ?? undefined)]
@@ -198,8 +227,9 @@ export function linesOf(trials: readonly Trial[], facet: string | null, ranking:
         b.bad / b.members.length - a.bad / a.members.length ||
         scale.order(a.value) - scale.order(b.value),
     )
-    .flatMap(({ value, members, bad }): Line[] => [
-      { type: "facet", name: facet, value, bad, total: members.length },
-      ...members.flatMap(runs),
-    ]);
+    .flatMap(({ value, members, bad }): Line[] => {
+      const inside = members.flatMap(runs);
+      if (!inside.length) return [];
+      return [{ type: "facet", name: facet, value, bad, total: members.length }, ...inside];
+    });
 }

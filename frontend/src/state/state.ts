@@ -3,8 +3,10 @@
 import { LANE_SERIES, type LaneSeries, type Phase, STATUSES, type Status } from "../api/schema.gen";
 import type { Finding, Overview, Ranges, RunDetail, RunSummary, SearchSummary } from "../api/types";
 import { keyOf } from "../api/types";
+import { type AxisName, type LaneAxis, laneAxis } from "../scale/axis";
 import { type ColourScale, decadeScale, growthScale, type Theme } from "../scale/colour";
-import { type StepScale, type StepScaleName, stepScale } from "../scale/step";
+import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./cut";
+import { type Filter, parseFilter } from "./filter";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
 import { type Trial, trialsOf } from "./trials";
 
@@ -17,10 +19,13 @@ export interface State {
   search: string | null;
   /** null: the order that the search suggests. */
   sort: Sort | null;
-  xScale: StepScaleName;
+  xScale: AxisName;
   colour: LaneSeries;
   /** undefined: the facet that the search suggests; null: none. */
   facet: string | null | undefined;
+  filter: string;
+  /** undefined: where the first finding says; null: none. */
+  cut: Cut | null | undefined;
   /** Key of the chosen run. */
   selected: string | null;
   /** null: the phase and probe of the origin. */
@@ -41,6 +46,8 @@ export const INITIAL: State = {
   xScale: "log",
   colour: "growth",
   facet: undefined,
+  filter: "",
+  cut: undefined,
   selected: null,
   phase: null,
   probe: null,
@@ -62,10 +69,16 @@ export interface Model {
   ranking: Ranking;
   sort: Sort;
   facet: string | null;
+  filter: Filter;
+  /** Trials that the filter keeps. */
+  shown: number;
   lines: Line[];
-  steps: StepScale;
+  axis: LaneAxis;
   colours: ColourScale;
   score: ScoreScale;
+  /** What a cut is worked out from; null where the rows cannot be cut. */
+  cutBasis: CutBasis | null;
+  cut: CutView | null;
 }
 
 export interface ScoreScale {
@@ -86,14 +99,42 @@ export function createModel(): (state: State) => Model | null {
   const ranking = memo((overview: Overview, search: SearchSummary, all: Trial[]) =>
     rank(search, all, overview.findings),
   );
-  const lines = memo((all: Trial[], sort: Sort, facet: string | null, ranked: Ranking) =>
-    linesOf(sortTrials(all, sort, ranked), facet, ranked),
+  const filter = memo((text: string, ranked: Ranking) => parseFilter(text, ranked.names));
+  const sorted = memo((all: Trial[], sort: Sort, ranked: Ranking, badFirst: boolean) => {
+    const trialsInOrder = sortTrials(all, sort, ranked);
+    // sort() is stable: the order within both stays.
+    return badFirst ? trialsInOrder.sort((a, b) => Number(b.bad) - Number(a.bad)) : trialsInOrder;
+  });
+  const lines = memo((ordered: Trial[], facet: string | null, ranked: Ranking, kept: Filter) =>
+    linesOf(ordered, facet, ranked, kept.keeps),
   );
-  const steps = memo((name: StepScaleName, all: Trial[]) =>
-    stepScale(
+  const axis = memo((name: AxisName, all: Trial[]) =>
+    laneAxis(
       name,
-      all.reduce((most, t) => Math.max(most, t.steps), 1),
+      all.flatMap((t) => t.runs),
     ),
+  );
+  const basis = memo(
+    (
+      all: Trial[],
+      ordered: Line[],
+      ranked: Ranking,
+      sort: Sort,
+      facet: string | null,
+      scores: ScoreScale,
+    ): CutBasis => ({
+      trials: all,
+      lines: ordered,
+      ranking: ranked,
+      sort,
+      facet,
+      best: scores.best,
+    }),
+  );
+  const suggested = memo(suggestedCut);
+  const cutView = memo(
+    (from: CutBasis, cut: Cut | null, ranked: Ranking, finding: Finding | undefined) =>
+      cut === null ? null : viewOf(from, cut, ranked.space, finding),
   );
   const colours = memo(colourScale);
   const score = memo(scoreScale);
@@ -105,10 +146,13 @@ export function createModel(): (state: State) => Model | null {
       ranked: Ranking,
       sort: Sort,
       facet: string | null,
+      kept: Filter,
       ordered: Line[],
-      scale: StepScale,
+      laneAxis: LaneAxis,
       colour: ColourScale,
       scores: ScoreScale,
+      cutBasis: CutBasis | null,
+      cut: CutView | null,
     ): Model => ({
       overview,
       search,
@@ -123,10 +167,14 @@ export function createModel(): (state: State) => Model | null {
       ranking: ranked,
       sort,
       facet,
+      filter: kept,
+      shown: all.filter(kept.keeps).length,
       lines: ordered,
-      steps: scale,
+      axis: laneAxis,
       colours: colour,
       score: scores,
+      cutBasis,
+      cut,
     }),
   );
   return (state) => {
@@ -136,6 +184,14 @@ export function createModel(): (state: State) => Model | null {
     const ranked = ranking(state.overview, search, all);
     const sort = state.sort ?? ranked.sort;
     const facet = state.facet === undefined ? ranked.facet : state.facet;
+    const kept = filter(state.filter, ranked);
+    // Lanes that end at their onset stand together; those without one below.
+    const byOnset = state.xScale === "onset";
+    const ordered = lines(sorted(all, sort, ranked, byOnset), facet, ranked, kept);
+    const scores = score(search, all);
+    const from = byOnset ? null : basis(all, ordered, ranked, sort, facet, scores);
+    const finding = state.overview.findings.find((f) => f.search === search.search);
+    const cut = state.cut === undefined && from ? suggested(from, finding) : state.cut;
     return model(
       state.overview,
       search,
@@ -143,10 +199,13 @@ export function createModel(): (state: State) => Model | null {
       ranked,
       sort,
       facet,
-      lines(all, sort, facet, ranked),
-      steps(state.xScale, all),
+      kept,
+      ordered,
+      axis(state.xScale, all),
       colours(state.theme, state.colour, all),
-      score(search, all),
+      scores,
+      from,
+      from && cutView(from, cut ?? null, ranked, finding),
     );
   };
 }

@@ -1,19 +1,32 @@
 // How the table is drawn: axis, order, facet, colour, with the legend beside.
 
 import { LANE_SERIES, type LaneSeries } from "../api/schema.gen";
-import type { StepScaleName } from "../scale/step";
+import { integer } from "../format/number";
+import type { AxisName } from "../scale/axis";
+import { cuttable } from "../state/cut";
 import { hparamColumn, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
-import { el, replace } from "./dom";
+import { el, replace, setText } from "./dom";
 import { SERIES_WORDS } from "./lane";
 import { decadeLegend, laneBadSwatch } from "./legend";
 
 export interface ControlActions {
-  xScale(name: StepScaleName): void;
+  xScale(name: AxisName): void;
   sort(column: SortColumn): void;
   facet(name: string | null): void;
   colour(series: LaneSeries): void;
+  filter(text: string): void;
+  /** Places a cut where it does most. */
+  cut(): void;
 }
+
+const AXIS_WORDS: Record<AxisName, string> = {
+  log: "log step",
+  linear: "step",
+  epoch: "epoch",
+  time: "wall time",
+  onset: "steps before the onset",
+};
 
 // A facet for each of many values would be no grouping.
 const MOST_FACETS = 12;
@@ -34,17 +47,14 @@ export class ControlsView {
   private readonly colour: HTMLSelectElement;
   private readonly facetLabel: HTMLElement;
   private readonly legend = el("span", { class: "legend" });
+  private readonly filter: HTMLInputElement;
+  private readonly filtered = el("span", { class: "filtered", role: "status" });
+  private readonly cut: HTMLButtonElement;
   private optionsKey = "";
   private legendKey: unknown[] = [];
 
   constructor(actions: ControlActions) {
-    this.x = choice(
-      [
-        ["log", "log step"],
-        ["linear", "step"],
-      ],
-      (v) => actions.xScale(v as StepScaleName),
-    );
+    this.x = choice(Object.entries(AXIS_WORDS), (v) => actions.xScale(v as AxisName));
     this.rows = choice([], (v) => actions.sort(v as SortColumn));
     this.facet = choice([], (v) => actions.facet(v || null));
     this.colour = choice(
@@ -52,13 +62,49 @@ export class ControlsView {
       (v) => actions.colour(v as LaneSeries),
     );
     this.facetLabel = el("label", {}, "facet ", this.facet);
+    this.filter = el("input", {
+      type: "search",
+      placeholder: "diverged, units>64 …",
+      title:
+        "Words and comparisons, all of which must hold: diverged, running, a trial, " +
+        "units>64, optimizer=sgd, score<0.1; -word leaves out.",
+      spellcheck: "false",
+      autocomplete: "off",
+      input: () => actions.filter(this.filter.value),
+    });
+    this.cut = el(
+      "button",
+      {
+        type: "button",
+        class: "cut-button",
+        title: "cut the search space between two rows",
+        click: () => actions.cut(),
+      },
+      "✂ cut",
+    );
     this.node.append(
       el("label", {}, "x ", this.x),
       el("label", {}, "rows ", this.rows),
       this.facetLabel,
       el("label", {}, "colour ", this.colour),
+      el("label", {}, "filter ", this.filter),
+      this.filtered,
+      this.cut,
       el("span", { class: "spring" }),
       this.legend,
+    );
+  }
+
+  private drawFiltered(state: State, model: Model): void {
+    const { problems } = model.filter;
+    this.filter.setAttribute("aria-invalid", String(problems.length > 0));
+    this.filtered.hidden = state.filter.trim() === "";
+    this.filtered.classList.toggle("bad-text", problems.length > 0);
+    setText(
+      this.filtered,
+      problems.length
+        ? problems.join("; ")
+        : `${integer(model.shown)} of ${integer(model.trials.length)} shown`,
     );
   }
 
@@ -91,6 +137,10 @@ export class ControlsView {
     this.rows.value = sort.column;
     this.facet.value = model.facet ?? "";
     this.colour.value = state.colour;
+    if (this.filter.value !== state.filter) this.filter.value = state.filter;
+    this.drawFiltered(state, model);
+    this.cut.hidden = model.cutBasis === null || cuttable(model.cutBasis) === null;
+    this.cut.setAttribute("aria-pressed", String(model.cut !== null));
     const legendKey = [model.colours, state.theme, state.colour];
     if (legendKey.some((v, i) => v !== this.legendKey[i])) {
       this.legendKey = legendKey;

@@ -141,7 +141,7 @@ export class DetailView {
     const index = Math.min(state.probe ?? originProbe(run, phase, probes), ranges.probes - 1);
     const probe = probes[index]!;
     const last = ranges.steps[2 * ranges.buckets - 1]! + 1;
-    const steps = stepScale(state.xScale, last);
+    const steps = stepScale(state.xScale === "linear" ? "linear" : "log", last);
     const onset =
       run.onset && isBad(run.status) && run.onset.phase === phase ? run.onset.step : null;
     this.heatmap.update(

@@ -4,8 +4,8 @@ import type { LaneSeries } from "../api/schema.gen";
 import type { RunSummary } from "../api/types";
 import { compact, integer } from "../format/number";
 import { position } from "../format/words";
+import type { LaneAxis, RunAxis } from "../scale/axis";
 import { badPattern, type ColourScale, nothingColour, type Theme } from "../scale/colour";
-import type { StepScale } from "../scale/step";
 import { isBad } from "../state/trials";
 import { prepareCanvas, themeColour } from "./dom";
 import { drawMark, markColours } from "./marks";
@@ -15,14 +15,15 @@ export const LANE_INSET = 7; // room for half a mark at both ends
 export interface LaneStyle {
   theme: Theme;
   series: LaneSeries;
-  steps: StepScale;
+  axis: LaneAxis;
   colours: ColourScale;
   width: number;
   height: number;
 }
 
 export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: LaneStyle): void {
-  const { width, height, steps } = style;
+  const { width, height, axis } = style;
+  const steps = axis.of(run);
   const c = prepareCanvas(canvas, width, height);
   if (!c) return;
   const span = width - 2 * LANE_INSET;
@@ -30,9 +31,9 @@ export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: Lane
   const middle = height / 2;
 
   c.fillStyle = themeColour("grid");
-  for (const tick of steps.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
+  for (const tick of axis.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
 
-  drawPoints(c, run, style, x);
+  drawPoints(c, run, style, steps, x);
 
   for (const episode of run.contained) {
     drawMark(
@@ -55,7 +56,8 @@ export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: Lane
 function drawPoints(
   c: CanvasRenderingContext2D,
   run: RunSummary,
-  { theme, series, steps, colours, height }: LaneStyle,
+  { theme, series, colours, height }: LaneStyle,
+  steps: RunAxis,
   x: (at: number) => number,
 ): void {
   const values = run.lane.series[series];
@@ -66,7 +68,7 @@ function drawPoints(
   const bad = badPattern(c, theme, "aftermath");
   const nothing = nothingColour(theme);
   const top = height / 2 - 6.5;
-  let left = x(0);
+  let left = x(steps.start(0));
   let pending = Number.NEGATIVE_INFINITY;
   let pendingBad = false;
   for (let i = 0; i < values.length; i++) {
@@ -134,7 +136,7 @@ export const SERIES_WORDS: Record<LaneSeries, string> = {
 /** What the lane holds at a place, in words. */
 export function laneFacts(run: RunSummary, style: LaneStyle, pixel: number): string[] {
   const span = style.width - 2 * LANE_INSET;
-  const step = style.steps.invert((pixel - LANE_INSET) / span);
+  const step = style.axis.of(run).invert((pixel - LANE_INSET) / span);
   const points = run.lane.steps;
   const title = run.trial_id === null ? run.run : `trial ${run.trial_id}`;
   const facts: string[] = [];

@@ -5,6 +5,7 @@ import { keyOf } from "../api/types";
 import { compact, integer } from "../format/number";
 import * as words from "../format/words";
 import type { Theme } from "../scale/colour";
+import { cuttable } from "../state/cut";
 import { hparamOf, type Line } from "../state/order";
 import type { Model } from "../state/state";
 import { isBad, type Trial } from "../state/trials";
@@ -109,6 +110,10 @@ export class Row {
         this.heading,
         el("strong", {}, `${line.name} = ${words.value(line.value)}`),
         el("span", {}, `${integer(line.bad)} of ${integer(line.total)} went bad`),
+        context.model.cutBasis &&
+          cuttable(context.model.cutBasis) !== null &&
+          line.total > 1 &&
+          el("button", { type: "button", class: "cut-here" }, "✂ cut here"),
       );
     }
   }

@@ -3,10 +3,13 @@
 
 import { keyOf } from "../api/types";
 import * as words from "../format/words";
-import { hparamColumn, type Line, type SortColumn } from "../state/order";
+import type { AxisName } from "../scale/axis";
+import type { Group } from "../state/cut";
+import { hparamColumn, hparamOf, type Line, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
 import { type Columns, layOut } from "./columns";
+import { type CutActions, CutStrip, cutHeight } from "./cut";
 import { el, replace } from "./dom";
 import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
 import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
@@ -15,13 +18,28 @@ import type { Tooltip } from "./tooltip";
 const HEAD_HEIGHT = 46;
 const SPARE_LINES = 6;
 
+const TIMELINES: Record<AxisName, string> = {
+  log: "timeline, by training step",
+  linear: "timeline, by training step",
+  epoch: "timeline, by epoch",
+  time: "timeline, by wall time",
+  onset: "timeline, steps before the first bad one (or the end)",
+};
+// Near the edge a dragged cut scrolls the table.
+const SCROLL_ZONE = 26;
+
 export interface TableActions {
   sort(column: SortColumn): void;
   select(key: string | null): void;
+  /** Places a cut in a facet's group. */
+  cutGroup(group: Group): void;
+  cut: CutActions;
 }
 
 export class TableView {
   readonly node: HTMLElement;
+  private readonly grid: HTMLElement;
+  private readonly strip: CutStrip;
   private readonly head = el("div", { role: "row", class: "head", "aria-rowindex": "1" });
   private readonly body = el("div", { class: "body", role: "rowgroup" });
   private readonly rows = new Map<number, Row>();
@@ -40,20 +58,27 @@ export class TableView {
     private readonly actions: TableActions,
     private readonly tooltip: Tooltip,
   ) {
-    this.node = el(
+    this.grid = el(
       "div",
       {
-        class: "table",
+        class: "grid",
         role: "grid",
         tabindex: 0,
         "aria-label": "Trials. Arrow keys move, Enter opens a trial, Escape closes it.",
-        scroll: () => this.onScroll(),
         keydown: (e: KeyboardEvent) => this.onKey(e),
         mousemove: (e: MouseEvent) => this.onHover(e),
         mouseleave: () => tooltip.hide(),
       },
       el("div", { class: "head-group", role: "rowgroup" }, this.head),
       this.body,
+    );
+    this.strip = new CutStrip(actions.cut, (y) => this.cutPlaceAt(y));
+    // The strip is no row: it lies over a gap that the rows leave.
+    this.node = el(
+      "div",
+      { class: "table", scroll: () => this.onScroll() },
+      this.grid,
+      this.strip.node,
     );
     this.body.addEventListener("click", (e) => this.onClick(e));
     new ResizeObserver(() => this.layOutAndDraw()).observe(this.node);
@@ -68,10 +93,16 @@ export class TableView {
     this.model = model;
     if (before !== model || themeChanged) {
       const anchor = searchChanged ? null : this.anchor();
+      const cut = model.cut;
+      const gapAfter = cut ? cut.line - 1 : -1;
       this.tops = sumHeights(
-        model.lines.map((l) => (l.type === "run" ? ROW_HEIGHT : FACET_HEIGHT)),
+        model.lines.map(
+          (l, i) =>
+            (l.type === "run" ? ROW_HEIGHT : FACET_HEIGHT) +
+            (cut && i === gapAfter ? cutHeight(cut) : 0),
+        ),
       );
-      this.node.setAttribute("aria-rowcount", String(model.lines.length + 1));
+      this.grid.setAttribute("aria-rowcount", String(model.lines.length + 1));
       this.layOutAndDraw(before?.sort === model.sort ? anchor : null);
       if (searchChanged || before?.sort !== model.sort) this.node.scrollTop = 0;
     }
@@ -84,7 +115,12 @@ export class TableView {
   }
 
   focus(): void {
-    this.node.focus({ preventScroll: true });
+    this.grid.focus({ preventScroll: true });
+  }
+
+  focusCut(): void {
+    this.revealCut();
+    this.strip.focus();
   }
 
   // --- Layout ---
@@ -106,7 +142,7 @@ export class TableView {
     this.lane = {
       theme: state.theme,
       series: state.colour,
-      steps: model.steps,
+      axis: model.axis,
       colours: model.colours,
       width: columns.lane,
       height: ROW_HEIGHT,
@@ -114,9 +150,51 @@ export class TableView {
     this.body.style.height = `${this.tops.total}px`;
     this.node.style.setProperty("--content", `${this.tops.total + HEAD_HEIGHT + 2}px`);
     this.drawHead();
+    this.placeCut();
     this.recycle();
     if (anchor) this.restore(anchor);
     this.drawRows();
+  }
+
+  private placeCut(): void {
+    const { model } = this;
+    const cut = model?.cut ?? null;
+    const name = model && hparamOf(model.sort.column);
+    this.strip.update(cut, (name && model?.ranking.scales.get(name)?.log) || false);
+    if (!cut) return;
+    const top = this.tops.tops[cut.line]! - cutHeight(cut) + HEAD_HEIGHT;
+    this.strip.node.style.transform = `translateY(${top}px)`;
+    this.strip.node.style.height = `${cutHeight(cut)}px`;
+  }
+
+  private revealCut(): void {
+    const cut = this.model?.cut;
+    if (!cut) return;
+    const bottom = this.tops.tops[cut.line]!;
+    this.node.scrollTop = reveal(
+      this.node.scrollTop,
+      this.node.clientHeight - HEAD_HEIGHT,
+      bottom - cutHeight(cut) - 3 * ROW_HEIGHT,
+      bottom + ROW_HEIGHT,
+    );
+  }
+
+  /** The place of the cut nearest to a pointer; the gap counts as no height. */
+  private cutPlaceAt(clientY: number): number {
+    const cut = this.model?.cut;
+    if (!cut) return 0;
+    const box = this.node.getBoundingClientRect();
+    if (clientY > box.bottom - SCROLL_ZONE) this.node.scrollTop += ROW_HEIGHT;
+    else if (clientY < box.top + HEAD_HEIGHT + SCROLL_ZONE) this.node.scrollTop -= ROW_HEIGHT;
+    const y = clientY - box.top - HEAD_HEIGHT + this.node.scrollTop;
+    const gap = cutHeight(cut);
+    const now = cut.line;
+    const top = (line: number) => this.tops.tops[line]! - (line >= now ? gap : 0);
+    let nearest = 0;
+    cut.places.forEach((p, i) => {
+      if (Math.abs(top(p.line) - y) < Math.abs(top(cut.places[nearest]!.line) - y)) nearest = i;
+    });
+    return nearest;
   }
 
   private anchor(): { key: string; offset: number } | null {
@@ -234,10 +312,10 @@ export class TableView {
 
   private laneHead(): HTMLElement {
     const { model, columns } = this;
-    const cell = this.headCell("steps", "timeline, by training step", "lane-cell");
+    const cell = this.headCell("steps", TIMELINES[model!.axis.name], "lane-cell");
     const span = columns!.lane - 2 * LANE_INSET;
     const ticks = el("div", { class: "ticks", "aria-hidden": "true" });
-    for (const tick of model!.steps.ticks(span)) {
+    for (const tick of model!.axis.ticks(span)) {
       ticks.append(el("span", { style: `left:${LANE_INSET + tick.at * span}px` }, tick.label));
     }
     cell.append(ticks);
@@ -331,8 +409,8 @@ export class TableView {
       row.select(key !== null && key === selected, key !== null && key === this.active);
       if (key !== null && key === this.active) activeId = row.node.id;
     }
-    if (activeId) this.node.setAttribute("aria-activedescendant", activeId);
-    else this.node.removeAttribute("aria-activedescendant");
+    if (activeId) this.grid.setAttribute("aria-activedescendant", activeId);
+    else this.grid.removeAttribute("aria-activedescendant");
   }
 
   private lineOf(key: string | null): number {
@@ -356,6 +434,11 @@ export class TableView {
   private onClick(event: Event): void {
     const node = (event.target as Element).closest(".row");
     const row = [...this.rows.values()].find((r) => r.node === node);
+    if (row?.line?.type === "facet") {
+      if ((event.target as Element).closest("button"))
+        this.actions.cutGroup({ facet: row.line.name, value: row.line.value });
+      return;
+    }
     const key = keyOfLine(row?.line ?? null);
     if (key !== null) this.actions.select(key === this.state?.selected ? null : key);
   }

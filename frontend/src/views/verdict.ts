@@ -1,7 +1,14 @@
-// The verdict: what the whole search says, in a sentence or two.
+// The verdict: what the whole search says in a sentence or two, and what to change.
 
+import type { Finding } from "../api/types";
+import { compact, plural } from "../format/number";
 import type { Model } from "../state/state";
-import { el, replace } from "./dom";
+import { codeBlock } from "./copy";
+import { type Child, el, replace } from "./dom";
+
+export const REMINDER =
+  "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the old " +
+  "search and its old space.";
 
 export class VerdictView {
   readonly node = el("section", {
@@ -10,33 +17,82 @@ export class VerdictView {
     "aria-live": "polite",
   });
   private key = "";
+  private open = false;
 
   update(model: Model): void {
     const { search, findings, overview } = model;
-    const key = JSON.stringify([search.verdict, search.aborted, findings, overview.warnings]);
+    const key = JSON.stringify([
+      search.search,
+      search.verdict,
+      search.aborted,
+      findings,
+      overview.warnings,
+    ]);
     if (key === this.key) return;
     this.key = key;
     const bad = model.trials.some((t) => t.bad) || search.aborted !== null;
     this.node.className = `verdict ${bad ? "went-bad" : "well"}`;
     const { aborted } = search;
+    const [top, ...more] = findings;
+    const told = top !== undefined && search.verdict.includes(top.condition);
     replace(
       this.node,
-      el("p", { class: "sentence" }, search.verdict || "No trial has been watched yet."),
-      ...findings.map((f) => el("p", {}, f.text)),
-      aborted &&
-        el(
-          "p",
-          {},
+      el(
+        "div",
+        { class: "told" },
+        el("p", { class: "sentence" }, search.verdict || "No trial has been watched yet."),
+        top && !told && el("p", {}, sentence(top)),
+        top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
+        aborted &&
           el(
-            "strong",
+            "p",
             {},
-            `Aborted${aborted.trials.length ? ` by ${aborted.trials.join(", ")}` : ""}: `,
+            el(
+              "strong",
+              {},
+              `Aborted${aborted.trials.length ? ` by ${aborted.trials.join(", ")}` : ""}: `,
+            ),
+            aborted.message.split("\n", 1)[0]!,
+            aborted.fix ? " " : "",
+            aborted.fix,
           ),
-          aborted.message.split("\n", 1)[0]!,
-          aborted.fix ? " " : "",
-          aborted.fix,
-        ),
-      ...overview.warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
+        more.length > 0 && this.more(more),
+        ...overview.warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
+      ),
+      top?.edit && codeBlock(top.edit, "the edit of the search space"),
     );
   }
+
+  private more(findings: readonly Finding[]): HTMLElement {
+    const node = el(
+      "details",
+      { open: this.open },
+      el("summary", {}, plural(findings.length, "more finding")),
+      ...findings.map((f) =>
+        el(
+          "div",
+          { class: "finding" },
+          el("p", {}, `${sentence(f)} ${f.saves ? `The edit ${f.saves}.` : ""}`),
+          f.edit && codeBlock(f.edit, "the edit of the search space"),
+        ),
+      ),
+    );
+    node.addEventListener("toggle", () => {
+      this.open = node.open;
+    });
+    return node;
+  }
+}
+
+function sentence(f: Finding): string {
+  const p = f.p_value === null ? "" : `; corrected p = ${compact(f.p_value, 1)}`;
+  return (
+    `${f.condition} went bad in ${f.inside[0]} of ${f.inside[1]} trials, ` +
+    `elsewhere ${f.outside[0]} of ${f.outside[1]}${p}.`
+  );
+}
+
+function saves(top: Finding, reminded: boolean): Child {
+  const first = top.saves ? `This edit ${top.saves}.` : "";
+  return `${first} ${reminded ? "" : REMINDER}`.trim();
 }

@@ -1,0 +1,134 @@
+// The filter box: words and comparisons, all of which must hold; pure.
+//
+//   diverged            a status, a state, "bad", "scored" (anyway) or a cause
+//   17                  a trial's id, or part of it
+//   learning_rate>1e-2  a hyperparameter, or score, steps, epochs, onset
+//   optimizer=sgd       also !=; "my name"=x where a name has spaces
+//   -clean              not
+
+import { type JSONScalar, STATES, STATUSES } from "../api/schema.gen";
+import { value as valueText } from "../format/words";
+import type { Trial } from "./trials";
+
+export interface Filter {
+  /** What could not be understood, in words; then nothing is left out by that term. */
+  problems: string[];
+  keeps(trial: Trial): boolean;
+}
+
+type Test = (trial: Trial) => boolean;
+
+const TERM = /"(?:[^"\\]|\\.)*"|[^\s"]+/g;
+const COMPARISON = /^("(?:[^"\\]|\\.)*"|[^<>=!:]+)(>=|<=|!=|>|<|=|:)(.*)$/;
+
+// What a trial has beside its hyperparameters, which come first where names are the same.
+const FIELDS: Record<string, (trial: Trial) => number | string | null> = {
+  score: (t) => t.score,
+  steps: (t) => t.steps,
+  epochs: (t) => t.runs[0]?.epochs ?? null,
+  onset: (t) => t.onsetStep,
+  status: (t) => t.status,
+  trial: (t) => t.id,
+  cause: (t) => t.runs[0]?.causes[0]?.id ?? null,
+  origin: (t) => t.runs[0]?.origin?.name ?? null,
+};
+
+/** @param names of the search's hyperparameters. */
+export function parseFilter(text: string, names: readonly string[]): Filter {
+  const problems: string[] = [];
+  const tests: Test[] = [];
+  for (const term of terms(text)) {
+    const negative = term.length > 1 && term.startsWith("-");
+    const test = testOf(negative ? term.slice(1) : term, names, problems);
+    if (test) tests.push(negative ? (t) => !test(t) : test);
+  }
+  return { problems, keeps: (trial) => tests.every((test) => test(trial)) };
+}
+
+/** Splits at spaces, but not around an operator nor within quotes. */
+function terms(text: string): string[] {
+  const tight = text.replace(/\s*(>=|<=|!=|>|<|=)\s*/g, "$1");
+  const found: string[] = [];
+  let end = -1;
+  for (const match of tight.matchAll(TERM)) {
+    // `"a name"=x` is matched in two pieces that touch.
+    if (match.index === end && found.length) found[found.length - 1] += match[0];
+    else found.push(match[0]);
+    end = match.index + match[0].length;
+  }
+  return found;
+}
+
+function testOf(term: string, names: readonly string[], problems: string[]): Test | null {
+  const parts = COMPARISON.exec(term);
+  if (parts)
+    return comparison(unquoted(parts[1]!), parts[2]!, unquoted(parts[3]!), names, problems);
+  return word(unquoted(term).toLowerCase());
+}
+
+function comparison(
+  name: string,
+  operator: string,
+  wanted: string,
+  names: readonly string[],
+  problems: string[],
+): Test | null {
+  const hparam =
+    names.find((n) => n === name) ?? names.find((n) => n.toLowerCase() === name.toLowerCase());
+  const field = FIELDS[name.toLowerCase()];
+  if (hparam === undefined && !field) {
+    problems.push(
+      `there is no "${name}"; known are ${[...names, ...Object.keys(FIELDS)].join(", ")}`,
+    );
+    return null;
+  }
+  // Half a comparison is one that is still being typed.
+  if (wanted === "") return null;
+  const read = (t: Trial): JSONScalar | undefined =>
+    hparam !== undefined ? t.hparams[hparam] : field!(t);
+  if (operator === "=" || operator === ":") return (t) => equals(read(t), wanted);
+  if (operator === "!=") return (t) => !equals(read(t), wanted);
+  const limit = Number(wanted);
+  if (Number.isNaN(limit)) {
+    problems.push(`"${wanted}" is no number to compare ${name} with`);
+    return null;
+  }
+  return (t) => {
+    const value = read(t);
+    if (typeof value !== "number") return false;
+    if (operator === ">") return value > limit;
+    if (operator === "<") return value < limit;
+    return operator === ">=" ? value >= limit : value <= limit;
+  };
+}
+
+function equals(value: JSONScalar | undefined, wanted: string): boolean {
+  if (value === undefined) return false;
+  if (typeof value === "number") {
+    const number = Number(wanted);
+    // What is read off the screen is rounded.
+    return Math.abs(value - number) <= Math.abs(value) * 5e-3 || value === number;
+  }
+  return valueText(value).toLowerCase() === wanted.toLowerCase();
+}
+
+function word(wanted: string): Test {
+  return (trial) => {
+    if (wanted === "bad") return trial.bad;
+    if (wanted === "scored") return trial.runs.some((r) => r.misread !== null);
+    const spaced = wanted.replaceAll(" ", "_");
+    if (STATUSES.some((s) => s === spaced)) return trial.status === spaced;
+    if (STATES.some((s) => s === spaced)) return trial.runs.some((r) => r.state === spaced);
+    return (
+      trial.id.toLowerCase().includes(wanted) ||
+      trial.runs.some((r) => r.causes[0]?.id === spaced) ||
+      Object.values(trial.hparams).some((v) => typeof v === "string" && v.toLowerCase() === wanted)
+    );
+  };
+}
+
+function unquoted(text: string): string {
+  return text.length > 1 && text.startsWith('"') && text.endsWith('"')
+    ? text.slice(1, -1).replace(/\\(.)/g, "$1")
+    : text;
+}

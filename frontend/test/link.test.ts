@@ -1,0 +1,68 @@
+import { describe, expect, it } from "vitest";
+import { decodeHash, encodeHash, isStep, type Linked } from "../src/state/link";
+
+const PLAIN: Linked = {
+  search: null,
+  selected: null,
+  sort: null,
+  facet: undefined,
+  xScale: "log",
+  colour: "growth",
+  filter: "",
+  cut: undefined,
+};
+const FULL: Linked = {
+  search: "66221f0b56824cc1",
+  selected: "9fa8bd4900d048b8/wide/02/execution0",
+  sort: { column: "hparam:learning rate & more=100%", descending: true },
+  facet: "optimizer",
+  xScale: "onset",
+  colour: "loss",
+  filter: 'diverged "a b">1e-2',
+  cut: {
+    hparam: "learning rate & more=100%",
+    op: "ge",
+    bound: 0.05,
+    group: { facet: "optimizer", value: "sgd" },
+  },
+};
+
+describe("link", () => {
+  it("writes nothing of what is the default", () => {
+    expect(encodeHash(PLAIN, "#nanwatch")).toBe("#nanwatch");
+    expect(decodeHash("#nanwatch")).toEqual(PLAIN);
+  });
+
+  it("comes back as it was", () => {
+    expect(decodeHash(encodeHash(FULL, "#nanwatch"))).toEqual(FULL);
+    const choices: Linked = { ...PLAIN, facet: null, cut: null };
+    expect(decodeHash(encodeHash(choices, "#nanwatch"))).toEqual(choices);
+    const whole: Linked = {
+      ...PLAIN,
+      cut: { hparam: "units", op: "le", bound: 60, group: { facet: "x", value: undefined } },
+    };
+    expect(decodeHash(encodeHash(whole, "#nanwatch"))).toEqual(whole);
+  });
+
+  it("is split by TensorBoard as it was joined", () => {
+    for (const part of encodeHash(FULL, "#nanwatch").slice(1).split("&").slice(1)) {
+      expect(part.split("=")).toHaveLength(2);
+    }
+  });
+
+  it("leaves the parameters of others alone and replaces its own", () => {
+    expect(encodeHash({ ...PLAIN, xScale: "time" }, "#nanwatch&tagFilter=a%20b&x=log")).toBe(
+      "#nanwatch&tagFilter=a%20b&x=time",
+    );
+  });
+
+  it("forgives what nobody wrote", () => {
+    const odd = "#nanwatch&x=furlongs&colour=&sort=nothing&cut=%7B%7D&filter=100%&cut=[1,2]";
+    expect(decodeHash(odd)).toEqual({ ...PLAIN, filter: "100%", cut: null });
+  });
+
+  it("knows which changes the back button undoes", () => {
+    expect(isStep(PLAIN, { ...PLAIN, selected: "a" })).toBe(true);
+    expect(isStep(PLAIN, { ...PLAIN, filter: "a", cut: null })).toBe(false);
+  });
+});
