@@ -114,6 +114,9 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
     lines = (message or "").strip().splitlines()
     if lines:
         return lines[-1][:_MAX_REASON]
+    if session.retry:
+        # Its metrics exist already, so that it takes no new ones (1.4.8).
+        return "KerasTuner kept the NaN objective of an earlier attempt at this trial"
     if status.status == "unwatched":
         return "unwatched; KerasTuner gave no message: its objective was NaN"
     return "its objective was NaN, although all that was watched stayed finite"

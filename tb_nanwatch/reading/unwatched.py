@@ -146,6 +146,7 @@ def training(
         status="unwatched",
     )
     own = [scalar for child, scalar in bad if child in below]
+    own.sort(key=lambda scalar: (scalar.phase, scalar.tag))
     return Training(run, status.session_id, status, own)
 
 

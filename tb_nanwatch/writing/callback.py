@@ -229,7 +229,9 @@ class _Watch:
             self._guard_callbacks(callbacks)
             if trial is not None:
                 verdicts.when_trial_ends(
-                    trial.tuner, trial.trial_id, self._session.write_verdict
+                    trial.tuner,
+                    trial.trial_id,
+                    _judge(weakref.ref(self), self._session),
                 )
         except BaseException:
             self.abandon()
@@ -407,6 +409,18 @@ def _guard(callbacks: Any, name: str, end_with: weakref.WeakMethod[Any]) -> None
             raise
 
     callbacks.__dict__[name] = guarded
+
+
+def _judge(watch: weakref.ref[_Watch], session: Session) -> verdicts.Listener:
+    """Returns what logs the tuner's verdict on a training."""
+
+    def judge(verdict: verdicts.Verdict) -> None:
+        alive = watch()
+        if alive is not None:  # an exception left fit unnoticed, e.g. as it began
+            alive.end_with(None)
+        session.write_verdict(verdict)
+
+    return judge
 
 
 def _finalize(watch: weakref.ref[_Watch]) -> None:

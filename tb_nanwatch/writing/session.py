@@ -156,6 +156,9 @@ class Session:
         """Writes everything that is left and the end of the run."""
         self.end_of_steps()
         self._write_status(state, stopped_by, error)
+        if self._written.get("trial"):
+            # An exception was noticed late, after the tuner's verdict: nothing follows.
+            self.writer.close()
 
     def end_of_steps(self) -> None:
         """Writes all that was measured; no step follows."""

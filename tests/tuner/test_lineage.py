@@ -1,0 +1,80 @@
+"""Hyperband's brackets and rounds, and the trials that go on with others' weights."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tb_nanwatch import NanWatch
+from tb_nanwatch.reading import terminal
+from tests.tuner.searches import make, overview, search, with_rates
+
+pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
+
+
+def run_search(path: Path, *rates: float) -> tuple[dict[str, Any], Any]:
+    tuner = make("Hyperband", with_rates(*rates), path, max_epochs=4, factor=2)
+    search(tuner, NanWatch(path / "log"), batch_size=64)
+    return overview(path / "log"), tuner.oracle.trials
+
+
+def printed(full: dict[str, Any]) -> str:
+    out = io.StringIO()
+    terminal.render(full, out)
+    return out.getvalue()
+
+
+def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
+    full, trials = run_search(tmp_path, *[0.01 * i for i in range(1, 13)])
+    going_on = 0
+    for run in full["runs"]:
+        values = trials[run["trial_id"]].hyperparameters.values
+        lineage = run["lineage"]
+        assert lineage == {
+            "trial_id": values.get("tuner/trial_id"),
+            "initial_epoch": values["tuner/initial_epoch"],
+            "epochs": values["tuner/epochs"],
+            "bracket": values["tuner/bracket"],
+            "round": values["tuner/round"],
+        }
+        assert run["epochs"] == lineage["epochs"]  # counted on, as Keras counts
+        assert list(run["hparams"]) == ["rate"] and run["inactive"] == []
+        assert (run["status"], run["inherited"], run["misread"]) == ("clean", None, None)
+        if lineage["trial_id"] is not None:
+            going_on += 1
+            assert f"continues {lineage['trial_id']}" in printed(full)
+    assert going_on > 0
+    (entry,) = full["searches"]
+    assert [h["name"] for h in entry["hparams"]] == ["rate"]
+    assert "tuner/" not in printed(full)
+    assert "bracket 2 round 1, continues " in printed(full)
+    assert "its weights come from" not in printed(full)
+
+
+def test_weights_from_a_trial_that_had_gone_bad(tmp_path: Path) -> None:
+    # One step an epoch: finite in the first epoch, and scored by it. All trials are
+    # alike, so that some are promoted.
+    full, _ = run_search(tmp_path, *[1e12 * i for i in range(1, 13)])
+    status = {r["trial_id"]: r["status"] for r in full["runs"]}
+    children = [r for r in full["runs"] if r["lineage"]["trial_id"] is not None]
+    inherited = [r for r in children if r["inherited"] is not None]
+    for run in children:
+        parent = status[run["lineage"]["trial_id"]]
+        expected = parent if parent in ("score_lost", "runaway", "diverged") else None
+        assert run["inherited"] == expected
+    assert inherited, status
+    for run in inherited:
+        bad = run["inherited"].replace("_", " ")
+        assert (
+            f"{run['run']}: its weights come from trial {run['lineage']['trial_id']}, "
+            f"which had gone bad ({bad})." in printed(full)
+        )
+    # KerasTuner counts a continuation's epochs from 0, the report from its first one.
+    for run in children:
+        if run["misread"] == "stale_score":
+            epoch = run["lineage"]["initial_epoch"] + run["best_step"]
+            assert f"that of epoch {epoch + 1};" in run["misread_text"]
+            assert epoch < run["onset"]["epoch"]
