@@ -2,6 +2,8 @@
 # make test    sets everything up, then every check and every test
 # make check   format, lint and types, of Python and of the tab
 # make format  lets the formatters and linters mend what they can
+# make bench   what watching costs, as ratios to plain fit (about half an hour)
+# make faults  thousands of injected faults instead of hundreds
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
 #
@@ -27,14 +29,14 @@ PACKAGE := setup.py pyproject.toml constraints.txt tb_nanwatch/__init__.py
 export PATH := $(CURDIR)/$(VENV)/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 # `npm run generate` reads the schema with this Python.
 NPM := PYTHON=$(CURDIR)/$(PY) npm --prefix frontend --loglevel=error
-LINTED := setup.py tb_nanwatch tests demo
+LINTED := setup.py tb_nanwatch tests demo benchmarks
 
 # Tests and demo run on the CPU, and TensorFlow keeps its start-up notes to itself.
 export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format build clean setup chromium built-tab
+.PHONY: help demo test check format bench faults build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -59,6 +61,12 @@ format: $(DONE)/dev $(DONE)/npm
 test: setup check built-tab
 	$(NPM) test
 	$(PY) -m pytest --durations=10 $(PYTEST_ARGS)
+
+bench: $(DONE)/dev
+	@$(PY) benchmarks/overhead.py
+
+faults: $(DONE)/dev
+	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py
 
 # What is committed in tb_nanwatch/static must be what the sources build, byte for byte.
 built-tab: $(DONE)/npm

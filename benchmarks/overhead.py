@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -22,12 +23,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 ROWS = (
@@ -61,11 +61,11 @@ def callbacks_of(row: str, log_dir: str) -> list[Any]:
     if row == "TensorBoard(histogram_freq=1)":
         return [keras.callbacks.TensorBoard(log_dir, histogram_freq=1)]
     if row == "second forward pass":
-        return [_SecondForwardPass()]
+        return [_second_forward_pass()]
     return []
 
 
-def _SecondForwardPass() -> Any:
+def _second_forward_pass() -> Any:
     import keras
     import tensorflow as tf
 
@@ -95,7 +95,9 @@ BATCH: list[Any] = []
 class Stepper:
     """A model inside `fit`, in a thread that takes a stretch of steps when told."""
 
-    def __init__(self, row: str, model: Any, data: Any, stretch: int, log_dir: str) -> None:
+    def __init__(
+        self, row: str, model: Any, data: Any, stretch: int, log_dir: str
+    ) -> None:
         import keras
 
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
@@ -119,7 +121,11 @@ class Stepper:
 
         def run() -> None:
             model.fit(
-                data, epochs=10**6, steps_per_epoch=stretch, verbose=0, callbacks=callbacks
+                data,
+                epochs=10**6,
+                steps_per_epoch=stretch,
+                verbose=0,
+                callbacks=callbacks,
             )
 
         self._thread = threading.Thread(target=run, daemon=True)
@@ -140,7 +146,9 @@ class Stepper:
         self._thread.join()
 
 
-def interleaved(model_name: str, rows: list[str], rounds: int, jit: bool) -> dict[str, Any]:
+def interleaved(
+    model_name: str, rows: list[str], rounds: int, jit: bool
+) -> dict[str, Any]:
     """Returns seconds a stretch of each row, [rounds] each, and bytes logged."""
     import keras
 
@@ -156,7 +164,9 @@ def interleaved(model_name: str, rows: list[str], rounds: int, jit: bool) -> dic
             keras.utils.set_random_seed(0)
             model, data = MODELS[model_name](jit if jit else "auto")
             BATCH[:] = [next(iter(data))[0]]
-            steppers[row] = Stepper(row, model, data, STRETCH[model_name], str(root / str(i)))
+            steppers[row] = Stepper(
+                row, model, data, STRETCH[model_name], str(root / str(i))
+            )
             first[row] = steppers[row].step()
         for _ in range(2):
             for stepper in steppers.values():
@@ -213,14 +223,6 @@ def alone(model_name: str, row: str, stretches: int, jit: bool) -> dict[str, Any
                 def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
                     stamps.append(time.perf_counter())
 
-            class First(keras.callbacks.Callback):
-                async_safe = True
-
-                def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                    if not hasattr(self, "seconds"):
-                        self.seconds = time.perf_counter() - began
-
-            first = First()
             callbacks = [*callbacks_of(row, log_dir), Stamp()]
             model.fit(data, epochs=1, steps_per_epoch=1, verbose=0, callbacks=callbacks)
             first_seconds = time.perf_counter() - began
@@ -231,8 +233,7 @@ def alone(model_name: str, row: str, stretches: int, jit: bool) -> dict[str, Any
                 verbose=0,
                 callbacks=[*callbacks_of(row, log_dir), Stamp()],
             )
-            del first
-        spans = [b - a for a, b in zip(stamps[1:], stamps[2:], strict=False)]
+        spans = [b - a for a, b in itertools.pairwise(stamps[1:])]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     finally:
         shutil.rmtree(log_dir, ignore_errors=True)
@@ -264,12 +265,18 @@ def table(model_name: str, rows: list[str], rounds: int, jit: bool, starts: int)
     print(f"\n{model_name}{' with jit_compile=True' if jit else ''}", flush=True)
     result = interleaved(model_name, pairs, rounds, jit)
     plain = result["seconds"]["plain"]
-    lone = {row: [in_process(model_name, row, 3, jit) for _ in range(starts)] for row in rows}
-    lone.setdefault("plain", [in_process(model_name, "plain", 3, jit) for _ in range(starts)])
+    lone = {
+        row: [in_process(model_name, row, 3, jit) for _ in range(starts)] for row in rows
+    }
+    lone.setdefault(
+        "plain", [in_process(model_name, "plain", 3, jit) for _ in range(starts)]
+    )
     first_plain = median([x["first"] for x in lone["plain"]])
     peak_plain = median([x["peak_kb"] for x in lone["plain"]])
     span_plain = median([s for x in lone["plain"] for s in x["spans"]])
-    print(f"{'':32}{'step':>8}{'spread':>16}{'first step':>12}{'memory MB':>11}{'log kB':>8}")
+    print(
+        f"{'':32}{'step':>8}{'spread':>16}{'first step':>12}{'memory MB':>11}{'log kB':>8}"
+    )
     for row in [*rows, "plain again"]:
         if row in result["seconds"]:
             ratios = [a / b for a, b in zip(result["seconds"][row], plain, strict=True)]
@@ -282,14 +289,20 @@ def table(model_name: str, rows: list[str], rounds: int, jit: bool, starts: int)
         first = memory = ""
         if row in lone:
             first = f"{median([x['first'] for x in lone[row]]) / first_plain:.2f}"
-            memory = f"{(median([x['peak_kb'] for x in lone[row]]) - peak_plain) / 1024:+.0f}"
+            memory = (
+                f"{(median([x['peak_kb'] for x in lone[row]]) - peak_plain) / 1024:+.0f}"
+            )
         logged = result["logged"].get(row, 0) / 1024
-        print(f"{row:32}{step:8.3f}{spread:>16}{first:>12}{memory:>11}{logged:8.0f}", flush=True)
-    steps = {"ms a step, plain": 1e3 * median(plain)}
+        print(
+            f"{row:32}{step:8.3f}{spread:>16}{first:>12}{memory:>11}{logged:8.0f}",
+            flush=True,
+        )
     from benchmarks.models import STRETCH
 
-    print(f"plain: {steps['ms a step, plain'] / STRETCH[model_name]:.2f} ms a step, "
-          f"first step {first_plain:.2f} s, {rounds} rounds")
+    print(
+        f"plain: {1e3 * median(plain) / STRETCH[model_name]:.2f} ms a step, "
+        f"first step {first_plain:.2f} s, {rounds} rounds"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -317,8 +330,6 @@ def main(argv: list[str] | None = None) -> None:
     for name in models:
         table(name, args.rows.split(","), args.rounds, args.jit, args.starts)
 
-
-Maker = Callable[[bool | str], tuple[Any, Any]]
 
 if __name__ == "__main__":
     main()
