@@ -1,5 +1,6 @@
 """The tab in a real browser, on a real TensorBoard, over logs of a real search."""
 
+import json
 import pathlib
 import re
 import urllib.parse
@@ -300,6 +301,30 @@ def test_link_restores_and_back_undoes(
     tab.frame.wait_for_selector(".detail", state="hidden")
     tab.page.evaluate("history.forward()")
     tab.frame.wait_for_selector(".detail", state="visible")
+    tab.check()
+    tab.close()
+
+
+def test_last_steps_and_downloads(browser: Any, url: str, report: dict[str, Any]) -> None:
+    run = bad_runs(report)[0]
+    tab = Tab(browser, url)
+    tab.wait_for_rows()
+    tab.select(run["trial_id"])
+    tab.frame.get_by_role("button", name="last steps").click()
+    # The last column is the first bad step, and its tensor is bad there.
+    onset = tab.frame.locator(".flight thead th").last
+    assert onset.inner_text() == f"{run['onset']['step']:,}"
+    origin = tab.frame.locator(".flight .origin td").last
+    assert origin.inner_text().startswith("✖")
+    with tab.page.expect_download() as csv:
+        tab.frame.get_by_role("button", name="CSV").click()
+    header, first = pathlib.Path(csv.value.path()).read_text().splitlines()[:2]
+    assert header.startswith("phase,first_step,last_step,kind,tensor")
+    assert len(first.split(",")) == len(header.split(","))
+    with tab.page.expect_download() as saved:
+        tab.frame.get_by_role("button", name="JSON").click()
+    told = json.loads(pathlib.Path(saved.value.path()).read_text())["run"]
+    assert (told["run"], told["onset"]) == (run["run"], run["onset"])
     tab.check()
     tab.close()
 

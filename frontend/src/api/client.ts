@@ -1,14 +1,15 @@
 // All that the tab asks of its server. Views know the interface only.
 
-import { decodeOverview, decodeRanges, decodeRun } from "./decode";
+import { decodeFlight, decodeOverview, decodeRanges, decodeRun } from "./decode";
 import type { Phase } from "./schema.gen";
-import type { Overview, Ranges, RunDetail, RunKey } from "./types";
+import type { Flight, Overview, Ranges, RunDetail, RunKey } from "./types";
 
 export interface Client {
   /** The newest overview; null where it is what the last call returned. */
   overview(signal: AbortSignal): Promise<Overview | null>;
   run(key: RunKey, signal: AbortSignal): Promise<RunDetail>;
   ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges>;
+  flight(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Flight>;
 }
 
 export class HttpError extends Error {
@@ -64,5 +65,10 @@ export class HttpClient implements Client {
   async ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges> {
     const response = await fetch(`${this.base}ranges?${query(key, { phase })}`, { signal });
     return decodeRanges(await (await checked(response)).arrayBuffer());
+  }
+
+  async flight(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Flight> {
+    const response = await fetch(`${this.base}flight?${query(key, { phase })}`, { signal });
+    return decodeFlight(await (await checked(response)).arrayBuffer());
   }
 }

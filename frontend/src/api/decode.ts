@@ -25,6 +25,7 @@ import type {
   Cause,
   Environment,
   Finding,
+  Flight,
   FramedArray,
   Lane,
   Origin,
@@ -390,21 +391,40 @@ export function decodeFrame(buffer: ArrayBuffer): {
   return { header, arrays };
 }
 
+function taker(arrays: Record<string, FramedArray>, route: string) {
+  return (name: string, size: number): Float32Array => {
+    const found = arrays[name];
+    if (!found || found.data.length !== size) {
+      throw new DecodeError(
+        `${route}: ${name} has ${found?.data.length ?? "no"} values, expected ${size}`,
+      );
+    }
+    return found.data;
+  };
+}
+
+export function decodeFlight(buffer: ArrayBuffer): Flight {
+  const { header, arrays } = decodeFrame(buffer);
+  const probes = count(header.probes);
+  const steps = arrays.steps?.data.length ?? 0;
+  const full = arrays.full_steps?.data.length ?? 0;
+  const take = taker(arrays, "flight");
+  return {
+    probes,
+    steps: take("steps", steps),
+    rms: take("rms", steps * probes),
+    fullSteps: take("full_steps", full),
+    counts: take("counts", full * probes * 3),
+  };
+}
+
 export function decodeRanges(buffer: ArrayBuffer): Ranges {
   const { header, arrays } = decodeFrame(buffer);
   const buckets = count(header.buckets);
   const probes = count(header.probes);
   const columns = texts(header.columns);
   const countColumns = texts(header.count_columns);
-  const take = (name: string, size: number): Float32Array => {
-    const found = arrays[name];
-    if (!found || found.data.length !== size) {
-      throw new DecodeError(
-        `ranges: ${name} has ${found?.data.length ?? "no"} values, expected ${size}`,
-      );
-    }
-    return found.data;
-  };
+  const take = taker(arrays, "ranges");
   return {
     buckets,
     probes,

@@ -159,6 +159,16 @@ export interface Ranges {
   measured: Float32Array;
 }
 
+/** The last steps before the first bad one. */
+export interface Flight {
+  probes: number;
+  steps: Float32Array;
+  rms: Float32Array;
+  /** Steps of which the counts were kept. */
+  fullSteps: Float32Array;
+  counts: Float32Array;
+}
+
 /** A search run again reuses run names, so a run is known by both. */
 export interface RunKey {
   run: string;

@@ -6,6 +6,7 @@ import type { RunSummary } from "../api/types";
 import { keyOf } from "../api/types";
 import { findRun, type State } from "./state";
 import type { Store } from "./store";
+import { isBad } from "./trials";
 
 export function originPhase(run: RunSummary): Phase {
   return run.onset?.phase ?? "train";
@@ -21,12 +22,14 @@ export function watchDetail(store: Store<State>, client: Client): () => void {
     const current = new AbortController();
     request = current;
     try {
-      const [detail, ranges] = await Promise.all([
+      const [detail, ranges, flight] = await Promise.all([
         client.run(run, current.signal),
         client.ranges(run, phase, current.signal),
+        // Only what went bad has one, and without it all else is still worth showing.
+        isBad(run.status) ? client.flight(run, phase, current.signal).catch(() => null) : null,
       ]);
       if (current.signal.aborted) return;
-      store.set({ detail, ranges, rangesPhase: phase, detailError: null });
+      store.set({ detail, ranges, rangesPhase: phase, flight, detailError: null });
     } catch (e) {
       if (current.signal.aborted) return;
       loaded = "";

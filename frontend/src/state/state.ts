@@ -1,7 +1,15 @@
 // The tab's state, and what follows from it.
 
 import { LANE_SERIES, type LaneSeries, type Phase, STATUSES, type Status } from "../api/schema.gen";
-import type { Finding, Overview, Ranges, RunDetail, RunSummary, SearchSummary } from "../api/types";
+import type {
+  Finding,
+  Flight,
+  Overview,
+  Ranges,
+  RunDetail,
+  RunSummary,
+  SearchSummary,
+} from "../api/types";
 import { keyOf } from "../api/types";
 import { type AxisName, type LaneAxis, laneAxis } from "../scale/axis";
 import { type ColourScale, decadeScale, growthScale, type Theme } from "../scale/colour";
@@ -34,6 +42,8 @@ export interface State {
   detail: RunDetail | null;
   ranges: Ranges | null;
   rangesPhase: Phase | null;
+  /** Of a run that went bad, in the same phase as the ranges. */
+  flight: Flight | null;
   detailError: string | null;
 }
 
@@ -54,6 +64,7 @@ export const INITIAL: State = {
   detail: null,
   ranges: null,
   rangesPhase: null,
+  flight: null,
   detailError: null,
 };
 

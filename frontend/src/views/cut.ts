@@ -14,7 +14,7 @@ export interface CutActions {
 }
 
 const LINE = 15; // of code
-const LEAST = 46;
+const LEAST = 51;
 const PADDING = 14;
 
 /** The room that the strip takes among the rows. */

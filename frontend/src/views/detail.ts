@@ -3,13 +3,17 @@
 import type { Phase, Probe } from "../api/schema.gen";
 import type { RunDetail, RunSummary } from "../api/types";
 import { keyOf } from "../api/types";
+import { rangesCsv, trialJson } from "../format/csv";
 import { compact, integer, plural } from "../format/number";
 import * as words from "../format/words";
 import { stepScale } from "../scale/step";
 import { originPhase } from "../state/detail";
 import { findRun, type Model, type State } from "../state/state";
 import { isBad } from "../state/trials";
+import { causes } from "./causes";
 import { type Child, el, replace } from "./dom";
+import { download } from "./download";
+import { FlightView } from "./flight";
 import { HeatmapView } from "./heatmap";
 import { markCanvas } from "./marks";
 import { RangeChartView } from "./range_chart";
@@ -34,6 +38,11 @@ export class DetailView {
   private readonly note = el("p", { class: "note", role: "status" });
   private readonly heatmap: HeatmapView;
   private readonly chart = new RangeChartView();
+  private readonly flight = new FlightView();
+  /** What stands beside the heat map. */
+  private figure: Figure = "range";
+  private state: State | null = null;
+  private model: Model | null = null;
   private shown = "";
 
   constructor(
@@ -41,7 +50,7 @@ export class DetailView {
     tooltip: Tooltip,
   ) {
     this.heatmap = new HeatmapView((index) => actions.probe(index), tooltip);
-    this.figures.append(this.heatmap.node, this.chart.node, this.note);
+    this.figures.append(this.heatmap.node, this.chart.node, this.flight.node, this.note);
     this.node.append(this.head, el("div", { class: "detail-body" }, this.facts, this.figures));
     this.node.addEventListener("keydown", (e) => {
       if (e.key === "Escape") actions.close();
@@ -49,6 +58,8 @@ export class DetailView {
   }
 
   update(state: State, model: Model): void {
+    this.state = state;
+    this.model = model;
     const run = findRun(state.overview, state.selected);
     this.node.hidden = run === null;
     if (!run) {
@@ -70,6 +81,9 @@ export class DetailView {
       phase,
       detail?.phases,
       state.theme,
+      this.figure,
+      state.flight !== null,
+      state.ranges !== null,
     ]);
     if (key === this.shown) return;
     this.shown = key;
@@ -85,6 +99,8 @@ export class DetailView {
       ),
       el("span", { class: "run-name" }, run.run),
       el("span", { class: "spring" }),
+      ...(state.flight && isBad(run.status) ? this.figureButtons() : []),
+      ...(detail ? downloads(run, detail, () => this.state) : []),
       phases.length > 1
         ? el(
             "label",
@@ -103,6 +119,25 @@ export class DetailView {
           click: () => this.actions.close(),
         },
         "✕",
+      ),
+    );
+  }
+
+  private figureButtons(): HTMLElement[] {
+    return (Object.entries(FIGURES) as [Figure, string][]).map(([figure, text]) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "figure-button",
+          "aria-pressed": String(this.figure === figure),
+          click: () => {
+            this.figure = figure;
+            if (this.state && this.model) this.update(this.state, this.model);
+            this.head.querySelector<HTMLElement>('[aria-pressed="true"]')?.focus();
+          },
+        },
+        text,
       ),
     );
   }
@@ -128,7 +163,10 @@ export class DetailView {
     const probes = detail?.probes[phase] ?? [];
     const empty = ranges !== null && (ranges.buckets === 0 || ranges.probes === 0);
     const ready = ranges !== null && !empty && probes.length > 0;
-    this.heatmap.node.hidden = this.chart.node.hidden = !ready;
+    const flight = isBad(run.status) && this.figure === "flight" ? state.flight : null;
+    this.heatmap.node.hidden = !ready;
+    this.chart.node.hidden = !ready || flight !== null;
+    this.flight.node.hidden = !ready || flight === null;
     this.note.hidden = ready;
     if (!ready) {
       this.note.textContent = state.detailError
@@ -148,8 +186,32 @@ export class DetailView {
       { ranges, probes, steps, theme: state.theme, phase, onset, origin: run.origin },
       index,
     );
-    this.chart.update({ ranges, probe, index, steps, theme: state.theme, onset });
+    if (flight)
+      this.flight.update({ flight, probes, theme: state.theme, onset, origin: run.origin });
+    else this.chart.update({ ranges, probe, index, steps, theme: state.theme, onset });
   }
+}
+
+type Figure = "range" | "flight";
+
+const FIGURES: Record<Figure, string> = { range: "range", flight: "last steps" };
+
+function downloads(run: RunSummary, detail: RunDetail, state: () => State | null): HTMLElement[] {
+  const button = (text: string, title: string, click: () => void) =>
+    el("button", { type: "button", class: "download", title, click }, text);
+  const name = `${run.run}-${run.session}`;
+  return [
+    button("CSV ↓", "download the ranges of this phase as CSV", () => {
+      const now = state();
+      if (!now?.ranges || !now.rangesPhase) return;
+      const phase = now.rangesPhase;
+      const csv = rangesCsv(now.ranges, detail.probes[phase], phase);
+      download(`${name}-${phase}.csv`, "text/csv", csv);
+    }),
+    button("JSON ↓", "download this run as JSON", () =>
+      download(`${name}.json`, "application/json", trialJson(detail)),
+    ),
+  ];
 }
 
 export function originProbe(run: RunSummary, phase: Phase, probes: readonly Probe[]): number {
@@ -217,33 +279,6 @@ function happened(run: RunSummary): Child[] {
     ]);
   }
   return [list(rows), el("p", { class: "aside" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
-}
-
-function causes(run: RunSummary): Child[] {
-  if (!isBad(run.status)) return [];
-  const [first, second] = run.causes;
-  if (!first || first.id === "unknown") {
-    return [
-      el("h3", {}, "Cause"),
-      el("p", {}, "Unknown. "),
-      ...(first?.evidence.length
-        ? [el("ul", {}, ...first.evidence.map((e) => el("li", {}, e)))]
-        : []),
-      first?.fix ? el("p", {}, first.fix) : null,
-    ];
-  }
-  const sure = (c: number | null) => (c === null ? "" : ` (${c.toFixed(2)})`);
-  return [
-    el("h3", {}, "Cause"),
-    el(
-      "p",
-      {},
-      el("strong", {}, `${first.id.replaceAll("_", " ")}${sure(first.confidence)}`),
-      second ? `; next: ${second.id.replaceAll("_", " ")}${sure(second.confidence)}` : "",
-    ),
-    first.evidence.length ? el("ul", {}, ...first.evidence.map((e) => el("li", {}, e))) : null,
-    first.fix ? el("p", {}, el("strong", {}, "Fix: "), first.fix) : null,
-  ];
 }
 
 function tunerView(run: RunSummary, model: Model): Child[] {

@@ -1,0 +1,51 @@
+// Why a run went bad: the likeliest cause with its evidence and fix, and the runners-up.
+
+import type { Cause, RunSummary } from "../api/types";
+import { isBad } from "../state/trials";
+import { codeBlock } from "./copy";
+import { type Child, el } from "./dom";
+
+const MOST = 3;
+
+export function causes(run: RunSummary): Child[] {
+  if (!isBad(run.status)) return [];
+  const [first, ...others] = run.causes;
+  if (!first || first.id === "unknown") {
+    return [
+      el("h3", {}, "Cause"),
+      el("p", {}, "Unknown."),
+      first ? evidence(first) : null,
+      first?.fix ? el("p", {}, first.fix) : null,
+    ];
+  }
+  const next = others.filter((c) => c.id !== "unknown").slice(0, MOST - 1);
+  return [
+    el("h3", {}, "Cause"),
+    bar(first, true),
+    evidence(first),
+    ...(first.fix
+      ? [el("h3", {}, "Fix"), el("div", { class: "wrapped" }, codeBlock(first.fix, "the fix"))]
+      : []),
+    ...(next.length ? [el("h3", {}, "Next likely"), ...next.map((c) => bar(c, false))] : []),
+  ];
+}
+
+function evidence(cause: Cause): Child {
+  return cause.evidence.length ? el("ul", {}, ...cause.evidence.map((e) => el("li", {}, e))) : null;
+}
+
+function bar(cause: Cause, strong: boolean): HTMLElement {
+  const share = Math.min(1, Math.max(0, cause.confidence ?? 0));
+  const name = cause.id.replaceAll("_", " ");
+  return el(
+    "div",
+    { class: "cause", title: cause.evidence.join(" ") },
+    el(strong ? "strong" : "span", {}, name),
+    el(
+      "span",
+      { class: "bar", "aria-hidden": "true" },
+      el("i", { style: `width:${(share * 100).toFixed(1)}%` }),
+    ),
+    el("span", { class: "sure" }, cause.confidence === null ? "" : cause.confidence.toFixed(2)),
+  );
+}
