@@ -97,9 +97,9 @@ def test_a_search_in_which_no_model_can_be_built_is_seen(tmp_path: Path) -> None
 
 
 def test_failures_that_are_not_in_a_row_abort_nothing(tmp_path: Path) -> None:
-    full = run_search(tmp_path, 1e8, 1e8, 0.01, 1e8, 1e8)
+    full = run_search(tmp_path, 1e8, 0.01, 1e8, max_consecutive_failed_trials=2)
     (entry,) = full["searches"]
-    assert entry["aborted"] is None and entry["trials"] == 5
+    assert entry["aborted"] is None and entry["trials"] == 3
     assert "aborted" not in printed(full)
 
 

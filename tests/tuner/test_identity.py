@@ -131,7 +131,7 @@ def test_types_bounds_and_conditions(tmp_path: Path) -> None:
         hp.Fixed("fixed", "same")
         return linear(0.01)
 
-    full = run_search(tmp_path, build, max_trials=12)
+    full = run_search(tmp_path, build, max_trials=8)
     (entry,) = full["searches"]
     space = {h["name"]: h for h in entry["hparams"]}
     shape = {

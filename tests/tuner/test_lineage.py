@@ -15,8 +15,12 @@ from tests.tuner.searches import make, overview, search, with_rates
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 
 
-def run_search(path: Path, *rates: float) -> tuple[dict[str, Any], Any]:
-    tuner = make("Hyperband", with_rates(*rates), path, max_epochs=4, factor=2)
+def run_search(
+    path: Path, *rates: float, max_epochs: int, factor: int
+) -> tuple[dict[str, Any], Any]:
+    tuner = make(
+        "Hyperband", with_rates(*rates), path, max_epochs=max_epochs, factor=factor
+    )
     search(tuner, NanWatch(path / "log"), batch_size=64)
     return overview(path / "log"), tuner.oracle.trials
 
@@ -28,7 +32,9 @@ def printed(full: dict[str, Any]) -> str:
 
 
 def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
-    full, trials = run_search(tmp_path, *[0.01 * i for i in range(1, 13)])
+    full, trials = run_search(
+        tmp_path, *[0.01 * i for i in range(1, 13)], max_epochs=3, factor=3
+    )
     going_on = 0
     for run in full["runs"]:
         values = trials[run["trial_id"]].hyperparameters.values
@@ -50,14 +56,16 @@ def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
     (entry,) = full["searches"]
     assert [h["name"] for h in entry["hparams"]] == ["rate"]
     assert "tuner/" not in printed(full)
-    assert "bracket 2 round 1, continues " in printed(full)
+    assert "bracket 1 round 1, continues " in printed(full)
     assert "its weights come from" not in printed(full)
 
 
 def test_weights_from_a_trial_that_had_gone_bad(tmp_path: Path) -> None:
     # One step an epoch: finite in the first epoch, and scored by it. All trials are
-    # alike, so that some are promoted.
-    full, _ = run_search(tmp_path, *[1e12 * i for i in range(1, 13)])
+    # alike, so that some are promoted after their second one.
+    full, _ = run_search(
+        tmp_path, *[1e12 * i for i in range(1, 13)], max_epochs=4, factor=2
+    )
     status = {r["trial_id"]: r["status"] for r in full["runs"]}
     children = [r for r in full["runs"] if r["lineage"]["trial_id"] is not None]
     inherited = [r for r in children if r["inherited"] is not None]
