@@ -1,0 +1,94 @@
+"""A real search is read while it writes, through both of TensorBoard's loaders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tb_nanwatch.reading.reader import Reader
+from tests.live.search import BATCHES, EPOCHS, TRIALS
+from tests.reading.records import CTX, LOADERS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("loader", sorted(LOADERS))
+def test_nothing_is_lost_while_others_write_beside_us(
+    loader: str, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    with (tmp_path / "output").open("w") as output:
+        search = start(logs, tmp_path / "tuner", output)
+    loaded = LOADERS[loader](logs)
+    seen_running = 0
+    try:
+        reader = Reader(loaded.provider, max_age=0)
+        while search.poll() is None:
+            loaded.reload()
+            states = [s.status.state for s in reader.snapshot(CTX, "").sessions]
+            seen_running += "running" in states
+            time.sleep(0.2)
+        assert search.returncode == 0, (tmp_path / "output").read_text()
+        assert seen_running > 0, "no trial was seen while it ran"
+
+        def complete() -> bool:
+            found = reader.snapshot(CTX, "").sessions
+            done = [
+                s for s in found if s.status.state == "finished" and s.trial is not None
+            ]
+            return len(done) == TRIALS
+
+        assert loaded.wait(complete)
+        sessions = reader.snapshot(CTX, "").sessions
+        assert len(sessions) == TRIALS
+        bad = [b for b in range(BATCHES) if b % 2 == 0]
+        for session in sessions:
+            assert session.status.steps == EPOCHS * BATCHES
+            assert session.status.status == "contained"
+            detail = reader.detail(CTX, "", session, ("events",))
+            assert detail.damage == []
+            episodes = {e.id: e for r in detail.records["events"] for e in r.episodes}
+            assert [
+                (e.start.epoch, e.start.batch, e.tensors[0].num_nan)
+                for _, e in sorted(episodes.items())
+            ] == [(epoch, batch, 1) for epoch, batch in starts(bad)]
+        # What the HParams callback wrote into the same directories is there too.
+        hparams = loaded.provider.list_tensors(
+            CTX, experiment_id="", plugin_name="hparams"
+        )
+        runs = {s.run for s in sessions}
+        assert {run for run in hparams if run in runs} == runs
+        for run in runs:
+            assert "_hparams_/session_start_info" in hparams[run]
+    finally:
+        search.kill()
+        search.wait()
+        loaded.close()
+
+
+def start(logs: Path, directory: Path, output: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.live.search", str(logs), str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def starts(bad: list[int]) -> list[tuple[int, int]]:
+    """Returns where episodes begin: a bad batch right after a bad one begins none."""
+    steps = [(e, b) for e in range(EPOCHS) for b in bad]
+    return [
+        (e, b)
+        for i, (e, b) in enumerate(steps)
+        if i == 0 or e * BATCHES + b != steps[i - 1][0] * BATCHES + steps[i - 1][1] + 1
+    ]
