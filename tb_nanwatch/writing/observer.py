@@ -34,6 +34,15 @@ class Expectation(NamedTuple):
     limit: float
     bad: Bools
 
+    def stands_out(self, row: Floats) -> bool:
+        """Returns whether a step with this row, [columns], has to be looked at."""
+        if self.limit < 0:
+            return True
+        if not self.bad.any():
+            return not row.sum() <= self.limit  # neither is NaN
+        changed = np.isfinite(row) == self.bad
+        return bool(changed.any() or row[~self.bad].sum() > self.limit)
+
 
 @dataclass
 class Layout:

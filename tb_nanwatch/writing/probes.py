@@ -94,22 +94,14 @@ class _Ring:
     def expect(self, expectation: Expectation) -> None:
         """Sets what the rows from the next step on are compared with."""
         self.expectation = expectation
-        # While something is bad every step stands out, so that its end is seen; whether
-        # anything changed is then told from the row (`is_news`).
+        # While something is bad every step takes the branch, so that its end is seen;
+        # whether it stands out is then told from its row.
         limit = LOOK_NEXT if expectation.bad.any() else expectation.limit
         self.limit.assign(np.float32(limit))
 
     def ask(self) -> None:
         """Has the next step looked at in full."""
         self.expect(self.expectation._replace(limit=LOOK_NEXT))
-
-    def is_news(self, row: Floats) -> bool:
-        """Returns whether a step that stood out has to be looked at in full."""
-        limit, bad = self.expectation
-        known = row[: self.layout.num_columns]
-        if limit < 0 or not bad.any():
-            return True
-        return bool(np.any(np.isfinite(known) == bad) or known[~bad].sum() > limit)
 
 
 @dataclass
@@ -587,7 +579,7 @@ class Instrument:
 
         def look(_: Any, step: Any, row: Any, *arrays: Any) -> Any:
             try:
-                if ring.is_news(row):
+                if ring.expectation.stands_out(row[: layout.num_columns]):
                     ring.expect(
                         self._observer.observe(layout, replica, int(step), arrays)
                     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch.schema import RANGE_COLUMNS, Probe
-from tb_nanwatch.writing.observer import NO_LIMIT, Expectation, Layout
+from tb_nanwatch.writing.observer import LOOK_NEXT, NO_LIMIT, Expectation, Layout
 from tb_nanwatch.writing.recorder import (
     FIRST_LOOKS,
     FLIGHT_AFTER,
@@ -65,7 +65,7 @@ class Run:
             with np.errstate(over="ignore"):
                 row = np.array([np.square(v).sum() / 2 for v in values], np.float32)
             e = self.expectation.get(replica)
-            if e is None or ask or ((row <= e.limit) != e.expected).any():
+            if e is None or ask or e.stands_out(row):
                 self.looked.append(self.step)
                 self.expectation[replica] = self.recorder.observe(
                     self.layout, replica, self.step, values
@@ -231,7 +231,25 @@ def test_what_is_expected_of_a_bad_column_is_that_it_stays_bad() -> None:
     run = Run()
     run.run(1.0, np.inf, 1.0)
     e = run.expectation[0]
-    assert e.limit[1] == NO_LIMIT and not e.expected[1] and e.expected[2]
+    assert e.bad.tolist() == [False, True, False]
+    e = e._replace(limit=10.0)
+    assert not e.stands_out(np.array([1, np.inf, 1], np.float32))
+    assert not e.stands_out(np.array([1, np.nan, 1], np.float32))
+    # It is finite again, another one went bad, or the rest grew.
+    assert e.stands_out(np.array([1, 1, 1], np.float32))
+    assert e.stands_out(np.array([np.nan, np.inf, 1], np.float32))
+    assert e.stands_out(np.array([1, np.inf, 11], np.float32))
+
+
+def test_without_a_bad_column_only_the_sum_counts() -> None:
+    e = Expectation(10.0, np.zeros(2, np.bool_))
+    assert not e.stands_out(np.array([4, 5], np.float32))
+    assert e.stands_out(np.array([4, 7], np.float32))
+    assert e.stands_out(np.array([4, np.nan], np.float32))
+    assert e.stands_out(np.array([4, np.inf], np.float32))
+    assert e._replace(limit=LOOK_NEXT).stands_out(np.array([0, 0], np.float32))
+    # A finite tensor can have an infinite sum: only a look can tell.
+    assert e._replace(limit=NO_LIMIT).stands_out(np.array([4, np.inf], np.float32))
 
 
 @pytest.mark.slow
