@@ -11,18 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch import rules
+from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
-from tb_nanwatch.schema import (
-    BAD_STATUSES,
-    BadTensor,
-    FlightRecord,
-    HParam,
-    Position,
-    RangesRecord,
-    SessionRecord,
-    Status,
-    StatusRecord,
-)
+from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
+
+__all__ = ["Cause", "Facts", "diagnose", "facts_of"]
 
 
 @dataclass
@@ -42,43 +35,6 @@ class Cause:
     evidence: list[str] = field(default_factory=list)
     fix: str = ""
     about: float | None = None
-
-
-@dataclass
-class Facts:
-    """What was measured in one run; everything but `status` may be missing.
-
-    Attributes:
-        status: how far non-finite values reached.
-        onset, origin: the first bad step and tensor; None when clean.
-        steps: training steps of the run.
-        hparams: the run's hyperparameters.
-        closest: for each float dtype the largest |value| over the dtype's largest
-            finite number.
-        session, ranges, flight: the records in full, where they were read.
-    """
-
-    status: Status
-    onset: Position | None = None
-    origin: BadTensor | None = None
-    steps: int = 0
-    hparams: list[HParam] = field(default_factory=list)
-    closest: dict[str, float] = field(default_factory=dict)
-    session: SessionRecord | None = None
-    ranges: list[RangesRecord] = field(default_factory=list)
-    flight: list[FlightRecord] = field(default_factory=list)
-
-
-def facts_of(status: StatusRecord) -> Facts:
-    """Returns the facts that a run's status record alone holds."""
-    return Facts(
-        status=status.status,
-        onset=status.onset,
-        origin=status.origin,
-        steps=status.steps,
-        hparams=status.hparams,
-        closest=status.closest,
-    )
 
 
 # A cause whose confidence would be lower than this is not named: it is unknown.

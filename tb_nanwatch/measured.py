@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.facts import Facts
 from tb_nanwatch.schema import BadTensor, FlightRecord, Phase, Probe, RangesRecord
-
-if TYPE_CHECKING:
-    from tb_nanwatch.diagnosis import Facts
 
 Floats = npt.NDArray[np.float64]
 

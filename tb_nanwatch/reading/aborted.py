@@ -15,7 +15,7 @@ from tb_nanwatch.diagnosis import (
     tensor_text,
 )
 from tb_nanwatch.reading.grouping import trials_of
-from tb_nanwatch.reading.reader import Session
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Search
 
 # KerasTuner's own default, for logs that do not say.

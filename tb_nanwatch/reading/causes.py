@@ -11,7 +11,8 @@ from tensorboard.util import tb_logging
 
 from tb_nanwatch import metadata
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of
-from tb_nanwatch.reading.reader import Reader, Session
+from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES
 
 logger = tb_logging.get_logger()

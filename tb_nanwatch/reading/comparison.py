@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.reading.analysis import Analysis, Trial, analyse
 from tb_nanwatch.reading.grouping import trials_of
-from tb_nanwatch.reading.reader import Session
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES
 
 # Searches whose last analysis is kept: while a search trains, its overview is asked

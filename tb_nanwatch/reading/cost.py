@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tb_nanwatch.schema import BAD_STATUSES
 
 if TYPE_CHECKING:
-    from tb_nanwatch.reading.reader import Session
+    from tb_nanwatch.reading.session import Session
 
 # Less is not worth a word: it is what a training that is stopped overshoots by.
 _MIN_SHARE: Final = 0.01

@@ -10,8 +10,9 @@ import numpy as np
 
 from tb_nanwatch import metadata, schema
 from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.reading.reader import Detail, Session
+from tb_nanwatch.reading.reader import Detail
 from tb_nanwatch.reading.report import run_entry
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import (
     COUNT_COLUMNS,
     PHASES,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Status
 
 if TYPE_CHECKING:
-    from tb_nanwatch.reading.reader import Session
+    from tb_nanwatch.reading.session import Session
 
 
 def decide(sessions: list[Session]) -> None:

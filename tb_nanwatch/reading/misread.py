@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tb_nanwatch.schema import BAD_STATUSES, Misread
 
 if TYPE_CHECKING:
-    from tb_nanwatch.reading.reader import Session
+    from tb_nanwatch.reading.session import Session
 
 
 def misread(session: Session) -> Misread | None:

@@ -22,7 +22,8 @@ from werkzeug import wrappers
 from tb_nanwatch import metadata, schema
 from tb_nanwatch.reading import details, report
 from tb_nanwatch.reading.causes import Causes
-from tb_nanwatch.reading.reader import NotFoundError, Reader, Session, Snapshot
+from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
+from tb_nanwatch.reading.session import Session
 
 logger = tb_logging.get_logger()
 

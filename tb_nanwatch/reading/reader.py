@@ -23,8 +23,9 @@ from tb_nanwatch import metadata, schema
 from tb_nanwatch.errors import RecordError
 from tb_nanwatch.reading import unwatched
 from tb_nanwatch.reading.grouping import decide
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import BadScalar
-from tb_nanwatch.schema import State, StatusRecord, TrialRecord
+from tb_nanwatch.schema import StatusRecord, TrialRecord
 
 logger = tb_logging.get_logger()
 
@@ -45,52 +46,6 @@ Clock = Callable[[], float]
 
 class NotFoundError(LookupError):
     """There is no such run, or no such session in it."""
-
-
-@dataclass
-class Session:
-    """One writing session as far as the overview needs it.
-
-    Attributes:
-        run, id: its key; a run may hold several sessions.
-        status: its newest status record. Where a trial ended without a training
-            (its model could not be built) this is made from the tuner's verdict,
-            with the status "unwatched".
-        trial: the tuner's verdict, where there is one.
-        state: as in `status`, or "interrupted".
-        damage: what is missing or unreadable, a sentence each.
-        superseded: whether a later session of the same trial and execution (a
-            retry, a resumed run) decides instead of this one.
-        retry: how many attempts at the same execution of the trial came before.
-        inherited: the status of the trial whose weights this one went on with, where
-            that had gone bad.
-        scalars: of a run that NaN Watch did not watch, those that were not finite.
-        version: changes whenever the status record does.
-    """
-
-    run: str
-    id: str
-    status: StatusRecord
-    trial: TrialRecord | None = None
-    state: State = "running"
-    damage: list[str] = field(default_factory=list)
-    superseded: bool = False
-    retry: int = 0
-    inherited: schema.Status | None = None
-    scalars: list[BadScalar] = field(default_factory=list)
-    version: str = ""
-
-    @property
-    def search_id(self) -> str:
-        """The search's id, or "" for a run without one."""
-        return self.status.search.id if self.status.search else ""
-
-    @property
-    def trial_key(self) -> tuple[str, str]:
-        """What is counted as one trial: in a search its id, else the run."""
-        if self.status.search and self.status.trial_id is not None:
-            return (self.search_id, self.status.trial_id)
-        return (self.search_id, f"run:{self.run}")
 
 
 @dataclass

@@ -24,7 +24,8 @@ from tb_nanwatch.reading.comparison import compare
 from tb_nanwatch.reading.cost import cost
 from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.misread import misread, misread_text
-from tb_nanwatch.reading.reader import Session, Snapshot
+from tb_nanwatch.reading.reader import Snapshot
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import bad_scalar_text
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, json_safe
 

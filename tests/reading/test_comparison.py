@@ -11,7 +11,8 @@ from tensorboard.context import RequestContext
 
 from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.comparison import trials_to_compare
-from tb_nanwatch.reading.reader import Reader, Session
+from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import Lineage
 from tests.reading.records import a_search, a_status, a_verdict, write
 from tests.reading.searches import frontier

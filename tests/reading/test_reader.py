@@ -13,7 +13,8 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tb_nanwatch import metadata, schema
-from tb_nanwatch.reading.reader import NotFoundError, Reader, Session, Snapshot
+from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.writing.summary import EventWriter, record_event
 from tests.reading.records import (
     CTX,

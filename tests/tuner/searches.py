@@ -14,7 +14,8 @@ from tensorboard.context import RequestContext
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.cli import make_provider
-from tb_nanwatch.reading.reader import Reader, Session
+from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.session import Session
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(64, 4).astype(np.float32)
