@@ -140,6 +140,6 @@ def _fix(limit: int, count: int, bad: int, resumes: bool) -> str:
         "with a grid search; narrow the search space to values that live as well."
     )
     return (
-        f"{told}; after {limit} in a row it gives the whole search up. Give the tuner "
-        f"{setting}{how}"
+        f"{told}; after {limit} in a row it gives the whole search up. Mend the cause "
+        f"first. A higher limit only lets the search go on: give the tuner {setting}{how}"
     )

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--fail-on",
         metavar="STATUS",
+        type=lambda status: status.strip().replace(" ", "_"),
         choices=_FAIL_ON,
         help="exit with 1 if any trial has this status or a worse one; one of "
         + ", ".join(_FAIL_ON),

@@ -63,6 +63,7 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
                 _print_finding(finding, out)
         if search["cost"] and search["cost"]["text"]:
             print(f"  {clean(search['cost']['text'], 1000)}", file=out)
+        _print_causes(shown, out)
         if search["aborted"]:
             _print_aborted(search["aborted"], out)
         rows, bad = _rows(shown, out)
@@ -104,6 +105,25 @@ def _print_finding(finding: dict[str, Any], out: IO[str]) -> None:
     for line in finding["edit"].splitlines():
         indent = " " * (len(line) - len(line.lstrip(" ")))
         print(f"    {indent}{clean(line, 2000)}", file=out)
+
+
+def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
+    """Prints each cause with its fix once, and which trials it was found in."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        for cause in run["causes"][:1]:
+            found.setdefault((cause["id"], cause["fix"]), []).append(run)
+    for (cause_id, fix), those in found.items():
+        trials = dict.fromkeys(clean(r["trial_id"] or r["run"], 40) for r in those)
+        cause = max((r["causes"][0] for r in those), key=lambda c: float(c["confidence"]))
+        sure = f" ({cause['confidence']:.2f})" if cause["confidence"] else ""
+        name = clean(cause_id.replace("_", " "))
+        print(
+            f"  Cause in {', '.join(trials)}: {name}{sure}. Fix: {clean(fix, 1000)}",
+            file=out,
+        )
+        for sentence in cause["evidence"][1:4]:  # the first says where, as the row does
+            print(f"    {clean(sentence, 500)}", file=out)
 
 
 def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:

@@ -38,10 +38,12 @@ class Expectation(NamedTuple):
         """Returns whether a step with this row, [columns], has to be looked at."""
         if self.limit < 0:
             return True
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = row[~self.bad].sum(dtype=np.float64)
         if not self.bad.any():
-            return not row.sum() <= self.limit  # neither is NaN
+            return not total <= self.limit  # nor is NaN
         changed = np.isfinite(row) == self.bad
-        return bool(changed.any() or row[~self.bad].sum() > self.limit)
+        return bool(changed.any() or total > self.limit)
 
 
 @dataclass

@@ -34,7 +34,8 @@ def test_the_report_in_words(logs: Path, capsys: pytest.CaptureFixture[str]) -> 
     out, err = capsys.readouterr()
     assert err == ""
     assert "1 of 3 trials went bad (1 diverged); 1 of them was scored anyway." in out
-    line, remark = [line for line in out.splitlines() if "0003" in line]
+    cause, line, remark = [line for line in out.splitlines() if "0003" in line]
+    assert cause.startswith("  Cause in 0003: ") and ". Fix: " in cause
     assert "the score 0.25, that of epoch 1; it went bad in epoch 2." in remark
     for words in (
         "diverged, scored anyway",
