@@ -211,22 +211,23 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         return http_util.Respond(request, body, "application/json")
 
     def _ranges(self, request: wrappers.Request) -> Any:
-        ctx, experiment_id, session = self._session(request)
-        phase = _phase(request)
-        kinds = (metadata.KIND_RANGES,)
-        detail = self._reader.detail(ctx, experiment_id, session, kinds)
-        records = detail.records[metadata.KIND_RANGES]
-        records = [r for r in records if r.phase == phase]
-        return _binary(request, details.ranges(records, detail.damage))
+        return _binary(
+            request, details.ranges(*self._of_phase(request, metadata.KIND_RANGES))
+        )
 
     def _flight(self, request: wrappers.Request) -> Any:
+        return _binary(
+            request, details.flight(*self._of_phase(request, metadata.KIND_FLIGHT))
+        )
+
+    def _of_phase(
+        self, request: wrappers.Request, kind: str
+    ) -> tuple[list[Any], list[str]]:
+        """Returns a session's records of one kind and of the phase asked for, and damage."""
         ctx, experiment_id, session = self._session(request)
         phase = _phase(request)
-        kinds = (metadata.KIND_FLIGHT,)
-        detail = self._reader.detail(ctx, experiment_id, session, kinds)
-        records = detail.records[metadata.KIND_FLIGHT]
-        records = [r for r in records if r.phase == phase]
-        return _binary(request, details.flight(records, detail.damage))
+        detail = self._reader.detail(ctx, experiment_id, session, (kind,))
+        return [r for r in detail.records[kind] if r.phase == phase], detail.damage
 
     def _session(self, request: wrappers.Request) -> tuple[Any, str, Session]:
         run = _argument(request, "run", "the name of a run")

@@ -87,7 +87,6 @@ class EventWriter:
         self._records: Any = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._lost = 0
         self._warned = False
 
     def write(self, *records: schema.AnyRecord) -> None:
@@ -147,7 +146,6 @@ class EventWriter:
         while self._pending_bytes > _MAX_PENDING_BYTES:
             # The newest status and events matter most.
             self._pending_bytes -= len(self._pending.pop(0))
-            self._lost += 1
 
     def _drop_file(self) -> None:
         if self._file is not None:
