@@ -38,5 +38,9 @@ class NewerSchemaError(RecordError):
         self.known = known
 
 
+class CapsuleError(NanWatchError):
+    """A capsule cannot be written, or what claims to be one is invalid."""
+
+
 class NanWatchWarning(UserWarning):
     """NaN Watch could not do all it was asked to; training itself goes on."""

@@ -596,7 +596,7 @@ def decode(elements: typing.Sequence[bytes]) -> AnyRecord:
         raise RecordError(f"unknown record kind {kind!r:.80}; expected {sorted(RECORDS)}")
     arrays = _parse_arrays(header.get("arrays"), elements[1:])
     values = {**header, **arrays}
-    record = _build(cls, values, cls.__name__)
+    record = build(cls, values, cls.__name__)
     _check_shapes(record)
     return typing.cast(AnyRecord, record)
 
@@ -647,10 +647,18 @@ def _parse_arrays(spec: Any, blobs: typing.Sequence[bytes]) -> dict[str, Array]:
     return arrays
 
 
-def _build(cls: Any, values: Any, where: str) -> Any:
+def build(cls: Any, values: Any, where: str) -> Any:
     """Builds the dataclass `cls` from parsed JSON, checking every field's type.
 
     Unknown fields are left out, so that a later minor addition does no harm.
+
+    Args:
+        cls: a dataclass.
+        values: an object as JSON gives it.
+        where: names it in messages.
+
+    Raises:
+        RecordError: a field is missing, or its value is of another type.
     """
     if not isinstance(values, dict):
         raise RecordError(f"{where} is not an object")
@@ -700,7 +708,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if isinstance(value, np.ndarray):
             return value
     elif dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
+        return build(hint, value, where)
     elif hint is float:
         if isinstance(value, str) and value in _NONFINITE:
             return _NONFINITE[value]

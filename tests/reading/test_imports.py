@@ -44,7 +44,12 @@ def modules(side: str) -> list[Path]:
 
 @pytest.mark.parametrize("path", modules("writing"), ids=lambda p: p.name)
 def test_writing_never_imports_reading(path: Path) -> None:
-    assert ours(path) <= SHARED | {"writing", "__version__"}
+    assert ours(path) <= SHARED | {"writing", "postmortem", "__version__"}
+
+
+@pytest.mark.parametrize("path", modules("postmortem"), ids=lambda p: p.name)
+def test_the_post_mortem_imports_neither_side(path: Path) -> None:
+    assert ours(path) <= SHARED | {"postmortem", "__version__"}
 
 
 @pytest.mark.parametrize("path", modules("reading"), ids=lambda p: p.name)
@@ -100,6 +105,7 @@ def test_reading_imports_without_frameworks() -> None:
         import tb_nanwatch.reading.cli
         loaded = {name.split(".")[0] for name in sys.modules}
         assert not loaded & {"tensorflow", "keras", "keras_tuner"}, loaded
+        import tb_nanwatch.postmortem.capsule
         assert not any(name.startswith("tb_nanwatch.writing") for name in sys.modules)
         """
     )
