@@ -1,6 +1,5 @@
 // Puts the tab together: one store, the views that show it, the actions that change it.
 
-import uplotStyle from "uplot/dist/uPlot.min.css?inline";
 import type { Client } from "./api/client";
 import { watchLink } from "./link";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
@@ -21,7 +20,7 @@ import { createTooltip } from "./views/tooltip";
 import { VerdictView } from "./views/verdict";
 
 export function start(root: HTMLElement, client: Client): void {
-  document.head.append(el("style", {}, uplotStyle), el("style", {}, style));
+  document.head.append(el("style", {}, style));
   document.title = "NaN Watch";
   document.documentElement.lang = "en";
 

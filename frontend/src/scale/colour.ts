@@ -2,6 +2,8 @@
 // decades. Blue against orange survives every common colour blindness, and lightness
 // falls (rises, on dark) with the decades; the first bad step has a shape besides.
 
+import type { Painter } from "../paint/painter";
+
 export type Theme = "light" | "dark";
 type RGB = readonly [number, number, number];
 
@@ -104,14 +106,11 @@ export const nothingColour = (theme: Theme): string => PALETTES[theme].nothing;
 const patterns = new Map<string, CanvasPattern>();
 
 /** Fill for non-finite cells: a hatch, so that it is no mere colour. */
-export function badPattern(
-  context: CanvasRenderingContext2D,
-  theme: Theme,
-  use: BadUse,
-): CanvasPattern | string {
+export function badPattern(context: Painter, theme: Theme, use: BadUse): CanvasPattern | string {
+  const [bad, badInk] = PALETTES[theme].bad[use];
+  if (context.hatch) return context.hatch(bad, badInk);
   const known = patterns.get(`${theme} ${use}`);
   if (known) return known;
-  const [bad, badInk] = PALETTES[theme].bad[use];
   const tile = document.createElement("canvas");
   tile.width = tile.height = 6;
   const c = tile.getContext("2d");
@@ -126,7 +125,7 @@ export function badPattern(
     c.lineTo(x + 9 - 3, 0);
   }
   c.stroke();
-  const pattern = context.createPattern(tile, "repeat");
+  const pattern = c.createPattern(tile, "repeat");
   if (!pattern) return bad;
   patterns.set(`${theme} ${use}`, pattern);
   return pattern;

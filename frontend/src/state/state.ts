@@ -15,6 +15,7 @@ import { type AxisName, type LaneAxis, laneAxis } from "../scale/axis";
 import { type ColourScale, decadeScale, growthScale, type Theme } from "../scale/colour";
 import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./cut";
 import { type Filter, parseFilter } from "./filter";
+import { memo } from "./memo";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
 import { type Trial, trialsOf } from "./trials";
 
@@ -270,17 +271,4 @@ function scoreScale(search: SearchSummary, trials: readonly Trial[]): ScoreScale
 
 export function findRun(overview: Overview | null, key: string | null): RunSummary | null {
   return key === null ? null : (overview?.runs.find((r) => keyOf(r) === key) ?? null);
-}
-
-/** Remembers the last result: views compare identities to know what changed. */
-function memo<A extends readonly unknown[], R>(compute: (...args: A) => R): (...args: A) => R {
-  let last: A | null = null;
-  let result: R;
-  return (...args) => {
-    if (last === null || args.some((a, i) => !Object.is(a, last![i]))) {
-      result = compute(...args);
-      last = args;
-    }
-    return result;
-  };
 }

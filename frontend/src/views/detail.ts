@@ -6,11 +6,15 @@ import { keyOf } from "../api/types";
 import { rangesCsv, trialJson } from "../format/csv";
 import { compact, integer, plural } from "../format/number";
 import * as words from "../format/words";
-import { stepScale } from "../scale/step";
+import { detailAxis } from "../scale/detail";
+import { chainOf } from "../state/chain";
 import { originPhase } from "../state/detail";
+import { memo } from "../state/memo";
+import { onsetStep } from "../state/onset";
 import { findRun, type Model, type State } from "../state/state";
 import { isBad } from "../state/trials";
 import { causes } from "./causes";
+import { ChainView } from "./chain";
 import { type Child, el, replace } from "./dom";
 import { download } from "./download";
 import { FlightView } from "./flight";
@@ -36,6 +40,7 @@ export class DetailView {
   });
   private readonly figures = el("div", { class: "figures" });
   private readonly note = el("p", { class: "note", role: "status" });
+  private readonly chain: ChainView;
   private readonly heatmap: HeatmapView;
   private readonly chart = new RangeChartView();
   private readonly flight = new FlightView();
@@ -44,13 +49,23 @@ export class DetailView {
   private state: State | null = null;
   private model: Model | null = null;
   private shown = "";
+  /** Views redraw where these differ. */
+  private readonly axisOf = memo(detailAxis);
+  private readonly chainOf = memo(chainOf);
 
   constructor(
     private readonly actions: DetailActions,
     tooltip: Tooltip,
   ) {
     this.heatmap = new HeatmapView((index) => actions.probe(index), tooltip);
-    this.figures.append(this.heatmap.node, this.chart.node, this.flight.node, this.note);
+    this.chain = new ChainView((index) => actions.probe(index));
+    this.figures.append(
+      this.chain.node,
+      this.heatmap.node,
+      this.chart.node,
+      this.flight.node,
+      this.note,
+    );
     this.node.append(this.head, el("div", { class: "detail-body" }, this.facts, this.figures));
     this.node.addEventListener("keydown", (e) => {
       if (e.key === "Escape") actions.close();
@@ -69,7 +84,7 @@ export class DetailView {
     const detail = state.detail && keyOf(state.detail.run) === keyOf(run) ? state.detail : null;
     this.drawHead(run, detail, state);
     this.drawFacts(run, detail, model);
-    this.drawFigures(run, detail, state);
+    this.drawFigures(run, detail, state, model);
   }
 
   private drawHead(run: RunSummary, detail: RunDetail | null, state: State): void {
@@ -157,7 +172,7 @@ export class DetailView {
     this.facts.scrollTop = scroll;
   }
 
-  private drawFigures(run: RunSummary, detail: RunDetail | null, state: State): void {
+  private drawFigures(run: RunSummary, detail: RunDetail | null, state: State, model: Model): void {
     const phase = state.phase ?? originPhase(run);
     const ranges = detail && state.rangesPhase === phase ? state.ranges : null;
     const probes = detail?.probes[phase] ?? [];
@@ -168,6 +183,7 @@ export class DetailView {
     this.chart.node.hidden = !ready || flight !== null;
     this.flight.node.hidden = !ready || flight === null;
     this.note.hidden = ready;
+    this.chain.node.hidden = true;
     if (!ready) {
       this.note.textContent = state.detailError
         ? `Could not read this run: ${state.detailError}. It is tried again when the run changes; select the trial again to retry now.`
@@ -176,20 +192,36 @@ export class DetailView {
           : "Reading the ranges…";
       return;
     }
+    const onset = onsetStep(run, phase, state.flight, probes);
     const index = Math.min(state.probe ?? originProbe(run, phase, probes), ranges.probes - 1);
     const probe = probes[index]!;
     const last = ranges.steps[2 * ranges.buckets - 1]! + 1;
-    const steps = stepScale(state.xScale === "linear" ? "linear" : "log", last);
-    const onset =
-      run.onset && isBad(run.status) && run.onset.phase === phase ? run.onset.step : null;
+    const axis = this.axisOf(state.xScale, run, phase, last);
+    const chain =
+      onset === null ? null : this.chainOf(probes, run.origin, onset, state.flight, ranges);
+    this.chain.node.hidden = chain === null;
+    if (chain)
+      this.chain.update({
+        chain,
+        run,
+        probes,
+        hparams: telling(model).map((name) => [name, run.hparams[name]]),
+        theme: state.theme,
+        chosen: index,
+      });
     this.heatmap.update(
-      { ranges, probes, steps, theme: state.theme, phase, onset, origin: run.origin },
+      { ranges, probes, axis, theme: state.theme, phase, onset, origin: run.origin },
       index,
     );
     if (flight)
       this.flight.update({ flight, probes, theme: state.theme, onset, origin: run.origin });
-    else this.chart.update({ ranges, probe, index, steps, theme: state.theme, onset });
+    else this.chart.update({ ranges, probe, index, axis, theme: state.theme, onset });
   }
+}
+
+/** The hyperparameters, those that go most with going bad first. */
+function telling({ ranking }: Model): string[] {
+  return [...new Set([...ranking.ranked.map((s) => s.name), ...ranking.names])];
 }
 
 type Figure = "range" | "flight";

@@ -4,6 +4,7 @@ import type { Phase, Probe } from "../api/schema.gen";
 import type { Origin, Ranges } from "../api/types";
 import { compact, integer } from "../format/number";
 import * as words from "../format/words";
+import type { Painter, Picture } from "../paint/painter";
 import {
   badPattern,
   type ColourScale,
@@ -11,7 +12,7 @@ import {
   nothingColour,
   type Theme,
 } from "../scale/colour";
-import type { StepScale } from "../scale/step";
+import type { DetailAxis } from "../scale/detail";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
 import { el, prepareCanvas, replace, themeColour } from "./dom";
 import { fillSpan } from "./lane";
@@ -29,7 +30,7 @@ type HeatLine = { type: "kind"; text: string } | { type: "probe"; index: number 
 export interface HeatmapData {
   ranges: Ranges;
   probes: readonly Probe[];
-  steps: StepScale;
+  axis: DetailAxis;
   theme: Theme;
   phase: Phase;
   /** First bad step, where the run went bad in this phase. */
@@ -126,12 +127,25 @@ export class HeatmapView {
     });
   }
 
-  private get labelWidth(): number {
-    return Math.min(230, Math.max(110, this.scroller.clientWidth * LABEL_SHARE));
+  /** All of it, however long, at a width of its own. */
+  picture(width: number): Picture | null {
+    const { data, colours } = this;
+    if (!data || !colours) return null;
+    const height = this.tops.total + AXIS + 4;
+    const sheet = this.sheet(data, colours, width, height, 0);
+    return { width, height, draw: (c) => paintHeat(c, sheet) };
   }
 
-  private place(at: number): number {
-    return this.labelWidth + at * (this.scroller.clientWidth - this.labelWidth - 6);
+  private sheet(
+    data: HeatmapData,
+    colours: ColourScale,
+    width: number,
+    height: number,
+    scroll: number,
+  ): Sheet {
+    const family = getComputedStyle(this.scroller).fontFamily;
+    const { lines, tops, chosen } = this;
+    return { data, colours, lines, tops, chosen, width, height, scroll, family };
   }
 
   private draw(): void {
@@ -140,118 +154,7 @@ export class HeatmapView {
     const height = this.scroller.clientHeight;
     if (!data || !colours || !width || !height) return;
     const c = prepareCanvas(this.canvas, width, height);
-    if (!c) return;
-    const ink = themeColour("ink");
-    const muted = themeColour("muted");
-    const family = getComputedStyle(this.scroller).fontFamily;
-    const bad = badPattern(c, data.theme, "cell");
-    const nothing = nothingColour(data.theme);
-    const scroll = this.scroller.scrollTop;
-    const [first, last] = visible(this.tops, scroll, height - AXIS, 1);
-    c.textBaseline = "middle";
-    c.save();
-    c.beginPath();
-    c.rect(0, AXIS, width, height - AXIS);
-    c.clip();
-    for (let i = first; i < last; i++) {
-      const line = this.lines[i]!;
-      const y = this.tops.tops[i]! - scroll + AXIS;
-      if (line.type === "kind") {
-        c.font = `600 10.5px ${family}`;
-        c.fillStyle = muted;
-        c.fillText(line.text, 4, y + HEADING / 2 + 1);
-        continue;
-      }
-      const probe = data.probes[line.index]!;
-      const chosen = line.index === this.chosen;
-      const isOrigin = this.isOrigin(probe);
-      if (chosen) {
-        c.fillStyle = themeColour("chosen");
-        c.fillRect(0, y, this.labelWidth, ROW);
-      }
-      c.font = `${chosen || isOrigin ? "600 " : ""}11px ${family}`;
-      c.fillStyle = isOrigin ? themeColour("bad") : ink;
-      const label = data.probes[line.index]!.name || probe.kind;
-      c.fillText(elide(c, label, this.labelWidth - 24), 12, y + ROW / 2 + 0.5);
-      this.drawCells(c, line.index, y, colours, bad, nothing);
-      if (chosen) {
-        c.strokeStyle = ink;
-        c.lineWidth = 1;
-        c.strokeRect(this.labelWidth - 0.5, Math.round(y) + 0.5, width - this.labelWidth - 5, ROW);
-      }
-      if (isOrigin && data.onset !== null) {
-        const x = this.place(data.steps.middle(data.onset));
-        drawMark(c, "diverged", Math.min(x, width - 8), y + ROW / 2, markColours("diverged"), 3.5);
-      }
-    }
-    c.restore();
-    this.drawAxis(c, width, height, muted, family);
-  }
-
-  private isOrigin(probe: Probe): boolean {
-    const { origin, onset } = this.data!;
-    return (
-      onset !== null && origin !== null && origin.kind === probe.kind && origin.name === probe.name
-    );
-  }
-
-  private drawCells(
-    c: CanvasRenderingContext2D,
-    probe: number,
-    y: number,
-    colours: ColourScale,
-    bad: CanvasPattern | string,
-    nothing: string,
-  ): void {
-    const { ranges, steps } = this.data!;
-    const rmsColumn = ranges.columns.indexOf("rms");
-    for (let b = 0; b < ranges.buckets; b++) {
-      const left = this.place(steps.start(ranges.steps[2 * b]!));
-      const right = this.place(steps.start(ranges.steps[2 * b + 1]! + 1));
-      const rms = ranges.stats[(b * ranges.probes + probe) * ranges.columns.length + rmsColumn]!;
-      const isBad = ranges.badSteps[b * ranges.probes + probe]! > 0;
-      c.fillStyle = isBad
-        ? bad
-        : Number.isFinite(rms)
-          ? colours.of(rms > 0 ? Math.log10(rms) : -99)
-          : nothing;
-      fillSpan(c, left, right, y + 1, ROW - 1);
-    }
-  }
-
-  private drawAxis(
-    c: CanvasRenderingContext2D,
-    width: number,
-    height: number,
-    muted: string,
-    family: string,
-  ): void {
-    const { steps, onset } = this.data!;
-    c.fillStyle = themeColour("panel");
-    c.fillRect(0, 0, width, AXIS);
-    c.font = `10.5px ${family}`;
-    c.fillStyle = muted;
-    c.textAlign = "left";
-    c.fillText("step", 4, AXIS / 2);
-    const span = this.place(1) - this.place(0);
-    c.textAlign = "center";
-    for (const tick of steps.ticks(span)) {
-      const x = this.place(tick.at);
-      c.fillText(tick.label, Math.min(width - 12, Math.max(this.labelWidth + 4, x)), AXIS / 2);
-      c.fillRect(Math.round(x), AXIS - 3, 1, 3);
-    }
-    c.textAlign = "left";
-    if (onset !== null) {
-      const x = Math.round(this.place(steps.start(onset))) + 0.5;
-      c.strokeStyle = themeColour("bad");
-      c.lineWidth = 1;
-      c.setLineDash([3, 2]);
-      c.beginPath();
-      c.moveTo(x, AXIS);
-      c.lineTo(x, Math.min(height, AXIS + this.tops.total - this.scroller.scrollTop));
-      c.stroke();
-      c.setLineDash([]);
-    }
+    if (c) paintHeat(c, this.sheet(data, colours, width, height, this.scroller.scrollTop));
   }
 
   private lineAt(event: MouseEvent): HeatLine | null {
@@ -292,12 +195,142 @@ export class HeatmapView {
       ? `${probe.dtype} [${probe.shape.map((n) => n ?? "?").join(", ")}]`
       : probe.dtype;
     facts.push(shape);
-    if (x >= this.labelWidth) {
-      const at = (x - this.labelWidth) / (this.place(1) - this.labelWidth);
-      facts.push(...cellFacts(data.ranges, line.index, data.steps.invert(at)));
+    const width = this.scroller.clientWidth;
+    const left = labelWidth(width);
+    if (x >= left) {
+      const at = (x - left) / (place(width, 1) - left);
+      facts.push(...cellFacts(data.ranges, line.index, data.axis.invert(at)));
     }
     this.tooltip.show(facts, event.clientX, event.clientY);
   }
+}
+
+interface Sheet {
+  data: HeatmapData;
+  colours: ColourScale;
+  lines: readonly HeatLine[];
+  tops: Tops;
+  chosen: number;
+  width: number;
+  height: number;
+  scroll: number;
+  family: string;
+}
+
+const labelWidth = (width: number): number => Math.min(230, Math.max(110, width * LABEL_SHARE));
+
+function place(width: number, at: number): number {
+  const left = labelWidth(width);
+  return left + at * (width - left - 6);
+}
+
+function paintHeat(c: Painter, sheet: Sheet): void {
+  const { data, colours, width, height, scroll, family } = sheet;
+  const { origin, onset } = data;
+  const left = labelWidth(width);
+  const ink = themeColour("ink");
+  const muted = themeColour("muted");
+  const bad = badPattern(c, data.theme, "cell");
+  const nothing = nothingColour(data.theme);
+  const [first, last] = visible(sheet.tops, scroll, height - AXIS, 1);
+  c.textBaseline = "middle";
+  c.save();
+  c.beginPath();
+  c.rect(0, AXIS, width, height - AXIS);
+  c.clip();
+  for (let i = first; i < last; i++) {
+    const line = sheet.lines[i]!;
+    const y = sheet.tops.tops[i]! - scroll + AXIS;
+    if (line.type === "kind") {
+      c.font = `600 10.5px ${family}`;
+      c.fillStyle = muted;
+      c.fillText(line.text, 4, y + HEADING / 2 + 1);
+      continue;
+    }
+    const probe = data.probes[line.index]!;
+    const chosen = line.index === sheet.chosen;
+    const isOrigin =
+      onset !== null && origin !== null && origin.kind === probe.kind && origin.name === probe.name;
+    if (chosen) {
+      c.fillStyle = themeColour("chosen");
+      c.fillRect(0, y, left, ROW);
+    }
+    c.font = `${chosen || isOrigin ? "600 " : ""}11px ${family}`;
+    c.fillStyle = isOrigin ? themeColour("bad") : ink;
+    c.fillText(elide(c, probe.name || probe.kind, left - 24), 12, y + ROW / 2 + 0.5);
+    paintCells(c, data, line.index, y, width, colours, bad, nothing);
+    if (chosen) {
+      c.strokeStyle = ink;
+      c.lineWidth = 1;
+      c.strokeRect(left - 0.5, Math.round(y) + 0.5, width - left - 5, ROW);
+    }
+    if (isOrigin) {
+      const x = place(width, data.axis.middle(onset));
+      drawMark(c, "diverged", Math.min(x, width - 8), y + ROW / 2, markColours("diverged"), 3.5);
+    }
+  }
+  c.restore();
+  paintAxis(c, sheet, muted);
+}
+
+function paintCells(
+  c: Painter,
+  { ranges, axis }: HeatmapData,
+  probe: number,
+  y: number,
+  width: number,
+  colours: ColourScale,
+  bad: CanvasPattern | string,
+  nothing: string,
+): void {
+  const rmsColumn = ranges.columns.indexOf("rms");
+  for (let b = 0; b < ranges.buckets; b++) {
+    const start = axis.start(ranges.steps[2 * b]!);
+    // An axis that ends at the onset has no place for what came after.
+    if (start >= 1) continue;
+    const right = place(width, axis.start(ranges.steps[2 * b + 1]! + 1));
+    const rms = ranges.stats[(b * ranges.probes + probe) * ranges.columns.length + rmsColumn]!;
+    const isBad = ranges.badSteps[b * ranges.probes + probe]! > 0;
+    c.fillStyle = isBad
+      ? bad
+      : Number.isFinite(rms)
+        ? colours.of(rms > 0 ? Math.log10(rms) : -99)
+        : nothing;
+    fillSpan(c, place(width, start), right, y + 1, ROW - 1);
+  }
+}
+
+function paintAxis(
+  c: Painter,
+  { data, width, height, scroll, tops, family }: Sheet,
+  muted: string,
+): void {
+  const { axis, onset } = data;
+  c.fillStyle = themeColour("panel");
+  c.fillRect(0, 0, width, AXIS);
+  c.font = `10.5px ${family}`;
+  c.fillStyle = muted;
+  c.textAlign = "left";
+  c.fillText(axis.title, 4, AXIS / 2);
+  const span = place(width, 1) - place(width, 0);
+  c.textAlign = "center";
+  for (const tick of axis.ticks(span)) {
+    const x = place(width, tick.at);
+    c.fillText(tick.label, Math.min(width - 12, Math.max(labelWidth(width) + 4, x)), AXIS / 2);
+    c.fillRect(Math.round(x), AXIS - 3, 1, 3);
+  }
+  c.textAlign = "left";
+  if (onset === null) return;
+  const x = Math.round(place(width, axis.start(onset))) + 0.5;
+  c.save();
+  c.strokeStyle = themeColour("bad");
+  c.lineWidth = 1;
+  c.setLineDash([3, 2]);
+  c.beginPath();
+  c.moveTo(x, AXIS);
+  c.lineTo(x, Math.min(height, AXIS + tops.total - scroll));
+  c.stroke();
+  c.restore();
 }
 
 function colourScale({ ranges, theme }: HeatmapData): ColourScale {
@@ -366,7 +399,7 @@ export function cellFacts(ranges: Ranges, probe: number, step: number): string[]
   return facts;
 }
 
-function elide(c: CanvasRenderingContext2D, text: string, width: number): string {
+function elide(c: Painter, text: string, width: number): string {
   if (c.measureText(text).width <= width) return text;
   // The end of a path says more than its beginning.
   let cut = text;

@@ -4,6 +4,7 @@ import type { LaneSeries } from "../api/schema.gen";
 import type { RunSummary } from "../api/types";
 import { compact, integer } from "../format/number";
 import { position } from "../format/words";
+import type { Painter } from "../paint/painter";
 import type { LaneAxis, RunAxis } from "../scale/axis";
 import { badPattern, type ColourScale, nothingColour, type Theme } from "../scale/colour";
 import { isBad } from "../state/trials";
@@ -22,10 +23,14 @@ export interface LaneStyle {
 }
 
 export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: LaneStyle): void {
+  const c = prepareCanvas(canvas, style.width, style.height);
+  if (c) paintLane(c, run, style);
+}
+
+/** Draws a lane at the painter's origin. */
+export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
   const { width, height, axis } = style;
   const steps = axis.of(run);
-  const c = prepareCanvas(canvas, width, height);
-  if (!c) return;
   const span = width - 2 * LANE_INSET;
   const x = (at: number) => LANE_INSET + at * span;
   const middle = height / 2;
@@ -54,7 +59,7 @@ export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: Lane
 }
 
 function drawPoints(
-  c: CanvasRenderingContext2D,
+  c: Painter,
   run: RunSummary,
   { theme, series, colours, height }: LaneStyle,
   steps: RunAxis,
@@ -94,7 +99,7 @@ function drawPoints(
 
 /** Fills from pixel to pixel: fractions would leave seams between neighbours. */
 export function fillSpan(
-  c: CanvasRenderingContext2D,
+  c: Painter,
   left: number,
   right: number,
   top: number,
@@ -106,12 +111,7 @@ export function fillSpan(
   c.fillRect(from, top, to - from, height);
 }
 
-function drawEnd(
-  c: CanvasRenderingContext2D,
-  state: "running" | "interrupted",
-  x: number,
-  y: number,
-): void {
+function drawEnd(c: Painter, state: "running" | "interrupted", x: number, y: number): void {
   c.fillStyle = themeColour("muted");
   if (state === "running") {
     c.beginPath();

@@ -1,6 +1,7 @@
 // The shapes that say how a run fared, the same on lanes, in the table and the legend.
 
 import type { Status } from "../api/schema.gen";
+import type { Painter } from "../paint/painter";
 import { el, prepareCanvas, themeColour } from "./dom";
 
 export const MARKED: readonly Status[] = ["diverged", "score_lost", "runaway", "contained"];
@@ -19,64 +20,63 @@ export function markColours(status: Status): MarkColours {
 
 /** Draws the mark with a halo, so that it stands out on every colour of a lane. */
 export function drawMark(
-  context: CanvasRenderingContext2D,
+  context: Painter,
   status: Status,
   x: number,
   y: number,
   colours: MarkColours,
   radius = 4.5,
 ): void {
-  const path = new Path2D();
+  if (!MARKED.includes(status)) return;
+  context.save();
+  context.beginPath();
   const r = radius;
   let filled = true;
   switch (status) {
     case "diverged":
-      path.moveTo(x - r, y - r);
-      path.lineTo(x + r, y + r);
-      path.moveTo(x + r, y - r);
-      path.lineTo(x - r, y + r);
+      context.moveTo(x - r, y - r);
+      context.lineTo(x + r, y + r);
+      context.moveTo(x + r, y - r);
+      context.lineTo(x - r, y + r);
       filled = false;
       break;
     case "score_lost":
-      path.moveTo(x, y - r - 1);
-      path.lineTo(x + r + 1, y);
-      path.lineTo(x, y + r + 1);
-      path.lineTo(x - r - 1, y);
-      path.closePath();
+      context.moveTo(x, y - r - 1);
+      context.lineTo(x + r + 1, y);
+      context.lineTo(x, y + r + 1);
+      context.lineTo(x - r - 1, y);
+      context.closePath();
       break;
     case "runaway":
-      path.moveTo(x, y - r);
-      path.lineTo(x + r + 0.5, y + r);
-      path.lineTo(x - r - 0.5, y + r);
-      path.closePath();
+      context.moveTo(x, y - r);
+      context.lineTo(x + r + 0.5, y + r);
+      context.lineTo(x - r - 0.5, y + r);
+      context.closePath();
       break;
     case "contained":
-      path.moveTo(x - r, y - r + 1);
-      path.lineTo(x + r, y - r + 1);
-      path.lineTo(x, y + r);
-      path.closePath();
+      context.moveTo(x - r, y - r + 1);
+      context.lineTo(x + r, y - r + 1);
+      context.lineTo(x, y + r);
+      context.closePath();
       filled = false;
       break;
-    default:
-      return;
   }
-  context.save();
   context.lineCap = "round";
   context.lineJoin = "round";
   context.strokeStyle = colours.halo;
   context.lineWidth = filled ? 3 : 5.5;
-  context.stroke(path);
+  context.stroke();
   if (filled) {
     context.fillStyle = colours.ink;
-    context.fill(path);
+    context.fill();
   } else {
     if (status === "contained") {
       context.fillStyle = colours.halo;
-      context.fill(path);
+      context.fill();
     }
     context.strokeStyle = colours.ink;
     context.lineWidth = status === "contained" ? 1.6 : 2.4;
-    context.stroke(path);
+    context.stroke();
   }
   context.restore();
 }

@@ -1,0 +1,174 @@
+// The causal chain on one line, lit where the first bad tensor is. A stage is a button that
+// shows its most telling tensor in the heat map and the range chart.
+
+import type { JSONScalar, Probe } from "../api/schema.gen";
+import type { RunSummary } from "../api/types";
+import { compact, integer } from "../format/number";
+import * as words from "../format/words";
+import type { Theme } from "../scale/colour";
+import { nothingColour } from "../scale/colour";
+import type { Chain, Link, Stage, StageName } from "../state/chain";
+import { type Child, el, prepareCanvas, replace, themeColour } from "./dom";
+
+const TITLES: Record<StageName, [string, string]> = {
+  data: ["data", "data"],
+  layers: ["layer", "layers"],
+  loss: ["loss", "losses, metrics"],
+  gradients: ["gradient", "gradients"],
+  optimizer: ["slot", "optimizer"],
+  weights: ["weight", "weights"],
+};
+const HPARAMS = 3;
+const CELLS = 96;
+
+export interface ChainData {
+  chain: Chain;
+  run: RunSummary;
+  probes: readonly Probe[];
+  /** Those that go most with going bad first. */
+  hparams: readonly [string, JSONScalar | undefined][];
+  theme: Theme;
+  chosen: number;
+}
+
+export class ChainView {
+  readonly node = el("section", {
+    class: "chain",
+    "aria-label": "Causal chain at the first bad step",
+  });
+  private data: ChainData | null = null;
+
+  constructor(private readonly choose: (probe: number) => void) {}
+
+  update(data: ChainData): void {
+    const before = this.data;
+    const same =
+      before !== null &&
+      before.chain === data.chain &&
+      before.chosen === data.chosen &&
+      before.theme === data.theme &&
+      before.run.origin === data.run.origin;
+    if (same) return;
+    this.data = data;
+    const focused = [...this.node.querySelectorAll("button")].indexOf(
+      document.activeElement as HTMLButtonElement,
+    );
+    replace(
+      this.node,
+      el("ol", {}, hparamStage(data), ...data.chain.stages.map((stage) => this.stage(stage, data))),
+    );
+    if (focused >= 0) this.node.querySelectorAll("button")[focused]?.focus();
+  }
+
+  private stage(stage: Stage, data: ChainData): HTMLElement {
+    const { key } = stage;
+    const probe = data.probes[key.probe]!;
+    const name = probe.name || probe.kind.replace("_", " ");
+    const [one, many] = TITLES[stage.name];
+    const state = stage.lit ? "lit" : stage.bad ? "reached" : "fine";
+    const node = el(
+      "button",
+      {
+        type: "button",
+        class: `stage ${state}`,
+        "aria-pressed": String(stage.links.some((l) => l.probe === data.chosen)),
+        title: facts(stage, data).join("\n"),
+        click: () => this.choose(key.probe),
+      },
+      el(
+        "span",
+        { class: "stage-title" },
+        stage.links.length === 1 ? one : many,
+        stage.links.length > 1 && el("span", { class: "stage-count" }, integer(stage.links.length)),
+        stage.lit
+          ? el("strong", { class: "stage-flag" }, "✖ first bad")
+          : stage.bad > 0 &&
+              el(
+                "span",
+                { class: "stage-flag" },
+                `✖ ${integer(stage.bad)} of ${integer(stage.links.length)}`,
+              ),
+      ),
+      cells(stage, data),
+      el("span", { class: "stage-name" }, name),
+      el("span", { class: "stage-numbers" }, numbers(key, stage, data.run)),
+    );
+    return el("li", {}, node);
+  }
+}
+
+function hparamStage({ hparams }: ChainData): Child {
+  if (!hparams.length) return null;
+  return el(
+    "li",
+    {},
+    el(
+      "div",
+      { class: "stage fine values" },
+      el("span", { class: "stage-title" }, "values"),
+      ...hparams
+        .slice(0, HPARAMS)
+        .map(([name, value]) =>
+          el(
+            "span",
+            { class: "stage-value", title: name },
+            el("span", {}, name),
+            el("b", {}, words.value(value)),
+          ),
+        ),
+    ),
+  );
+}
+
+/** "0.31 → 4.1e18", or what was counted where it went bad. */
+function numbers(link: Link, stage: Stage, run: RunSummary): Child {
+  const was = link.before === null ? "–" : compact(link.before, 2);
+  const counted = stage.lit && run.origin ? words.counts(run.origin) : "";
+  if (counted) return `${was} → ${counted}`;
+  return `${was} → ${link.at === null ? "–" : compact(link.at, 2)}`;
+}
+
+function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
+  const probe = probes[stage.key.probe]!;
+  const before =
+    chain.before === null ? "" : `step ${integer(chain.before)}: rms ${value(stage.key.before)}; `;
+  const lines = [
+    words.tensor(probe.kind, probe.name),
+    `${before}step ${integer(chain.at)}: rms ${value(stage.key.at)}`,
+  ];
+  if (stage.lit && run.origin) lines.push(words.counts(run.origin));
+  lines.push(
+    stage.bad
+      ? `${integer(stage.bad)} of ${integer(stage.links.length)} non-finite here`
+      : "all finite here",
+  );
+  return lines.filter(Boolean);
+}
+
+const value = (v: number | null): string => (v === null ? "not measured" : compact(v, 4));
+
+/** Each tensor of a stage as a cell, in causal order; the worst of each where there are many. */
+function cells(stage: Stage, { theme, probes, run }: ChainData): HTMLElement {
+  const canvas = el("canvas", { class: "stage-cells", "aria-hidden": "true" });
+  const count = Math.min(CELLS, stage.links.length);
+  const c = prepareCanvas(canvas, CELLS, 6);
+  if (!c) return canvas;
+  const width = Math.min(12, CELLS / count);
+  for (let i = 0; i < count; i++) {
+    const from = Math.floor((i * stage.links.length) / count);
+    const to = Math.floor(((i + 1) * stage.links.length) / count);
+    const part = stage.links.slice(from, Math.max(from + 1, to));
+    const origin = part.some((l) => {
+      const p = probes[l.probe]!;
+      return run.origin?.kind === p.kind && run.origin.name === p.name;
+    });
+    const bad = part.some((l) => l.bad);
+    c.fillStyle = origin || bad ? themeColour("bad") : nothingColour(theme);
+    c.globalAlpha = bad && !origin ? 0.45 : 1;
+    // Shape as well as colour: what is fine is a low line, what is bad is tall.
+    const height = origin || bad ? 6 : 2;
+    if (!(origin || bad)) c.fillStyle = themeColour("dot");
+    c.fillRect(i * width, 6 - height, Math.max(1, width - 1), height);
+  }
+  return canvas;
+}
