@@ -1,6 +1,6 @@
 // All that the tab asks of its server. Views know the interface only.
 
-import { decodeFlight, decodeOverview, decodeRanges, decodeRun } from "./decode";
+import { decodeFlight, decodeOverview, decodePlugins, decodeRanges, decodeRun } from "./decode";
 import type { Phase } from "./schema.gen";
 import type { Flight, Overview, Ranges, RunDetail, RunKey } from "./types";
 
@@ -10,6 +10,8 @@ export interface Client {
   run(key: RunKey, signal: AbortSignal): Promise<RunDetail>;
   ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges>;
   flight(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Flight>;
+  /** Names of TensorBoard's plugins that have data. */
+  plugins(): Promise<ReadonlySet<string>>;
 }
 
 export class HttpError extends Error {
@@ -55,6 +57,11 @@ export class HttpClient implements Client {
     this.etag = response.headers.get("ETag");
     this.lastBody = body;
     return overview;
+  }
+
+  async plugins(): Promise<ReadonlySet<string>> {
+    const response = await checked(await fetch(`${this.base}../../plugins_listing`));
+    return decodePlugins(await response.json());
   }
 
   async run(key: RunKey, signal: AbortSignal): Promise<RunDetail> {

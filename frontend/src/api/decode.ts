@@ -227,6 +227,13 @@ function search(value: unknown): SearchSummary {
   };
 }
 
+function shares(value: unknown): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const [dtype, share] of Object.entries(optionalObject(value) ?? {}))
+    found[dtype] = number(share) ?? Number.NaN;
+  return found;
+}
+
 function run(value: unknown): RunSummary {
   const r = object(value, "run");
   if (typeof r.run !== "string") {
@@ -253,6 +260,7 @@ function run(value: unknown): RunSummary {
     best_step: number(r.best_step),
     message: textOrNull(r.message),
     misread: r.misread === "stale_score" || r.misread === "infinite_score" ? r.misread : null,
+    misread_text: textOrNull(r.misread_text),
     hparams,
     inactive: texts(r.inactive),
     onset: position(r.onset),
@@ -270,6 +278,7 @@ function run(value: unknown): RunSummary {
     num_episodes: count(r.num_episodes),
     lineage: lineage(r.lineage),
     objective: number(r.objective),
+    closest: shares(r.closest),
     error_type: textOrNull(r.error_type),
     error_message: textOrNull(r.error_message),
     damage: texts(r.damage),
@@ -309,6 +318,12 @@ export function decodeOverview(value: unknown): Overview {
     findings: list(o.findings, finding),
     warnings: texts(o.warnings),
   };
+}
+
+/** Of TensorBoard's own list: {name: {"enabled": has data}}. */
+export function decodePlugins(value: unknown): ReadonlySet<string> {
+  const plugins = Object.entries(object(value, "plugins"));
+  return new Set(plugins.filter(([, p]) => optionalObject(p)?.enabled === true).map(([n]) => n));
 }
 
 function probe(value: unknown): Probe {

@@ -78,6 +78,8 @@ export interface RunSummary {
   best_step: number | null;
   message: string | null;
   misread: Misread | null;
+  /** What `misread` says, in words. */
+  misread_text: string | null;
   hparams: Record<string, JSONScalar>;
   inactive: string[];
   onset: Position | null;
@@ -95,6 +97,8 @@ export interface RunSummary {
   num_episodes: number;
   lineage: Lineage | null;
   objective: number | null;
+  /** For each float dtype, the largest |value| over the dtype's largest number. */
+  closest: Record<string, number>;
   error_type: string | null;
   error_message: string | null;
   damage: string[];

@@ -6,6 +6,7 @@ import type {
   Episode,
   JSONScalar,
   Kind,
+  Misread,
   Position,
   State,
   Status,
@@ -91,6 +92,11 @@ export const STATUS_MEANING: Record<Status, string> = {
   diverged: "weights, optimizer slots or layer state became non-finite",
 };
 
+export const MISREAD: Record<Misread, string> = {
+  stale_score: "by an epoch from before it went bad",
+  infinite_score: "an infinite objective was taken for a result",
+};
+
 /** A status in words; what is clean while it still runs is only clean so far. */
 export function status(value: Status, state: State): string {
   return value === "clean" && state === "running" ? "clean so far" : STATUS_WORDS[value];
@@ -110,6 +116,13 @@ export function stateNote(state: State, stoppedBy: string | null): string {
     case "interrupted":
       return "interrupted";
   }
+}
+
+/** "12 decades below": how far a share of a whole lies from it. */
+export function decades(share: number): string {
+  const below = -Math.log10(share);
+  if (!(below >= 1)) return "less than a decade below";
+  return `${Math.floor(below)} ${Math.floor(below) === 1 ? "decade" : "decades"} below`;
 }
 
 export function episodeSpan(e: Episode): string {

@@ -17,6 +17,17 @@ export function watchDetail(store: Store<State>, client: Client): () => void {
   let request: AbortController | null = null;
   let loaded = "";
 
+  // Asked for once, when the first trial is opened; without it there are no links.
+  let asked = false;
+  const askForPlugins = () => {
+    if (asked) return;
+    asked = true;
+    client.plugins().then(
+      (plugins) => store.set({ plugins }),
+      () => undefined,
+    );
+  };
+
   const load = async (run: RunSummary, phase: Phase): Promise<void> => {
     request?.abort();
     const current = new AbortController();
@@ -48,6 +59,7 @@ export function watchDetail(store: Store<State>, client: Client): () => void {
     const wanted = JSON.stringify([keyOf(run), phase, run.updated, run.status]);
     if (wanted === loaded) return;
     loaded = wanted;
+    askForPlugins();
     void load(run, phase);
   });
 }

@@ -46,6 +46,8 @@ export interface State {
   /** Of a run that went bad, in the same phase as the ranges. */
   flight: Flight | null;
   detailError: string | null;
+  /** TensorBoard's plugins that have data. */
+  plugins: ReadonlySet<string>;
 }
 
 export const INITIAL: State = {
@@ -67,6 +69,7 @@ export const INITIAL: State = {
   rangesPhase: null,
   flight: null,
   detailError: null,
+  plugins: new Set(),
 };
 
 /** Everything the table shows, worked out once for each change of what it depends on. */

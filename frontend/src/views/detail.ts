@@ -6,6 +6,7 @@ import { keyOf } from "../api/types";
 import { rangesCsv, trialJson } from "../format/csv";
 import { compact, integer, plural } from "../format/number";
 import * as words from "../format/words";
+import { composed, type PictureType, savePicture } from "../paint/save";
 import { detailAxis } from "../scale/detail";
 import { chainOf } from "../state/chain";
 import { originPhase } from "../state/detail";
@@ -15,8 +16,9 @@ import { findRun, type Model, type State } from "../state/state";
 import { isBad } from "../state/trials";
 import { causes } from "./causes";
 import { ChainView } from "./chain";
-import { type Child, el, replace } from "./dom";
+import { type Child, el, replace, themeColour } from "./dom";
 import { download } from "./download";
+import { elsewhere } from "./elsewhere";
 import { FlightView } from "./flight";
 import { HeatmapView } from "./heatmap";
 import { markCanvas } from "./marks";
@@ -99,6 +101,7 @@ export class DetailView {
       this.figure,
       state.flight !== null,
       state.ranges !== null,
+      [...state.plugins],
     ]);
     if (key === this.shown) return;
     this.shown = key;
@@ -109,13 +112,21 @@ export class DetailView {
         "h2",
         {},
         isBad(run.status) ? markCanvas(run.status) : null,
-        run.trial_id === null ? run.run : `Trial ${run.trial_id}`,
+        titleOf(run),
         el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
       ),
       el("span", { class: "run-name" }, run.run),
+      ...elsewhere(run, state.plugins),
       el("span", { class: "spring" }),
       ...(state.flight && isBad(run.status) ? this.figureButtons() : []),
-      ...(detail ? downloads(run, detail, () => this.state) : []),
+      ...(detail
+        ? downloads(
+            run,
+            detail,
+            () => this.state,
+            (type, name) => this.save(type, name, run),
+          )
+        : []),
       phases.length > 1
         ? el(
             "label",
@@ -155,6 +166,18 @@ export class DetailView {
         text,
       ),
     );
+  }
+
+  private save(type: PictureType, name: string, run: RunSummary): void {
+    const heat = this.heatmap.picture(PICTURE_WIDTH);
+    const range = this.chart.picture(PICTURE_WIDTH, PICTURE_WIDTH / 2);
+    const parts = [heat, range].filter((p) => p !== null);
+    if (!parts.length) return;
+    const onset = run.onset && isBad(run.status) ? `, ${words.position(run.onset)}` : "";
+    const title = `${titleOf(run)}: ${words.status(run.status, run.state)}${onset}; ${this.chart.heading}`;
+    const family = getComputedStyle(this.node).fontFamily;
+    const colours = { ground: themeColour("ground"), ink: themeColour("ink"), family };
+    savePicture(type, name, composed(title, parts, colours));
   }
 
   private drawFacts(run: RunSummary, detail: RunDetail | null, model: Model): void {
@@ -220,15 +243,27 @@ export class DetailView {
 }
 
 /** The hyperparameters, those that go most with going bad first. */
-function telling({ ranking }: Model): string[] {
-  return [...new Set([...ranking.ranked.map((s) => s.name), ...ranking.names])];
+function telling({ ranking, findings }: Model): string[] {
+  const condition = findings[0]?.condition ?? "";
+  const found = ranking.names.filter((name) => condition.includes(name));
+  return [...new Set([...found, ...ranking.ranked.map((s) => s.name), ...ranking.names])];
 }
+
+const titleOf = (run: RunSummary): string =>
+  run.trial_id === null ? run.run : `Trial ${run.trial_id}`;
+
+const PICTURE_WIDTH = 720;
 
 type Figure = "range" | "flight";
 
 const FIGURES: Record<Figure, string> = { range: "range", flight: "last steps" };
 
-function downloads(run: RunSummary, detail: RunDetail, state: () => State | null): HTMLElement[] {
+function downloads(
+  run: RunSummary,
+  detail: RunDetail,
+  state: () => State | null,
+  picture: (type: PictureType, name: string) => void,
+): HTMLElement[] {
   const button = (text: string, title: string, click: () => void) =>
     el("button", { type: "button", class: "download", title, click }, text);
   const name = `${run.run}-${run.session}`;
@@ -243,6 +278,8 @@ function downloads(run: RunSummary, detail: RunDetail, state: () => State | null
     button("JSON ↓", "download this run as JSON", () =>
       download(`${name}.json`, "application/json", trialJson(detail)),
     ),
+    button("PNG ↓", "download the figures as a PNG picture", () => picture("PNG", name)),
+    button("SVG ↓", "download the figures as an SVG picture", () => picture("SVG", name)),
   ];
 }
 
@@ -276,7 +313,10 @@ function list(rows: readonly [string, Child][]): HTMLElement {
 function happened(run: RunSummary): Child[] {
   const { onset, origin } = run;
   if (!isBad(run.status)) {
-    return [el("p", { class: "lead" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
+    return [
+      el("p", { class: "lead" }, `${capital(words.STATUS_MEANING[run.status])}.`),
+      ...closest(run),
+    ];
   }
   const rows: [string, Child][] = [];
   if (onset)
@@ -313,21 +353,32 @@ function happened(run: RunSummary): Child[] {
   return [list(rows), el("p", { class: "aside" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
 }
 
+/** How near a run that stayed finite came to what its numbers can hold. */
+function closest(run: RunSummary): Child[] {
+  const rows = Object.entries(run.closest)
+    .filter(([, share]) => share > 0)
+    .map(([dtype, share]): [string, Child] => [
+      dtype,
+      `at most ${compact(share, 2)} of its largest number (${words.decades(share)})`,
+    ]);
+  return rows.length ? [el("h3", {}, "Closest call"), list(rows)] : [];
+}
+
 function tunerView(run: RunSummary, model: Model): Child[] {
   if (run.trial_id === null) return [];
-  const rows: [string, Child][] = [["tuner says", run.tuner_status ?? "nothing yet"]];
+  const rows: [string, Child][] = [
+    ["NaN Watch says", words.status(run.status, run.state)],
+    ["tuner says", run.tuner_status ?? "nothing yet"],
+  ];
   if (run.score !== null) {
     const when = run.best_step === null ? "" : `, from epoch ${integer(run.best_step + 1)}`;
     rows.push(["score", `${model.search.objective ?? "score"} ${compact(run.score, 5)}${when}`]);
   }
-  if (run.misread === "stale_score") {
+  if (run.misread !== null) {
     rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
-    rows.push(["", "by an epoch from before it went bad"]);
-  } else if (run.misread === "infinite_score") {
-    rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
-    rows.push(["", "an infinite objective was taken for a result"]);
+    rows.push(["", run.misread_text ?? words.MISREAD[run.misread]]);
   }
-  const nodes: Child[] = [el("h3", {}, "The tuner's view"), list(rows)];
+  const nodes: Child[] = [el("h3", {}, "The tuner's view beside ours"), list(rows)];
   if (run.message) nodes.push(fold("message of the tuner", el("pre", {}, run.message)));
   return nodes;
 }

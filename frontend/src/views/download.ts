@@ -1,7 +1,9 @@
 // A file made here, for the browser to save.
 
-export function download(name: string, type: string, content: string): void {
-  const url = URL.createObjectURL(new Blob([content], { type }));
+export function download(name: string, type: string, content: string | Blob): void {
+  const url = URL.createObjectURL(
+    typeof content === "string" ? new Blob([content], { type }) : content,
+  );
   const link = document.createElement("a");
   link.href = url;
   link.download = name.replace(/[^\w.-]+/g, "_");

@@ -85,6 +85,10 @@ export class RangeChartView {
     );
   }
 
+  get heading(): string {
+    return this.title.textContent;
+  }
+
   private get family(): string {
     return getComputedStyle(this.plot).fontFamily;
   }

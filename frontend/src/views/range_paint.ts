@@ -154,8 +154,9 @@ export function stretches(a: readonly number[], b: readonly number[]): [number, 
   return found;
 }
 
-const isBad = ({ ranges, index }: RangeChartData, b: number): boolean =>
-  ranges.badSteps[b * ranges.probes + index]! > 0;
+// An axis that ends at the onset has no place for what came after.
+const isBad = ({ ranges, index }: RangeChartData, curve: Curve, b: number): boolean =>
+  ranges.badSteps[b * ranges.probes + index]! > 0 && curve.start[b]! < 1;
 
 function paintBad(
   c: Painter,
@@ -168,7 +169,8 @@ function paintBad(
   c.globalAlpha = 0.28;
   c.fillStyle = badPattern(c, data.theme, "cell");
   curve.start.forEach((start, b) => {
-    if (isBad(data, b)) c.fillRect(x(start), TOP, Math.max(1, x(curve.end[b]!) - x(start)), plot);
+    if (isBad(data, curve, b))
+      c.fillRect(x(start), TOP, Math.max(1, x(curve.end[b]!) - x(start)), plot);
   });
   c.restore();
 }
@@ -185,7 +187,7 @@ function paintMarks(
   curve.start.forEach((start, b) => {
     const middle = x((start + curve.end[b]!) / 2);
     // Marks side by side, not a smear.
-    if (!isBad(data, b) || middle - last < 9) return;
+    if (!isBad(data, curve, b) || middle - last < 9) return;
     last = middle;
     drawMark(c, "diverged", middle, TOP - 7, colours, 3.2);
   });

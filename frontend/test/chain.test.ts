@@ -1,0 +1,120 @@
+// @vitest-environment happy-dom
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { decodeRanges, decodeRun } from "../src/api/decode";
+import type { Flight, Origin, RunSummary } from "../src/api/types";
+import { chainOf } from "../src/state/chain";
+import { onsetStep } from "../src/state/onset";
+import { ChainView } from "../src/views/chain";
+
+const KINDS = ["input", "activation", "activation", "loss", "gradient", "optimizer", "weight"];
+const DETAIL = decodeRun({
+  run: {
+    run: "0/execution0",
+    trial_id: "0",
+    status: "diverged",
+    onset: { phase: "train", step: 3, epoch: 0, batch: 3 },
+    origin: { kind: "loss", name: "p3", num_pos_inf: 2, size: 32 },
+    hparams: { rate: 0.5 },
+  },
+  probes: {
+    train: KINDS.map((kind, i) => ({
+      kind,
+      name: `p${i}`,
+      layer: "",
+      dtype: "float32",
+      shape: [],
+    })),
+  },
+});
+const PROBES = DETAIL.probes.train;
+const RUN: RunSummary = DETAIL.run;
+const ORIGIN: Origin = RUN.origin!;
+const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
+
+const flight = (steps: number[], rows: number[][]): Flight => ({
+  probes: KINDS.length,
+  steps: Float32Array.from(steps),
+  rms: Float32Array.from(rows.flat()),
+  fullSteps: new Float32Array(0),
+  counts: new Float32Array(0),
+});
+
+const FLIGHT = flight(
+  [2, 3, 4],
+  [
+    [1, 2, 4, 10, 1, 1, 1],
+    [1, 2, 400, inf, nan, nan, 1],
+    [1, 2, nan, nan, nan, nan, nan],
+  ],
+);
+
+describe("causal chain", () => {
+  it("goes from the data to the weights, lit at the origin", () => {
+    const chain = chainOf(PROBES, ORIGIN, 3, FLIGHT, null)!;
+    expect(chain.stages.map((s) => s.name)).toEqual([
+      "data",
+      "layers",
+      "loss",
+      "gradients",
+      "optimizer",
+      "weights",
+    ]);
+    expect(chain.stages.filter((s) => s.lit).map((s) => s.name)).toEqual(["loss"]);
+    expect(chain.stages.map((s) => s.bad)).toEqual([0, 0, 1, 1, 1, 0]);
+    expect([chain.before, chain.at]).toEqual([2, 3]);
+    // Of the layers, the one that grew from 4 to 400 is told.
+    expect(chain.stages[1]!.key).toEqual({ probe: 2, before: 4, at: 400, bad: false });
+  });
+
+  it("has no step before the first one, and none at all where the record does not reach", () => {
+    const first = chainOf(PROBES, ORIGIN, 2, FLIGHT, null)!;
+    expect(first.before).toBeNull();
+    expect(first.stages[0]!.key.before).toBeNull();
+    expect(chainOf(PROBES, ORIGIN, 9, FLIGHT, null)).toBeNull();
+  });
+
+  it("is read from the ranges of a real run where the last steps are missing", () => {
+    const golden = (name: string) => readFileSync(`${import.meta.dirname}/golden/${name}`);
+    const detail = decodeRun(JSON.parse(golden("run.json").toString()));
+    const bytes = golden("ranges.bin");
+    const ranges = decodeRanges(
+      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer,
+    );
+    const { onset, origin } = detail.run;
+    const chain = chainOf(detail.probes.train, origin, onset!.step, null, ranges)!;
+    expect(chain.stages.filter((s) => s.lit)).toHaveLength(1);
+    expect(chain.stages.find((s) => s.lit)!.key.bad).toBe(true);
+  });
+
+  it("is drawn with the numbers before and at the onset, and chooses a tensor", () => {
+    const chosen: number[] = [];
+    const view = new ChainView((probe) => chosen.push(probe));
+    view.update({
+      chain: chainOf(PROBES, ORIGIN, 3, FLIGHT, null)!,
+      run: RUN,
+      probes: PROBES,
+      hparams: [["rate", 0.5]],
+      theme: "light",
+      chosen: 3,
+    });
+    const stages = [...view.node.querySelectorAll("li")].map((li) => li.textContent);
+    expect(stages[0]).toContain("rate0.5");
+    expect(stages[2]).toContain("4 → 400");
+    expect(view.node.querySelectorAll(".lit")).toHaveLength(1);
+    expect(view.node.querySelector(".lit")!.textContent).toContain("10 → 2 Inf of 32");
+    view.node.querySelector<HTMLButtonElement>(".reached")!.click();
+    expect(chosen).toEqual([4]);
+  });
+});
+
+describe("first bad step of a phase", () => {
+  it("is the training step, and in validation the batch that the record tells", () => {
+    expect(onsetStep(RUN, "train", null, PROBES)).toBe(3);
+    expect(onsetStep(RUN, "validation", FLIGHT, PROBES)).toBeNull();
+    const late = { ...RUN, onset: { phase: "validation" as const, step: 640, epoch: 9, batch: 0 } };
+    expect(onsetStep(late, "train", FLIGHT, PROBES)).toBeNull();
+    expect(onsetStep(late, "validation", FLIGHT, PROBES)).toBe(3);
+    expect(onsetStep(late, "validation", null, PROBES)).toBeNull();
+  });
+});
