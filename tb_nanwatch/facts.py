@@ -27,6 +27,8 @@ class Facts:
         hparams: the run's hyperparameters.
         closest: for each float dtype the largest |value| over the dtype's largest
             finite number.
+        inherited: the status of the training whose weights this one began with,
+            "unwatched" where it is not known; None for a model's first training.
         session, ranges, flight: the records in full, where they were read.
     """
 
@@ -36,13 +38,19 @@ class Facts:
     steps: int = 0
     hparams: list[HParam] = field(default_factory=list)
     closest: dict[str, float] = field(default_factory=dict)
+    inherited: Status | None = None
     session: SessionRecord | None = None
     ranges: list[RangesRecord] = field(default_factory=list)
     flight: list[FlightRecord] = field(default_factory=list)
 
 
-def facts_of(status: StatusRecord) -> Facts:
-    """Returns the facts that a run's status record alone holds."""
+def facts_of(status: StatusRecord, inherited: Status | None = None) -> Facts:
+    """Returns the facts that a run's status record alone holds.
+
+    Args:
+        status: the run's.
+        inherited: see `Facts`; it takes the records of other runs to tell.
+    """
     return Facts(
         status=status.status,
         onset=status.onset,
@@ -50,4 +58,5 @@ def facts_of(status: StatusRecord) -> Facts:
         steps=status.steps,
         hparams=status.hparams,
         closest=status.closest,
+        inherited=inherited,
     )

@@ -54,17 +54,21 @@ class Measured:
     """What the rules look at.
 
     Attributes:
-        probes: of the phase in which the run went bad.
+        phase: in which the run went bad.
+        probes: of that phase.
         first: the run's first step; None where it was not recorded.
         onset: the first bad step, or the last recorded one of a runaway.
         origin: index of the origin among `probes`; None where there is none.
         peaks: float [probes], largest rms of each before the onset.
         lowest, highest: float [probes], finite extremes of each up to the onset.
         optimizer: the optimizer's configuration.
+        trained: where the run went bad in validation, its training until then; there
+            the onset is the last step before, and there is no origin.
         facts: what all this was made of.
     """
 
     facts: Facts
+    phase: Phase = "train"
     probes: list[Probe] = field(default_factory=list)
     first: Look | None = None
     onset: Look | None = None
@@ -73,6 +77,7 @@ class Measured:
     lowest: Floats = field(default_factory=lambda: np.zeros(0))
     highest: Floats = field(default_factory=lambda: np.zeros(0))
     optimizer: dict[str, Any] = field(default_factory=dict)
+    trained: Measured | None = None
 
     # --- Probes -----------------------------------------------------------------
 
@@ -151,26 +156,39 @@ class Measured:
     def growth(self) -> float:
         """Returns how often the largest activation, loss or weight grew over the first.
 
-        Up to the onset, which itself counts with what was finite in it.
+        Up to the onset, which itself counts with what was finite in it. What went bad
+        in validation is measured against the training's first step: the first
+        validation pass comes when much has been learned.
         """
         if self.first is None:
             return math.nan
-        return max(
-            (
-                self._growth_of(indices)
-                for indices in (
-                    self.of("activation", "prediction"),
-                    self.of("loss"),
-                    [i for i in self.of("weight") if len(self.probes[i].shape) >= 2],
-                    self.of("gradient"),
-                )
-            ),
-            default=math.nan,
-        )
+        growths = [
+            self._growth_of(indices)
+            for indices in (
+                self.of("activation", "prediction"),
+                self.of("loss"),
+                [i for i in self.of("weight") if len(self.probes[i].shape) >= 2],
+                self.of("gradient"),
+            )
+        ]
+        if self.trained is not None:
+            growths += [self.trained.growth(), self._growth_since(self.trained)]
+        return largest(growths)
 
-    def _growth_of(self, indices: Sequence[int]) -> float:
+    def _growth_since(self, trained: Measured) -> float:
+        """Returns the outputs' growth over the training's first, beyond the data's."""
+        assert self.first is not None and trained.first is not None
+        kinds = ("activation", "prediction")
+        then = largest(trained.first.rms[trained.of(*kinds)])
+        data = largest(self.first.rms[self.of("input")]) / largest(
+            trained.first.rms[trained.of("input")]
+        )
+        return self._growth_of(self.of(*kinds), then) / (data if data > 1 else 1.0)
+
+    def _growth_of(self, indices: Sequence[int], then: float | None = None) -> float:
         assert self.first is not None
-        then = largest(self.first.rms[indices])
+        if then is None:
+            then = largest(self.first.rms[indices])
         now = largest(self.peaks[indices])
         if self.onset is not None:
             now = largest(np.array([now, largest(self.onset.rms[indices])]))
@@ -194,16 +212,27 @@ class Measured:
 
 def measure(facts: Facts) -> Measured:
     """Returns the numbers of one run."""
-    measured = Measured(facts)
+    phase: Phase = facts.onset.phase if facts.onset is not None else "train"
+    measured = _measure(facts, phase)
+    if phase == "validation":
+        trained = _measure(facts, "train")
+        measured.trained = trained if trained.first is not None else None
+    return measured
+
+
+def _measure(facts: Facts, phase: Phase) -> Measured:
+    measured = Measured(facts, phase)
     session = facts.session
     if session is None:
         return measured
     measured.optimizer = _inner(session.optimizer)
-    phase: Phase = facts.onset.phase if facts.onset is not None else "train"
     probes = session.train_probes if phase == "train" else session.validation_probes
     measured.probes = probes
     looks = _looks(facts.ranges, phase, len(probes))
-    if facts.origin is not None:
+    if facts.onset is not None and phase != facts.onset.phase:
+        # The training before a validation pass: `step` counts the steps done by then.
+        looks = [look for look in looks if look.step < facts.onset.step]
+    elif facts.origin is not None:
         measured.origin = next(
             (
                 i

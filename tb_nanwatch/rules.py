@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.measured import Measured, largest
+from tb_nanwatch.schema import BAD_STATUSES
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
         -1.0, "losses of labels within their range are bounded below near zero"
     ),
     "update_ratio": Threshold(0.1, "TheDeepChecker: 1e-4 to 1e-1"),
+    "inherited_share": Threshold(
+        0.9, "a convention: the rest is for what the training's own settings add"
+    ),
     "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
 }
 
@@ -129,7 +133,11 @@ def candidates(m: Measured) -> list[Candidate]:
         return []
     if m.origin is not None and _left_domain(m):
         return _domain(m)
-    return _growth(m)
+    if m.trained is not None and m.growth() >= at("domain_growth"):
+        # What a validation pass shows first is the training's divergence all the same:
+        # its drivers are measured at the training's own first step.
+        return _growth(m.trained, m.growth())
+    return _growth(m, m.growth())
 
 
 # --- Data ---------------------------------------------------------------------------
@@ -260,21 +268,27 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
     units = m.probes[m.origin].shape[-1] if m.probes[m.origin].shape else None
     # A weight is shared by all rows: it spoils whole columns of the output.
     columns = bool(units) and bad % max(1, tensor.size // (units or 1)) == 0
-    if own and m.at_first_step and columns:
+    known = bool(m.weights_of(m.origin)) and bool(_whose_weights(m))
+    if m.at_first_step and (known or (own and columns)):
         # Sums of products of finite numbers are not NaN: a factor was not finite.
         evidence = [
+            _whose_weights(m),
             _upstream_text(m),
             f"{bad:,} of {tensor.size:,} values were non-finite in the first step of this "
-            "training, whole columns of them: a layer that multiplies finite inputs by its "
-            "weights gives that only where the weights already held it.",
+            "training"
+            + (", whole columns of them" if columns else "")
+            + ": a layer that multiplies finite inputs by its weights gives that only "
+            "where the weights already held it.",
         ]
         return [
             Candidate(
                 "inherited",
-                8.0 if bad == tensor.size else 5.0,
+                20.0 if known else 8.0 if bad == tensor.size else 5.0,
                 0.93,
                 evidence,
-                "Do not go on from these weights: build the model anew, or load a "
+                _INHERITED_FIX
+                if known
+                else "Do not go on from these weights: build the model anew, or load a "
                 "checkpoint from before they went bad.",
             ),
             _layer_candidate(m, 1.0),
@@ -393,7 +407,7 @@ def _domain_of_update(m: Measured) -> list[Candidate]:
 # --- Grew ---------------------------------------------------------------------------
 
 
-def _growth(m: Measured) -> list[Candidate]:
+def _growth(m: Measured, growth: float) -> list[Candidate]:
     """Returns the drivers of a growth, each weighed by the decades it adds."""
     found = [
         rule(m)
@@ -407,14 +421,65 @@ def _growth(m: Measured) -> list[Candidate]:
         )
     ]
     drivers = [c for c in found if c is not None]
-    how = _how_it_grew(m)
+    how = _how_it_grew(m, growth)
     for candidate in drivers:
         candidate.evidence.append(how)
-    return drivers
+    came = _inherited_weights(m)
+    if came is None:
+        return drivers
+    # A training that began blown up was driven there by no setting of its own: these
+    # can only have carried on what the earlier one died of.
+    total = sum(c.weight for c in drivers) or 1.0
+    came.weight = total * at("inherited_share") / (1 - at("inherited_share"))
+    return [came, *drivers]
 
 
-def _how_it_grew(m: Measured) -> str:
-    growth = m.growth()
+def _inherited_weights(m: Measured) -> Candidate | None:
+    """Weights that came out of all proportion from a training that had gone bad."""
+    if m.first is None or m.facts.inherited not in BAD_STATUSES:
+        return None
+    outputs = m.of("activation", "prediction")
+    size = largest([largest(m.first.rms[outputs]), largest(m.first.top[outputs]) / 10])
+    # A model that has learned gives outputs as large as its labels.
+    data = [i for i in m.of("input", "label") if _is_float(m, i)]
+    growth = size / max(1.0, largest(m.first.rms[data])) if data else size
+    if not growth >= at("domain_growth"):
+        return None
+    return Candidate(
+        "inherited",
+        1.0,
+        0.95,
+        [
+            _whose_weights(m),
+            f"At the first step of this training, before any update, outputs were "
+            f"{growth:.3g} times the size of the data already.",
+        ],
+        _INHERITED_FIX,
+    )
+
+
+def _whose_weights(m: Measured) -> str:
+    bad = m.facts.inherited
+    if bad not in BAD_STATUSES:
+        return ""
+    return (
+        "Its weights came from a training that had gone bad "
+        f"({str(bad).replace('_', ' ')})."
+    )
+
+
+_INHERITED_FIX: Final = (
+    "Mend what the earlier training died of; from its weights none can go on. In a "
+    'search, on_nonfinite="stop" keeps a trial that went bad from being scored, and so '
+    "from being gone on with."
+)
+
+
+def _is_float(m: Measured, index: int) -> bool:
+    return m.probes[index].dtype.startswith(("float", "bfloat"))
+
+
+def _how_it_grew(m: Measured, growth: float) -> str:
     onset = m.facts.onset
     steps = onset.step if onset is not None else 0
     if math.isnan(growth):
@@ -479,9 +544,7 @@ def _update_ratio(m: Measured) -> float:
 
 def _inputs_driver(m: Measured) -> Candidate | None:
     assert m.first is not None
-    floats = [
-        i for i in m.of("input") if m.probes[i].dtype.startswith(("float", "bfloat"))
-    ]
+    floats = [i for i in m.of("input") if _is_float(m, i)]
     rms = largest(m.first.rms[floats])
     if not rms >= at("input_rms") or _entered(m, rms) < at("input_entered"):
         return None
@@ -515,9 +578,7 @@ def _entered(m: Measured, rms: float) -> float:
 
 def _targets_driver(m: Measured) -> Candidate | None:
     assert m.first is not None
-    labels = [
-        i for i in m.of("label") if m.probes[i].dtype.startswith(("float", "bfloat"))
-    ]
+    labels = [i for i in m.of("label") if _is_float(m, i)]
     rms = largest(m.first.rms[labels])
     if not rms >= at("target_ratio"):
         return None
@@ -549,6 +610,8 @@ def _targets_driver(m: Measured) -> Candidate | None:
 def _gain_driver(m: Measured) -> Candidate | None:
     """Growth from layer to layer before anything was learned: by weights, depth or time."""
     assert m.first is not None
+    if m.phase == "validation" or m.facts.inherited is not None:
+        return None  # these weights are no longer the initial ones
     rms = m.first.rms
     layers = m.of("activation")
     inputs = m.of("input")

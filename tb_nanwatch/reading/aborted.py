@@ -106,7 +106,9 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
             text += f" at {position_text(status.onset)}"
         if status.origin is not None:
             text += f": {tensor_text(status.origin)}"
-        found = causes.get((session.run, session.id)) or diagnose(facts_of(status))
+        found = causes.get((session.run, session.id)) or diagnose(
+            facts_of(status, session.began_with)
+        )
         if found and found[0].id != "unknown":
             text += f"; likely cause: {found[0].id.replace('_', ' ')}"
         return text

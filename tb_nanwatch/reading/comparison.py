@@ -89,6 +89,11 @@ def _trial(
     if not bad and any(s.state in ("running", "interrupted") for s in watched):
         return None  # nobody knows how it would have gone on
     scores = [s.trial.score for s in watched if s.trial and s.trial.score is not None]
+    # What went on with bad weights says no more than that: the cause is where they
+    # went bad.
+    first = [s for s in watched if s.status.status in BAD_STATUSES and not s.inherited]
+    if first:
+        worst = max(first, key=lambda s: STATUSES.index(s.status.status))
     origin = worst.status.origin
     found = causes.get((worst.run, worst.id), ()) if bad else ()
     return Trial(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Status
+from tb_nanwatch.schema import STATUSES, Status
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.session import Session
@@ -49,16 +49,14 @@ def decide(sessions: list[Session]) -> None:
 
 
 def _inherit(sessions: list[Session]) -> None:
-    """Notes whose weights came from a trial that had gone bad."""
+    """Notes what had become of the training that a session's weights came from."""
     trials = trials_of(sessions)
     for session in sessions:
         lineage = session.status.lineage
         if lineage is None or lineage.trial_id is None:
             continue
         parent = trials.get((session.search_id, lineage.trial_id))
-        if parent is not None:
-            status = worst(parent)
-            session.inherited = status if status in BAD_STATUSES else None
+        session.began_with = worst(parent) if parent else "unwatched"
 
 
 def trials_of(sessions: list[Session]) -> dict[tuple[str, str], list[Session]]:

@@ -140,7 +140,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         causes: from its full records; those of the status record alone where None.
     """
     if causes is None:
-        causes = diagnose(facts_of(session.status))
+        causes = diagnose(facts_of(session.status, session.began_with))
     status, trial = session.status, session.trial
     hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
     return {

@@ -24,8 +24,8 @@ class Session:
         superseded: whether a later session of the same trial and execution (a
             retry, a resumed run) decides instead of this one.
         retry: how many attempts at the same execution of the trial came before.
-        inherited: the status of the trial whose weights this one went on with, where
-            that had gone bad.
+        began_with: the status of the training whose weights this one began with,
+            "unwatched" where it is not known; None for a model's first training.
         scalars: of a run that NaN Watch did not watch, those that were not finite.
         version: changes whenever the status record does.
     """
@@ -38,9 +38,14 @@ class Session:
     damage: list[str] = field(default_factory=list)
     superseded: bool = False
     retry: int = 0
-    inherited: schema.Status | None = None
+    began_with: schema.Status | None = None
     scalars: list[BadScalar] = field(default_factory=list)
     version: str = ""
+
+    @property
+    def inherited(self) -> schema.Status | None:
+        """`began_with`, where that training had gone bad."""
+        return self.began_with if self.began_with in schema.BAD_STATUSES else None
 
     @property
     def search_id(self) -> str:

@@ -49,6 +49,7 @@ def facts(
     bad: tuple[int, int] = (4, 0),
     optimizer: dict[str, Any] | None = None,
     dtype: str = "float32",
+    inherited: Any = None,
 ) -> Facts:
     """A run whose tensors have root mean square 1, but for what is given.
 
@@ -80,6 +81,7 @@ def facts(
         status,
         Position("train", step, 0, step),
         found,
+        inherited=inherited,
         session=SessionRecord("s", 0, probes, [], optimizer=optimizer or SGD),
         ranges=[
             RangesRecord(
@@ -137,6 +139,34 @@ CASES: dict[str, tuple[str, Facts]] = {
         "optimizer_settings",
         facts("total", later=GREW, optimizer={**SGD, "momentum": 1.0}),
     ),
+    "a bias that came as NaN, at the first step": (
+        "inherited",
+        facts("dense", step=0, bad=(32, 0), inherited="diverged"),
+    ),
+    "weights that came blown up": (
+        "inherited",
+        facts("total", sizes={"dense_1": 1e15, "prediction": 1e15, "total": 1e30},
+              optimizer={**SGD, "learning_rate": 10.0}, inherited="runaway"),
+    ),
+    "weights that came from before it": (
+        "learning_rate",
+        facts("total", later=GREW, optimizer={**SGD, "learning_rate": 10.0},
+              inherited="diverged"),
+    ),
+    "weights that had learned large targets": (
+        "learning_rate",
+        facts("total", sizes={"label": 1e4, "dense_1": 1e4, "prediction": 1e4},
+              later=GREW, optimizer={**SGD, "learning_rate": 10.0}, inherited="diverged"),
+    ),
+    "a loss of ordinary numbers at the first step of a training that went on": (
+        "loss_domain",
+        facts("total", step=0, bad=(1, 0), inherited="diverged"),
+    ),
+    "large weights of a training that was well": (
+        "learning_rate",
+        facts("total", sizes={"dense": 100, "odd": 100, "dense_1": 1e4}, later=GREW,
+              optimizer={**SGD, "learning_rate": 10.0}, inherited="clean"),
+    ),
     "a beta of one": (
         "optimizer_settings",
         facts("total", later=GREW,
@@ -191,6 +221,110 @@ def test_later_is_the_same_cause(case: str) -> None:
     later.onset.step *= 1000
     later.ranges[0].steps[-1] *= 1000
     assert diagnose(later)[0].id == cause
+
+
+# --- Inherited ---------------------------------------------------------------------------
+
+
+def test_inherited_says_whose_weights_and_what_drives_it_besides() -> None:
+    _, found = CASES["weights that came blown up"]
+    first, second = diagnose(found)[:2]
+    assert "a training that had gone bad (runaway)" in " ".join(first.evidence)
+    assert "1e+15 times the size of the data" in " ".join(first.evidence)
+    assert second.id == "learning_rate"
+    # The same numbers in a model's first training are its own fault.
+    for status in (None, "clean", "contained", "unwatched"):
+        own = copy.copy(found)
+        own.inherited = status
+        assert "inherited" not in {c.id for c in diagnose(own)}
+
+
+# --- Validation --------------------------------------------------------------------------
+
+
+def in_validation(
+    origin: str,
+    trained: dict[str, float] | None = None,
+    validated: dict[str, float] | None = None,
+    **more: Any,
+) -> Facts:
+    """A run that went bad in a validation pass after four steps of training.
+
+    Args:
+        origin: name of the first bad probe.
+        trained: rms by name at the last step of training; `validated` in the pass.
+    """
+    found = facts(step=3, later=trained, **more)
+    assert found.session is not None
+    passed = facts(origin, step=0, sizes=validated, bad=(0, 1))
+    assert passed.session is not None
+    kept = [
+        i
+        for i, p in enumerate(passed.session.train_probes)
+        if p.kind not in ("gradient", "weight")
+    ]
+    record = passed.ranges[0]
+    found.session.validation_probes = [passed.session.train_probes[i] for i in kept]
+    found.ranges.append(
+        RangesRecord(
+            "s", 1, phase="validation", steps=record.steps, stats=record.stats[:, kept],
+            counts=record.counts[:, kept], bad_steps=record.bad_steps[:, kept],
+            measured=record.measured,
+        )
+    )  # fmt: skip
+    found.onset = Position("validation", 4, 0, 0)
+    found.origin = passed.origin
+    return found
+
+
+BLOWN_UP = {"dense": 1e9, "odd": 1e9, "dense_1": 1e19, "prediction": 1e19}
+
+
+def test_in_validation_a_divergence_is_diagnosed_like_one() -> None:
+    fast = {**SGD, "learning_rate": 10.0}
+    grew = {
+        "dense_1": 1e17,
+        "prediction": 1e17,
+        "total": 1e34,
+        "weight dense/kernel": 1e9,
+    }
+    for name, found in {
+        "as the training shows": in_validation("total", grew, BLOWN_UP, optimizer=fast),
+        # The last update alone did it: no step of training has seen its weights.
+        "as validation shows": in_validation("total", None, BLOWN_UP, optimizer=fast),
+    }.items():
+        causes = diagnose(found)
+        assert causes[0].id == "learning_rate", name
+        assert "gradient_amplification" not in {c.id for c in causes}
+        assert "initialization" not in {c.id for c in causes}
+    settings = in_validation("total", grew, BLOWN_UP, optimizer={**SGD, "momentum": 1.0})
+    assert diagnose(settings)[0].id == "optimizer_settings"
+    inputs = in_validation(
+        "total", grew, BLOWN_UP, sizes={"input": 1e3, "dense": 500, "odd": 500}
+    )
+    assert diagnose(inputs)[0].id == "unscaled_inputs"
+    # What multiplied before anything was learned still counts, at the training's first.
+    weights = in_validation(
+        "total", grew, BLOWN_UP, sizes={"dense": 100, "odd": 1e4, "dense_1": 1e6}
+    )
+    assert diagnose(weights)[0].id == "initialization"
+
+
+def test_in_validation_an_error_of_its_own_stays_one() -> None:
+    fast = {**SGD, "learning_rate": 10.0}
+    assert diagnose(in_validation("total", optimizer=fast))[0].id == "loss_domain"
+    assert diagnose(in_validation("odd", optimizer=fast))[0].id == "layer_domain"
+    # Larger data than the training's are no growth of the weights.
+    large = {"input": 1e4, "dense": 1e4, "odd": 1e4, "dense_1": 1e4, "prediction": 1e4}
+    assert diagnose(in_validation("total", None, large))[0].id == "loss_domain"
+
+
+def test_without_the_training_s_record_nothing_is_said_to_be_its_first_step() -> None:
+    found = in_validation("total", None, BLOWN_UP)
+    del found.ranges[0]
+    for cause in diagnose(found):
+        assert cause.id not in ("gradient_amplification", "initialization")
+        assert not any("before any update" in text for text in cause.evidence)
 
 
 @pytest.mark.parametrize("status", ["clean", "contained", "unwatched"])

@@ -80,6 +80,18 @@ def test_weights_from_a_trial_that_had_gone_bad(tmp_path: Path) -> None:
             f"{run['run']}: its weights come from trial {run['lineage']['trial_id']}, "
             f"which had gone bad ({bad})." in printed(full)
         )
+    # They came blown up, whereas those before them were driven by their own rate, in
+    # validation as in training.
+    bad_runs = [r for r in full["runs"] if r["causes"]]
+    phases = {r["onset"]["phase"] for r in bad_runs if not r["inherited"]}
+    assert phases == {"train", "validation"}
+    for run in bad_runs:
+        first = run["causes"][0]
+        assert first["id"] == ("inherited" if run["inherited"] else "learning_rate"), run
+        assert ("gone bad" in " ".join(first["evidence"])) == bool(run["inherited"])
+    assert any(r["inherited"] for r in bad_runs)
+    # A trial and what goes on with it are one: its cause is where it went bad first.
+    assert "inherited" not in full["searches"][0]["verdict"]
     # KerasTuner counts a continuation's epochs from 0, the report from its first one.
     for run in children:
         if run["misread"] == "stale_score":
