@@ -17,6 +17,7 @@ const TRIALS = trialsOf(
       session: "s",
       search: "a",
       trial_id,
+      number: Number(trial_id) + 1,
       status,
       hparams,
       state: trial_id === "02" ? "running" : "finished",
@@ -38,6 +39,12 @@ function kept(text: string): string {
 }
 
 describe("filter", () => {
+  it("finds the number that KerasTuner prints", () => {
+    expect(kept("#3")).toBe("02");
+    expect(kept("-#3")).toBe("00 01 10");
+    expect(kept("number>3")).toBe("10");
+  });
+
   it.each([
     ["", "00 01 02 10"],
     ["   ", "00 01 02 10"],

@@ -7,7 +7,7 @@ import { linesOf, rank, sortTrials } from "../src/state/order";
 import { separations } from "../src/state/rank";
 import { createModel, INITIAL } from "../src/state/state";
 import { createStore } from "../src/state/store";
-import { type Trial, trialsOf } from "../src/state/trials";
+import { familiesOf, type Trial, trialsOf } from "../src/state/trials";
 import { reveal, sumHeights, visible } from "../src/state/window";
 
 const REAL: Overview = decodeOverview(
@@ -62,6 +62,36 @@ describe("trials", () => {
     expect(trials).toHaveLength(1);
     expect(trials[0]).toMatchObject({ status: "clean", bad: false });
     expect(trials[0]!.runs).toHaveLength(2);
+  });
+
+  it("keeps what goes on with a trial below it, and counts both as one for a cut", () => {
+    const going = (id: string, from: string | null, round: number, status: Status) =>
+      run({
+        run: id,
+        trial_id: id,
+        status,
+        hparams: { x: round },
+        lineage: { trial_id: from, initial_epoch: 0, epochs: 2, bracket: 1, round },
+      });
+    const trials = trialsOf(
+      overviewOf([
+        going("2", "0", 1, "clean"),
+        going("1", null, 0, "clean"),
+        going("0", null, 0, "clean"),
+        going("3", "2", 2, "diverged"),
+        going("4", "9", 1, "clean"),
+      ]),
+      "",
+    );
+    const ranking = rank(overviewOf([]).searches[0]!, trials, []);
+    const ids = linesOf(trials, null, ranking).map((l) => l.type === "run" && l.trial.id);
+    expect(ids).toEqual(["0", "2", "3", "1", "4"]);
+    const families = familiesOf(trials);
+    expect(families.map((t) => [t.id, t.bad, t.runs.length])).toEqual([
+      ["2", true, 3],
+      ["1", false, 1],
+      ["4", false, 1],
+    ]);
   });
 
   it("keeps searches apart", () => {

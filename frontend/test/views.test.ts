@@ -22,13 +22,27 @@ describe("verdict", () => {
         {
           search: "a",
           verdict: "All 3 trials went bad.",
-          aborted: { trials: ["0", "1", "2"], message: "Number of failures\nmore", fix: "Set x." },
+          aborted: {
+            trials: ["0", "1"],
+            reasons: ["diverged at step 3", "ValueError: no"],
+            message: "Number of failures\nmore",
+            fix: "Set x.",
+          },
+          cost: { seconds: 10, seconds_after_onset: 4, share: 0.4, text: "40 % was spent after." },
         },
-        [],
+        [{ run: "0/execution0", search: "a", trial_id: "0", number: 1 }],
       ).model,
     );
     expect(view.node.textContent).toContain("All 3 trials went bad.");
-    expect(view.node.textContent).toContain("Aborted by 0, 1, 2: Number of failures Set x.");
+    const aborted = view.node.querySelector('[data-fact="aborted"]')!;
+    expect([...aborted.children].map((c) => c.textContent)).toEqual([
+      "Aborted: Number of failures",
+      "trial 0 (#1): diverged at step 3trial 1: ValueError: no",
+      "Set x.",
+    ]);
+    expect(view.node.querySelector('[data-fact="cost"]')?.textContent).toBe(
+      "40 % was spent after.",
+    );
     expect(view.node.classList.contains("went-bad")).toBe(true);
   });
 });

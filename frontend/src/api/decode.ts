@@ -22,7 +22,9 @@ import {
   type Status,
 } from "./schema.gen";
 import type {
+  BadScalar,
   Cause,
+  Cost,
   Environment,
   Finding,
   Flight,
@@ -144,6 +146,30 @@ function cause(value: unknown): Cause {
   };
 }
 
+function cost(value: unknown): Cost | null {
+  const c = optionalObject(value);
+  return (
+    c && {
+      seconds: count(c.seconds),
+      seconds_after_onset: count(c.seconds_after_onset),
+      share: count(c.share),
+      text: text(c.text),
+    }
+  );
+}
+
+function badScalar(value: unknown): BadScalar {
+  const s = object(value, "scalar");
+  return {
+    phase: text(s.phase),
+    tag: text(s.tag),
+    first_epoch: count(s.first_epoch),
+    count: count(s.count),
+    total: count(s.total),
+    text: text(s.text),
+  };
+}
+
 function lineage(value: unknown): Lineage | null {
   const l = optionalObject(value);
   return (
@@ -219,9 +245,11 @@ function search(value: unknown): SearchSummary {
     by_status,
     aborted: aborted && {
       trials: texts(aborted.trials),
+      reasons: texts(aborted.reasons),
       message: text(aborted.message),
       fix: text(aborted.fix),
     },
+    cost: cost(s.cost),
     verdict: text(s.verdict),
     hparams: list(s.hparams, hparam),
   };
@@ -277,6 +305,8 @@ function run(value: unknown): RunSummary {
     recovered: r.recovered === true,
     num_episodes: count(r.num_episodes),
     lineage: lineage(r.lineage),
+    inherited: STATUSES.find((s) => s === r.inherited) ?? null,
+    scalars: list(r.scalars, badScalar),
     objective: number(r.objective),
     closest: shares(r.closest),
     error_type: textOrNull(r.error_type),

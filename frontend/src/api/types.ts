@@ -40,8 +40,30 @@ export interface Cause {
 
 export interface Aborted {
   trials: string[];
+  /** Why each of these trials failed. */
+  reasons: string[];
   message: string;
   fix: string;
+}
+
+/** Training time of a search, and what of it came after the first bad steps. */
+export interface Cost {
+  seconds: number;
+  seconds_after_onset: number;
+  share: number;
+  /** A sentence; "" where it is not worth one. */
+  text: string;
+}
+
+/** A scalar of a run without NaN Watch with epochs that were not finite. */
+export interface BadScalar {
+  phase: string;
+  tag: string;
+  /** From 0. */
+  first_epoch: number;
+  count: number;
+  total: number;
+  text: string;
 }
 
 export interface SearchSummary {
@@ -55,6 +77,8 @@ export interface SearchSummary {
   trials: number;
   by_status: Partial<Record<Status, number>>;
   aborted: Aborted | null;
+  /** null where no run went bad. */
+  cost: Cost | null;
   verdict: string;
   hparams: HParam[];
 }
@@ -96,6 +120,9 @@ export interface RunSummary {
   recovered: boolean;
   num_episodes: number;
   lineage: Lineage | null;
+  /** Status of the trial whose weights it went on with, where that had gone bad. */
+  inherited: Status | null;
+  scalars: BadScalar[];
   objective: number | null;
   /** For each float dtype, the largest |value| over the dtype's largest number. */
   closest: Record<string, number>;

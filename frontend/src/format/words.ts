@@ -6,6 +6,7 @@ import type {
   Episode,
   JSONScalar,
   Kind,
+  Lineage,
   Misread,
   Position,
   State,
@@ -123,6 +124,24 @@ export function decades(share: number): string {
   const below = -Math.log10(share);
   if (!(below >= 1)) return "less than a decade below";
   return `${Math.floor(below)} ${Math.floor(below) === 1 ? "decade" : "decades"} below`;
+}
+
+/** "bracket 1, round 0, continues 0003": of a trial of Hyperband; "" of all others. */
+export function lineage(l: Lineage | null): string {
+  if (!l) return "";
+  const parts: string[] = [];
+  if (l.bracket !== null && l.round !== null)
+    parts.push(`bracket ${l.bracket}`, `round ${l.round}`);
+  if (l.trial_id !== null) parts.push(`continues ${l.trial_id}`);
+  return parts.join(", ");
+}
+
+/** What a trial started with, where the trial that it continues had gone bad; or "". */
+export function inherited(run: { inherited: Status | null; lineage: Lineage | null }): string {
+  return run.inherited === null
+    ? ""
+    : `Its weights come from trial ${run.lineage?.trial_id ?? "?"}, which had gone bad ` +
+        `(${STATUS_WORDS[run.inherited]}).`;
 }
 
 export function episodeSpan(e: Episode): string {

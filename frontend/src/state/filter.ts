@@ -1,7 +1,7 @@
 // The filter box: words and comparisons, all of which must hold; pure.
 //
 //   diverged            a status, a state, "bad", "scored" (anyway) or a cause
-//   17                  a trial's id, or part of it
+//   17                  a trial's id, or part of it; #17 is KerasTuner's "Trial #17"
 //   learning_rate>1e-2  a hyperparameter, or score, steps, epochs, onset
 //   optimizer=sgd       also !=; "my name"=x where a name has spaces
 //   -clean              not
@@ -29,6 +29,7 @@ const FIELDS: Record<string, (trial: Trial) => number | string | null> = {
   onset: (t) => t.onsetStep,
   status: (t) => t.status,
   trial: (t) => t.id,
+  number: (t) => t.runs[0]?.number ?? null,
   cause: (t) => t.runs[0]?.causes[0]?.id ?? null,
   origin: (t) => t.runs[0]?.origin?.name ?? null,
 };
@@ -115,6 +116,7 @@ function equals(value: JSONScalar | undefined, wanted: string): boolean {
 function word(wanted: string): Test {
   return (trial) => {
     if (wanted === "bad") return trial.bad;
+    if (/^#\d+$/.test(wanted)) return trial.runs.some((r) => r.number === Number(wanted.slice(1)));
     if (wanted === "scored") return trial.runs.some((r) => r.misread !== null);
     const spaced = wanted.replaceAll(" ", "_");
     if (STATUSES.some((s) => s === spaced)) return trial.status === spaced;

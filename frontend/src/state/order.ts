@@ -206,6 +206,22 @@ export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Rankin
   return keyed.map((k) => k.trial);
 }
 
+/** What goes on with an earlier trial stands below that, where the first of them stands. */
+function folded(trials: readonly Trial[]): readonly Trial[] {
+  if (trials.every((t) => t.continues === null)) return trials;
+  const families = groupBy(trials, (t) => t.root);
+  return [...families.values()].flatMap((family) =>
+    family.length < 2
+      ? family
+      : [...family].sort(
+          (a, b) =>
+            Number(b.id === b.root) - Number(a.id === a.root) ||
+            (a.runs[0]!.lineage?.round ?? 0) - (b.runs[0]!.lineage?.round ?? 0) ||
+            a.runs[0]!.started - b.runs[0]!.started,
+        ),
+  );
+}
+
 /**
  * The table's lines.
  * @param shown leaves trials out; a facet's counts are of all of its trials.
@@ -218,7 +234,7 @@ export function linesOf(
 ): Line[] {
   const runs = (trial: Trial): Line[] =>
     shown(trial) ? trial.runs.map((run, i) => ({ type: "run", trial, run, first: i === 0 })) : [];
-  if (facet === null || !ranking.scales.has(facet)) return trials.flatMap(runs);
+  if (facet === null || !ranking.scales.has(facet)) return folded(trials).flatMap(runs);
   const scale = ranking.scales.get(facet)!;
   return [...groupBy(trials, (t) => t.hparams[facet] ?? undefined)]
     .map(([value, members]) => ({ value, members, bad: members.filter((t) => t.bad).length }))
@@ -228,7 +244,7 @@ export function linesOf(
         scale.order(a.value) - scale.order(b.value),
     )
     .flatMap(({ value, members, bad }): Line[] => {
-      const inside = members.flatMap(runs);
+      const inside = folded(members).flatMap(runs);
       if (!inside.length) return [];
       return [{ type: "facet", name: facet, value, bad, total: members.length }, ...inside];
     });

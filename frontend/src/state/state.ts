@@ -17,7 +17,7 @@ import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./c
 import { type Filter, parseFilter } from "./filter";
 import { memo } from "./memo";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
-import { type Trial, trialsOf } from "./trials";
+import { familiesOf, type Trial, trialsOf } from "./trials";
 
 export interface State {
   theme: Theme;
@@ -129,6 +129,7 @@ export function createModel(): (state: State) => Model | null {
       all.flatMap((t) => t.runs),
     ),
   );
+  const families = memo(familiesOf);
   const basis = memo(
     (
       all: Trial[],
@@ -138,7 +139,7 @@ export function createModel(): (state: State) => Model | null {
       facet: string | null,
       scores: ScoreScale,
     ): CutBasis => ({
-      trials: all,
+      trials: families(all),
       lines: ordered,
       ranking: ranked,
       sort,

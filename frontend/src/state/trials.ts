@@ -15,6 +15,10 @@ export interface Trial {
   /** Steps trained before the first bad one, the earliest of its runs. */
   onsetStep: number | null;
   steps: number;
+  /** The trial whose weights it goes on with (Hyperband's), where that is known. */
+  continues: string | null;
+  /** First of the trials that go on with one another; its own id where none does. */
+  root: string;
 }
 
 export function isBad(status: Status): boolean {
@@ -31,7 +35,50 @@ export function trialsOf(overview: Overview, search: string): Trial[] {
     if (group) group.push(run);
     else groups.set(id, [run]);
   }
-  return [...groups].map(([id, runs]) => trial(id, runs));
+  const trials = new Map([...groups].map(([id, runs]) => [id, trial(id, runs)]));
+  for (const each of trials.values()) each.root = rootOf(each, trials);
+  return [...trials.values()];
+}
+
+function rootOf(trial: Trial, trials: ReadonlyMap<string, Trial>): string {
+  const seen = new Set<Trial>();
+  let now = trial;
+  for (;;) {
+    seen.add(now);
+    const parent = now.continues === null ? undefined : trials.get(now.continues);
+    if (!parent || seen.has(parent)) return now.id;
+    now = parent;
+  }
+}
+
+/** Trials that go on with one another as one, as the server counts them in its findings. */
+export function familiesOf(trials: readonly Trial[]): Trial[] {
+  const families = new Map<string, Trial[]>();
+  for (const each of trials) {
+    const family = families.get(each.root);
+    if (family) family.push(each);
+    else families.set(each.root, [each]);
+  }
+  return families.size === trials.length ? [...trials] : [...families.values()].map(merged);
+}
+
+function merged(family: Trial[]): Trial {
+  const [first, ...others] = family;
+  if (!others.length) return first!;
+  const onsets = family.map((t) => t.onsetStep).filter((s) => s !== null);
+  const status = family.reduce<Status>(
+    (worst, t) => (STATUSES.indexOf(t.status) > STATUSES.indexOf(worst) ? t.status : worst),
+    "unwatched",
+  );
+  return {
+    ...first!,
+    runs: family.flatMap((t) => t.runs),
+    status,
+    bad: isBad(status),
+    score: family.reduce<number | null>((score, t) => t.score ?? score, null),
+    onsetStep: onsets.length ? Math.min(...onsets) : null,
+    steps: Math.max(...family.map((t) => t.steps)),
+  };
 }
 
 function trial(id: string, runs: RunSummary[]): Trial {
@@ -63,5 +110,7 @@ function trial(id: string, runs: RunSummary[]): Trial {
     score,
     onsetStep,
     steps,
+    continues: runs[0]!.lineage?.trial_id ?? null,
+    root: id,
   };
 }

@@ -106,7 +106,7 @@ export class CutStrip {
     setText(
       this.none,
       view.told
-        ? "its edit stands in the verdict"
+        ? "its edit is shown above"
         : "No edit: KerasTuner's conditional scopes cannot say this cut.",
     );
     const { handle } = this;

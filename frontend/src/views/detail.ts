@@ -24,6 +24,7 @@ import { HeatmapView } from "./heatmap";
 import { markCanvas } from "./marks";
 import { RangeChartView } from "./range_chart";
 import type { Tooltip } from "./tooltip";
+import { fold, list, tunerView } from "./tuner_view";
 
 export interface DetailActions {
   close(): void;
@@ -113,6 +114,7 @@ export class DetailView {
         {},
         isBad(run.status) ? markCanvas(run.status) : null,
         titleOf(run),
+        run.number === null ? null : el("span", { class: "number" }, `#${run.number}`),
         el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
       ),
       el("span", { class: "run-name" }, run.run),
@@ -304,18 +306,13 @@ function select(
   return node;
 }
 
-function list(rows: readonly [string, Child][]): HTMLElement {
-  const node = el("dl", {});
-  for (const [term, value] of rows) node.append(el("dt", {}, term), el("dd", {}, value));
-  return node;
-}
-
 function happened(run: RunSummary): Child[] {
   const { onset, origin } = run;
   if (!isBad(run.status)) {
     return [
       el("p", { class: "lead" }, `${capital(words.STATUS_MEANING[run.status])}.`),
       ...closest(run),
+      ...run.scalars.map((s) => el("p", { "data-fact": "scalar" }, s.text)),
     ];
   }
   const rows: [string, Child][] = [];
@@ -364,25 +361,6 @@ function closest(run: RunSummary): Child[] {
   return rows.length ? [el("h3", {}, "Closest call"), list(rows)] : [];
 }
 
-function tunerView(run: RunSummary, model: Model): Child[] {
-  if (run.trial_id === null) return [];
-  const rows: [string, Child][] = [
-    ["NaN Watch says", words.status(run.status, run.state)],
-    ["tuner says", run.tuner_status ?? "nothing yet"],
-  ];
-  if (run.score !== null) {
-    const when = run.best_step === null ? "" : `, from epoch ${integer(run.best_step + 1)}`;
-    rows.push(["score", `${model.search.objective ?? "score"} ${compact(run.score, 5)}${when}`]);
-  }
-  if (run.misread !== null) {
-    rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
-    rows.push(["", run.misread_text ?? words.MISREAD[run.misread]]);
-  }
-  const nodes: Child[] = [el("h3", {}, "The tuner's view beside ours"), list(rows)];
-  if (run.message) nodes.push(fold("message of the tuner", el("pre", {}, run.message)));
-  return nodes;
-}
-
 function hparams(run: RunSummary, model: Model): Child[] {
   const names = model.ranking.names.filter((n) => n in run.hparams);
   if (!names.length && !run.inactive.length) return [];
@@ -422,7 +400,6 @@ function course(run: RunSummary): Child[] {
   ];
   if (run.updated > run.started) rows.push(["time", words.duration(run.updated - run.started)]);
   if (run.worker) rows.push(["worker", run.worker]);
-  if (run.lineage?.trial_id) rows.push(["continues", `trial ${run.lineage.trial_id}`]);
   const nodes: Child[] = [el("h3", {}, "Training"), list(rows)];
   if (run.error_type) {
     nodes.push(fold(`ended with ${run.error_type}`, el("pre", {}, run.error_message ?? "")));
@@ -461,18 +438,6 @@ function environment(detail: RunDetail | null): Child[] {
   }
   if (rows.length) nodes.push(fold("environment", list(rows)));
   return nodes;
-}
-
-// Remembers what was unfolded, since the panel is redrawn while a run trains.
-const unfolded = new Set<string>();
-
-function fold(title: string, content: HTMLElement): HTMLElement {
-  const node = el("details", { open: unfolded.has(title) }, el("summary", {}, title), content);
-  node.addEventListener("toggle", () => {
-    if (node.open) unfolded.add(title);
-    else unfolded.delete(title);
-  });
-  return node;
 }
 
 function capital(text: string): string {

@@ -33,8 +33,15 @@ interface HParamView {
 export class Row {
   readonly node: HTMLElement;
   private readonly id = el("span", { class: "id" });
+  private readonly number = el("span", { class: "number" });
   private readonly exec = el("span", { class: "exec" });
-  private readonly trial = el("div", { role: "gridcell", class: "cell trial" }, this.id, this.exec);
+  private readonly trial = el(
+    "div",
+    { role: "gridcell", class: "cell trial" },
+    this.id,
+    this.number,
+    this.exec,
+  );
   private readonly hparams: HParamView[];
   private readonly mark = markCanvas("clean");
   private readonly word = el("span", { class: "word" });
@@ -134,9 +141,13 @@ export class Row {
     columns.hparams.forEach((column, i) => {
       const view = this.hparams[i]!;
       const scale = model.ranking.scales.get(column.name)!;
-      const value = run.inactive.includes(column.name) ? undefined : run.hparams[column.name];
-      const text = words.value(value, scale.log);
-      view.cell.title = `${column.name} = ${words.value(value)}`;
+      const inactive = run.inactive.includes(column.name);
+      const value = inactive ? undefined : run.hparams[column.name];
+      const text = inactive ? "inactive" : words.value(value, scale.log);
+      view.cell.title = inactive
+        ? `${column.name} is not active: its condition does not hold in this trial`
+        : `${column.name} = ${words.value(value)}`;
+      view.cell.classList.toggle("inactive", inactive);
       setText(view.text, text);
       if (view.axis && view.dot) {
         const at = scale.at(value);
@@ -154,11 +165,20 @@ export class Row {
 
   private bindTrial(trial: Trial, run: RunSummary, first: boolean): void {
     const name = run.trial_id ?? run.run;
-    const several = trial.runs.length > 1;
-    const label = run.superseded ? "earlier" : `exec ${run.execution + 1}/${executions(trial)}`;
-    setText(this.id, first ? name : "");
-    setText(this.exec, several ? label : "");
-    this.trial.title = several ? `${name}, ${label}` : name;
+    const number = run.number === null ? "" : `#${run.number}`;
+    const { label, full } = attempt(trial, run);
+    const continues = trial.continues !== null && trial.root !== trial.id;
+    setText(this.id, first ? `${continues ? "↳ " : ""}${name}` : "");
+    setText(this.number, first ? number : "");
+    setText(this.exec, label);
+    this.node.classList.toggle("continued", continues);
+    this.trial.title = [
+      number ? `${name} (KerasTuner's Trial ${number})` : name,
+      full,
+      words.lineage(run.lineage),
+    ]
+      .filter(Boolean)
+      .join(", ");
   }
 
   private bindStatus(run: RunSummary, theme: Theme): void {
@@ -170,6 +190,7 @@ export class Row {
         ? note
         : "";
     const cleanNote = !bad && run.status === "clean" && run.state !== "running" ? note : "";
+    const scalar = run.scalars[0];
     const marked = `${run.status} ${theme}`;
     if (marked !== this.marked) {
       this.marked = marked;
@@ -177,8 +198,14 @@ export class Row {
       this.word.className = `word ${run.status}`;
     }
     setText(this.word, words.status(run.status, run.state));
-    setText(this.aside, aside || cleanNote);
-    const parts = [words.STATUS_MEANING[run.status]];
+    setText(
+      this.aside,
+      scalar
+        ? `${scalar.tag} not finite from epoch ${integer(scalar.first_epoch + 1)}`
+        : aside || cleanNote,
+    );
+    const parts = [words.STATUS_MEANING[run.status], ...run.scalars.map((s) => s.text)];
+    if (run.inherited) parts.push(words.inherited(run));
     if (run.onset) parts.unshift(`first bad step: ${words.position(run.onset)}`);
     if (note) parts.push(note);
     this.status.title = parts.join("; ");
@@ -186,27 +213,38 @@ export class Row {
 
   private bindScore(trial: Trial, run: RunSummary, first: boolean, model: Model): void {
     const { score } = trial;
-    const misread = trial.runs.find((r) => r.misread !== null)?.misread ?? null;
+    const told = trial.runs.find((r) => r.misread !== null);
     const best = model.score.best === trial;
     const at = score === null ? null : model.score.at(score);
     setText(this.scoreText, !first ? "" : score === null ? "–" : compact(score));
-    this.badge.hidden = !first || misread === null;
-    this.scoreAxis.hidden = !first || misread !== null;
+    this.badge.hidden = !first || !told;
+    this.scoreAxis.hidden = !first || !!told;
     this.scoreAxis.classList.toggle("absent", at === null);
     this.scoreDot.hidden = at === null;
     this.scoreDot.classList.toggle("best", best);
     if (at !== null) this.scoreDot.style.left = `${at * 100}%`;
     this.score.classList.toggle("best", best && first);
-    this.score.title = misread
-      ? misread === "stale_score"
-        ? "the tuner scored this trial by an epoch from before it went bad"
-        : "the tuner took an infinite objective for a result"
+    this.score.title = told
+      ? (told.misread_text ?? words.MISREAD[told.misread!])
       : best
         ? "the best score of the search"
         : run.tuner_status
           ? `the tuner says ${run.tuner_status}`
           : "";
   }
+}
+
+/** Which attempt at which execution it is: only where there are several. */
+function attempt(trial: Trial, run: RunSummary): { label: string; full: string } {
+  const all = executions(trial);
+  const exec = all > 1 ? `exec ${run.execution + 1}/${all}` : "";
+  const retry = run.retry > 0 ? `retry ${run.retry}` : "";
+  if (run.superseded) {
+    const full = [exec, retry, "an earlier attempt: a later one decides"].filter(Boolean);
+    return { label: exec ? `${exec}, earlier` : retry || "earlier", full: full.join(", ") };
+  }
+  const parts = [exec, retry].filter(Boolean).join(" ");
+  return { label: parts, full: parts };
 }
 
 function executions(trial: Trial): number {

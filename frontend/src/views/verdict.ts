@@ -1,8 +1,9 @@
 // The verdict: what the whole search says in a sentence or two, and what to change.
 
-import type { Finding } from "../api/types";
+import type { Aborted, Finding } from "../api/types";
 import { compact, plural } from "../format/number";
 import type { Model } from "../state/state";
+import type { Trial } from "../state/trials";
 import { codeBlock } from "./copy";
 import { type Child, el, replace } from "./dom";
 
@@ -25,6 +26,7 @@ export class VerdictView {
       search.search,
       search.verdict,
       search.aborted,
+      search.cost,
       findings,
       overview.warnings,
     ]);
@@ -43,23 +45,35 @@ export class VerdictView {
         el("p", { class: "sentence" }, search.verdict || "No trial has been watched yet."),
         top && !told && el("p", {}, sentence(top)),
         top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
-        aborted &&
-          el(
-            "p",
-            {},
-            el(
-              "strong",
-              {},
-              `Aborted${aborted.trials.length ? ` by ${aborted.trials.join(", ")}` : ""}: `,
-            ),
-            aborted.message.split("\n", 1)[0]!,
-            aborted.fix ? " " : "",
-            aborted.fix,
-          ),
+        search.cost?.text ? el("p", { "data-fact": "cost" }, search.cost.text) : null,
+        aborted && this.aborted(aborted, model.trials),
         more.length > 0 && this.more(more),
         ...overview.warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
       ),
       top?.edit && codeBlock(top.edit, "the edit of the search space"),
+    );
+  }
+
+  /** Which trials in a row, why each failed, and what would have let the search go on. */
+  private aborted(aborted: Aborted, trials: readonly Trial[]): HTMLElement {
+    const numbers = new Map(trials.map((t) => [t.id, t.runs[0]?.number ?? null]));
+    const name = (id: string) => {
+      const number = numbers.get(id);
+      return `trial ${id}${number == null ? "" : ` (#${number})`}`;
+    };
+    const reasons = aborted.trials.map((id, i) => [name(id), aborted.reasons[i] ?? ""] as const);
+    return el(
+      "div",
+      { class: "aborted", "data-fact": "aborted" },
+      el("p", {}, el("strong", {}, "Aborted: "), aborted.message.split("\n", 1)[0]!),
+      el(
+        "ul",
+        {},
+        ...reasons.map(([trial, reason]) =>
+          el("li", {}, el("strong", {}, trial), reason && `: ${reason}`),
+        ),
+      ),
+      aborted.fix && el("p", {}, aborted.fix),
     );
   }
 

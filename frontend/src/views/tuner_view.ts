@@ -1,0 +1,61 @@
+// What the tuner made of a run, beside what NaN Watch says: score, message, and where the
+// run stands in the search.
+
+import type { RunSummary } from "../api/types";
+import { compact, integer } from "../format/number";
+import * as words from "../format/words";
+import type { Model } from "../state/state";
+import { type Child, el } from "./dom";
+
+export function tunerView(run: RunSummary, model: Model): Child[] {
+  if (run.trial_id === null) return [];
+  const rows: [string, Child][] = [
+    ["NaN Watch says", words.status(run.status, run.state)],
+    ["tuner says", run.tuner_status ?? "nothing yet"],
+  ];
+  if (run.number !== null) rows.push(["printed as", `Trial #${run.number}`]);
+  if (run.score !== null) {
+    const when = run.best_step === null ? "" : `, from epoch ${integer(run.best_step + 1)}`;
+    rows.push(["score", `${model.search.objective ?? "score"} ${compact(run.score, 5)}${when}`]);
+  }
+  if (run.misread !== null) {
+    rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
+    rows.push([
+      "",
+      el("span", { "data-fact": "misread" }, run.misread_text ?? words.MISREAD[run.misread]),
+    ]);
+  }
+  if (run.retry > 0) {
+    const later = run.superseded ? "; a later one decides" : "";
+    rows.push(["attempt", `retry ${integer(run.retry)}${later}`]);
+  } else if (run.superseded) rows.push(["attempt", "an earlier one; a later one decides"]);
+  const lineage = words.lineage(run.lineage);
+  if (lineage) rows.push(["Hyperband", el("span", { "data-fact": "lineage" }, lineage)]);
+  if (run.inherited !== null) {
+    rows.push([
+      "inherited",
+      el("span", { class: "bad-text", "data-fact": "inherited" }, words.inherited(run)),
+    ]);
+  }
+  const nodes: Child[] = [el("h3", {}, "The tuner's view beside ours"), list(rows)];
+  if (run.message) nodes.push(fold("message of the tuner", el("pre", {}, run.message)));
+  return nodes;
+}
+
+export function list(rows: readonly [string, Child][]): HTMLElement {
+  const node = el("dl", {});
+  for (const [term, value] of rows) node.append(el("dt", {}, term), el("dd", {}, value));
+  return node;
+}
+
+// Remembers what was unfolded, since the panel is redrawn while a run trains.
+const unfolded = new Set<string>();
+
+export function fold(title: string, content: HTMLElement): HTMLElement {
+  const node = el("details", { open: unfolded.has(title) }, el("summary", {}, title), content);
+  node.addEventListener("toggle", () => {
+    if (node.open) unfolded.add(title);
+    else unfolded.delete(title);
+  });
+  return node;
+}

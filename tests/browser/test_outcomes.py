@@ -1,0 +1,148 @@
+"""What became of a search, and of each trial in it, as the tab tells it."""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import read_report
+from tests.browser.tab import Tab
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    root = tmp_path_factory.mktemp("outcomes")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.browser.outcomes", str(root)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "log"
+
+
+@pytest.fixture(scope="module")
+def told(outcomes: pathlib.Path) -> dict[str, Any]:
+    return read_report(outcomes)
+
+
+@pytest.fixture(scope="module")
+def tab(
+    browser: Any, serve: Callable[[pathlib.Path, str], str], outcomes: pathlib.Path
+) -> Any:
+    tab = Tab(browser, serve(outcomes, "true"), 1500, 1000)
+    tab.wait_for_rows()
+    yield tab
+    tab.check()
+    tab.close()
+
+
+def choose(tab: Tab, told: dict[str, Any], tuner: str) -> list[dict[str, Any]]:
+    """Shows the search of a tuner; returns its runs as the report tells them."""
+    (search,) = [s for s in told["searches"] if s["tuner"] == tuner]
+    tab.frame.get_by_role("searchbox").fill("")
+    tab.frame.locator(".picker").select_option(value=search["search"])
+    tab.wait_for_rows()
+    return [r for r in told["runs"] if r["search"] == search["search"]]
+
+
+def test_aborted_search_says_which_trials_and_why(tab: Tab, told: dict[str, Any]) -> None:
+    (search,) = [s for s in told["searches"] if s["aborted"]]
+    assert len(search["aborted"]["trials"]) == 3
+    runs = choose(tab, told, "GridSearch")
+    text = tab.frame.locator('[data-fact="aborted"]').inner_text()
+    numbers = {r["trial_id"]: r["number"] for r in runs}
+    for trial, reason in zip(
+        search["aborted"]["trials"], search["aborted"]["reasons"], strict=True
+    ):
+        assert f"trial {trial} (#{numbers[trial]}): {reason}" in text
+    assert "max_consecutive_failed_trials=" in text
+    assert search["aborted"]["fix"] in text
+    cost = tab.frame.locator('[data-fact="cost"]')
+    assert cost.count() == (1 if search["cost"]["text"] else 0)
+    if search["cost"]["text"]:
+        assert cost.inner_text() == search["cost"]["text"]
+
+
+def test_trial_is_found_by_the_number_that_was_printed(
+    tab: Tab, told: dict[str, Any]
+) -> None:
+    runs = choose(tab, told, "GridSearch")
+    run = next(r for r in runs if r["number"] == 2)
+    tab.frame.get_by_role("searchbox").fill("#2")
+    tab.frame.get_by_text(f"1 of {len(runs)} shown").wait_for()
+    assert tab.trials() == [run["trial_id"]]
+    assert tab.frame.locator(".row .number").inner_text() == "#2"
+    tab.select(run["trial_id"])
+    assert "Trial #2" in tab.frame.locator(".facts").inner_text()
+    tab.page.keyboard.press("Escape")
+
+
+def test_what_is_inactive_is_no_missing_value(tab: Tab, told: dict[str, Any]) -> None:
+    runs = choose(tab, told, "GridSearch")
+    inactive = {r["trial_id"] for r in runs if "extra" not in r["hparams"]}
+    assert inactive and len(inactive) < len(runs)
+    for run in runs:
+        row = tab.frame.locator(f'.row:has(.id:text-is("{run["trial_id"]}"))')
+        assert row.locator(".hparam.inactive").count() == (run["trial_id"] in inactive)
+
+
+def test_hyperband_says_what_a_trial_goes_on_with(tab: Tab, told: dict[str, Any]) -> None:
+    runs = choose(tab, told, "Hyperband")
+    run = next(r for r in runs if r["inherited"])
+    parent = run["lineage"]["trial_id"]
+    tab.frame.get_by_role("searchbox").fill(f"trial={run['trial_id']}")
+    tab.frame.get_by_text(f"1 of {len(runs)} shown").wait_for()
+    tab.frame.locator(".row").click()  # it may have failed before its first step
+    tab.frame.wait_for_selector(".detail:not([hidden])")
+    lineage = tab.fact("lineage")
+    assert f"bracket {run['lineage']['bracket']}" in lineage
+    assert f"continues {parent}" in lineage
+    assert f"Its weights come from trial {parent}" in tab.fact("inherited")
+    if run["misread"]:
+        assert tab.fact("misread") == run["misread_text"]
+    tab.page.keyboard.press("Escape")
+    tab.frame.get_by_role("searchbox").fill("")
+    tab.frame.wait_for_function(
+        "n => +document.querySelector('.grid').ariaRowCount > n", arg=len(runs)
+    )
+    # What goes on with a trial stands below it, in the rows that are on screen.
+    above: list[str] = []
+    parents = {r["trial_id"]: r["lineage"]["trial_id"] for r in runs}
+    for shown in tab.trials():
+        trial = shown.removeprefix("↳ ")
+        assert shown.startswith("↳ ") == (parents[trial] is not None)
+        if parents[trial] is not None and above:
+            assert parents[trial] in above or not above[0]
+        above.append(trial)
+
+
+def test_unwatched_trials_tell_their_scalars(tab: Tab, told: dict[str, Any]) -> None:
+    (search,) = [s for s in told["searches"] if s["search"].startswith("hparams:")]
+    tab.frame.locator(".picker").select_option(value=search["search"])
+    run = next(r for r in told["runs"] if r["scalars"])
+    row = tab.frame.locator(f'.row:has(.id:text-is("{run["trial_id"]}"))')
+    scalar = run["scalars"][0]
+    row.get_by_text(
+        f"{scalar['tag']} not finite from epoch {scalar['first_epoch'] + 1}"
+    ).wait_for()
+
+
+def test_executions_are_told_where_there_are_several(
+    tab: Tab, told: dict[str, Any]
+) -> None:
+    runs = choose(tab, told, "RandomSearch")
+    labels = tab.frame.locator(".row .exec").all_inner_texts()
+    assert sorted(labels) == sorted(f"exec {r['execution'] + 1}/2" for r in runs)
+    choose(tab, told, "GridSearch")
+    assert set(tab.frame.locator(".row .exec").all_inner_texts()) <= {""}
