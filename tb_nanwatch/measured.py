@@ -228,7 +228,7 @@ def _measure(facts: Facts, phase: Phase) -> Measured:
     measured.optimizer = _inner(session.optimizer)
     probes = session.train_probes if phase == "train" else session.validation_probes
     measured.probes = probes
-    looks = _looks(facts.ranges, phase, len(probes))
+    looks = looks_of(facts.ranges, phase, len(probes))
     if facts.onset is not None and phase != facts.onset.phase:
         # The training before a validation pass: `step` counts the steps done by then.
         looks = [look for look in looks if look.step < facts.onset.step]
@@ -270,7 +270,14 @@ def _inner(optimizer: dict[str, Any]) -> dict[str, Any]:
     return optimizer
 
 
-def _looks(records: Sequence[RangesRecord], phase: Phase, probes: int) -> list[Look]:
+def looks_of(records: Sequence[RangesRecord], phase: Phase, probes: int) -> list[Look]:
+    """Returns the buckets of one phase, in order of their steps.
+
+    Args:
+        records: of any phase.
+        phase: the one that is wanted.
+        probes: how many the session has in that phase.
+    """
     looks = []
     for record in records:
         if record.phase != phase:

@@ -31,6 +31,10 @@ class CannotReadError(NanWatchError):
     """The log directory cannot be read, or holds nothing of ours."""
 
 
+class UsageError(NanWatchError):
+    """The command was given the wrong arguments."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code.
 
@@ -42,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal that lacks a character shows "?", and the report goes on.
             stream.reconfigure(errors="replace")
     try:
-        return _report(arguments)
-    except CannotReadError as e:
+        command = {"report": _report, "compare": _compare}[arguments.command]
+        return command(arguments)
+    except NanWatchError as e:
         print(f"tb-nanwatch: {e}", file=sys.stderr)
         return EXIT_ERROR
     except BrokenPipeError:  # `tb-nanwatch report logs | head`
@@ -71,7 +76,57 @@ def _parser() -> argparse.ArgumentParser:
         help="exit with 1 if any trial has this status or a worse one; one of "
         + ", ".join(_FAIL_ON),
     )
+    compare = commands.add_parser(
+        "compare",
+        help="print what two runs, or two searches, differ in",
+        usage="tb-nanwatch compare [-h] [--json] LOGDIR NAME NAME\n"
+        "       tb-nanwatch compare [-h] [--json] DIRECTORY DIRECTORY",
+        description="Compares a run that works with one that went bad, or a search "
+        "before an edit of its space with the one after it.",
+    )
+    compare.add_argument(
+        "what",
+        nargs="+",
+        metavar="LOGDIR NAME NAME | DIRECTORY DIRECTORY",
+        help="a log directory and the names of two runs, trials or searches in it; or "
+        "two directories that hold one run, or one search, each",
+    )
+    compare.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    what = [str(w) for w in arguments.what]
+    if len(what) not in (2, 3):
+        raise UsageError(
+            f"compare was given {len(what)} argument{'' if len(what) == 1 else 's'}; "
+            "expected LOGDIR NAME NAME, or two directories"
+        )
+    for path in what[:1] if len(what) == 3 else what:
+        _avoid_tensorflow(path)
+    from tensorboard.context import RequestContext
+
+    from tb_nanwatch.reading import compare, compare_text
+    from tb_nanwatch.reading.causes import Causes
+    from tb_nanwatch.reading.reader import Reader
+
+    def place(path: str, where: str) -> compare.Place:
+        reader = Reader(make_provider(path))
+        return compare.Place(reader, RequestContext(), "", Causes(reader), where)
+
+    if len(what) == 3:
+        here = place(what[0], "")
+        found = compare.named((here, what[1]), (here, what[2]))
+    else:
+        found = compare.named(
+            (place(what[0], what[0]), None), (place(what[1], what[1]), None)
+        )
+    if arguments.json:
+        print(schema.dumps(found))
+    else:
+        compare_text.render(found, sys.stdout)
+    sys.stdout.flush()
+    return EXIT_OK
 
 
 def _report(arguments: argparse.Namespace) -> int:

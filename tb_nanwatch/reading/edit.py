@@ -237,6 +237,11 @@ def _variable(name: str) -> str:
 # --- Declarations -------------------------------------------------------------------
 
 
+def declaration(spec: HParam) -> str | None:
+    """Returns `hp.Float(...)` and the like; None for what no search space declares."""
+    return _call(spec, None)
+
+
 def _call(spec: HParam, cut: Cut | None) -> str | None:
     """Returns `hp.Float(...)` and the like; None where nothing would be left."""
     if spec.type == "float":

@@ -20,7 +20,7 @@ from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
 from tb_nanwatch import metadata, schema
-from tb_nanwatch.reading import details, report
+from tb_nanwatch.reading import compare, details, report
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
 from tb_nanwatch.reading.session import Session
@@ -120,6 +120,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
             "/run": self._run,
             "/ranges": self._ranges,
             "/flight": self._flight,
+            "/compare_runs": self._compare_runs,
+            "/compare_searches": self._compare_searches,
             "/index.js": lambda r: http_util.Respond(r, _NOT_BUILT, "text/javascript"),
         }
         for route, path in self._static.items():
@@ -229,17 +231,45 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         detail = self._reader.detail(ctx, experiment_id, session, (kind,))
         return [r for r in detail.records[kind] if r.phase == phase], detail.damage
 
-    def _session(self, request: wrappers.Request) -> tuple[Any, str, Session]:
-        run = _argument(request, "run", "the name of a run")
-        session_id = _argument(request, "session", "a session id of the overview")
+    def _compare_runs(self, request: wrappers.Request) -> Any:
+        ctx, experiment_id, first = self._session(request)
+        _, _, second = self._session(request, "with_")
+        place = compare.Place(self._reader, ctx, experiment_id, self._causes)
+        body = schema.dumps(compare.runs((place, first), (place, second)))
+        return http_util.Respond(request, body, "application/json")
+
+    def _compare_searches(self, request: wrappers.Request) -> Any:
+        expected = "a search's id of the overview"
+        names = ("search", "with_search")
+        first, second = (_argument(request, name, expected) for name in names)
+        ctx = plugin_util.context(request.environ)
+        experiment_id = plugin_util.experiment_id(request.environ)
+        place = compare.Place(self._reader, ctx, experiment_id, self._causes)
+        body = schema.dumps(compare.searches((place, first), (place, second)))
+        return http_util.Respond(request, body, "application/json")
+
+    def _session(
+        self, request: wrappers.Request, prefix: str = ""
+    ) -> tuple[Any, str, Session]:
+        """Returns the context, the experiment and the session that a request names.
+
+        Args:
+            request: the request.
+            prefix: of the arguments `run` and `session`.
+        """
+        run = _argument(request, f"{prefix}run", "the name of a run")
+        session_id = _argument(
+            request, f"{prefix}session", "a session id of the overview"
+        )
         if len(run) > _MAX_RUN_NAME:
             raise BadArgumentError(
-                f"argument 'run' has {len(run)} characters; expected at most "
+                f"argument '{prefix}run' has {len(run)} characters; expected at most "
                 f"{_MAX_RUN_NAME}"
             )
         if not _SESSION_ID.fullmatch(session_id):
             raise BadArgumentError(
-                f"argument 'session' is {session_id!r:.60}; expected 16 hexadecimal digits"
+                f"argument '{prefix}session' is {session_id!r:.60}; expected 16 "
+                "hexadecimal digits"
             )
         ctx = plugin_util.context(request.environ)
         experiment_id = plugin_util.experiment_id(request.environ)

@@ -20,10 +20,10 @@ from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Cause, diagnose, facts_of
 from tb_nanwatch.reading import aborted
 from tb_nanwatch.reading.analysis import Finding
-from tb_nanwatch.reading.comparison import compare
 from tb_nanwatch.reading.cost import cost
 from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.misread import misread, misread_text
+from tb_nanwatch.reading.outcomes import compare
 from tb_nanwatch.reading.reader import Snapshot
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import bad_scalar_text

@@ -24,6 +24,7 @@ from tb_nanwatch.schema import FlightRecord
 from tests.reading.records import (
     STARTED,
     a_ranges,
+    a_search,
     a_session,
     a_status,
     a_verdict,
@@ -478,3 +479,72 @@ def test_a_checkout_without_a_build_says_so(
     response = ask(serve(tmp_path), "index.js")
     assert response.status_code == 200
     assert b"was not built" in response.data
+
+
+# --- Comparisons ------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path: Path, serve: Serve) -> Client:
+    """Two searches of one run each; that of the second went bad."""
+    for number, bad in ((1, False), (2, True)):
+        write(
+            tmp_path / str(number),
+            a_session(number),
+            a_ranges(number, 0, [(0, 0), (1, 4)]),
+            a_status(number, bad=bad, search=a_search(number)),
+        )
+    return serve(tmp_path)
+
+
+PAIR = {
+    "run": "1",
+    "session": session_id(1),
+    "with_run": "2",
+    "with_session": session_id(2),
+}
+
+
+def test_compare_runs(two: Client) -> None:
+    shown = body(ask(two, "compare_runs", **PAIR))
+    assert shown["kind"] == "runs" and shown["schema_version"] == 1
+    assert [r["status"] for r in shown["runs"]] == ["clean", "diverged"]
+    assert shown["differences"][0]["name"] == "lr"
+    assert set(shown["differences"][0]) == {
+        *("topic", "name", "first", "second", "decades", "likely", "text", "setting")
+    }
+    assert {"names", "verdict", "parting", "alike", "notes"} <= set(shown)
+
+
+def test_compare_searches(two: Client) -> None:
+    arguments = {"search": "search-1", "with_search": "search-2"}
+    shown = body(ask(two, "compare_searches", **arguments))
+    assert shown["kind"] == "searches" and shown["p_value"] == 1
+    assert [s["bad"] for s in shown["shares"]] == [0, 1]
+    assert {"changes", "removed", "best_scores", "verdict", "names"} <= set(shown)
+
+
+@pytest.mark.parametrize("name", list(PAIR))
+@pytest.mark.parametrize("value, code", [("", 400), ("f" * 16, 404), ("x" * 20_000, 400)])
+def test_compare_runs_checks_its_arguments(
+    two: Client, name: str, value: str, code: int
+) -> None:
+    response = ask(two, "compare_runs", **{**PAIR, name: value})
+    assert response.status_code == code
+    if code == 400:
+        assert f"argument '{name}'" in body(response)["error"]
+
+
+@pytest.mark.parametrize(
+    "arguments, code",
+    [
+        ({"search": "search-1"}, 400),
+        ({"search": "search-1", "with_search": "nowhere"}, 404),
+    ],
+)
+def test_compare_searches_checks_its_arguments(
+    two: Client, arguments: dict[str, str], code: int
+) -> None:
+    response = ask(two, "compare_searches", **arguments)
+    assert response.status_code == code
+    assert "expected" in body(response)["error"]

@@ -10,7 +10,7 @@ from typing import Any
 from tensorboard.context import RequestContext
 
 from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.comparison import trials_to_compare
+from tb_nanwatch.reading.outcomes import trials_to_compare
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import Lineage

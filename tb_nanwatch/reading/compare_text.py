@@ -1,0 +1,64 @@
+"""A comparison in a terminal. Names come from event files: each goes through `clean`."""
+
+from __future__ import annotations
+
+from typing import IO, Any, Final
+
+from tb_nanwatch.reading.terminal import clean, status_text
+
+_TOPICS: Final = {
+    "hparam": "Hyperparameters",
+    "optimizer": "Optimizer",
+    "loss": "Loss",
+    "model": "Model",
+    "data": "Data",
+    "precision": "Precision",
+    "setup": "Set-up",
+    "initial": "First step, before any update",
+}
+_MAX_TEXT: Final = 1000
+
+
+def render(found: dict[str, Any], out: IO[str]) -> None:
+    """Prints what `compare.runs` or `compare.searches` returned."""
+    (_runs if found["kind"] == "runs" else _searches)(found, out)
+
+
+def _runs(found: dict[str, Any], out: IO[str]) -> None:
+    print(clean(found["verdict"], 2 * _MAX_TEXT), file=out)
+    bad = next((r for r in found["runs"] if r["causes"]), None)
+    if bad is not None:
+        cause = bad["causes"][0]
+        for sentence in cause["evidence"][1:4]:  # the first says where
+            print(f"  {clean(sentence, _MAX_TEXT)}", file=out)
+        print(f"  Fix: {clean(cause['fix'], _MAX_TEXT)}", file=out)
+    for topic, title in _TOPICS.items():
+        those = [d for d in found["differences"] if d["topic"] == topic]
+        if those:
+            print(f"{title}", file=out)
+        for d in those:
+            mark = "* " if d["likely"] else "  "
+            print(f"{mark}{clean(d['text'], _MAX_TEXT)}", file=out)
+    if any(d["likely"] for d in found["differences"]):
+        print("* is what the likely cause is about.", file=out)
+    if found["parting"]:
+        print("Where they part", file=out)
+        print(f"  {clean(found['parting']['text'], _MAX_TEXT)}", file=out)
+    if found["alike"]:
+        alike = ", ".join(_TOPICS[t].lower() for t in found["alike"])
+        print(f"Alike: {alike}.", file=out)
+    for note in found["notes"]:
+        print(f"Note: {clean(note, _MAX_TEXT)}", file=out)
+    first, second = (
+        f"{clean(name, 80)} ({status_text(run)})"
+        for name, run in zip(found["names"], found["runs"], strict=True)
+    )
+    print(f"Each line reads: {first} against {second}.", file=out)
+
+
+def _searches(found: dict[str, Any], out: IO[str]) -> None:
+    print(clean(found["verdict"], 2 * _MAX_TEXT), file=out)
+    if found["changes"]:
+        print("Edited", file=out)
+    for change in found["changes"]:
+        print(f"  {clean(change['text'], _MAX_TEXT)}", file=out)

@@ -1,0 +1,114 @@
+"""Two made-up searches, before and after an edit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tb_nanwatch.reading.analysis import Trial
+from tb_nanwatch.reading.before_after import Half, before_after, space_of
+from tb_nanwatch.schema import Condition, HParam
+from tests.reading.searches import (
+    OPTIMIZERS,
+    choice,
+    frontier,
+    learning_rate,
+    search,
+)
+
+
+def half(name: str, trials: list[Trial], space: list[HParam] | None = None) -> Half:
+    declared = [h for t in trials for h in t.hparams] if space is None else space
+    return Half(name, trials, space_of(declared), "min", "val_loss")
+
+
+def rates(n: int, high: float, bad_from: float) -> list[Trial]:
+    values = [1e-4 * (high / 1e-4) ** (i / (n - 1)) for i in range(n)]
+    return [Trial([learning_rate(v, high)], v >= bad_from, v) for v in values]
+
+
+def test_an_edit_that_helps() -> None:
+    found = before_after(
+        half("before", rates(24, 1.0, 0.02)), half("after", rates(20, 0.02, 1.0))
+    )
+    assert found.shares[0].bad == 10 and found.shares[1].bad == 0
+    assert found.p_value is not None and found.p_value < 0.001
+    assert "That is fewer: exact test, p = " in found.verdict
+    (change,) = found.changes
+    assert change.hparam == "learning_rate"
+    assert change.first == 'hp.Float("learning_rate", 1e-4, 1.0, sampling="log")'
+    assert change.second == 'hp.Float("learning_rate", 1e-4, 0.02, sampling="log")'
+    assert found.removed is not None
+    assert found.removed.bad == (10, 10) and found.removed.clean == (0, 14)
+    assert found.removed.best is False
+    assert "removed 10 of 10 bad and 0 of 14 clean; the best one is still there" in (
+        found.verdict
+    )
+
+
+def test_the_same_space_twice_is_chance() -> None:
+    never = search(24, lambda v: v["learning_rate"] > 0.3, 1)
+    again = search(24, lambda v: v["learning_rate"] > 0.3, 2)
+    found = before_after(half("a", never), half("b", again))
+    assert found.changes == [] and found.removed is None
+    assert "may be chance" in found.verdict
+    assert "search space is the same in both" in found.verdict
+
+
+def test_an_edit_that_loses_the_best_trial_says_so() -> None:
+    trials = frontier()
+    found = before_after(half("before", trials), half("after", [
+        Trial([learning_rate(0.01, 0.1)], False, 1.0)]))  # fmt: skip
+    assert found.removed is not None and found.removed.best is True
+    assert "the best one among them" in found.verdict
+    assert "(worse)" in found.verdict
+
+
+def test_the_conditional_edit_removes_the_region_and_no_more() -> None:
+    """As `edit.within` writes it: SGD's rate has a range, and a name, of its own."""
+    rate = learning_rate(1e-3, 1.5)
+    space = [
+        choice("optimizer", "adam", OPTIMIZERS),
+        dataclasses.replace(
+            rate, conditions=[Condition("optimizer", ["rmsprop", "adam"])]
+        ),
+        dataclasses.replace(
+            rate,
+            name="learning_rate_sgd",
+            max=0.05,
+            active=False,
+            conditions=[Condition("optimizer", ["sgd"])],
+        ),
+    ]
+    found = before_after(half("before", frontier()), half("after", [], space))
+    assert found.removed is not None
+    assert found.removed.bad == (5, 5) and found.removed.clean == (0, 19)
+    assert found.p_value is None
+    assert "no trial yet" in found.verdict
+
+
+def test_a_choice_that_is_gone() -> None:
+    trials = frontier()
+    space = [choice("optimizer", "adam", ["rmsprop", "adam"]), learning_rate(0.1, 1.5)]
+    found = before_after(half("before", trials), half("after", [], space))
+    assert found.removed is not None
+    assert found.removed.bad == (5, 5) and found.removed.clean == (6, 19)
+    texts = [c.text for c in found.changes]
+    assert any(t.startswith("depth is gone; it was hp.Int(") for t in texts)
+
+
+@pytest.mark.parametrize("direction, word", [("min", "better"), ("max", "worse")])
+def test_better_is_by_the_objective(direction: str, word: str) -> None:
+    one, other = (
+        Half(n, [Trial([learning_rate(v)], False, s)], [], direction, "m")
+        for n, v, s in (("a", 0.1, 2.0), ("b", 0.2, 1.0))
+    )
+    assert f"from 2 to 1 ({word})" in before_after(one, other).verdict
+
+
+def test_other_objectives_are_not_compared() -> None:
+    one, other = (
+        Half(n, [Trial([learning_rate(0.1)], False, 1.0)], [], "min", n) for n in "ab"
+    )
+    assert "Their objectives differ" in before_after(one, other).verdict
