@@ -21,6 +21,7 @@ KIND_EVENTS: Final = "events"
 KIND_FLIGHT: Final = "flight"
 KIND_STATUS: Final = "status"
 KIND_TRIAL: Final = "trial"
+KIND_POSTMORTEM: Final = "postmortem"
 
 PLUGIN_OF_KIND: Final[dict[str, str]] = {
     KIND_SESSION: PLUGIN_NAME,
@@ -29,6 +30,8 @@ PLUGIN_OF_KIND: Final[dict[str, str]] = {
     KIND_FLIGHT: PLUGIN_NAME,
     KIND_STATUS: STATUS_PLUGIN_NAME,
     KIND_TRIAL: STATUS_PLUGIN_NAME,
+    # Small, once a run, and named by the overview's verdict.
+    KIND_POSTMORTEM: STATUS_PLUGIN_NAME,
 }
 
 _TAG = re.compile(r"nanwatch/([0-9a-f]{16})/([a-z]+)")

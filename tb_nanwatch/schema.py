@@ -251,6 +251,121 @@ class BadTensor:
 
 
 @dataclass
+class Operand:
+    """One input of an operation, measured.
+
+    Attributes:
+        name: what it is to the operation, e.g. "denominator".
+        dtype, shape: NumPy's name and the shape.
+        size: elements in all.
+        min, max: of the finite elements, NaN where there are none.
+        smallest: the smallest non-zero |element|, NaN where there are none.
+        num_zero, num_negative: elements.
+        num_nan, num_pos_inf, num_neg_inf: elements.
+    """
+
+    name: str
+    dtype: str = ""
+    shape: list[int] = field(default_factory=list)
+    size: int = 0
+    min: float = math.nan
+    max: float = math.nan
+    smallest: float = math.nan
+    num_zero: int = 0
+    num_negative: int = 0
+    num_nan: int = 0
+    num_pos_inf: int = 0
+    num_neg_inf: int = 0
+
+
+@dataclass
+class Source:
+    """A line of the user's code.
+
+    Attributes:
+        file: relative to the directory in which the training ran, where it is below.
+        line: from 1.
+        function: the function's name.
+        text: of the expression, in one line; "" where the source cannot be read.
+    """
+
+    file: str
+    line: int
+    function: str = ""
+    text: str = ""
+
+
+@dataclass
+class Counterfactual:
+    """The failing step and those after it, run again with one thing changed.
+
+    Attributes:
+        change: which change, e.g. "learning_rate/10".
+        text: the change in words.
+        finite: whether everything stayed finite.
+        steps: steps that were run, the failing one included.
+        note: where it went bad all the same, or why it could not be tried.
+        tried: False where it does not apply.
+    """
+
+    change: str
+    text: str
+    finite: bool = False
+    steps: int = 0
+    note: str = ""
+    tried: bool = True
+
+
+@dataclass
+class PostMortem:
+    """What running the failing step again, operation by operation, has shown.
+
+    Attributes:
+        reproduced: the origin was non-finite again, with the same counts.
+        reason: why nothing is named, where nothing is; a sentence.
+        text: what is named, in one line without a full stop.
+        op: the operation as users know it, e.g. "tf.math.divide".
+        op_type: TensorFlow's type of the operation that ran, e.g. "RealDiv".
+        gradient: `op_type` belongs to the gradient of `op`.
+        layer: path of the layer in which it ran, "" for none.
+        owner: of library code that no line of the user's calls: what it is.
+        source: the user's line, None where none can be named.
+        finding: what was wrong with the inputs, e.g. "3 of 32 denominators are 0".
+        inputs: of the operation.
+        num_nan, num_pos_inf, num_neg_inf: of its output. size: of its output.
+        shape, dtype: of its output.
+        data: name of the input, label or sample weight that is non-finite itself.
+        rows: its first bad rows, at most ten.
+        capsule: where the capsule lies, "" for nowhere.
+        seconds: what it took.
+        counterfactuals: changes that were tried.
+    """
+
+    reproduced: bool = False
+    reason: str = ""
+    text: str = ""
+    op: str | None = None
+    op_type: str | None = None
+    gradient: bool = False
+    layer: str = ""
+    owner: str = ""
+    source: Source | None = None
+    finding: str = ""
+    inputs: list[Operand] = field(default_factory=list)
+    num_nan: int = 0
+    num_pos_inf: int = 0
+    num_neg_inf: int = 0
+    size: int = 0
+    shape: list[int] = field(default_factory=list)
+    dtype: str = ""
+    data: str | None = None
+    rows: list[int] = field(default_factory=list)
+    capsule: str = ""
+    seconds: float = 0.0
+    counterfactuals: list[Counterfactual] = field(default_factory=list)
+
+
+@dataclass
 class Episode:
     """A stretch of steps in which the same probes were non-finite.
 
@@ -466,6 +581,14 @@ class TrialRecord(Record):
     own_best_epoch: int | None = None
 
 
+@dataclass
+class PostMortemRecord(Record):
+    """The failing step run again; written once, after the training has ended."""
+
+    KIND: ClassVar[str] = "postmortem"
+    result: PostMortem
+
+
 AnyRecord: TypeAlias = (
     SessionRecord
     | RangesRecord
@@ -473,6 +596,7 @@ AnyRecord: TypeAlias = (
     | FlightRecord
     | StatusRecord
     | TrialRecord
+    | PostMortemRecord
 )
 RECORDS: Final[dict[str, type[AnyRecord]]] = {
     cls.KIND: cls for cls in typing.get_args(AnyRecord)

@@ -1,0 +1,251 @@
+"""The post-mortem of one step: run it once, eagerly, and name where it began."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tb_nanwatch.errors import CapsuleError, NanWatchWarning
+from tb_nanwatch.postmortem import operations, state
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
+from tb_nanwatch.postmortem.watch import LimitError, OpWatch
+from tb_nanwatch.schema import BadTensor, Kind, Phase, PostMortem
+
+# A slow step of a large model takes seconds; a search has more to do than this.
+MAX_SECONDS: Final = 60.0
+MAX_BYTES: Final = 4 << 30
+_MAX_ROWS: Final = 10
+
+
+class Traced(NamedTuple):
+    """A watched tensor of a step that ran eagerly."""
+
+    kind: Kind
+    name: str
+    layer: str
+    tensor: Any
+
+
+class Tracer(Protocol):
+    """Runs one step eagerly and names its tensors as the watched training did."""
+
+    def paths(self) -> Mapping[int, str]:
+        """Returns the path of each layer by its id."""
+
+    def trace(self, phase: Phase, data: Any) -> list[Traced]:
+        """Runs one step and returns its watched tensors in causal order."""
+
+
+def run(
+    model: Any,
+    capsule: Capsule,
+    tracer: Tracer,
+    *,
+    seconds: float = MAX_SECONDS,
+    memory: int = MAX_BYTES,
+) -> PostMortem:
+    """Runs the capsule's step once more and names where its origin came from.
+
+    The model is as it was afterwards. Never raises: what goes wrong is the result's
+    `reason`, and one `NanWatchWarning`.
+
+    Args:
+        model: the model that was trained.
+        capsule: the failing step.
+        tracer: names the tensors of an eager step of `model`.
+        seconds: that it may take.
+        memory: bytes by which the process may grow.
+    """
+    began = time.monotonic()
+    try:
+        result = _run(model, capsule, tracer, seconds, memory)
+    except LimitError as e:
+        result = PostMortem(reason=f"The step could not be run again: {e}.")
+    except Exception as e:
+        message = f"The step could not be run again: {type(e).__name__}: {e}"[:500]
+        result = PostMortem(reason=message)
+        if not isinstance(e, CapsuleError):
+            warnings.warn(
+                f"NaN Watch's post-mortem failed, training is not affected. {message}",
+                NanWatchWarning,
+                stacklevel=2,
+            )
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _run(
+    model: Any, capsule: Capsule, tracer: Tracer, seconds: float, memory: int
+) -> PostMortem:
+    if capsule.replicas > 1:
+        return PostMortem(
+            reason=f"The step ran on {capsule.replicas} replicas together; one alone "
+            "cannot be run again."
+        )
+    with state.preserved(model):
+        state.assign(model, capsule.variables)
+        data = keras.tree.map_structure(_tensor, capsule.data)
+        watch = OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
+        names = _name_data(watch, data)
+        found = _step(watch, tracer, capsule.position.phase, data)
+        traced = _find(found, capsule.origin)
+        if traced is None:
+            return PostMortem(
+                reason=f"Run operation by operation, the step has no tensor "
+                f"{capsule.origin.name!r}, so nothing can be named."
+            )
+        counts = watch.flow.counts.get(traced.tensor._id, Counts())
+        if not _same(counts, capsule.origin):
+            return PostMortem(reason=_differs(counts, capsule))
+        origin = upstream(watch.flow, traced.tensor._id)
+    return _result(watch.flow, origin, names, capsule)
+
+
+def _tensor(value: Any) -> Any:
+    return value if value is None else tf.convert_to_tensor(value)
+
+
+def _step(watch: OpWatch, tracer: Tracer, phase: Phase, data: Any) -> list[Traced]:
+    """Runs the step; the user's stack ends at this very function."""
+    with watch.watching():
+        return tracer.trace(phase, data)
+
+
+def _handles(model: Any) -> list[tuple[str, Any]]:
+    found = []
+    for _, variable in state.variables_of(model):
+        value = variable.value
+        if isinstance(value, tf.Variable):
+            found.append((variable.path, value))
+    return found
+
+
+def _name_data(watch: OpWatch, data: Any) -> dict[int, Any]:
+    """Names the batch's tensors as the probes do; returns them by id."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    tensors: dict[int, Any] = {}
+    for kind, tree in (("input", x), ("label", y), ("sample_weight", weight)):
+        if tree is None:
+            continue
+        for path, leaf in keras.tree.flatten_with_path(tree):
+            if isinstance(leaf, tf.Tensor):
+                watch.add_data(kind + "".join(f"[{part!r}]" for part in path), leaf)
+                tensors[leaf._id] = leaf
+    return tensors
+
+
+def _find(found: list[Traced], origin: BadTensor) -> Traced | None:
+    for traced in found:
+        if (traced.kind, traced.name) == (origin.kind, origin.name):
+            return traced
+    return None
+
+
+def _same(counts: Counts, bad: BadTensor) -> bool:
+    return counts == Counts(bad.num_nan, bad.num_pos_inf, bad.num_neg_inf)
+
+
+def _differs(counts: Counts, capsule: Capsule) -> str:
+    origin = capsule.origin
+    why = "rounding or fused kernels differ"
+    if capsule.jit_compile:
+        why = "XLA compiled the step that trained"
+    if capsule.partial:
+        why = "the capsule is partial: " + "; ".join(capsule.missing)
+    return (
+        f"Run operation by operation, {origin.name} has {_words(counts)}; in training it "
+        f"had {_words(Counts(origin.num_nan, origin.num_pos_inf, origin.num_neg_inf))} "
+        f"({why}), so nothing is named."
+    )
+
+
+def _words(counts: Counts) -> str:
+    parts = [
+        f"{n:,} {name}"
+        for n, name in (
+            (counts.nan, "NaN"),
+            (counts.pos_inf, "Inf"),
+            (counts.neg_inf, "-Inf"),
+        )
+        if n
+    ]
+    return ", ".join(parts) or "finite values only"
+
+
+def _result(
+    flow: Flow, origin: Origin, tensors: dict[int, Any], capsule: Capsule
+) -> PostMortem:
+    result = PostMortem(reproduced=True)
+    if origin.op is not None:
+        return _name_op(result, origin, origin.op)
+    if origin.data:
+        at = origin.data[0]
+        result.data = flow.data[at]
+        result.rows = _bad_rows(tensors[at].numpy()) if at in tensors else []
+        counts = flow.counts[at]
+        rows = ", ".join(map(str, result.rows))
+        result.text = f"{result.data} itself has {_words(counts)}" + (
+            f", in row{'s' if len(result.rows) > 1 else ''} {rows} of the batch"
+            if result.rows
+            else ""
+        )
+        result.num_nan, result.num_pos_inf = counts.nan, counts.pos_inf
+        result.num_neg_inf = counts.neg_inf
+    elif origin.held:
+        result.reason = f"{origin.held[0]} was non-finite before the step already."
+    else:
+        result.reason = (
+            "Where the non-finite values came from could not be followed: they were made "
+            "outside of TensorFlow's operations."
+        )
+    return result
+
+
+def _bad_rows(value: Any) -> list[int]:
+    if not value.ndim:
+        return []
+    bad = ~np.isfinite(value).reshape(len(value), -1)
+    return [int(i) for i in np.flatnonzero(bad.any(axis=1))[:_MAX_ROWS]]
+
+
+def _name_op(result: PostMortem, origin: Origin, op: Op) -> PostMortem:
+    forward = op.forward if op.gradient else None
+    result.op_type = op.op_type
+    result.gradient = op.gradient
+    result.op = operations.public_name(forward.op_type if forward else op.op_type)
+    result.layer, result.owner = op.layer, op.owner
+    result.source = op.place.resolve() if op.place is not None else None
+    counts = next(iter(op.bad.values()), Counts())
+    result.num_nan, result.num_pos_inf = counts.nan, counts.pos_inf
+    result.num_neg_inf = counts.neg_inf
+    if op.details is not None:
+        result.inputs = op.details.inputs
+        result.finding = op.details.finding
+        result.size, result.shape = op.details.size, op.details.shape
+        result.dtype = op.details.dtype
+    if origin.constant:
+        result.finding = "a constant among its inputs is not finite"
+    elif origin.infinities:
+        result.finding = "it makes NaN of infinite inputs"
+    result.text = _sentence(result, forward is not None)
+    return result
+
+
+def _sentence(result: PostMortem, has_forward: bool) -> str:
+    what = f"`{result.op}`"
+    if result.gradient:
+        what = f"the gradient of {what}" if has_forward else f"{what} in the gradient"
+    if result.source is not None:
+        what += f" at {result.source.file}:{result.source.line}"
+    elif result.layer:
+        what += f" in the layer {result.layer}"
+    elif result.owner:
+        what += f" in {result.owner}"
+    return f"{what}: {result.finding}" if result.finding else what

@@ -1,0 +1,104 @@
+"""The state on which a step depends: set from a capsule, and put back afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src import random as keras_random
+from tensorflow.python.eager import context as eager_context
+
+from tb_nanwatch.errors import CapsuleError
+from tb_nanwatch.postmortem.capsule import SavedVariable
+
+
+def variables_of(model: Any) -> list[tuple[str, Any]]:
+    """Returns role and Keras variable of all that a training step can change.
+
+    Roles and order are those of `SavedVariable`.
+    """
+    found: list[tuple[str, Any]] = [("model", v) for v in model.variables]
+    seen = {id(v) for _, v in found}
+    if model.optimizer is not None:
+        found += [("optimizer", v) for v in model.optimizer.variables]
+    for name, value in vars(model).items():
+        if isinstance(value, keras.optimizers.Optimizer) and value is not model.optimizer:
+            found += [(f"optimizer:{name}", v) for v in value.variables]
+    found += [("metric", v) for v in model.metrics_variables if id(v) not in seen]
+    generator = keras_random.seed_generator.global_seed_generator()
+    found.append(("random", generator.state))
+    return found
+
+
+def snapshot(model: Any) -> list[SavedVariable]:
+    """Returns the values of all that a training step can change."""
+    return [
+        SavedVariable(role, v.path, np.array(v.numpy()))
+        for role, v in variables_of(model)
+    ]
+
+
+def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
+    """Sets the model's variables.
+
+    Returns:
+        What was not set because it is missing, in words.
+
+    Raises:
+        CapsuleError: the model's variables are not those that were saved.
+    """
+    roles = list(dict.fromkeys(role for role, _ in variables_of(model)))
+    missing: list[str] = []
+    assignments: list[tuple[Any, Any]] = []
+    for role in dict.fromkeys([*roles, *(s.role for s in saved)]):
+        mine = [v for r, v in variables_of(model) if r == role]
+        theirs = [s for s in saved if s.role == role]
+        if not theirs:
+            missing.append(f"no {role} variables were kept")
+            continue
+        if len(mine) != len(theirs):
+            raise CapsuleError(
+                f"the model has {len(mine)} {role} variables, the capsule {len(theirs)}; "
+                "expected the model that was trained"
+            )
+        for variable, value in zip(mine, theirs, strict=True):
+            if value.value is None:
+                missing.append(f"{value.path} was not kept")
+            elif tuple(variable.shape) != value.value.shape:
+                raise CapsuleError(
+                    f"{variable.path} has the shape {list(variable.shape)}, in the capsule "
+                    f"{list(value.value.shape)}; expected the model that was trained"
+                )
+            else:
+                assignments.append((variable, value.value))
+    for variable, array in assignments:
+        # Keras' own assign would round a value through the policy's dtype.
+        variable.value.assign(array) if _plain(variable) else variable.assign(array)
+    return missing
+
+
+def _plain(variable: Any) -> bool:
+    return hasattr(variable.value, "assign")
+
+
+@contextlib.contextmanager
+def preserved(model: Any) -> Iterator[None]:
+    """Puts variables and random state back as they were, whatever happens within."""
+    before = [(v, np.array(v.numpy())) for _, v in variables_of(model)]
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    context = eager_context.context()
+    rng = getattr(context, "_rng", None)
+    drawn = rng.getstate() if rng is not None else None
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.value.assign(value) if _plain(variable) else variable.assign(value)
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        if rng is not None and drawn is not None:
+            rng.setstate(drawn)

@@ -1,0 +1,41 @@
+"""Captures the first step of a training by hand, as it was compiled and recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tb_nanwatch.postmortem import state
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.recorder import Recorder
+
+
+def first_step(model: Any, x: Any, y: Any) -> Capsule:
+    """Trains `model` for one compiled step and returns what it recorded of it."""
+    batch = len(y)
+    if not model.built:
+        model(x)
+    model.optimizer.build(model.trainable_variables)
+    # Metrics and losses are built at the first batch.
+    model.compute_metrics(x, y, model(x))
+    model.compute_loss(x, y, model(x))
+    model.reset_metrics()
+    before = state.snapshot(model)
+    recorder = Recorder()
+    instrument = Instrument(model, recorder)
+    instrument.install(recorder)
+    recorder.begin_epoch(0, 0)
+    model.fit(x, y, batch_size=batch, epochs=1, verbose=0, shuffle=False)
+    instrument.read()
+    instrument.uninstall()
+    recorder.finish()
+    (episode,) = recorder.tracker.take_changed()
+    return Capsule(
+        episode.start,
+        episode.tensors[episode.new[0]] if episode.new else episode.tensors[0],
+        episode.tensors,
+        data=(np.asarray(x), np.asarray(y)),
+        variables=before,
+    )

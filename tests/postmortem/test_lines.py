@@ -1,0 +1,99 @@
+"""Operation and line are right for small programs that go bad."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tb_nanwatch.errors import NanWatchWarning
+from tb_nanwatch.postmortem import state
+from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.writing.tracer import StepTracer
+from tests.postmortem.programs import PROGRAMS, Program
+from tests.postmortem.steps import first_step
+
+HERE = Path(__file__).parent
+
+
+def marked(name: str) -> tuple[str, int]:
+    for path in sorted(HERE.glob("*.py")):
+        for n, line in enumerate(path.read_text().splitlines(), 1):
+            if line.endswith(f"# here: {name}"):
+                return path.name, n
+    raise AssertionError(f"no line is marked {name!r}")
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
+def test_operation_and_line_are_right(program: Program) -> None:
+    model, x, y = program.make()
+    capsule = first_step(model, x, y)
+    if program.origin is not None:
+        assert capsule.origin.kind == program.origin
+    before = state.snapshot(model)
+    result = run(model, capsule, StepTracer(model))
+    for old, new in zip(before, state.snapshot(model), strict=True):
+        np.testing.assert_array_equal(old.value, new.value, old.path)
+    assert result.reproduced, result.reason
+    assert result.data == program.data
+    assert result.gradient == program.gradient, result.text
+    if program.op is not None:
+        assert result.op in program.op.split("|"), result.text
+    elif program.data is not None:
+        assert result.op is None
+    assert program.finding in result.finding, result.text
+    if program.layer is not None:
+        assert result.layer == program.layer
+    if not program.line:
+        assert result.source is None, result.text
+        return
+    assert result.source is not None, result.text
+    name = getattr(program.make, "line_of", program.name)
+    assert (Path(result.source.file).name, result.source.line) == marked(name)
+    assert f"{result.source.file}:{result.source.line}" in result.text
+
+
+def test_what_cannot_be_known_is_not_named() -> None:
+    model, x, y = next(p for p in PROGRAMS if p.name == "own_layer").make()
+    capsule = first_step(model, x, y)
+    tracer = StepTracer(model)
+    assert run(model, capsule, tracer).source is not None
+
+    def reason(**options: float) -> str:
+        result = run(model, capsule, tracer, **options)  # type: ignore[arg-type]
+        assert not result.reproduced and result.reason and not result.text
+        assert result.op is None and result.source is None
+        return result.reason
+
+    counted = capsule.origin
+    capsule.origin = replace(counted, num_nan=counted.num_nan + 1)
+    assert "in training it had" in reason()
+    capsule.origin = replace(counted, name="nowhere")
+    assert "no tensor 'nowhere'" in reason()
+    capsule.origin = counted
+    assert "longer than 0 s" in reason(seconds=0)
+    assert "MiB" in reason(memory=-1)
+    capsule.replicas = 2
+    assert "2 replicas" in reason()
+    capsule.replicas = 1
+    capsule.variables.pop(0)
+    assert "expected the model that was trained" in reason()
+    capsule.variables = []
+    assert "in training it had" in reason()  # the weights are NaN by now
+    capsule.data = (x[:, :2], y)
+    with pytest.warns(NanWatchWarning, match="training is not affected"):
+        assert "could not be run again" in reason()
+
+
+def test_weights_that_were_bad_before_blame_nobody() -> None:
+    model, x, y = next(p for p in PROGRAMS if p.name == "own_activation").make()
+    model.layers[0].activation = keras.activations.linear
+    kernel = model.layers[0].kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    capsule = first_step(model, x, y)
+    result = run(model, capsule, StepTracer(model))
+    assert result.reproduced and result.op is None
+    assert "dense/kernel was non-finite before the step" in result.reason
