@@ -45,6 +45,10 @@ RECORD_PARTS = (
     schema.Position,
     schema.BadTensor,
     schema.Episode,
+    schema.Operand,
+    schema.Source,
+    schema.Counterfactual,
+    schema.PostMortem,
 )
 MEMBER_TYPES = {
     "CAUSES": "Cause",

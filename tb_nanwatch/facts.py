@@ -9,6 +9,7 @@ from tb_nanwatch.schema import (
     FlightRecord,
     HParam,
     Position,
+    PostMortem,
     RangesRecord,
     SessionRecord,
     Status,
@@ -29,6 +30,7 @@ class Facts:
             finite number.
         inherited: the status of the training whose weights this one began with,
             "unwatched" where it is not known; None for a model's first training.
+        postmortem: of the failing step, where there was one.
         session, ranges, flight: the records in full, where they were read.
     """
 
@@ -39,17 +41,23 @@ class Facts:
     hparams: list[HParam] = field(default_factory=list)
     closest: dict[str, float] = field(default_factory=dict)
     inherited: Status | None = None
+    postmortem: PostMortem | None = None
     session: SessionRecord | None = None
     ranges: list[RangesRecord] = field(default_factory=list)
     flight: list[FlightRecord] = field(default_factory=list)
 
 
-def facts_of(status: StatusRecord, inherited: Status | None = None) -> Facts:
+def facts_of(
+    status: StatusRecord,
+    inherited: Status | None = None,
+    postmortem: PostMortem | None = None,
+) -> Facts:
     """Returns the facts that a run's status record alone holds.
 
     Args:
         status: the run's.
         inherited: see `Facts`; it takes the records of other runs to tell.
+        postmortem: the result of its record, where there is one.
     """
     return Facts(
         status=status.status,
@@ -59,4 +67,5 @@ def facts_of(status: StatusRecord, inherited: Status | None = None) -> Facts:
         hparams=status.hparams,
         closest=status.closest,
         inherited=inherited,
+        postmortem=postmortem,
     )

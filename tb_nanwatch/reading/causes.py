@@ -78,14 +78,16 @@ class Causes:
         except Exception:
             # Records may be damaged in any way: one such run must not hide the others.
             logger.warning("cannot diagnose run %r", session.run, exc_info=True)
-            return diagnose(facts_of(session.status, session.began_with))
+            return diagnose(
+                facts_of(session.status, session.began_with, session.postmortem)
+            )
 
 
 def facts_in_full(
     reader: Reader, ctx: Any, experiment_id: str, session: Session
 ) -> Facts:
     """Returns all that was measured in one run, as far as it can be read."""
-    facts = facts_of(session.status, session.began_with)
+    facts = facts_of(session.status, session.began_with, session.postmortem)
     records = reader.detail(ctx, experiment_id, session, _KINDS).records
     found = records[metadata.KIND_SESSION]
     facts.session = found[-1] if found else None
@@ -106,6 +108,7 @@ def _version(session: Session) -> tuple[Any, ...]:
         written.get(metadata.KIND_SESSION, 0),
         bool(written.get(metadata.KIND_RANGES, 0)),
         session.began_with,
+        repr(session.postmortem),
         # The last bucket of a runaway is its furthest.
         session.state if status.status == "runaway" else "",
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.reading.analysis import Analysis, Trial, analyse
 from tb_nanwatch.reading.grouping import trials_of
+from tb_nanwatch.reading.postmortem import made_by
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES
 
@@ -103,4 +104,5 @@ def _trial(
         (origin.kind, origin.name) if origin is not None and bad else None,
         found[0].id if found else None,
         found[0].about if found else None,
+        made_by(worst.postmortem) if bad else None,
     )

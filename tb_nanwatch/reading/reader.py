@@ -25,7 +25,7 @@ from tb_nanwatch.reading import unwatched
 from tb_nanwatch.reading.grouping import decide
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import BadScalar
-from tb_nanwatch.schema import StatusRecord, TrialRecord
+from tb_nanwatch.schema import PostMortemRecord, StatusRecord, TrialRecord
 
 logger = tb_logging.get_logger()
 
@@ -224,6 +224,7 @@ class Reader:
     ) -> Snapshot:
         sessions: dict[tuple[str, str], Session] = {}
         verdicts: dict[tuple[str, str], _Loaded] = {}
+        postmortems: dict[tuple[str, str], _Loaded] = {}
         warnings: list[str] = []
         unreadable = set()
         for (run, tag_name), entry in loaded.items():
@@ -237,6 +238,8 @@ class Reader:
                 )
             elif isinstance(entry.record, TrialRecord):
                 verdicts[key] = entry
+            elif isinstance(entry.record, PostMortemRecord):
+                postmortems[key] = entry
             else:
                 sessions[key] = Session(
                     run, tag.session_id, entry.record, version=entry.version
@@ -253,6 +256,10 @@ class Reader:
                 sessions[key] = Session(*key, status, version=verdict.version)
             if key in sessions:
                 sessions[key].trial = verdict.record
+        for key, entry in postmortems.items():
+            if key in sessions:
+                sessions[key].postmortem = entry.record.result
+                sessions[key].version += f"/{entry.version}"
         for run, tags in others.items():
             for tag_name in tags:
                 tag = metadata.parse_tag(tag_name)

@@ -64,6 +64,7 @@ RUN_KEYS: Final = (
     "onset",
     "origin",
     "contained",
+    "postmortem",
     "causes",
 )
 ORIGIN_KEYS: Final = (
@@ -140,7 +141,9 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         causes: from its full records; those of the status record alone where None.
     """
     if causes is None:
-        causes = diagnose(facts_of(session.status, session.began_with))
+        causes = diagnose(
+            facts_of(session.status, session.began_with, session.postmortem)
+        )
     status, trial = session.status, session.trial
     hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
     return {
@@ -165,8 +168,9 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "hparams": {h.name: h.value for h in hparams if h.active},
         "inactive": [h.name for h in hparams if not h.active],
         "onset": status.onset,
-        "origin": _origin(status.origin),
+        "origin": _origin(status.origin, session.postmortem),
         "contained": status.contained,
+        "postmortem": session.postmortem,
         "causes": [{key: getattr(c, key) for key in CAUSE_KEYS} for c in causes],
         "started": status.started,
         "updated": status.updated,
@@ -343,11 +347,18 @@ def _is_bookkeeping(name: str, session: Session) -> bool:
     return name.startswith("tuner/") and session.status.search is not None
 
 
-def _origin(origin: schema.BadTensor | None) -> dict[str, Any] | None:
+def _origin(
+    origin: schema.BadTensor | None, found: schema.PostMortem | None
+) -> dict[str, Any] | None:
     if origin is None:
         return None
     # The operation and its line come with the post-mortem; null where it was not made.
-    return {**dataclasses.asdict(origin), "op": None, "source": None}
+    op, source = (found.op, found.source) if found is not None else (None, None)
+    return {
+        **dataclasses.asdict(origin),
+        "op": f"gradient of {op}" if op and found and found.gradient else op,
+        "source": f"{source.file}:{source.line}" if source is not None else None,
+    }
 
 
 def _finite(value: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tb_nanwatch import schema
 from tb_nanwatch.reading.unwatched import BadScalar
-from tb_nanwatch.schema import State, StatusRecord, TrialRecord
+from tb_nanwatch.schema import PostMortem, State, StatusRecord, TrialRecord
 
 
 @dataclass
@@ -27,7 +27,8 @@ class Session:
         began_with: the status of the training whose weights this one began with,
             "unwatched" where it is not known; None for a model's first training.
         scalars: of a run that NaN Watch did not watch, those that were not finite.
-        version: changes whenever the status record does.
+        postmortem: of its failing step, where there was one.
+        version: changes whenever the status record does, or the post-mortem.
     """
 
     run: str
@@ -40,6 +41,7 @@ class Session:
     retry: int = 0
     began_with: schema.Status | None = None
     scalars: list[BadScalar] = field(default_factory=list)
+    postmortem: PostMortem | None = None
     version: str = ""
 
     @property

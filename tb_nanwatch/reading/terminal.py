@@ -139,6 +139,7 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
 def _remarks(run: dict[str, Any]) -> list[str]:
     """Returns what is to be said of a run beside its row, a sentence each."""
     remarks = [run["misread_text"]] if run["misread_text"] else []
+    remarks += _postmortem(run["postmortem"])
     lineage = run["lineage"]
     if lineage and lineage["trial_id"] is not None and run["inherited"]:
         bad = run["inherited"].replace("_", " ")
@@ -147,6 +148,16 @@ def _remarks(run: dict[str, Any]) -> list[str]:
             f"({bad})."
         )
     return remarks + [scalar["text"] for scalar in run["scalars"]]
+
+
+def _postmortem(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    if not found["text"]:
+        return [f"the step was run again. {found['reason']}"] if found["reason"] else []
+    source = found["source"]
+    line = f" (the line: {source['text']})" if source and source["text"] else ""
+    return [f"the first bad tensor comes from {found['text']}{line}."]
 
 
 def _rows(runs: list[dict[str, Any]], out: IO[str]) -> tuple[list[list[str]], list[bool]]:

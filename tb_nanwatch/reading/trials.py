@@ -33,6 +33,7 @@ class Trial:
         origin: (kind, name) of the first bad tensor.
         cause: id of the likeliest cause; None where it is not known.
         about: value of the setting that this cause is about (a learning rate).
+        made: the operation that made `origin`, with its line; None where not known.
     """
 
     hparams: Sequence[HParam]
@@ -41,6 +42,7 @@ class Trial:
     origin: tuple[str, str] | None = None
     cause: str | None = None
     about: float | None = None
+    made: str | None = None
 
 
 @dataclass

@@ -84,6 +84,9 @@ def _common(space: Space) -> str | None:
             if name and name != kind
             else f"first in the {label}"
         )
+    made = {t.made for t in bad}
+    if len(made) == 1 and None not in made:
+        parts.append(f"made by {made.pop()}")
     if not parts or (len(bad) < 2):
         return None
     return f"{len(bad)} of {len(bad)} bad {space.noun}s alike: {', '.join(parts)}"

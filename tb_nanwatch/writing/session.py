@@ -104,6 +104,7 @@ class Session:
         self._first_ranges: list[schema.RangesRecord] = []
         self._last_ranges: deque[schema.RangesRecord] = deque(maxlen=_KEPT_RANGES)
         self._flights: list[schema.FlightRecord] = []
+        self._post_mortem: schema.PostMortem | None = None
 
     # --- When -----------------------------------------------------------------
 
@@ -175,9 +176,17 @@ class Session:
             steps=self.recorder.steps("train"),
             hparams=self.hparams,
             closest=dict(self.recorder.closest),
+            postmortem=self._post_mortem,
             session=self._described,
             ranges=[*self._first_ranges, *self._last_ranges],
             flight=self._flights,
+        )
+
+    def write_post_mortem(self, result: schema.PostMortem) -> None:
+        """Writes what running the failing step again has shown, and keeps it."""
+        self._post_mortem = result
+        self._write(
+            schema.PostMortemRecord(self.id, self._seq("postmortem"), result=result)
         )
 
     def write_verdict(self, verdict: Verdict) -> None:

@@ -22,10 +22,13 @@ from tb_nanwatch.schema import (
     EventsRecord,
     HParam,
     Position,
+    PostMortem,
+    PostMortemRecord,
     Probe,
     RangesRecord,
     Search,
     SessionRecord,
+    Source,
     StatusRecord,
     TrialRecord,
 )
@@ -100,6 +103,20 @@ def a_verdict(number: int = 1, **changes: Any) -> TrialRecord:
         "best_step": 3,
     }
     return TrialRecord(**(values | changes))
+
+
+def a_post_mortem(number: int = 1, **changes: Any) -> PostMortemRecord:
+    values: dict[str, Any] = {
+        "reproduced": True,
+        "text": f"`tf.math.divide` at loss.py:12: {number} of 32 denominators are 0",
+        "op": "tf.math.divide",
+        "op_type": "RealDiv",
+        "source": Source("loss.py", 12, "ratio", "error / tf.abs(labels)"),
+        "finding": f"{number} of 32 denominators are 0",
+    }
+    return PostMortemRecord(
+        session_id(number), 0, result=PostMortem(**(values | changes))
+    )
 
 
 def a_session(number: int = 1, probes: int = 2) -> SessionRecord:

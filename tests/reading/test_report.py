@@ -57,7 +57,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
         *("stopped_by", "status", "tuner_status", "score", "best_step", "message"),
         *("misread", "hparams", "onset", "origin", "contained", "causes"),
         # Beyond the design:
-        *("number", "misread_text", "lineage", "inherited", "scalars"),
+        *("number", "misread_text", "lineage", "inherited", "scalars", "postmortem"),
     }
     assert run["onset"] == {"phase": "train", "step": 37, "epoch": 1, "batch": 12}
     assert run["origin"] == {

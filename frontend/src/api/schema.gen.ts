@@ -101,3 +101,59 @@ export interface Episode {
   tensors: BadTensor[];
   new: number[];
 }
+
+export interface Operand {
+  name: string;
+  dtype: string;
+  shape: number[];
+  size: number;
+  min: number;
+  max: number;
+  smallest: number;
+  num_zero: number;
+  num_negative: number;
+  num_nan: number;
+  num_pos_inf: number;
+  num_neg_inf: number;
+}
+
+export interface Source {
+  file: string;
+  line: number;
+  function: string;
+  text: string;
+}
+
+export interface Counterfactual {
+  change: string;
+  text: string;
+  finite: boolean;
+  steps: number;
+  note: string;
+  tried: boolean;
+}
+
+export interface PostMortem {
+  reproduced: boolean;
+  reason: string;
+  text: string;
+  op: string | null;
+  op_type: string | null;
+  gradient: boolean;
+  layer: string;
+  owner: string;
+  source: Source | null;
+  finding: string;
+  inputs: Operand[];
+  num_nan: number;
+  num_pos_inf: number;
+  num_neg_inf: number;
+  size: number;
+  shape: number[];
+  dtype: string;
+  data: string | null;
+  rows: number[];
+  capsule: string;
+  seconds: number;
+  counterfactuals: Counterfactual[];
+}

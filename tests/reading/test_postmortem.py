@@ -1,0 +1,78 @@
+"""A post-mortem goes from its record into report, verdict and terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from tb_nanwatch.reading import report, terminal
+from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.schema import BadTensor
+from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write
+
+
+def full(logdir: Path) -> dict[str, Any]:
+    reader = Reader(make_provider(str(logdir)), clock=lambda: 1_700_000_100.0)
+    return report.overview(reader.snapshot(CTX, ""))
+
+
+def printed(overview: dict[str, Any]) -> str:
+    out = io.StringIO()
+    terminal.render(overview, out)
+    return out.getvalue()
+
+
+def test_the_report_names_operation_and_line(tmp_path: Path) -> None:
+    write(tmp_path / "a", a_status(1, bad=True), a_verdict(1), a_post_mortem(1))
+    write(tmp_path / "b", a_status(2), a_verdict(2))
+    found = full(tmp_path)
+    bad, good = found["runs"]
+    assert bad["origin"]["op"] == "tf.math.divide"
+    assert bad["origin"]["source"] == "loss.py:12"
+    assert bad["postmortem"]["source"]["text"] == "error / tf.abs(labels)"
+    assert good["postmortem"] is None
+    assert bad["damage"] == good["damage"] == []
+    text = printed(found)
+    assert "`tf.math.divide` at loss.py:12: 1 of 32 denominators are 0" in text
+    assert "error / tf.abs(labels)" in text
+    (shown, _) = report.report(found)["runs"]
+    assert shown["origin"]["source"] == "loss.py:12"
+
+
+def test_a_gradient_and_a_line_that_is_not_known(tmp_path: Path) -> None:
+    write(
+        tmp_path / "a",
+        a_status(1, bad=True),
+        a_post_mortem(1, op="tf.math.log", gradient=True, source=None),
+    )
+    reason = "Run operation by operation, loss has finite values only."
+    unknown = {"reproduced": False, "text": "", "op": None, "source": None}
+    write(
+        tmp_path / "b",
+        a_status(2, bad=True),
+        a_post_mortem(2, reason=reason, **unknown),
+    )
+    found = full(tmp_path)
+    origins = [run["origin"] for run in found["runs"]]
+    assert [o["op"] for o in origins] == ["gradient of tf.math.log", None]
+    assert [o["source"] for o in origins] == [None, None]
+    assert reason in printed(found)
+
+
+def test_the_verdict_names_the_line_that_all_share(tmp_path: Path) -> None:
+    loss = BadTensor("loss", "ratio", num_nan=1, size=1)
+    for n in range(1, 4):
+        write(
+            tmp_path / str(n),
+            a_status(n, bad=True, origin=loss),
+            a_verdict(n, tuner_status="FAILED", score=None),
+            a_post_mortem(n),
+        )
+    (search,) = full(tmp_path)["searches"]
+    line = "made by `tf.math.divide` at loss.py:12"
+    assert line in search["verdict"]
+    write(tmp_path / "4", a_status(4, bad=True, origin=loss), a_verdict(4))
+    (search,) = full(tmp_path)["searches"]
+    assert line not in search["verdict"]  # of one it is not known
