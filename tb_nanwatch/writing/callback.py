@@ -213,6 +213,7 @@ class _Watch:
             trial,
             plain,
             self._instrument.notes,
+            place=callback.log_dir,
         )
         self._instrument.install(callbacks or self)
         try:

@@ -64,6 +64,7 @@ class Session:
         hparams: of a plain `fit`; a trial brings its own.
         notes: sentences on what cannot be watched; may grow while training goes on.
         clock: seconds since the epoch.
+        place: the log directory as the user gave it; `run_dir` is in it.
 
     Attributes:
         best_epoch: the epoch whose objective KerasTuner takes from this training.
@@ -79,13 +80,14 @@ class Session:
         hparams: Sequence[HParam] = (),
         notes: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
+        place: str | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:16]
         self.run = run
         self.trial = trial
         self.hparams = list(trial.hparams if trial is not None else hparams)
         self.recorder = recorder
-        self.writer = EventWriter(run_dir, clock)
+        self.writer = EventWriter(run_dir, clock, place)
         self.epochs = 0
         self._environment = environment
         self._notes = notes
@@ -123,6 +125,8 @@ class Session:
             force: write ranges and status whether due or not.
         """
         now = self._clock()
+        if self.writer.is_lost:  # deleted under us: what names the probes is written anew
+            self.recorder.probes_changed = True
         self._write_session_if_changed()
         status, onset, _ = self.recorder.status()
         if onset is not None and status in schema.BAD_STATUSES:

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
-import socket
+import io
 import time
 import warnings
 from collections.abc import Callable
-from typing import IO, Any, Final
+from typing import Final
 
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tb_nanwatch import metadata, schema
 from tb_nanwatch.errors import NanWatchWarning
+from tb_nanwatch.writing.files import LogFile, open_log
 
 # Bytes kept while the log directory cannot be written; enough for hours of
 # status and events, and small beside any training process.
 _MAX_PENDING_BYTES: Final = 32 << 20
-_file_numbers = itertools.count()
-
-
-def _open(log_dir: str) -> tuple[str, IO[bytes]]:
-    name = (
-        f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
-        f".{os.getpid()}.{next(_file_numbers)}.nanwatch"
-    )
-    if "://" in log_dir:
-        import tensorflow as tf
-
-        path = f"{log_dir.rstrip('/')}/{name}"
-        tf.io.gfile.makedirs(log_dir)
-        return path, tf.io.gfile.GFile(path, "wb")
-    os.makedirs(log_dir, exist_ok=True)
-    path = os.path.join(log_dir, name)
-    return path, open(path, "xb")
+# Places that are known to be bad: a search of a thousand trials warns once.
+_BAD_PLACES: set[str] = set()
 
 
 def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
@@ -68,23 +51,29 @@ def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
 
 
 class EventWriter:
-    """Appends records to one event file, flushing each.
+    """Appends records to one event file, each handed over at once.
 
     A place that cannot be written never stops the training: what was to be
     written is kept (up to a limit), one warning is given, and every later write
-    tries again, in a new file.
+    tries again.
 
     Args:
         log_dir: the run's directory; made when the first record is written.
         clock: returns seconds since the epoch.
+        place: what the user gave as log directory, for the warning; runs of one
+            place that cannot be written warn once.
     """
 
-    def __init__(self, log_dir: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        log_dir: str,
+        clock: Callable[[], float] = time.time,
+        place: str | None = None,
+    ) -> None:
         self.log_dir = log_dir
+        self._place = log_dir if place is None else place
         self._clock = clock
-        self._path: str | None = None
-        self._file: IO[bytes] | None = None
-        self._records: Any = None
+        self._file: LogFile | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._warned = False
@@ -101,6 +90,11 @@ class EventWriter:
         event.summary.MergeFromString(summary.SerializeToString())
         self._append([event.SerializeToString()])
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file with what was written so far is gone."""
+        return self._file is not None and not self._file.usable()
+
     def close(self) -> None:
         """Writes what is pending, if that is possible by now, and closes."""
         if self._pending:
@@ -112,33 +106,39 @@ class EventWriter:
         self._pending_bytes += sum(map(len, events))
         try:
             self._flush_pending()
+            _BAD_PLACES.discard(self._place)
         except Exception as e:  # whatever a file system raises, training goes on
-            self._drop_file()
             self._shed()
-            if not self._warned:
-                self._warned = True
+            if not self._warned and self._place not in _BAD_PLACES:
+                _BAD_PLACES.add(self._place)
                 warnings.warn(
                     f"NaN Watch cannot write to {self.log_dir!r}: {type(e).__name__}: {e}. "
                     "Training goes on; the records are kept in memory and written when "
-                    "the directory can be written again.",
+                    "the directory can be written again, or lost where that comes to "
+                    "pass only after the run's end.",
                     NanWatchWarning,
                     stacklevel=2,
                 )
+            self._warned = True
 
     def _flush_pending(self) -> None:
-        path = self._path
-        if path is not None and "://" not in path and not os.path.exists(path):
-            self._drop_file()  # it was deleted under us
+        if self.is_lost:
+            self._drop_file()
+        version = b""
         if self._file is None:
-            self._path, self._file = _open(self.log_dir)
-            self._records = RecordWriter(self._file)
-            version = event_pb2.Event(
-                wall_time=self._clock(), file_version="brain.Event:2"
-            )
-            self._records.write(version.SerializeToString())
-        for event in self._pending:
-            self._records.write(event)
-        self._file.flush()
+            self._file = open_log(self.log_dir)
+            first = event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2")
+            version = first.SerializeToString()
+        out = io.BytesIO()
+        records = RecordWriter(out)
+        for event in [version, *self._pending] if version else self._pending:
+            records.write(event)
+        try:
+            self._file.append(out.getvalue())
+        except BaseException:
+            if version:
+                self._drop_file()
+            raise
         self._pending.clear()
         self._pending_bytes = 0
 
@@ -149,6 +149,5 @@ class EventWriter:
 
     def _drop_file(self) -> None:
         if self._file is not None:
-            with contextlib.suppress(Exception):  # the warning was already given
-                self._file.close()
-        self._path = self._file = self._records = None
+            self._file.close()
+        self._file = None
