@@ -7,41 +7,12 @@ goes through `clean` before it reaches the terminal.
 from __future__ import annotations
 
 import json
-import re
 import shutil
-import unicodedata
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from tb_nanwatch.diagnosis import position_text, tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
-
-MAX_TEXT: Final = 200
-
-# CSI and OSC sequences and the two-character escapes, in 7-bit and 8-bit form.
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-~]"
-)
-
-
-def clean(value: object, limit: int = MAX_TEXT) -> str:
-    """Returns `value` as one line of text that a terminal shows and nothing more.
-
-    Escape sequences go; other control and format characters (direction marks, lone
-    surrogates, line breaks) become a space or the replacement character.
-    """
-    text = _ESCAPES.sub("", str(value)[: 10 * limit])
-    chars = [
-        " "
-        if c in "\n\r\t\u2028\u2029"
-        else "\ufffd"
-        if unicodedata.category(c)[0] == "C"
-        else c
-        for c in text
-    ]
-    text = " ".join("".join(chars).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+from tb_nanwatch.text import clean
 
 
 def render(full: dict[str, Any], out: IO[str]) -> None:

@@ -18,6 +18,7 @@ import tb_nanwatch
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NanWatchWarning, NonFiniteError, UnsupportedError
 from tb_nanwatch.schema import BadTensor, Position
+from tb_nanwatch.text import clean
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
@@ -166,11 +167,8 @@ class NanWatch(keras.callbacks.Callback):
         try:
             do(self._watch)
         except Exception as e:
-            self._watch.abandon()
+            self._watch.give_up(e)
             self._watch = None
-            _warn(
-                f"NaN Watch stopped watching, training goes on: {type(e).__name__}: {e}"
-            )
 
 
 class _Watch:
@@ -200,6 +198,7 @@ class _Watch:
             after_call=self._after_call,
             after_read=self._after_read,
             on_error=self.end_with,
+            on_failure=self.give_up,
         )
         plain = tuners.plain_hparams(callback.hparams)
         if trial is not None:
@@ -279,8 +278,11 @@ class _Watch:
     def _after_call(self) -> None:
         if self._recorder.is_bad and not self._told:
             self._told = True
-            self._read()
-            self._session.flush()
+            try:
+                self._read()
+                self._session.flush()
+            except Exception as e:
+                self.give_up(e)
             self._act()
 
     def _act(self) -> None:
@@ -288,10 +290,12 @@ class _Watch:
         if onset is None or origin is None:
             return
         mode = self._options.on_nonfinite
-        if mode in ("fail", "raise"):
-            self._session.end_of_steps()  # the message can draw on everything
+        with contextlib.suppress(Exception):  # the message goes out all the same
+            if mode in ("fail", "raise"):
+                self._session.end_of_steps()  # it can draw on everything
         message = self._message(onset, origin)
-        print(f"\n{message}", file=sys.stderr, flush=True)
+        with contextlib.suppress(Exception):  # standard error may be closed
+            print(f"\n{message}", file=sys.stderr, flush=True)
         if mode == "stop":
             self._stopped = True
             self._model.stop_training = True
@@ -305,11 +309,15 @@ class _Watch:
         raise error
 
     def _message(self, onset: Position, origin: BadTensor) -> str:
+        # Names may hold what a terminal would obey, and may be long.
+        cause = clean(self._cause(), 1000)
+        cause = f"{cause} " if cause else ""
+        run, log_dir = clean(self._session.run), clean(self._options.log_dir, 4096)
         return (
-            f"NaN Watch: {self._session.run} went bad at {position_text(onset)}: "
-            f"{tensor_text(origin)}.{self._cause()} To see why: tensorboard "
-            f"--logdir {self._options.log_dir} (tab NaN Watch), or tb-nanwatch report "
-            f"{self._options.log_dir}"
+            f"NaN Watch: {run} went bad at {position_text(onset)}: "
+            f"{clean(tensor_text(origin), 400)}. {cause}To see "
+            f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
+            f"report {log_dir}"
         )
 
     def _cause(self) -> str:
@@ -320,7 +328,7 @@ class _Watch:
         if not causes or causes[0].id == "unknown":
             return ""
         name = causes[0].id.replace("_", " ")
-        return f" Likely cause: {name} ({causes[0].confidence:.2f}). {causes[0].fix}"
+        return f"Likely cause: {name} ({causes[0].confidence:.2f}). {causes[0].fix}"
 
     # --- The end --------------------------------------------------------------
 
@@ -355,6 +363,15 @@ class _Watch:
         """Takes the probes out and writes no more."""
         self._take_out()
         self._session.writer.close()
+
+    def give_up(self, error: Exception) -> None:
+        """Ends watching, and only that, where watching itself fails."""
+        if self._over:
+            return
+        self.abandon()
+        _warn(
+            f"NaN Watch stopped watching, training goes on: {type(error).__name__}: {error}"
+        )
 
     def _take_out(self) -> None:
         self._over = True

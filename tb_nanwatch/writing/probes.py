@@ -151,6 +151,7 @@ class Instrument:
             training's own thread; may raise to end the training.
         after_read: called after the rings were read because they were due.
         on_error: called with an exception that leaves the training function.
+        on_failure: called with an exception of watching itself, which ends nothing.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class Instrument:
         after_call: Callable[[], None] = lambda: None,
         after_read: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = lambda e: None,
+        on_failure: Callable[[Exception], None] = lambda e: None,
     ) -> None:
         check_supported(model)
         self._model = model
@@ -170,6 +172,7 @@ class Instrument:
         self._after_call = after_call
         self._after_read = after_read
         self._on_error = on_error
+        self._on_failure = on_failure
         self._hooked: list[tuple[Any, str]] = []
         self._trace = _Trace()
         self._rings: dict[Phase, list[_Ring]] = {"train": [], "validation": []}
@@ -287,8 +290,12 @@ class Instrument:
                 self._calls[phase] >= self._calls_due[phase]
                 or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
             ):
-                self.read()
-                self._after_read()
+                try:
+                    self.read()
+                    self._after_read()
+                except Exception as e:  # watching must never end a training
+                    self._on_failure(e)
+                    return out
             self._after_call()
             return out
 

@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tb_nanwatch.errors import NanWatchWarning
+from tb_nanwatch.text import clean
 from tb_nanwatch.writing import advice
+
+# The reason in it is a message of somebody's exception.
+_MAX_ADVICE = 2_000
 
 
 @dataclass
@@ -187,4 +191,5 @@ def _tell(tuner: Any, state: State, ended: Any, aborted: str | None) -> None:
             getattr(oracle, "max_trials", None),
         )
         if text is not None:
-            print(f"\n{text}", file=sys.stderr, flush=True)
+            with contextlib.suppress(Exception):  # standard error may be closed
+                print(f"\n{clean(text, _MAX_ADVICE)}", file=sys.stderr, flush=True)
