@@ -671,10 +671,11 @@ _ARRAY_DTYPE: Final[dict[str, str]] = {
 }
 # Level 6 halves what level 1 leaves of these arrays at about a millisecond a record.
 _ZLIB_LEVEL: Final = 6
-# A record larger than this is a mistake or an attack; the largest honest one
-# (300 buckets of 4,000 probes) is a fifth of it.
-MAX_ARRAY_BYTES: Final = 1 << 28
-MAX_HEADER_BYTES: Final = 1 << 26
+# A record whose arrays are larger than this is a mistake or an attack; the largest
+# honest one (300 buckets of 4,000 probes) is half of it. A few kB can claim to be more.
+MAX_ARRAY_BYTES: Final = 1 << 27
+# An episode of 100,000 tensors takes 15 MB; parsed, JSON is up to 25 times as large.
+MAX_HEADER_BYTES: Final = 1 << 25
 
 
 def encode(record: AnyRecord) -> list[bytes]:
@@ -725,6 +726,12 @@ def decode(elements: typing.Sequence[bytes]) -> AnyRecord:
     return typing.cast(AnyRecord, record)
 
 
+def array_bytes(record: AnyRecord) -> int:
+    """Returns how many bytes the record's arrays take in memory."""
+    values = (getattr(record, f.name) for f in dataclasses.fields(record))
+    return sum(v.nbytes for v in values if isinstance(v, np.ndarray))
+
+
 def _parse_header(elements: typing.Sequence[bytes]) -> dict[str, Any]:
     if not elements or not isinstance(elements[0], bytes):
         raise RecordError("record is empty; expected a JSON header")
@@ -743,6 +750,7 @@ def _parse_arrays(spec: Any, blobs: typing.Sequence[bytes]) -> dict[str, Array]:
     if not isinstance(spec, dict) or len(spec) != len(blobs):
         raise RecordError("record's arrays do not match its header")
     arrays: dict[str, Array] = {}
+    total = 0
     for (name, entry), blob in zip(spec.items(), blobs, strict=True):
         if not isinstance(entry, dict) or not isinstance(blob, bytes):
             raise RecordError(f"array {name!r:.80} is not described by its header")
@@ -756,8 +764,12 @@ def _parse_arrays(spec: Any, blobs: typing.Sequence[bytes]) -> dict[str, Array]:
         ):
             raise RecordError(f"array {name!r:.80} has no valid dtype and shape")
         size = math.prod(shape) * dtype.itemsize
-        if size > MAX_ARRAY_BYTES:
-            raise RecordError(f"array {name!r:.80} declares {size} bytes; too large")
+        total += size
+        if total > MAX_ARRAY_BYTES:
+            raise RecordError(
+                f"arrays up to {name!r:.80} declare {total:.3g} bytes; expected at most "
+                f"{MAX_ARRAY_BYTES}"
+            )
         decompress = zlib.decompressobj()
         try:
             raw = decompress.decompress(blob, size + 1)

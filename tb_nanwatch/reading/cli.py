@@ -137,12 +137,13 @@ def _report(arguments: argparse.Namespace) -> int:
     from tb_nanwatch.reading import report, terminal
     from tb_nanwatch.reading.causes import Causes
     from tb_nanwatch.reading.reader import Reader
+    from tb_nanwatch.text import clean
 
     provider = make_provider(arguments.logdir)
     reader, ctx = Reader(provider), RequestContext()
     snapshot = reader.snapshot(ctx, "")
     for sentence in snapshot.warnings:
-        print(f"tb-nanwatch: warning: {terminal.clean(sentence, 1000)}", file=sys.stderr)
+        print(f"tb-nanwatch: warning: {clean(sentence, 1000)}", file=sys.stderr)
     if not snapshot.sessions:
         raise CannotReadError(
             f"no NaN Watch records in {arguments.logdir!r}. Give the directory that "

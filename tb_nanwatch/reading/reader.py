@@ -40,6 +40,9 @@ MAX_AGE: Final = 1.0
 # Runs read in one call to the provider: a gRPC message holds 256 MB, and a status
 # record with its lane is some 20 kB.
 _RUNS_PER_CALL: Final = 1000
+# Arrays of one session and kind that are held at a time: ten times those of a million
+# steps of 4,000 probes. A damaged or hostile file can claim any size.
+_MAX_DECODED_BYTES: Final = 1 << 30
 
 Clock = Callable[[], float]
 
@@ -526,14 +529,22 @@ def _decode_all(data: Sequence[Any], tag_name: str) -> tuple[list[Any], list[str
     """Returns the records by sequence number, and the problems, a sentence each."""
     records: dict[int, Any] = {}
     bad: list[str] = []
-    duplicates = 0
+    duplicates = size = 0
+    seen: dict[int, list[bytes]] = {}
     for datum in data:
         try:
             record = _decode(datum, tag_name)
+            size += schema.array_bytes(record)
+            if size > _MAX_DECODED_BYTES:
+                raise RecordError(f"more than {_MAX_DECODED_BYTES} bytes of arrays")
         except RecordError as e:
             bad.append(str(e))
             continue
-        duplicates += record.seq in records
+        elements = datum.numpy.tolist()
+        # What was written a second time, since the place failed after the first, is no
+        # damage.
+        duplicates += record.seq in seen and seen[record.seq] != elements
+        seen[record.seq] = elements
         records[record.seq] = record  # the later one was written later
     kind = tag_name.rpartition("/")[2]
     problems = []

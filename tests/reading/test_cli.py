@@ -14,6 +14,7 @@ import pytest
 from tb_nanwatch.reading import terminal
 from tb_nanwatch.reading.cli import main
 from tb_nanwatch.schema import HParam
+from tb_nanwatch.text import clean
 from tests.reading.records import a_bad_tensor, a_search, a_status, a_verdict, write
 
 ABORT = "RuntimeError: Number of consecutive failures exceeded the limit of 3."
@@ -190,11 +191,11 @@ def test_a_closed_pipe_is_no_error(logs: Path) -> None:
     ],
 )
 def test_clean(hostile: str, shown: str) -> None:
-    assert terminal.clean(hostile) == shown
+    assert clean(hostile) == shown
 
 
 def test_clean_shortens() -> None:
-    assert terminal.clean("x" * 10_000, 10) == "x" * 9 + "…"
+    assert clean("x" * 10_000, 10) == "x" * 9 + "…"
 
 
 EVIL = "\x1b[31mevil\x1b]0;t\x07\u202e\n[red]"
