@@ -4,6 +4,8 @@
 # make format  lets the formatters and linters mend what they can
 # make bench   what watching costs, as ratios to plain fit (about half an hour)
 # make faults  thousands of injected faults instead of hundreds
+# make fuzz    a million inputs to the decoder of records
+# make robustness  everything that can go wrong, tried; the README's table (half an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
 #
@@ -36,7 +38,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench faults build clean setup chromium built-tab
+.PHONY: help demo test check format bench faults fuzz robustness build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -67,6 +69,12 @@ bench: $(DONE)/dev
 
 faults: $(DONE)/dev
 	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py
+
+fuzz: $(DONE)/dev
+	@$(PY) -m tests.hostile.fuzz $(INPUTS)
+
+robustness: $(DONE)/dev
+	NANWATCH_ROBUSTNESS=1 NANWATCH_UPDATE_README=1 $(PY) -m pytest tests/hostile
 
 # What is committed in tb_nanwatch/static must be what the sources build, byte for byte.
 built-tab: $(DONE)/npm
