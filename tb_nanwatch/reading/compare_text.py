@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import IO, Any, Final
 
-from tb_nanwatch.reading.terminal import clean, status_text
+from tb_nanwatch.reading.terminal import status_text
+from tb_nanwatch.text import clean
 
 _TOPICS: Final = {
     "hparam": "Hyperparameters",

@@ -13,7 +13,16 @@ import pytest
 import tb_nanwatch
 
 PACKAGE = Path(tb_nanwatch.__file__).parent
-SHARED = {"schema", "metadata", "errors", "diagnosis", "facts", "measured", "rules", "text"}
+SHARED = {
+    "schema",
+    "metadata",
+    "errors",
+    "diagnosis",
+    "facts",
+    "measured",
+    "rules",
+    "text",
+}
 FRAMEWORKS = {"tensorflow", "keras", "keras_tuner", "tf_keras"}
 
 
