@@ -31,6 +31,10 @@ class CannotReadError(NanWatchError):
     """The log directory cannot be read, or holds nothing of ours."""
 
 
+class CannotWriteError(NanWatchError):
+    """The page cannot be written."""
+
+
 class UsageError(NanWatchError):
     """The command was given the wrong arguments."""
 
@@ -67,7 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         "report", help="print what NaN Watch recorded in a log directory"
     )
     report.add_argument("logdir", help="as given to tensorboard --logdir")
-    report.add_argument("--json", action="store_true", help="print JSON")
+    output = report.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one self-contained page to FILE instead, for mailing; - is the "
+        "standard output",
+    )
     report.add_argument(
         "--fail-on",
         metavar="STATUS",
@@ -153,6 +164,8 @@ def _report(arguments: argparse.Namespace) -> int:
     full = report.overview(snapshot, Causes(reader).of(ctx, "", snapshot.sessions))
     if arguments.json:
         print(schema.dumps(report.report(full)))
+    elif arguments.html:
+        _write_page(arguments.html, full, snapshot.sessions)
     else:
         terminal.render(full, sys.stdout)
     sys.stdout.flush()
@@ -162,6 +175,32 @@ def _report(arguments: argparse.Namespace) -> int:
             if not run["superseded"] and schema.STATUSES.index(run["status"]) >= limit:
                 return EXIT_FAIL_ON
     return EXIT_OK
+
+
+def _write_page(path: str, full: dict[str, Any], sessions: Sequence[Any]) -> None:
+    from tb_nanwatch.reading.page import page
+
+    growth = schema.LANE_SERIES.index("growth")
+    lanes = {
+        # As the names stand in the overview.
+        (schema.json_safe(s.run), s.id): (
+            s.status.lane_steps.tolist(),
+            s.status.lane[:, growth].tolist(),
+        )
+        for s in sessions
+    }
+    made = page(full, lanes)
+    if path == "-":
+        sys.stdout.write(made)
+        return
+    try:
+        with open(os.path.expanduser(path), "w", encoding="utf-8") as f:
+            f.write(made)
+    except OSError as e:
+        raise CannotWriteError(
+            f"cannot write the page to {path!r}: {e.strerror or e}; expected the path of "
+            "a file in a directory that exists and may be written to"
+        ) from e
 
 
 def make_provider(logdir: str) -> Any:

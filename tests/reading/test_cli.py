@@ -60,6 +60,28 @@ def test_json_is_the_report_and_nothing_else(
     assert shown["runs"][2]["misread"] == "stale_score"
 
 
+def test_html_writes_one_page_and_keeps_the_exit_codes(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.html"
+    arguments = ["report", str(logs), "--html", str(target)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+    shown = target.read_text(encoding="utf-8")
+    assert shown.startswith("<!doctype html>") and "gradient of dense_2/kernel" in shown
+    assert main([*arguments, "--fail-on", "diverged"]) == 1
+    assert main(["report", str(logs), "--html", "-"]) == 0
+    assert capsys.readouterr().out.startswith("<!doctype html>")
+
+
+def test_a_page_that_cannot_be_written_is_said(
+    logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(logs), "--html", str(tmp_path / "no" / "x.html")]) == 2
+    err = capsys.readouterr().err
+    assert "cannot write the page" in err and "expected the path" in err
+
+
 @pytest.mark.parametrize(
     "worst, fail_on, code",
     [
