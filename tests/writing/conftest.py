@@ -27,12 +27,3 @@ def clean_keras() -> Iterator[None]:
     keras.utils.set_random_seed(7)
     yield
     keras.config.set_dtype_policy("float32")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what the fault-injection campaign scored."""
-    scores = getattr(terminalreporter.config, "nanwatch_scores", None)
-    if scores:
-        terminalreporter.section("faults recovered")
-        for line in scores:
-            terminalreporter.write_line(line)

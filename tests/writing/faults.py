@@ -82,8 +82,27 @@ class Faults:
             np.full((steps_per_execution, 5), -1, np.int32), trainable=False
         )
         self._first = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # Which step of the execution runs: of training the optimizer counts them.
         self.iterations: Callable[[], Any] | None = None
+        self._validated = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._validating = False
         self.layers: dict[str, Any] = {}
+
+    def count_validation(self, model: Any) -> None:
+        """Has the steps of validation counted, and the places in them told apart."""
+        step = model.test_step
+
+        def counted(data: Any) -> Any:
+            self._validating = True
+            try:
+                logs = step(data)
+            finally:
+                self._validating = False
+            if self._steps > 1:
+                self._validated.assign_add(1)
+            return logs
+
+        model.test_step = counted
 
     def name_of(self, variable: Any) -> str:
         """Returns the path under which users know a variable: layer and name."""
@@ -122,7 +141,9 @@ class Faults:
         key = f"{kind}:{name}"
         with self._lock:
             number = self.places.setdefault(key, (len(self.places), {}))[0]
-            self.places[key][1]["shape"] = tensor.shape.as_list()
+            info = self.places[key][1]
+            info["shape"] = tensor.shape.as_list()
+            info["validation" if self._validating else "train"] = True
         row = self._row(late=kind == "metric")
         size = tf.size(tensor)
         index = tf.reshape(tf.range(size), tf.shape(tensor))
@@ -138,10 +159,13 @@ class Faults:
         rows = self._rows.read_value()
         if self._steps == 1:
             return rows[0]
-        assert self.iterations is not None
-        step = tf.cast(tf.convert_to_tensor(self.iterations()), tf.int64)
-        # Metrics are taken after the update, which has counted this step already.
-        step -= 1 if late else 0
+        if self._validating:
+            step = self._validated.read_value()
+        else:
+            assert self.iterations is not None
+            step = tf.cast(tf.convert_to_tensor(self.iterations()), tf.int64)
+            # Metrics are taken after the update, which has counted this step already.
+            step -= 1 if late else 0
         offset = tf.cast(step - self._first.read_value(), tf.int32)
         return tf.gather(rows, tf.clip_by_value(offset, 0, self._steps - 1))
 
@@ -238,16 +262,7 @@ class FaultyAdam(keras.optimizers.Adam):
         faults.iterations = lambda: self.iterations.value
 
     def apply_gradients(self, grads_and_vars: Any) -> Any:
-        pairs = []
-        for grad, variable in grads_and_vars:
-            name = self._faults.name_of(variable)
-            if isinstance(grad, tf.IndexedSlices):
-                values = self._faults("gradient", name, grad.values)
-                grad = tf.IndexedSlices(values, grad.indices, grad.dense_shape)
-            elif grad is not None:
-                grad = self._faults("gradient", name, grad)
-            pairs.append((grad, variable))
-        return super().apply_gradients(pairs)
+        return super().apply_gradients(faulty(self._faults, grads_and_vars))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         super().update_step(gradient, variable, learning_rate)
@@ -261,6 +276,38 @@ class FaultyAdam(keras.optimizers.Adam):
         ):
             value = keras.ops.convert_to_tensor(target)
             self.assign(target, self._faults(kind, path, value))
+
+
+class FaultyLossScale(keras.optimizers.LossScaleOptimizer):
+    """Scales the loss; gradients go bad before it tells whether they are finite."""
+
+    def __init__(self, faults: Faults) -> None:
+        # A scale at which nothing overflows by itself.
+        super().__init__(FaultyAdam(faults), initial_scale=16.0)
+        self._faults = faults
+
+    def apply_gradients(self, grads_and_vars: Any) -> Any:
+        return super().apply_gradients(faulty(self._faults, grads_and_vars))
+
+
+def optimizer(faults: Faults) -> Any:
+    """Returns the optimizer for the dtype policy that is set."""
+    half = keras.config.dtype_policy().name == "mixed_float16"
+    return FaultyLossScale(faults) if half else FaultyAdam(faults)
+
+
+def faulty(faults: Faults, grads_and_vars: Any) -> list[tuple[Any, Any]]:
+    """Returns the pairs with gradients that can go bad."""
+    pairs = []
+    for grad, variable in grads_and_vars:
+        name = faults.name_of(variable)
+        if isinstance(grad, tf.IndexedSlices):
+            values = faults("gradient", name, grad.values)
+            grad = tf.IndexedSlices(values, grad.indices, grad.dense_shape)
+        elif grad is not None:
+            grad = faults("gradient", name, grad)
+        pairs.append((grad, variable))
+    return pairs
 
 
 # --- The campaign's callback -----------------------------------------------------
@@ -298,10 +345,10 @@ class Saboteur(keras.callbacks.Callback):
         self.passes += 1
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._before("validation", 1)
+        self._before("validation", self._per_call)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._after("validation", 1)
+        self._after("validation", self._per_call)
 
     def _before(self, phase: str, steps: int) -> None:
         first = self._steps[phase]
@@ -332,6 +379,8 @@ class Saboteur(keras.callbacks.Callback):
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
         kept = {id(optimizer.iterations), id(optimizer._learning_rate)}
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        kept.add(id(inner._learning_rate))
         found = {id(v): v for v in (*self.model.variables, *optimizer.variables)}
         return [v for key, v in found.items() if key not in kept]
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tests.writing.faults import (
     Faults,
-    FaultyAdam,
     FaultyLoss,
     FaultyMetric,
     layer,
+    optimizer,
 )
 
 L = keras.layers
@@ -42,7 +42,7 @@ class Kind:
 def _compile(model: Any, faults: Faults, **options: Any) -> Any:
     name = model.output_names[0] if getattr(model, "output_names", None) else "output"
     model.compile(
-        FaultyAdam(faults),
+        optimizer(faults),
         FaultyLoss(faults, name),
         metrics=[FaultyMetric(faults, "error")],
         **options,
@@ -115,7 +115,7 @@ def several(faults: Faults, **options: Any) -> Any:
     }
     model = keras.Model({"a": a, "b": b}, outputs)
     model.compile(
-        FaultyAdam(faults),
+        optimizer(faults),
         {"one": FaultyLoss(faults, "one"), "two": FaultyLoss(faults, "two")},
         metrics={
             "one": FaultyMetric(faults, "error", "one_"),
@@ -174,7 +174,7 @@ class Subclassed(keras.Model):
 def subclassed(faults: Faults, **options: Any) -> Any:
     model = Subclassed(faults)
     model.compile(
-        FaultyAdam(faults), "mse", metrics=[FaultyMetric(faults, "error")], **options
+        optimizer(faults), "mse", metrics=[FaultyMetric(faults, "error")], **options
     )
     return model
 
@@ -222,7 +222,7 @@ class OwnStep(keras.Model):
 
 def own_step(faults: Faults, **options: Any) -> Any:
     model = OwnStep(faults)
-    model.compile(FaultyAdam(faults), **options)
+    model.compile(optimizer(faults), **options)
     return model
 
 
