@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from keras.src import random as keras_random
 from tensorflow.python.eager import context as eager_context
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.postmortem.capsule import SavedVariable
+from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
 
 
 def variables_of(model: Any) -> list[tuple[str, Any]]:
@@ -102,3 +103,36 @@ def preserved(model: Any) -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002
         if rng is not None and drawn is not None:
             rng.setstate(drawn)
+
+
+def renamed(model: Any, capsule: Capsule) -> Capsule:
+    """Returns the capsule with its tensors named as in `model`.
+
+    Keras numbers names by what the process made before, and names an optimizer's
+    variables by where it was built; the order of variables stays.
+    """
+    now: dict[str, list[str]] = {}
+    for role, variable in variables_of(model):
+        now.setdefault(role, []).append(variable.path)
+    paths: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    for role in now:
+        then = [s.path for s in capsule.variables if s.role == role]
+        for old, new in zip(then, now[role], strict=False):
+            if role.startswith("optimizer"):
+                paths[old] = new
+            elif role == "model" and old.count("/") == new.count("/"):
+                parts.update(zip(old.split("/"), new.split("/"), strict=True))
+
+    def name(tensor: Any) -> Any:
+        if tensor.kind == "optimizer":
+            return dataclasses.replace(tensor, name=paths.get(tensor.name, tensor.name))
+        split = tensor.name.split("/")
+        return dataclasses.replace(tensor, name="/".join(parts.get(p, p) for p in split))
+
+    return dataclasses.replace(
+        capsule,
+        origin=name(capsule.origin),
+        bad=[name(b) for b in capsule.bad],
+        sums=[name(s) for s in capsule.sums],
+    )

@@ -329,10 +329,8 @@ def _count_array(value: Any) -> Counts:
             flat = value.reshape(-1)
             if np.isfinite(np.dot(flat, flat)):  # no copy, and nearly always enough
                 return Counts()
-        if value.dtype.kind == "c":
-            nan = np.isnan(value)
-            inf = np.isinf(value) & ~nan
-            return Counts(int(nan.sum()), int(inf.sum()), 0)
+        if value.dtype.kind == "c":  # counted by parts, as everywhere
+            value = np.ascontiguousarray(value).view(value.real.dtype)
         if np.isfinite(value).all():
             return Counts()
         return Counts(

@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal that lacks a character shows "?", and the report goes on.
             stream.reconfigure(errors="replace")
     try:
-        command = {"report": _report, "compare": _compare}[arguments.command]
+        command = {"report": _report, "compare": _compare, "replay": _replay}[
+            arguments.command
+        ]
         return command(arguments)
     except NanWatchError as e:
         print(f"tb-nanwatch: {e}", file=sys.stderr)
@@ -103,7 +105,42 @@ def _parser() -> argparse.ArgumentParser:
         "two directories that hold one run, or one search, each",
     )
     compare.add_argument("--json", action="store_true", help="print JSON")
+    replay = commands.add_parser(
+        "replay",
+        help="run the one failing step of a capsule again and name operation and line",
+        description="Exits with 0 where the step went bad again in the same tensor with "
+        "the same counts, with 1 where it did not, and with 2 where it could not be run.",
+    )
+    replay.add_argument("capsule", help="the capsule's directory")
+    replay.add_argument(
+        "--model",
+        metavar="MODULE:FUNCTION",
+        help="the function that returns the compiled model, where its configuration is "
+        "not enough; runs your code",
+    )
+    replay.add_argument(
+        "--try",
+        dest="attempt",
+        action="store_true",
+        help="try what would have kept the step and those after it finite",
+    )
+    replay.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    # Needs TensorFlow, as no other command does.
+    try:
+        from tb_nanwatch import replay
+    except ImportError as e:
+        raise UsageError(
+            f"replay needs TensorFlow and Keras ({e}); install them with pip install "
+            '"tb-nanwatch[train]"'
+        ) from e
+    found = replay.replay(arguments.capsule, arguments.model, arguments.attempt)
+    print(schema.dumps(found) if arguments.json else replay.text(found))
+    sys.stdout.flush()
+    return EXIT_OK if found.compiled_same else EXIT_FAIL_ON
 
 
 def _compare(arguments: argparse.Namespace) -> int:

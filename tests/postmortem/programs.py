@@ -225,6 +225,10 @@ def lambda_layer() -> Any:
     return compiled(model), numbers(8, 4), numbers(8, 1)
 
 
+def lambda_model() -> Any:
+    return lambda_layer()[0]
+
+
 class Subclassed(keras.Model):
     def __init__(self) -> None:
         super().__init__()

@@ -7,9 +7,25 @@ from typing import Any
 import numpy as np
 
 from tb_nanwatch.postmortem import state
-from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.capsule import Capsule, Sum
 from tb_nanwatch.writing.probes import Instrument
 from tb_nanwatch.writing.recorder import Recorder
+
+
+class _Sums(Recorder):
+    """A recorder that keeps the sums of the first step, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sums: list[Sum] = []
+
+    def rows(self, layout: Any, replica: int, first_step: int, rows: Any) -> None:
+        super().rows(layout, replica, first_step, rows)
+        self.sums += [
+            Sum(p.kind, p.name, float(rows[0, c]))
+            for p, c in zip(layout.probes, layout.columns, strict=True)
+            if c >= 0
+        ]
 
 
 def first_step(model: Any, x: Any, y: Any) -> Capsule:
@@ -23,7 +39,7 @@ def first_step(model: Any, x: Any, y: Any) -> Capsule:
     model.compute_loss(x, y, model(x))
     model.reset_metrics()
     before = state.snapshot(model)
-    recorder = Recorder()
+    recorder = _Sums()
     instrument = Instrument(model, recorder)
     instrument.install(recorder)
     recorder.begin_epoch(0, 0)
@@ -38,4 +54,5 @@ def first_step(model: Any, x: Any, y: Any) -> Capsule:
         episode.tensors,
         data=(np.asarray(x), np.asarray(y)),
         variables=before,
+        sums=recorder.sums,
     )

@@ -63,7 +63,9 @@ def test_the_post_mortem_imports_neither_side(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules("reading"), ids=lambda p: p.name)
 def test_reading_never_imports_writing_or_a_framework(path: Path) -> None:
-    assert ours(path) <= SHARED | {"reading", "__version__"}
+    # Replaying runs a training step; only the command that does so knows of it.
+    above = {"replay"} if path.name == "cli.py" else set()
+    assert ours(path) <= SHARED | {"reading", "__version__"} | above
     assert not {name.split(".")[0] for name in imports(path)} & FRAMEWORKS
 
 

@@ -1,0 +1,140 @@
+"""`tb-nanwatch replay`: the failing step of a capsule, run again in a new process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tb_nanwatch.postmortem import rebuild, state
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.schema import BadTensor, PostMortem
+from tb_nanwatch.text import clean
+from tb_nanwatch.writing.compiled import Seen, run_compiled
+from tb_nanwatch.writing.tracer import StepTracer
+
+
+@dataclass
+class Replay:
+    """What a replay has shown.
+
+    Attributes:
+        capsule: its directory.
+        where: the step, in words.
+        origin: the first bad tensor, as recorded.
+        compiled_same: the compiled step went bad in the same tensors with the same
+            counts.
+        compiled: in words.
+        bitwise: of the compared sums, how many are the same bit for bit. compared:
+            how many there were.
+        postmortem: of the eager run.
+        notes: what was missing, a sentence each.
+    """
+
+    capsule: str
+    where: str
+    origin: BadTensor
+    compiled_same: bool = False
+    compiled: str = ""
+    bitwise: int = 0
+    compared: int = 0
+    postmortem: PostMortem = field(default_factory=PostMortem)
+    notes: list[str] = field(default_factory=list)
+
+
+def replay(
+    directory: str | os.PathLike[str], function: str | None = None, attempt: bool = False
+) -> Replay:
+    """Runs the step of a capsule, first compiled as in training, then eagerly.
+
+    Args:
+        directory: the capsule's.
+        function: "module:function" that makes the model; see `rebuild.model_of`.
+        attempt: also try what would have kept it finite.
+
+    Raises:
+        CapsuleError: the capsule is invalid, or its model cannot be made.
+    """
+    capsule = Capsule.read(directory)
+    model = rebuild.model_of(capsule, function)
+    p = capsule.position
+    found = Replay(
+        os.fspath(directory),
+        f"{capsule.run + ', ' if capsule.run else ''}{p.phase}, epoch {p.epoch + 1}, "
+        f"batch {p.batch + 1} (step {p.step})",
+        capsule.origin,
+        notes=list(capsule.missing),
+    )
+    capsule = state.renamed(model, capsule)
+    for fixed in (False, True):  # Keras fixes the batch size where batches are alike
+        missing = state.assign(model, capsule.variables)
+        _compare(found, capsule, run_compiled(model, p.phase, capsule.data, fixed=fixed))
+        if found.compiled_same and found.bitwise == found.compared:
+            break
+    found.notes += [f"{m}." for m in missing]
+    tracer = StepTracer(model)
+    found.postmortem = run(model, capsule, tracer)
+    return found
+
+
+def _compare(found: Replay, capsule: Capsule, seen: Seen) -> None:
+    def counts(bad: list[BadTensor]) -> dict[tuple[str, str], tuple[int, int, int]]:
+        return {(b.kind, b.name): (b.num_nan, b.num_pos_inf, b.num_neg_inf) for b in bad}
+
+    then, now = counts(capsule.bad), counts(seen.bad)
+    origin = capsule.origin
+    key = (origin.kind, origin.name)
+    found.compiled_same = then.get(key) == now.get(key) and key in now
+    others = sum(now.get(k) != v for k, v in then.items() if k != key)
+    sums = {(s.kind, s.name): s.value for s in seen.sums}
+    pairs = [
+        (np.float32(s.value), np.float32(sums[(s.kind, s.name)]))
+        for s in capsule.sums
+        if (s.kind, s.name) in sums
+    ]
+    found.compared = len(pairs)
+    found.bitwise = sum(
+        a.tobytes() == b.tobytes() or bool(np.isnan(a) and np.isnan(b)) for a, b in pairs
+    )
+    if not found.compiled_same:
+        found.compiled = "the compiled step did not go bad in this tensor with its counts"
+        return
+    found.compiled = "the compiled step went bad in the same tensor with the same counts"
+    if others:
+        found.compiled += f"; {others} of the other {len(then) - 1} bad tensors differ"
+    if pairs:
+        found.compiled += (
+            f"; {found.bitwise} of {len(pairs)} tensors are the same bit for bit"
+            if found.bitwise < len(pairs)
+            else f"; all {len(pairs)} tensors are the same bit for bit"
+        )
+
+
+def text(found: Replay) -> str:
+    """Returns a replay for people."""
+    o = found.origin
+    counts = ", ".join(
+        f"{n:,} {word}"
+        for n, word in (
+            (o.num_nan, "NaN"),
+            (o.num_pos_inf, "Inf"),
+            (o.num_neg_inf, "-Inf"),
+        )
+        if n
+    )
+    lines = [
+        f"Step: {clean(found.where)}",
+        f"Recorded: {o.kind.replace('_', ' ')} {clean(o.name)}: {counts} of {o.size:,}",
+        f"Compiled: {clean(found.compiled)}.",
+    ]
+    pm = found.postmortem
+    if pm.text:
+        lines.append(f"Operation by operation: {clean(pm.text, 1000)}.")
+        if pm.source is not None and pm.source.text:
+            lines.append(f"    {clean(pm.source.text)}")
+    else:
+        lines.append(f"Operation by operation: {clean(pm.reason, 1000)}")
+    lines += [f"Note: {clean(note, 500)}" for note in found.notes]
+    return "\n".join(lines)

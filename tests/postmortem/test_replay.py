@@ -1,0 +1,119 @@
+"""A capsule is replayed in a new process: bit for bit, and its exit code tells."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tb_nanwatch.errors import CapsuleError
+from tb_nanwatch.postmortem import describe, rebuild
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.reading.cli import main
+from tb_nanwatch.replay import replay
+from tests.postmortem.programs import PROGRAMS
+from tests.postmortem.steps import first_step
+
+L = keras.layers
+
+
+def numbers(*shape: int) -> Any:
+    return np.random.default_rng(2).normal(size=shape).astype(np.float32)
+
+
+def mlp() -> tuple[Any, Any, Any]:
+    layers = [L.Dense(16, "relu"), L.Dropout(0.5, seed=3), L.Dense(8), L.Dropout(0.2)]
+    return keras.Sequential([keras.Input((6,)), *layers, L.Dense(1)]), numbers(32, 6), 1
+
+
+def conv() -> tuple[Any, Any, Any]:
+    layers = [L.Conv2D(8, 3), L.BatchNormalization(), L.ReLU(), L.Flatten()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers, L.Dense(1)])
+    return model, numbers(16, 8, 8, 3), 1
+
+
+def lstm() -> tuple[Any, Any, Any]:
+    model = keras.Sequential([keras.Input((12, 4)), L.LSTM(8), L.Dense(1)])
+    return model, numbers(16, 12, 4), 1
+
+
+@pytest.mark.parametrize("make", [mlp, conv, lstm])
+def test_the_compiled_step_comes_back_bit_for_bit(make: Any, tmp_path: Path) -> None:
+    model, x, units = make()
+    model.compile("adam", "mse")
+    y = numbers(len(x), units)
+    y[3] = 3e19  # its square is too large; the gradients are finite, Adam's squares not
+    capsule = first_step(model, x, y)
+    finite = [s for s in capsule.sums if np.isfinite(s.value)]
+    assert {"activation", "gradient", "weight"} <= {s.kind for s in finite}
+    vars(capsule).update(describe.of_model(model))
+    capsule.write(tmp_path / "c", 1 << 26)
+    keras.utils.set_random_seed(99)
+    found = replay(tmp_path / "c")
+    assert found.compiled_same, found
+    assert found.bitwise == found.compared == len(capsule.sums), found.compiled
+    if make is not mlp:
+        return
+    # And a batch that differs by a millionth does not.
+    x[0] *= 1 + 1e-6
+    (tmp_path / "d").mkdir()
+    replace(capsule, data=(x, y)).write(tmp_path / "d" / "c", 1 << 26)
+    assert replay(tmp_path / "d" / "c").bitwise < found.bitwise
+
+
+def a_capsule(name: str, path: Path) -> Capsule:
+    model, x, y = next(p for p in PROGRAMS if p.name == name).make()
+    capsule = first_step(model, x, y)
+    vars(capsule).update(describe.of_model(model))
+    capsule.write(path, 1 << 26)
+    return capsule
+
+
+def test_a_new_process_names_the_line_and_its_exit_code_tells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsule = a_capsule("lambda_layer", tmp_path / "c")
+    assert main(["replay", str(tmp_path / "c")]) == 2
+    error = capsys.readouterr().err
+    assert "--model module:function" in error and "a lambda" in error
+
+    command = [sys.executable, "-m", "tb_nanwatch.reading.cli", "replay"]
+    model = "tests.postmortem.programs:lambda_model"
+    done = subprocess.run(
+        [*command, str(tmp_path / "c"), "--model", model, "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["postmortem"]["op"] == "tf.math.log"
+    assert found["postmortem"]["source"]["file"].endswith("programs.py")
+
+    capsule.origin.num_nan += 1
+    capsule.bad[0].num_nan += 1
+    capsule.write(tmp_path / "d", 1 << 26)
+    assert main(["replay", str(tmp_path / "d"), "--model", model]) == 1
+    assert "did not go bad" in capsys.readouterr().out
+    assert main(["replay", str(tmp_path / "nowhere")]) == 2
+
+
+def test_code_that_the_capsule_names_is_not_imported(tmp_path: Path) -> None:
+    capsule = a_capsule("loss_division", tmp_path / "c")
+    with pytest.raises(CapsuleError, match="uses code that the capsule does not hold"):
+        rebuild.model_of(capsule)
+    assert capsule.model is not None
+    capsule.model["config"]["layers"][0]["module"] = "antigravity"
+    with pytest.raises(CapsuleError, match=r"antigravity\.InputLayer"):
+        rebuild.model_of(capsule)
+    assert "antigravity" not in sys.modules
+    with pytest.raises(CapsuleError, match="expected module:function"):
+        rebuild.model_of(capsule, "nonsense")
+    with pytest.raises(CapsuleError, match="expected a compiled"):
+        rebuild.model_of(capsule, "tests.postmortem.programs:numbers")
