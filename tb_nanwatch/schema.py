@@ -15,6 +15,7 @@ every failure is a `RecordError`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -796,75 +797,115 @@ def build(cls: Any, values: Any, where: str) -> Any:
     Raises:
         RecordError: a field is missing, or its value is of another type.
     """
-    if not isinstance(values, dict):
-        raise RecordError(f"{where} is not an object")
-    hints = _hints(cls)
-    kwargs: dict[str, Any] = {}
-    for f in dataclasses.fields(cls):
-        if f.name in values:
-            kwargs[f.name] = _convert(hints[f.name], values[f.name], f"{where}.{f.name}")
-        elif (
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        ):
-            raise RecordError(f"{where} lacks the field {f.name!r}")
-    return cls(**kwargs)
+    try:
+        return _converter(cls)(values)
+    except _InvalidError as e:
+        raise RecordError(f"{'.'.join([where, *reversed(e.path)])} {e}") from None
 
 
-_HINTS: dict[Any, dict[str, Any]] = {}
+# Converters are made once for each type: an overview of a thousand runs decodes a
+# quarter of a million values.
+_Converter: TypeAlias = typing.Callable[[Any], Any]
 
 
-def _hints(cls: Any) -> dict[str, Any]:
-    if cls not in _HINTS:
-        _HINTS[cls] = typing.get_type_hints(cls)
-    return _HINTS[cls]
+class _InvalidError(Exception):
+    """A value is invalid; each level around it adds its own part of the path."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.path: list[str] = []
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _no(value: Any) -> Any:
+    raise _InvalidError(f"has the invalid value {value!r:.80}")
+
+
+@functools.cache
+def _converter(hint: Any) -> _Converter:
+    """Returns what checks a parsed JSON value and makes it of the type `hint`."""
     origin = typing.get_origin(hint)
     if hint is Any:
-        return value
+        return lambda value: value
     if origin is Literal:
-        if value in typing.get_args(hint) and isinstance(value, str):
+        words = frozenset(typing.get_args(hint))
+        return lambda v: v if isinstance(v, str) and v in words else _no(v)
+    if origin in (typing.Union, types.UnionType):
+        return _union_converter(hint)
+    if origin is list:
+        item = _converter(typing.get_args(hint)[0])
+        return lambda v: [item(i) for i in v] if isinstance(v, list) else _no(v)
+    if origin is dict:
+        of = _converter(typing.get_args(hint)[1])
+        return lambda v: (
+            {k: of(i) for k, i in v.items()} if isinstance(v, dict) else _no(v)
+        )
+    if dataclasses.is_dataclass(hint):
+        return _object_converter(hint)
+    if hint is float:
+        return _float
+    if hint in (int, bool, str, type(None)):
+        return lambda v: v if type(v) is hint else _no(v)
+    return lambda v: v if isinstance(v, np.ndarray) else _no(v)
+
+
+def _union_converter(hint: Any) -> _Converter:
+    options = typing.get_args(hint)
+    converters = [_converter(option) for option in options]
+    plain = {option for option in options if option in (int, bool, str, type(None))}
+
+    def convert(value: Any) -> Any:
+        if type(value) in plain:  # most are, and an exception costs more than a look
             return value
-    elif origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
+        for converter in converters:
             try:
-                return _convert(option, value, where)
-            except RecordError:
+                return converter(value)
+            except _InvalidError:
                 continue
-    elif origin is list:
-        if isinstance(value, list):
-            (item,) = typing.get_args(hint)
-            return [_convert(item, v, where) for v in value]
-    elif origin is dict:
-        if isinstance(value, dict):
-            _, item = typing.get_args(hint)
-            return {k: _convert(item, v, where) for k, v in value.items()}
-    elif origin is np.ndarray:
-        if isinstance(value, np.ndarray):
-            return value
-    elif dataclasses.is_dataclass(hint):
-        return build(hint, value, where)
-    elif hint is float:
-        if isinstance(value, str) and value in _NONFINITE:
-            return _NONFINITE[value]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            try:
-                return float(value)
-            except OverflowError:
-                raise RecordError(f"{where} is out of range") from None
-    elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    elif hint is bool:
-        if isinstance(value, bool):
-            return value
-    elif hint is str:
-        if isinstance(value, str):
-            return value
-    elif hint is type(None) and value is None:
-        return None
-    raise RecordError(f"{where} has the invalid value {value!r:.80}")
+        return _no(value)
+
+    return convert
+
+
+def _object_converter(cls: Any) -> _Converter:
+    hints = typing.get_type_hints(cls)
+    missing = dataclasses.MISSING
+    fields = [
+        (
+            f.name,
+            _converter(hints[f.name]),
+            f.default is missing and f.default_factory is missing,
+        )
+        for f in dataclasses.fields(cls)
+    ]
+
+    def convert(values: Any) -> Any:
+        if not isinstance(values, dict):
+            raise _InvalidError("is not an object")
+        kwargs: dict[str, Any] = {}
+        for name, converter, required in fields:
+            if name in values:
+                try:
+                    kwargs[name] = converter(values[name])
+                except _InvalidError as e:
+                    e.path.append(name)
+                    raise
+            elif required:
+                raise _InvalidError(f"lacks the field {name!r}")
+        return cls(**kwargs)
+
+    return convert
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str) and value in _NONFINITE:
+        return _NONFINITE[value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise _InvalidError("is out of range") from None
+    number: float = _no(value)
+    return number
 
 
 def _check_shapes(record: Any) -> None:

@@ -4,6 +4,7 @@ import type { Client } from "./api/client";
 import { watchLink } from "./link";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { watchDetail } from "./state/detail";
+import { Lanes } from "./state/lanes";
 import { Live } from "./state/live";
 import type { SortColumn } from "./state/order";
 import { createModel, INITIAL, type State } from "./state/state";
@@ -81,6 +82,7 @@ export function start(root: HTMLElement, client: Client): void {
     {
       sort: sortBy,
       select,
+      exactLane: (run) => client.lane(run),
       cutGroup: (group) => {
         const basis = model()?.cutBasis;
         if (basis) placeCut(bestCut(basis, group));
@@ -148,11 +150,12 @@ export function start(root: HTMLElement, client: Client): void {
   };
   store.subscribe(draw);
   watchDetail(store, client);
+  const lanes = new Lanes(store, client);
   watchLink(store);
 
   const live = new Live({
     client,
-    onOverview: (overview) => store.set({ overview, error: null }),
+    onOverview: (overview) => store.set({ overview: lanes.attach(overview), error: null }),
     onError: (error) => store.set({ error }),
     running: () => store.get().overview?.runs.some((r) => r.state === "running") ?? false,
   });

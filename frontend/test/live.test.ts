@@ -13,6 +13,8 @@ function start(answers: () => Promise<typeof OVERVIEW | null>, running: boolean)
       calls.overview++;
       return answers();
     },
+    lanes: () => Promise.reject(new Error("not asked for")),
+    lane: () => Promise.reject(new Error("not asked for")),
     run: () => Promise.reject(new Error("not asked for")),
     ranges: () => Promise.reject(new Error("not asked for")),
     flight: () => Promise.reject(new Error("not asked for")),

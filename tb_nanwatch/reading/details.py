@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import metadata
 from tb_nanwatch.diagnosis import Cause
+from tb_nanwatch.reading.frame import frame
 from tb_nanwatch.reading.reader import Detail
 from tb_nanwatch.reading.report import run_entry
 from tb_nanwatch.reading.session import Session
@@ -96,7 +96,7 @@ def ranges(records: list[RangesRecord], damage: list[str]) -> bytes:
         "measured": measured[order],
     }
     header = {"buckets": len(steps), "probes": probes, "damage": damage}
-    return frame(header, arrays)
+    return _floats(header, arrays)
 
 
 def flight(records: list[FlightRecord], damage: list[str]) -> bytes:
@@ -118,29 +118,13 @@ def flight(records: list[FlightRecord], damage: list[str]) -> bytes:
             "stats": np.zeros((0, 0, len(RANGE_COLUMNS))),
             "counts": np.zeros((0, 0, len(COUNT_COLUMNS))),
         }
-    return frame({"probes": arrays["rms"].shape[1], "damage": damage}, arrays)
+    return _floats({"probes": arrays["rms"].shape[1], "damage": damage}, arrays)
 
 
-def frame(extra: dict[str, Any], arrays: dict[str, Array]) -> bytes:
-    """Returns a JSON header and float32 arrays in one body.
-
-    Little-endian: uint32 length of the header, the header padded with spaces to a
-    multiple of 4 bytes, then the arrays in the header's order.
-    """
-    header = {
-        "columns": RANGE_COLUMNS,
-        "count_columns": COUNT_COLUMNS,
-        **extra,
-        "arrays": [
-            {"name": name, "dtype": "float32", "shape": list(array.shape)}
-            for name, array in arrays.items()
-        ],
-    }
-    text = schema.dumps(header).encode("utf-8")
-    text += b" " * (-len(text) % 4)
+def _floats(extra: dict[str, Any], arrays: dict[str, Array]) -> bytes:
+    header = {"columns": RANGE_COLUMNS, "count_columns": COUNT_COLUMNS, **extra}
     with np.errstate(over="ignore"):
-        blobs = [np.ascontiguousarray(a, "<f4").tobytes() for a in arrays.values()]
-    return struct.pack("<I", len(text)) + text + b"".join(blobs)
+        return frame(header, {n: np.asarray(a, "<f4") for n, a in arrays.items()})
 
 
 def _stack(parts: list[Array], empty: tuple[int, ...]) -> Array:

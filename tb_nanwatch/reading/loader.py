@@ -52,7 +52,9 @@ class NanWatchLoader(base_plugin.TBLoader):
         try:
             from tb_nanwatch.reading.plugin import NanWatchPlugin
 
-            return NanWatchPlugin(context)
+            plugin = NanWatchPlugin(context)
+            plugin.warm_up()
+            return plugin
         except Exception as e:
             logger.error(
                 "The NaN Watch tab is not available: %s: %s. TensorBoard goes on "

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import gzip
+import hashlib
+import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +23,7 @@ from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
 from tb_nanwatch import metadata, schema
-from tb_nanwatch.reading import compare, details, report
+from tb_nanwatch.reading import compare, details, lanes, report
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
 from tb_nanwatch.reading.session import Session
@@ -50,7 +53,10 @@ _SESSION_ID: Final = re.compile(r"[0-9a-f]{16}")
 _MAX_RUN_NAME: Final = 16_384
 # Higher levels take longer than they save: the browser is on the same machine or
 # network, and the overview is made anew whenever a record changes.
-_GZIP_LEVEL: Final = 3
+_GZIP_LEVEL: Final = 1
+# At the start TensorBoard loads for seconds, or minutes: what has come is read meanwhile.
+_WARM_UP_EVERY: Final = 1.0
+_WARM_UP_SECONDS: Final = 600.0
 
 _NOT_BUILT: Final = """\
 export function render() {
@@ -70,11 +76,13 @@ class BadArgumentError(ValueError):
 
 @dataclass
 class _Served:
-    """An overview as bytes, and the snapshot that it was made of."""
+    """An overview as compressed bytes, and the snapshot that it was made of."""
 
     snapshot: Snapshot
     body: bytes
-    lanes: dict[tuple[str, str], tuple[str, str]]
+    etag: str
+    # Lanes in blocks, by search: of each its version and its sessions.
+    blocks: dict[str, list[tuple[str, list[Session]]]]
 
 
 class NanWatchPlugin(base_plugin.TBPlugin):
@@ -94,6 +102,36 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         self._static = _list_static(_STATIC_DIR)
         self._lock = threading.Lock()
         self._served: dict[str, _Served] = {}
+        # Compressed lanes with their version, by experiment, search and block.
+        self._packed: dict[tuple[str, str, int], tuple[str, bytes]] = {}
+        self._asked = threading.Event()
+
+    def warm_up(self) -> None:
+        """Reads ahead while TensorBoard loads, in a thread of its own.
+
+        It ends when nothing new has come for a moment, or when somebody has asked.
+        """
+        threading.Thread(
+            target=self._warm_up, name="nanwatch-warm-up", daemon=True
+        ).start()
+
+    def _warm_up(self) -> None:
+        ctx = RequestContext()
+        deadline = time.monotonic() + _WARM_UP_SECONDS
+        last: Snapshot | None = None
+        try:
+            while time.monotonic() < deadline and not self._asked.wait(_WARM_UP_EVERY):
+                snapshot = self._reader.snapshot(ctx, "")
+                if snapshot is last and snapshot.sessions:
+                    served = self._overview_of(ctx, "")
+                    for search, blocks in served.blocks.items():
+                        for index in range(len(blocks)):
+                            self._pack(served, "", search, index)
+                    return
+                last = snapshot
+        except Exception:
+            # Reading ahead is a courtesy; who asks is told what is wrong.
+            logger.debug("NaN Watch could not read ahead", exc_info=True)
 
     def is_active(self) -> bool:
         """Returns whether there are searches that were logged without NaN Watch.
@@ -117,6 +155,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         """Returns the routes: those of http_api.md, and one for each static file."""
         handlers: dict[str, Handler] = {
             "/overview": self._overview,
+            "/lanes": self._lanes,
+            "/lane": self._lane,
             "/run": self._run,
             "/ranges": self._ranges,
             "/flight": self._flight,
@@ -164,43 +204,95 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     # --- Handlers ----------------------------------------------------------------
 
     def _overview(self, request: wrappers.Request) -> Any:
+        self._asked.set()
         ctx = plugin_util.context(request.environ)
-        experiment_id = plugin_util.experiment_id(request.environ)
+        served = self._overview_of(ctx, plugin_util.experiment_id(request.environ))
+        headers = [("ETag", served.etag)]
+        if request.headers.get("If-None-Match") == served.etag:
+            return http_util.Respond(
+                request, b"", "application/json", code=304, headers=headers
+            )
+        return http_util.Respond(
+            request,
+            served.body,
+            "application/json",
+            content_encoding="gzip",
+            headers=headers,
+        )
+
+    def _overview_of(self, ctx: Any, experiment_id: str) -> _Served:
         snapshot = self._reader.snapshot(ctx, experiment_id)
         # One at a time: when the records change, a hundred tabs make one overview.
         with self._lock:
             served = self._served.get(experiment_id)
             if served is None or served.snapshot is not snapshot:
                 causes = self._causes.of(ctx, experiment_id, snapshot.sessions)
-                served = self._make_overview(snapshot, served, causes)
+                served = self._make_overview(snapshot, causes)
                 if len(self._served) >= 16:
                     self._served.clear()
+                    self._packed.clear()
                 self._served[experiment_id] = served
-        return http_util.Respond(
-            request, served.body, "application/json", content_encoding="gzip"
-        )
+        return served
 
-    def _make_overview(
-        self, snapshot: Snapshot, old: _Served | None, causes: report.CausesByRun
-    ) -> _Served:
+    def _make_overview(self, snapshot: Snapshot, causes: report.CausesByRun) -> _Served:
         full = report.overview(snapshot, causes)
         full["warnings"] += self._warnings
-        sessions = {(s.run, s.id): s for s in snapshot.sessions}
-        lanes: dict[tuple[str, str], tuple[str, str]] = {}
-        runs = []
-        for entry in full.pop("runs"):
-            # The entry's run name was made safe for JSON: look up by position's key.
-            key = (entry["run"], entry["session"])
-            session = sessions.get(key) or _find_safe(snapshot, key)
-            kept = old.lanes.get(key) if old else None
-            if kept is None or kept[0] != session.version:
-                kept = (session.version, report.lane_json(session))
-            lanes[key] = kept
-            runs.append(f'{schema.dumps(entry)[:-1]},"lane":{kept[1]}}}')
-        text = f'{schema.dumps(full)[:-1]},"runs":[{",".join(runs)}]}}'
+        by_search: dict[str, list[Session]] = {}
+        for session in snapshot.sessions:
+            by_search.setdefault(session.search_id, []).append(session)
+        blocks = {
+            schema.json_safe(search): [
+                (lanes.version(block), block) for block in lanes.blocks(sessions)
+            ]
+            for search, sessions in by_search.items()
+        }
+        for entry in full["searches"]:
+            entry["lanes"] = [version for version, _ in blocks[entry["search"]]]
+        # Made of JSON values already: `schema.dumps` would look at each once more.
+        text = json.dumps(
+            full, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+        ).encode("utf-8")
         # mtime 0: the same overview is the same bytes.
-        body = gzip.compress(text.encode("utf-8"), _GZIP_LEVEL, mtime=0)
-        return _Served(snapshot, body, lanes)
+        body = gzip.compress(text, _GZIP_LEVEL, mtime=0)
+        etag = f'"{hashlib.blake2b(text, digest_size=8).hexdigest()}"'
+        return _Served(snapshot, body, etag, blocks)
+
+    def _lanes(self, request: wrappers.Request) -> Any:
+        ctx = plugin_util.context(request.environ)
+        experiment_id = plugin_util.experiment_id(request.environ)
+        search = _argument(request, "search", "a search's id, or empty", empty=True)
+        text = _argument(request, "block", "the number of a block, from 0")
+        if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+            raise BadArgumentError(
+                f"argument 'block' is {text!r:.60}; expected the number of a block, from 0"
+            )
+        served = self._overview_of(ctx, experiment_id)
+        body = self._pack(served, experiment_id, search, int(text))
+        return http_util.Respond(
+            request, body, "application/octet-stream", content_encoding="gzip"
+        )
+
+    def _pack(
+        self, served: _Served, experiment_id: str, search: str, index: int
+    ) -> bytes:
+        """Returns the compressed lanes of one block, ready-made where nothing changed."""
+        blocks = served.blocks.get(search, [])
+        if index >= len(blocks):
+            raise NotFoundError(
+                f"search {search!r:.200} has {len(blocks)} blocks of lanes; expected a "
+                f"search that the overview lists and a block below that, not {index}"
+            )
+        version, block = blocks[index]
+        key = (experiment_id, search, index)
+        kept = self._packed.get(key)
+        if kept is None or kept[0] != version:
+            body = gzip.compress(lanes.packed(block), _GZIP_LEVEL, mtime=0)
+            kept = self._packed[key] = (version, body)
+        return kept[1]
+
+    def _lane(self, request: wrappers.Request) -> Any:
+        _, _, session = self._session(request)
+        return _binary(request, lanes.exact(session))
 
     def _run(self, request: wrappers.Request) -> Any:
         ctx, experiment_id, session = self._session(request)
@@ -280,9 +372,11 @@ class NanWatchPlugin(base_plugin.TBPlugin):
 # --- Arguments and responses -------------------------------------------------------
 
 
-def _argument(request: wrappers.Request, name: str, expected: str) -> str:
+def _argument(
+    request: wrappers.Request, name: str, expected: str, *, empty: bool = False
+) -> str:
     values = request.args.getlist(name)
-    if len(values) != 1 or not values[0]:
+    if len(values) != 1 or not (values[0] or empty):
         received = "is missing" if not values else "is empty"
         if len(values) > 1:
             received = f"was given {len(values)} times"
@@ -340,14 +434,6 @@ def _list_static(root: str) -> dict[str, str]:
             if not route.startswith(".") and re.fullmatch(r"[\w./-]+", route):
                 routes[f"/{route}"] = path
     return routes
-
-
-def _find_safe(snapshot: Snapshot, key: tuple[str, str]) -> Session:
-    """Returns the session whose run name reads `key[0]` once it is valid UTF-8."""
-    for session in snapshot.sessions:
-        if (schema.json_safe(session.run), session.id) == key:
-            return session
-    raise AssertionError(f"no session {key!r} in the snapshot")
 
 
 def _sampling_warnings(hints: Any) -> list[str]:

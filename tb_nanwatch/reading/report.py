@@ -8,13 +8,9 @@ strings "NaN", "Infinity" and "-Infinity".
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-import numpy as np
 
 from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Cause, diagnose, facts_of
@@ -194,28 +190,6 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
     }
 
 
-def lane_json(session: Session) -> str:
-    """Returns the run's lane as JSON text: {"steps": [n], ..., one list a series}.
-
-    Text, because the plugin keeps it ready-made: lanes are most of an overview, and
-    only those of runs that are still training change.
-    """
-    status = session.status
-    columns: dict[str, Any] = {
-        "steps": status.lane_steps.tolist(),
-        "seconds": _short_floats(status.lane_seconds),
-        "epochs": status.lane_epochs.tolist(),
-    }
-    for i, name in enumerate(schema.LANE_SERIES):
-        columns[name] = _short_floats(status.lane[:, i])
-    # Not `schema.dumps`: these are numbers alone, half a million in 1,000 runs, and
-    # the encoder in C writes them ten times as fast.
-    text = json.dumps(columns, separators=(",", ":"))
-    if "N" in text or "I" in text:
-        text = re.sub(r"-?Infinity|NaN", r'"\g<0>"', text)
-    return text
-
-
 def _compare(
     searches: list[dict[str, Any]],
     by_search: dict[str, list[Session]],
@@ -332,9 +306,10 @@ def _search_space(sessions: list[Session]) -> list[dict[str, Any]]:
         for hparam in session.status.hparams:
             if _is_bookkeeping(hparam.name, session):
                 continue
-            entry = dataclasses.asdict(hparam)
-            del entry["value"]
-            known = space.setdefault(hparam.name, entry)
+            known = space.get(hparam.name)
+            if known is None:
+                known = space[hparam.name] = dataclasses.asdict(hparam)
+                del known["value"]
             known["active"] = known["active"] or hparam.active
     return list(space.values())
 
@@ -363,13 +338,3 @@ def _origin(
 
 def _finite(value: float) -> float:
     return value if math.isfinite(value) else 0.0
-
-
-def _short_floats(array: schema.Array) -> list[float]:
-    """Returns the values at 5 significant digits: a screen shows no more."""
-    values = np.asarray(array, np.float64)
-    with np.errstate(all="ignore"):
-        scale = 10.0 ** (4 - np.floor(np.log10(np.abs(values))))
-        rounded = np.round(values * scale) / scale
-    out: list[float] = np.where(np.isfinite(rounded), rounded, values).tolist()
-    return out

@@ -163,8 +163,8 @@ def test_overview(client: Client) -> None:
     assert (run["run"], run["session"]) == (RUN, session_id(1))
     assert run["score"] == "Infinity"
     assert run["damage"] == []
-    assert set(run["lane"]) == {"steps", "seconds", "epochs", *schema.LANE_SERIES}
-    assert {len(series) for series in run["lane"].values()} == {5}
+    assert "lane" not in run
+    assert len(search["lanes"]) == 1
     assert set(run) >= {
         *("session", "number", "started", "updated", "steps", "epochs", "inactive"),
         *("epochs_planned", "steps_after_onset", "seconds_after_onset", "recovered"),
@@ -212,18 +212,165 @@ def test_overview_is_made_once_until_a_record_changes(
     assert len(made) == 2
 
 
-def test_the_lane_of_a_run_follows_its_status(tmp_path: Path) -> None:
+def test_an_overview_that_is_known_is_not_sent_again(client: Client) -> None:
+    etag = client.get(f"{BASE}/overview").headers["ETag"]
+    again = client.get(f"{BASE}/overview", headers={"If-None-Match": etag})
+    assert (again.status_code, again.data) == (304, b"")
+    other = client.get(f"{BASE}/overview", headers={"If-None-Match": '"other"'})
+    assert other.status_code == 200
+
+
+def unpacked(response: TestResponse) -> list[dict[str, Any]]:
+    """Reads the lanes of a block as http_api.md describes them."""
+    data = response.data
+    if response.headers.get("Content-Encoding") == "gzip":
+        data = gzip.decompress(data)
+    (length,) = struct.unpack("<I", data[:4])
+    header = json.loads(data[4 : 4 + length])
+    at, arrays = 4 + length, {}
+    for entry in header["arrays"]:
+        dtype, size = np.dtype(entry["dtype"]), math.prod(entry["shape"])
+        found = np.frombuffer(data, dtype, size, at)
+        arrays[entry["name"]] = found.reshape(entry["shape"])
+        at += -(-size * dtype.itemsize // 4) * 4
+    assert at == len(data)
+    lanes, first, k = [], 0, len(header["series"])
+    for (run, session, n), scale in zip(header["runs"], arrays["scales"], strict=True):
+        part = slice(first, first + n)
+        first += n
+        values = {}
+        codes = arrays["values"][k * part.start : k * part.stop].reshape(k, n)
+        for name, (low, high), code in zip(
+            header["series"], scale[:-1].reshape(k, 2), codes, strict=True
+        ):
+            decades = low + (code.astype(float) - 3) / 252 * (high - low)
+            special = {0: math.nan, 1: 0.0, 2: math.inf}
+            values[name] = [
+                special.get(int(c), 10**d) for c, d in zip(code, decades, strict=True)
+            ]
+        lanes.append(
+            {
+                "key": (run, session),
+                "steps": (np.cumsum(arrays["steps"][part]) - 1).tolist(),
+                "epochs": arrays["epochs"][part].tolist(),
+                "seconds": arrays["seconds"][part] / 65535 * scale[-1],
+                "values": values,
+            }
+        )
+    return lanes
+
+
+def test_lanes_are_packed_and_one_is_told_exactly(tmp_path: Path, serve: Serve) -> None:
+    lane = 10.0 ** np.random.default_rng(0).uniform(-3, 30, (6, 5))
+    lane[1:4, 2] = [math.nan, 0.0, math.inf]
+    lane = lane.astype(np.float32)
+    series = {
+        "lane": lane,
+        "lane_steps": np.array([0, 1, 2, 5, 9, 20]),
+        "lane_seconds": np.array([0.1, 0.2, 0.4, 0.5, 1.0, 2.0], np.float32),
+        "lane_epochs": np.array([0, 0, 1, 1, 2, 2]),
+    }
+    none = {
+        "lane": np.zeros((0, 5)),
+        "lane_steps": np.zeros(0),
+        "lane_seconds": np.zeros(0),
+        "lane_epochs": np.zeros(0),
+    }
+    write(tmp_path / "a", a_status(1, **series))
+    write(tmp_path / "b", a_status(2, **none))
+    write(tmp_path / "c", a_status(3))
+    client = serve(tmp_path)
+    first, empty, last = unpacked(ask(client, "lanes", search="search-1", block="0"))
+    assert first["key"] == ("a", session_id(1)) and last["key"] == ("c", session_id(3))
+    assert first["steps"] == [0, 1, 2, 5, 9, 20] and empty["steps"] == []
+    assert first["epochs"] == [0, 0, 1, 1, 2, 2]
+    np.testing.assert_allclose(first["seconds"], series["lane_seconds"], atol=1e-4)
+    for i, name in enumerate(schema.LANE_SERIES):
+        shown, true = np.array(first["values"][name]), lane[:, i]
+        np.testing.assert_array_equal(np.isnan(shown), np.isnan(true))
+        np.testing.assert_array_equal(np.isinf(shown), np.isinf(true))
+        np.testing.assert_array_equal(shown == 0, true == 0)
+        known = np.isfinite(true) & (true > 0)
+        # 33 decades at most in 252 codes: a fifteenth of a decade off at most.
+        assert np.abs(np.log10(shown[known] / true[known])).max() < 33 / 252 / 2 + 1e-6
+    assert last["values"]["loss"] == [1.0] * 5
+    _, arrays = framed(ask(client, "lane", run="a", session=session_id(1)))
+    np.testing.assert_array_equal(arrays["values"], lane)
+    np.testing.assert_array_equal(arrays["seconds"], series["lane_seconds"])
+
+
+def test_a_block_of_lanes_changes_with_its_runs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tb_nanwatch.reading import lanes
     from tb_nanwatch.reading.cli import make_provider
 
-    write(tmp_path / "run", a_status(1, state="running"))
+    monkeypatch.setattr(lanes, "BLOCK_RUNS", 2)
+    for i in (1, 2, 3):
+        write(tmp_path / f"run{i}", a_status(i, state="running"))
     provider = make_provider(str(tmp_path))
     reader = Reader(provider, clock=lambda: STARTED, max_age=0)
     plugin = NanWatchPlugin(TBContext(data_provider=provider), reader)
-    client = Client(plugin.get_plugin_apps()["/overview"])
-    assert body(client.get("/"))["runs"][0]["lane"]["steps"] == [0, 1, 2, 3, 4]
-    write(tmp_path / "run", a_status(1, seq=1, lane_steps=np.arange(10, 15)))
+    apps = plugin.get_plugin_apps()
+
+    def versions() -> Any:
+        (search,) = body(Client(apps["/overview"]).get("/"))["searches"]
+        return search["lanes"]
+
+    def steps(block: int) -> Any:
+        query = {"search": "search-1", "block": str(block)}
+        return [
+            r["steps"]
+            for r in unpacked(Client(apps["/lanes"]).get("/", query_string=query))
+        ]
+
+    before = versions()
+    assert len(before) == 2 and steps(1) == [[0, 1, 2, 3, 4]]
+    write(tmp_path / "run3", a_status(3, seq=1, lane_steps=np.arange(10, 15)))
     provider._multiplexer.Reload()
-    assert body(client.get("/"))["runs"][0]["lane"]["steps"] == [10, 11, 12, 13, 14]
+    after = versions()
+    assert after[0] == before[0] and after[1] != before[1]
+    assert steps(1) == [[10, 11, 12, 13, 14]]
+    assert steps(0) == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_reading_ahead_makes_what_the_first_request_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tb_nanwatch.reading.cli import make_provider
+
+    monkeypatch.setattr(plugin_module, "_WARM_UP_EVERY", 0.001)
+    write(tmp_path / "run", a_status(1))
+    provider = make_provider(str(tmp_path))
+    reader = Reader(provider, clock=lambda: STARTED, max_age=0)
+    plugin = NanWatchPlugin(TBContext(data_provider=provider), reader)
+    plugin._warm_up()  # as its thread does
+    made = []
+    monkeypatch.setattr(plugin_module.report, "overview", made.append)
+    monkeypatch.setattr(plugin_module.lanes, "packed", made.append)
+    apps = plugin.get_plugin_apps()
+    assert len(body(Client(apps["/overview"]).get("/"))["runs"]) == 1
+    query = {"search": "search-1", "block": "0"}
+    assert len(unpacked(Client(apps["/lanes"]).get("/", query_string=query))) == 1
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        ({"block": "0"}, 400, "'search' is missing"),
+        ({"search": "search-1"}, 400, "'block' is missing"),
+        ({"search": "search-1", "block": "-1"}, 400, "'block' is '-1'"),
+        ({"search": "search-1", "block": "1"}, 404, "has 1 blocks"),
+        ({"search": "", "block": "0"}, 404, "has 0 blocks"),
+    ],
+)
+def test_lanes_that_are_not_there(
+    client: Client, arguments: dict[str, str], code: int, said: str
+) -> None:
+    response = ask(client, "lanes", **arguments)
+    assert response.status_code == code
+    assert said in body(response)["error"]
 
 
 def test_a_hundred_clients_at_once(client: Client) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tb_nanwatch import schema
@@ -246,35 +245,6 @@ def test_another_exception_is_not_blamed_on_failures_in_a_row(
     search = search_of(tmp_path, read, failed(1, aborted="KeyboardInterrupt: "))
     assert search["aborted"]["trials"] == ["0001"]
     assert "max_consecutive_failed_trials" not in search["aborted"]["fix"]
-
-
-# --- Lanes --------------------------------------------------------------------------
-
-
-def test_a_lane_is_strict_json_with_non_finite_words(tmp_path: Path, read: Read) -> None:
-    lane = np.array([[1.234567, 0, np.nan, np.inf, -np.inf]] * 2, np.float32)
-    steps, zeros = np.arange(2), np.zeros(2, np.float32)
-    status = a_status(lane=lane, lane_steps=steps, lane_seconds=zeros, lane_epochs=steps)
-    write(tmp_path / "run", status)
-    (session,) = read().snapshot(CTX, "").sessions
-    assert json.loads(report.lane_json(session)) == {
-        "steps": [0, 1],
-        "seconds": [0.0, 0.0],
-        "epochs": [0, 1],
-        "growth": [1.2346] * 2,
-        "loss": [0.0] * 2,
-        "gradient_norm": ["NaN"] * 2,
-        "activation": ["Infinity"] * 2,
-        "weight": ["-Infinity"] * 2,
-    }
-
-
-@pytest.mark.parametrize("exponent", [-45, -38, -5, 0, 5, 37])
-def test_short_floats_keep_five_digits(exponent: int) -> None:
-    values = np.float32(np.array([1.234567, -9.99999, 5]) * 10.0**exponent)
-    np.testing.assert_allclose(
-        report._short_floats(values), values.astype(np.float64), rtol=5e-5
-    )
 
 
 # --- Diagnosis and wording ----------------------------------------------------------

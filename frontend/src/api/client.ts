@@ -1,12 +1,17 @@
 // All that the tab asks of its server. Views know the interface only.
 
 import { decodeFlight, decodeOverview, decodePlugins, decodeRanges, decodeRun } from "./decode";
-import type { Phase } from "./schema.gen";
-import type { Flight, Overview, Ranges, RunDetail, RunKey } from "./types";
+import { decodeExactLane, decodeLanes } from "./lanes";
+import type { LaneSeries, Phase } from "./schema.gen";
+import type { Flight, Lane, Overview, Ranges, RunDetail, RunKey } from "./types";
 
 export interface Client {
   /** The newest overview; null where it is what the last call returned. */
   overview(signal: AbortSignal): Promise<Overview | null>;
+  /** A block of a search's lanes, by their runs' keys. */
+  lanes(search: string, block: number, version: string): Promise<Map<string, Lane>>;
+  /** The exact values of one lane. */
+  lane(key: RunKey): Promise<Record<LaneSeries, Float32Array>>;
   run(key: RunKey, signal: AbortSignal): Promise<RunDetail>;
   ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges>;
   flight(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Flight>;
@@ -57,6 +62,17 @@ export class HttpClient implements Client {
     this.etag = response.headers.get("ETag");
     this.lastBody = body;
     return overview;
+  }
+
+  async lanes(search: string, block: number, version: string): Promise<Map<string, Lane>> {
+    const query = new URLSearchParams({ search, block: String(block), version });
+    const response = await fetch(`${this.base}lanes?${query}`);
+    return decodeLanes(await (await checked(response)).arrayBuffer());
+  }
+
+  async lane(key: RunKey): Promise<Record<LaneSeries, Float32Array>> {
+    const response = await fetch(`${this.base}lane?${query(key)}`);
+    return decodeExactLane(await (await checked(response)).arrayBuffer());
   }
 
   async plugins(): Promise<ReadonlySet<string>> {

@@ -2,6 +2,7 @@
 // so that a server a little older or newer than the tab still shows what it has; what
 // the tab cannot do without raises a DecodeError that names it.
 
+import { extremesOf, NO_LANE } from "./lane";
 import {
   type BadTensor,
   type Episode,
@@ -193,7 +194,8 @@ function numbers(value: unknown, length?: number): Float64Array {
 }
 
 function lane(value: unknown): Lane {
-  const l = optionalObject(value) ?? {};
+  const l = optionalObject(value);
+  if (!l) return NO_LANE;
   const steps = numbers(l.steps);
   const series = {} as Record<LaneSeries, Float64Array>;
   for (const name of LANE_SERIES) series[name] = numbers(l[name], steps.length);
@@ -202,6 +204,7 @@ function lane(value: unknown): Lane {
     seconds: numbers(l.seconds, steps.length),
     epochs: numbers(l.epochs, steps.length),
     series,
+    extremes: (name) => extremesOf(series[name]),
   };
 }
 
@@ -252,6 +255,7 @@ function search(value: unknown): SearchSummary {
     cost: cost(s.cost),
     verdict: text(s.verdict),
     hparams: list(s.hparams, hparam),
+    lanes: texts(s.lanes),
   };
 }
 
@@ -398,25 +402,35 @@ export function decodeRun(value: unknown): RunDetail {
   };
 }
 
-/** Parses the framing: uint32 length, JSON header, then the header's float32 arrays. */
-export function decodeFrame(buffer: ArrayBuffer): {
+const DTYPES = {
+  float32: Float32Array,
+  uint32: Uint32Array,
+  uint16: Uint16Array,
+  uint8: Uint8Array,
+};
+
+/** Parses the framing: uint32 length, JSON header, then the header's arrays. */
+export function decodeFrame(
+  buffer: ArrayBuffer,
+  route = "ranges",
+): {
   header: Json;
   arrays: Record<string, FramedArray>;
 } {
-  if (buffer.byteLength < 4) throw new DecodeError("ranges: the answer is empty");
+  if (buffer.byteLength < 4) throw new DecodeError(`${route}: the answer is empty`);
   const length = new DataView(buffer).getUint32(0, true);
   if (4 + length > buffer.byteLength) {
-    throw new DecodeError(`ranges: the header of ${length} bytes is cut short`);
+    throw new DecodeError(`${route}: the header of ${length} bytes is cut short`);
   }
   let header: Json;
   try {
     header = object(
       JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))),
-      "ranges header",
+      `${route} header`,
     );
   } catch (e) {
     if (e instanceof DecodeError) throw e;
-    throw new DecodeError(`ranges: the header is not JSON (${String(e)})`);
+    throw new DecodeError(`${route}: the header is not JSON (${String(e)})`);
   }
   let offset = 4 + length;
   const arrays: Record<string, FramedArray> = {};
@@ -424,27 +438,31 @@ export function decodeFrame(buffer: ArrayBuffer): {
     const name = text(entry.name);
     const shape = list(entry.shape, count);
     const size = shape.reduce((a, b) => a * b, 1);
-    if (entry.dtype !== "float32") {
-      throw new DecodeError(`ranges: ${name} has dtype ${preview(entry.dtype)}, expected float32`);
+    if (typeof entry.dtype !== "string" || !Object.hasOwn(DTYPES, entry.dtype)) {
+      throw new DecodeError(
+        `${route}: ${name} has dtype ${preview(entry.dtype)}, expected ${Object.keys(DTYPES)}`,
+      );
     }
-    if (offset % 4 !== 0 || offset + 4 * size > buffer.byteLength) {
-      throw new DecodeError(`ranges: ${name} is cut short or not aligned`);
+    const type = DTYPES[entry.dtype as keyof typeof DTYPES];
+    const bytes = size * type.BYTES_PER_ELEMENT;
+    if (offset % 4 !== 0 || offset + bytes > buffer.byteLength) {
+      throw new DecodeError(`${route}: ${name} is cut short or not aligned`);
     }
-    arrays[name] = { shape, data: new Float32Array(buffer, offset, size) };
-    offset += 4 * size;
+    arrays[name] = { shape, data: new type(buffer, offset, size) };
+    offset += Math.ceil(bytes / 4) * 4;
   }
   return { header, arrays };
 }
 
 function taker(arrays: Record<string, FramedArray>, route: string) {
   return (name: string, size: number): Float32Array => {
-    const found = arrays[name];
-    if (!found || found.data.length !== size) {
+    const data = arrays[name]?.data;
+    if (!(data instanceof Float32Array) || data.length !== size) {
       throw new DecodeError(
-        `${route}: ${name} has ${found?.data.length ?? "no"} values, expected ${size}`,
+        `${route}: ${name} has ${data?.length ?? "no"} values, expected ${size} of float32`,
       );
     }
-    return found.data;
+    return data;
   };
 }
 

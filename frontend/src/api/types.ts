@@ -24,6 +24,8 @@ export interface Lane {
   /** Epoch of each point, from 0. */
   epochs: Float64Array;
   series: Record<LaneSeries, Float64Array>;
+  /** The least and the largest finite, positive value; null where there is none. */
+  extremes(series: LaneSeries): [number, number] | null;
 }
 
 export interface Origin extends BadTensor {
@@ -81,6 +83,8 @@ export interface SearchSummary {
   cost: Cost | null;
   verdict: string;
   hparams: HParam[];
+  /** Versions of the blocks in which the lanes are asked for. */
+  lanes: string[];
 }
 
 export interface RunSummary {
@@ -129,6 +133,7 @@ export interface RunSummary {
   error_type: string | null;
   error_message: string | null;
   damage: string[];
+  /** Comes after the rest, for all runs of a block at once. */
   lane: Lane;
 }
 
@@ -175,7 +180,7 @@ export interface RunDetail {
 
 export interface FramedArray {
   shape: number[];
-  data: Float32Array;
+  data: Float32Array | Uint32Array | Uint16Array | Uint8Array;
 }
 
 export interface Ranges {

@@ -22,6 +22,8 @@ import { familiesOf, type Trial, trialsOf } from "./trials";
 export interface State {
   theme: Theme;
   overview: Overview | null;
+  /** How often lanes have come: they are put into the overview's runs. */
+  lanes: number;
   /** Why the last request failed, in words; null after one that did not. */
   error: string | null;
   /** null: the newest search. */
@@ -53,6 +55,7 @@ export interface State {
 export const INITIAL: State = {
   theme: "light",
   overview: null,
+  lanes: 0,
   error: null,
   search: null,
   sort: null,
@@ -123,7 +126,7 @@ export function createModel(): (state: State) => Model | null {
   const lines = memo((ordered: Trial[], facet: string | null, ranked: Ranking, kept: Filter) =>
     linesOf(ordered, facet, ranked, kept.keeps),
   );
-  const axis = memo((name: AxisName, all: Trial[]) =>
+  const axis = memo((name: AxisName, all: Trial[], _lanes: number) =>
     laneAxis(
       name,
       all.flatMap((t) => t.runs),
@@ -166,6 +169,7 @@ export function createModel(): (state: State) => Model | null {
       ordered: Line[],
       laneAxis: LaneAxis,
       colour: ColourScale,
+      _lanes: number,
       scores: ScoreScale,
       cutBasis: CutBasis | null,
       cut: CutView | null,
@@ -217,8 +221,10 @@ export function createModel(): (state: State) => Model | null {
       facet,
       kept,
       ordered,
-      axis(state.xScale, all),
-      colours(state.theme, state.colour, all),
+      // Steps alone need no lane, nor do the colours of growth.
+      axis(state.xScale, all, ["epoch", "time"].includes(state.xScale) ? state.lanes : 0),
+      colours(state.theme, state.colour, all, state.colour === LANE_SERIES[0] ? 0 : state.lanes),
+      state.lanes,
       scores,
       from,
       from && cutView(from, cut ?? null, ranked, finding),
@@ -226,17 +232,21 @@ export function createModel(): (state: State) => Model | null {
   };
 }
 
-function colourScale(theme: Theme, series: LaneSeries, trials: readonly Trial[]): ColourScale {
+function colourScale(
+  theme: Theme,
+  series: LaneSeries,
+  trials: readonly Trial[],
+  _lanes: number,
+): ColourScale {
   if (series === LANE_SERIES[0]) return growthScale(theme);
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   for (const trial of trials) {
     for (const run of trial.runs) {
-      for (const value of run.lane.series[series]) {
-        if (!(value > 0) || value === Number.POSITIVE_INFINITY) continue;
-        low = Math.min(low, value);
-        high = Math.max(high, value);
-      }
+      const extremes = run.lane.extremes(series);
+      if (!extremes) continue;
+      low = Math.min(low, extremes[0]);
+      high = Math.max(high, extremes[1]);
     }
   }
   // A loss that reached 1e-30 must not flatten all the rest.

@@ -134,23 +134,33 @@ export const SERIES_WORDS: Record<LaneSeries, string> = {
 };
 
 /** What the lane holds at a place, in words. */
-export function laneFacts(run: RunSummary, style: LaneStyle, pixel: number): string[] {
+export function laneFacts(
+  run: RunSummary,
+  style: LaneStyle,
+  pixel: number,
+  exact: Record<LaneSeries, Float32Array> | null = null,
+): string[] {
   const span = style.width - 2 * LANE_INSET;
   const step = style.axis.of(run).invert((pixel - LANE_INSET) / span);
   const points = run.lane.steps;
   const title = run.trial_id === null ? run.run : `trial ${run.trial_id}`;
   const facts: string[] = [];
   const index = points.findIndex((last) => last >= step);
-  if (index >= 0) {
+  if (!points.length && run.steps > 0) facts.push("its lane is being read");
+  else if (index >= 0) {
     const first = index > 0 ? points[index - 1]! + 1 : 0;
     const last = points[index]!;
     facts.push(
       first === last ? `step ${integer(first)}` : `steps ${integer(first)} to ${integer(last)}`,
     );
     for (const name of Object.keys(SERIES_WORDS) as LaneSeries[]) {
-      const value = run.lane.series[name][index]!;
+      const known = exact?.[name][index];
+      const value = known ?? run.lane.series[name][index]!;
       if (Number.isNaN(value)) continue;
-      facts.push(`${SERIES_WORDS[name]} ${name === "growth" ? "×" : ""}${compact(value)}`);
+      // Lanes travel with as many digits as their colours show.
+      const about = known === undefined ? "≈ " : "";
+      const text = compact(value, known === undefined ? 1 : undefined);
+      facts.push(`${SERIES_WORDS[name]} ${about}${name === "growth" ? "×" : ""}${text}`);
     }
   } else {
     facts.push(`ended after ${integer(run.steps)} steps`);

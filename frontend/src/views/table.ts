@@ -1,7 +1,8 @@
 // The table of trials: a sticky head with the common axes, and only those lines that are
 // on screen.
 
-import { keyOf } from "../api/types";
+import type { LaneSeries } from "../api/schema.gen";
+import { keyOf, type RunSummary } from "../api/types";
 import * as words from "../format/words";
 import type { AxisName } from "../scale/axis";
 import type { Group } from "../state/cut";
@@ -28,9 +29,15 @@ const TIMELINES: Record<AxisName, string> = {
 // Near the edge a dragged cut scrolls the table.
 const SCROLL_ZONE = 26;
 
+const POINTED_MS = 80;
+
+export type ExactLane = Record<LaneSeries, Float32Array>;
+
 export interface TableActions {
   sort(column: SortColumn): void;
   select(key: string | null): void;
+  /** The exact values of a run's lane. */
+  exactLane(run: RunSummary): Promise<ExactLane>;
   /** Places a cut in a facet's group. */
   cutGroup(group: Group): void;
   cut: CutActions;
@@ -51,6 +58,9 @@ export class TableView {
   private tops: Tops = sumHeights([]);
   private active: string | null = null;
   private showAll = false;
+  /** Exact numbers of the lane under the pointer; null until they have come. */
+  private pointed: { run: RunSummary; pixel: number; x: number; y: number } | null = null;
+  private exact: { run: RunSummary; values: ExactLane | null } | null = null;
   private frame = 0;
   private layoutKey = "";
 
@@ -67,7 +77,10 @@ export class TableView {
         "aria-label": "Trials. Arrow keys move, Enter opens a trial, Escape closes it.",
         keydown: (e: KeyboardEvent) => this.onKey(e),
         mousemove: (e: MouseEvent) => this.onHover(e),
-        mouseleave: () => tooltip.hide(),
+        mouseleave: () => {
+          this.pointed = null;
+          tooltip.hide();
+        },
       },
       el("div", { class: "head-group", role: "rowgroup" }, this.head),
       this.body,
@@ -483,11 +496,34 @@ export class TableView {
         ? this.model?.lines[this.lineOf(canvas.dataset.run ?? null)]
         : undefined;
     if (line?.type !== "run" || !this.lane) {
+      this.pointed = null;
       this.tooltip.hide();
       return;
     }
-    const pixel = event.clientX - canvas.getBoundingClientRect().left;
-    this.tooltip.show(laneFacts(line.run, this.lane, pixel), event.clientX, event.clientY);
+    const { run } = line;
+    const { clientX: x, clientY: y } = event;
+    const pixel = x - canvas.getBoundingClientRect().left;
+    this.pointed = { run, pixel, x, y };
+    if (this.exact?.run !== run) this.askExact(run);
+    this.tooltip.show(laneFacts(run, this.lane, pixel, this.exact?.values), x, y);
+  }
+
+  private askExact(run: RunSummary): void {
+    const asked = { run, values: null as ExactLane | null };
+    this.exact = asked;
+    // A pointer that passes over a hundred lanes asks for none of them.
+    setTimeout(() => {
+      if (this.exact !== asked || this.pointed?.run !== run) return;
+      this.actions.exactLane(run).then(
+        (values) => {
+          asked.values = values;
+          const { pointed, lane } = this;
+          if (this.exact !== asked || pointed?.run !== run || !lane) return;
+          this.tooltip.show(laneFacts(run, lane, pointed.pixel, values), pointed.x, pointed.y);
+        },
+        () => undefined, // what is shown stays about right
+      );
+    }, POINTED_MS);
   }
 }
 
