@@ -23,7 +23,7 @@ import numpy as np
 
 from tb_nanwatch import metadata, schema
 from tb_nanwatch.errors import RecordError
-from tb_nanwatch.reading import details, report, terminal
+from tb_nanwatch.reading import details, lanes, report, terminal
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import FlightRecord
@@ -262,7 +262,8 @@ def show(rows: Sequence[list[bytes]], mutant: str = "mutant") -> None:
     terminal.render(full, out)
     assert "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
     for session in snapshot.sessions:
-        json.loads(report.lane_json(session))
+        lanes.packed([session])
+        lanes.exact(session)
         detail = reader.detail(
             CTX, "", session, ("session", "events", "ranges", "flight")
         )
