@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch import rules
+from tb_nanwatch.closest import ClosestCall
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
@@ -139,6 +140,12 @@ def tensor_text(tensor: BadTensor) -> str:
         tensor.num_nan, tensor.num_pos_inf, tensor.num_neg_inf, tensor.size
     )
     return f"{name}, {counts}" if counts else name
+
+
+def closest_text(call: ClosestCall) -> str:
+    """Returns "output of dense_1 reached 3e+04 of 65504 in float16"."""
+    who = probe_text(call.kind, call.name) if call.kind else "an output or gradient"
+    return f"{who} reached {call.value:.2g} of {call.limit:.5g} in {call.dtype}"
 
 
 def counts_text(num_nan: int, num_pos_inf: int, num_neg_inf: int, size: int = 0) -> str:

@@ -509,6 +509,7 @@ class StatusRecord(Record):
         num_episodes: all of them.
         closest: for each float dtype, the largest |value| of an activation or
             gradient over the dtype's largest finite number, in [0, 1].
+        closest_in: for each of these dtypes, kind and name of that tensor.
         lane_steps: int64 [n], the last step of each point. Points are contiguous.
         lane: float32 [n, len(LANE_SERIES)].
         lane_seconds: float32 [n], seconds since `started` at the end of the point.
@@ -546,6 +547,7 @@ class StatusRecord(Record):
     num_episodes: int = 0
     recovered: bool = False
     closest: dict[str, float] = field(default_factory=dict)
+    closest_in: dict[str, list[str]] = field(default_factory=dict)
     lane_steps: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     lane: Array = field(
         default_factory=lambda: np.zeros((0, len(LANE_SERIES)), np.float32)

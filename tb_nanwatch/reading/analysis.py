@@ -18,7 +18,7 @@ from tb_nanwatch.reading import edit as edits
 from tb_nanwatch.reading.axes import Axis, Bools, Condition
 from tb_nanwatch.reading.edit import Cut, Edit
 from tb_nanwatch.reading.rates import Rate, rates_of
-from tb_nanwatch.reading.separation import Region, Separation, separate
+from tb_nanwatch.reading.separation import ALPHA, Region, Separation, separate
 from tb_nanwatch.reading.trials import (
     Space,
     Trial,
@@ -126,12 +126,21 @@ def _finding(
     elsewhere = "elsewhere" if not further else "of the others"
     sentence = (
         f"{condition} went bad in {inside[0]} of {space.count(inside[1])}, {elsewhere} "
-        f"{outside[0]} of {outside[1]}; corrected p = {p_text(region.p_value)}."
+        f"{outside[0]} of {outside[1]}"
     )
+    p = p_text(region.p_value)
     saves = _saves(space, edit) if edit else ""
     cause = common_cause(space, region.inside & left)
-    if cause and inside[0] > 1:
-        sentence += f" Cause in all {inside[0]}: {cause.replace('_', ' ')}."
+    died = cause.replace("_", " ") if cause and inside[0] > 1 else ""
+    if died and region.p_value > ALPHA:  # only what they died of speaks for it
+        sentence += (
+            f". Statistics alone do not settle it (corrected p = {p}), but all "
+            f"{inside[0]} died of the same cause: {died}."
+        )
+    else:
+        sentence += f"; corrected p = {p}."
+        if died:
+            sentence += f" Cause in all {inside[0]}: {died}."
     parts = [sentence, *_confounding(space, separation, left)]
     if edit:
         parts.append(f"The edit {saves}. {edits.REMINDER}")
@@ -231,10 +240,11 @@ def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]
         which = f"{region_text(space, rival, left)}"
         fared = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
         if separation.preferred:
+            names = " and ".join(space.axes[c.axis].name for c in region.conditions)
             sentences.append(
-                f"By their outcome alone these {space.noun}s would rather say {which} "
-                f"({fared}; corrected p = {p_text(rival.p_value)}), but what they died of "
-                "points here."
+                f"{which} fits the counts better ({fared}; corrected p = "
+                f"{p_text(rival.p_value)}), but is probably chance: what the "
+                f"{space.noun}s died of points to {names}."
             )
         else:
             sentences.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, Any, Final
 
-from tb_nanwatch.reading.terminal import status_text
+from tb_nanwatch.reading.tables import status_text
 from tb_nanwatch.text import clean
 
 _TOPICS: Final = {

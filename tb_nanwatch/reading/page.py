@@ -15,7 +15,7 @@ from typing import Any, Final
 from tb_nanwatch import __version__
 from tb_nanwatch.diagnosis import position_text, tensor_text
 from tb_nanwatch.reading import lane_svg
-from tb_nanwatch.reading.terminal import status_text
+from tb_nanwatch.reading.tables import status_text
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tb_nanwatch import schema
-from tb_nanwatch.diagnosis import Cause, diagnose, facts_of
+from tb_nanwatch.closest import closest_call
+from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading import aborted
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.cost import cost
@@ -55,6 +56,7 @@ RUN_KEYS: Final = (
     "misread_text",
     "lineage",
     "inherited",
+    "closest_call",
     "scalars",
     "hparams",
     "onset",
@@ -178,6 +180,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "recovered": status.recovered,
         "num_episodes": status.num_episodes,
         "closest": status.closest,
+        "closest_call": _closest_call(session),
         "lineage": status.lineage,
         "inherited": session.inherited,
         "scalars": [
@@ -334,6 +337,17 @@ def _origin(
         "op": f"gradient of {op}" if op and found and found.gradient else op,
         "source": f"{source.file}:{source.line}" if source is not None else None,
     }
+
+
+def _closest_call(session: Session) -> dict[str, Any] | None:
+    """Returns how near a run that stayed finite came to an overflow, if it did."""
+    status = session.status
+    if status.status != "clean":
+        return None
+    call = closest_call(status.closest, status.closest_in)
+    if call is None:
+        return None
+    return {**dataclasses.asdict(call), "text": closest_text(call)}
 
 
 def _finite(value: float) -> float:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.closest import LARGEST
 from tb_nanwatch.schema import (
     COUNT_COLUMNS,
     RANGE_COLUMNS,
@@ -112,6 +113,7 @@ class Recorder:
         self.tracker = EpisodeTracker(objectives, self.locate)
         self._lane = Lane()
         self.closest: dict[str, float] = {}
+        self.closest_in: dict[str, list[str]] = {}
         self.probes_changed = False
         self._flight_of: int | None = None
 
@@ -189,8 +191,10 @@ class Recorder:
             return
         largest = max(abs(health.min), abs(health.max))
         if np.isfinite(largest):
-            share = largest / _DTYPE_MAX.get(probe.dtype, float("inf"))
-            self.closest[probe.dtype] = max(share, self.closest.get(probe.dtype, 0.0))
+            share = largest / LARGEST.get(probe.dtype, float("inf"))
+            if share >= self.closest.get(probe.dtype, 0.0):
+                self.closest[probe.dtype] = share
+                self.closest_in[probe.dtype] = [probe.kind, probe.name]
 
     def _expectation(
         self, layout: Layout, healths: Sequence[Health], step: int
@@ -457,13 +461,3 @@ def _flight(
         stats,
         counts,
     )
-
-
-_DTYPE_MAX: Final = {
-    "float16": 65504.0,
-    "bfloat16": 3.3895314e38,
-    "float32": 3.4028235e38,
-    "float64": float(np.finfo(np.float64).max),
-    "complex64": 3.4028235e38,
-    "complex128": float(np.finfo(np.float64).max),
-}

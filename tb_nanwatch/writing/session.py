@@ -356,6 +356,7 @@ class Session:
                 num_episodes=tracker.count,
                 recovered=recorder.recovered,
                 closest=recorder.closest,
+                closest_in=recorder.closest_in,
                 written=dict(self._written),
                 **lane.arrays(recorder.lane()),
             )

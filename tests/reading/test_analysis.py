@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tb_nanwatch.reading import analysis
 from tb_nanwatch.reading.analysis import Analysis, Trial, analyse
 from tb_nanwatch.reading.edit import REMINDER
+from tb_nanwatch.reading.separation import separate
 from tb_nanwatch.schema import HParam
 from tests.reading.searches import (
     OPTIMIZERS,
@@ -235,7 +237,7 @@ def test_what_all_bad_trials_share_is_said() -> None:
     assert "Every bad trial of these also had optimizer = sgd" in finding.text
 
 
-def test_the_setting_that_the_runs_died_of_is_preferred() -> None:
+def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> None:
     """SGD dies at high rates, and by chance all that died were narrow as well."""
     rng = np.random.default_rng(0)
     trials = []
@@ -253,11 +255,33 @@ def test_the_setting_that_the_runs_died_of_is_preferred() -> None:
                             "learning_rate" if bad else None, about if bad else None))  # fmt: skip
     (finding,) = analyse("s", trials).findings
     assert finding.hparam == "any name"
+    assert "Cause in all 4: learning rate." in finding.text
+    assert "settle" not in finding.text
     # Without knowing what they died of, the width describes it better.
     blind = [dataclasses.replace(t, about=None) for t in trials]
     (finding,) = analyse("s", blind).findings
     assert finding.hparam == "units"
     assert "any name" in finding.text
+    assert "settle" not in finding.text and "chance" not in finding.text
+
+    # Where only what they died of speaks for it, that is said.
+    def unsettled(*arguments: Any) -> Any:
+        found, by_counts = separate(*arguments), separate(*arguments[:4])
+        if found.best is None or by_counts.best is None:
+            return found  # of those that are left
+        best = dataclasses.replace(found.best, p_value=0.1)
+        return dataclasses.replace(
+            found, best=best, rivals=[by_counts.best], preferred=True
+        )
+
+    monkeypatch.setattr(analysis, "separate", unsettled)
+    text = analyse("s", trials).findings[0].text
+    assert text.startswith(
+        "any name >= 0.05 went bad in 4 of 5 trials, elsewhere 0 of 19. Statistics alone "
+        "do not settle it (corrected p = 0.1), but all 4 died of the same cause: learning "
+        "rate. units <= 32 fits the counts better ("
+    )
+    assert "probably chance: what the trials died of points to any name." in text
 
 
 # --- Honest sentences -----------------------------------------------------------------

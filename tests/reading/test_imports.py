@@ -14,6 +14,7 @@ import tb_nanwatch
 
 PACKAGE = Path(tb_nanwatch.__file__).parent
 SHARED = {
+    "closest",
     "schema",
     "metadata",
     "errors",

@@ -57,6 +57,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
         *("misread", "hparams", "onset", "origin", "contained", "causes"),
         # Beyond the design:
         *("number", "misread_text", "lineage", "inherited", "scalars", "postmortem"),
+        "closest_call",
     }
     assert run["onset"] == {"phase": "train", "step": 37, "epoch": 1, "batch": 12}
     assert run["origin"] == {
@@ -72,6 +73,19 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     (cause,) = run["causes"]
     assert set(cause) == {"id", "confidence", "evidence", "fix"}
     assert shown["findings"] == []
+
+
+def test_every_key_stands_in_the_documentation(tmp_path: Path, read: Read) -> None:
+    write(tmp_path / "0001", a_status(bad=True), a_verdict())
+    full = overview(read())
+    text = (Path(report.__file__).parent / "http_api.md").read_text()
+    # What DESIGN's report has is not repeated there.
+    design = {"run", "search", "trial_id", "execution", "retry", "stopped_by", "status"}
+    design |= {"tuner_status", "score", "best_step", "message", "misread", "hparams"}
+    design |= {"onset", "origin", "contained", "causes", "state", "worker"}
+    for entry in (full["searches"][0], full["runs"][0]):
+        for key in entry.keys() - design:
+            assert f'"{key}"' in text or f"`{key}`" in text, key
 
 
 def test_a_clean_run_has_no_onset_origin_or_causes(tmp_path: Path, read: Read) -> None:

@@ -40,6 +40,20 @@ def test_a_loop_of_ones_own(tmp_path: Path) -> None:
     assert runs["1"]["error_message"] == str(error)
 
 
+def readme_code(holding: str) -> str:
+    """Returns the one block of Python in the README that holds these words."""
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if holding in block]
+    return found
+
+
+def test_the_demo_holds_the_readmes_example_word_for_word() -> None:
+    code = readme_code("optuna.Trial")
+    assert "raise optuna.TrialPruned(str(e)) from e" in code
+    assert code in (ROOT / "demo" / "with_optuna.py").read_text()
+
+
 @pytest.mark.slow
 def test_the_readmes_example_with_optuna(tmp_path: Path) -> None:
     program = ROOT / "demo" / "with_optuna.py"

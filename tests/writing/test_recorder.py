@@ -306,3 +306,15 @@ def test_a_million_steps_stay_small_and_lose_no_extreme(tmp_path: Path) -> None:
     assert log.status.steps == steps and log.status.state == "finished"
     assert log.status.lane_steps[-1] == steps - 1
     assert size < 4_000_000
+
+
+def test_the_closest_call_names_its_tensor() -> None:
+    run = Run(probes=4)  # activation, loss, weight, activation
+    run.run(1.0, 1e30, 1e30, 3.0, ask=True)
+    assert run.recorder.closest_in == {"float32": ["activation", "probe_3"]}
+    assert run.recorder.closest["float32"] == pytest.approx(3 / 3.4028235e38)
+    run.run(1e20, 1.0, 1.0, 5.0, ask=True)
+    run.run(2.0, 1.0, 1.0, 1e10, ask=True)
+    assert run.recorder.closest_in == {"float32": ["activation", "probe_0"]}
+    run.run(np.inf, 1.0, 1.0, np.nan, ask=True)  # what overflowed is no close call
+    assert run.recorder.closest["float32"] == pytest.approx(1e20 / 3.4028235e38)
