@@ -12,6 +12,7 @@ from typing import Final
 
 from tb_nanwatch import rules
 from tb_nanwatch.closest import ClosestCall
+from tb_nanwatch.contradicted import contradiction, support
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
@@ -53,15 +54,24 @@ def diagnose(facts: Facts) -> list[Cause]:
     if facts.status not in BAD_STATUSES:
         return []
     found = sorted(rules.candidates(measure(facts)), key=lambda c: -c.weight)
+    withdrawn = {c.id: against for c in found if (against := contradiction(facts, c.id))}
+    found = [c for c in found if c.id not in withdrawn]
     total = sum(c.weight for c in found)
     where = _where(facts)
+    where += [
+        f"It is not {cause.replace('_', ' ')}: run again with {against.text}, it went bad "
+        f"all the same ({against.note})."
+        for cause, against in withdrawn.items()
+    ]
     causes = [
         Cause(
             c.id,
             round(c.sure * c.weight / total, 3),
-            [*where, *filter(None, c.evidence)]
-            if i == 0
-            else list(filter(None, c.evidence)),
+            [
+                *(where if i == 0 else ()),
+                *filter(None, c.evidence),
+                *_support(facts, c.id),
+            ],
             c.fix,
             c.about,
         )
@@ -71,6 +81,15 @@ def diagnose(facts: Facts) -> list[Cause]:
     if not causes or causes[0].confidence < MIN_CONFIDENCE:
         causes.insert(0, _unknown(facts, where))
     return causes
+
+
+def _support(facts: Facts, cause: str) -> list[str]:
+    kept = support(facts, cause)
+    if kept is None:
+        return []
+    after = f" and the {kept.steps - 1} after it" if kept.steps > 1 else ""
+    note = f" ({kept.note})" if kept.note else ""
+    return [f"Run again with {kept.text}, the step{after} stayed finite{note}."]
 
 
 def _where(facts: Facts) -> list[str]:

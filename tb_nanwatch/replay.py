@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tb_nanwatch.postmortem import rebuild, state
+from tb_nanwatch.postmortem import counterfactuals, rebuild, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.schema import BadTensor, PostMortem
@@ -76,6 +76,10 @@ def replay(
     found.notes += [f"{m}." for m in missing]
     tracer = StepTracer(model)
     found.postmortem = run(model, capsule, tracer)
+    if attempt:
+        found.postmortem.counterfactuals = counterfactuals.run(
+            model, capsule, found.postmortem
+        )
     return found
 
 
@@ -136,5 +140,12 @@ def text(found: Replay) -> str:
             lines.append(f"    {clean(pm.source.text)}")
     else:
         lines.append(f"Operation by operation: {clean(pm.reason, 1000)}")
+    if pm.counterfactuals:
+        lines.append("With one thing changed:")
+        width = max(len(c.text) for c in pm.counterfactuals)
+        for c in pm.counterfactuals:
+            word = "finite" if c.finite else "went bad" if c.tried else "not tried"
+            steps = f"{c.steps} step{'s' if c.steps != 1 else ''}, " if c.tried else ""
+            lines.append(f"  {c.text.ljust(width)}  {word:9}  {steps}{clean(c.note)}")
     lines += [f"Note: {clean(note, 500)}" for note in found.notes]
     return "\n".join(lines)

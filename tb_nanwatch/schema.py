@@ -327,6 +327,7 @@ class PostMortem:
         text: what is named, in one line without a full stop.
         op: the operation as users know it, e.g. "tf.math.divide".
         op_type: TensorFlow's type of the operation that ran, e.g. "RealDiv".
+        forward_type: TensorFlow's type of `op`.
         gradient: `op_type` belongs to the gradient of `op`.
         layer: path of the layer in which it ran, "" for none.
         owner: of library code that no line of the user's calls: what it is.
@@ -336,7 +337,7 @@ class PostMortem:
         num_nan, num_pos_inf, num_neg_inf: of its output. size: of its output.
         shape, dtype: of its output.
         data: name of the input, label or sample weight that is non-finite itself.
-        rows: its first bad rows, at most ten.
+        rows: of the batch that are bad there, at most 100.
         capsule: where the capsule lies, "" for nowhere.
         seconds: what it took.
         counterfactuals: changes that were tried.
@@ -347,6 +348,7 @@ class PostMortem:
     text: str = ""
     op: str | None = None
     op_type: str | None = None
+    forward_type: str | None = None
     gradient: bool = False
     layer: str = ""
     owner: str = ""

@@ -30,6 +30,7 @@ class Details:
     size: int
     shape: list[int]
     dtype: str
+    rows: list[int]
 
 
 @dataclass

@@ -187,14 +187,6 @@ def public_name(op_type: str) -> str:
     return _PUBLIC.get(op_type, f"tf.raw_ops.{op_type}")
 
 
-def takes_epsilon(op_type: str) -> int | None:
-    """Returns the operand that a small epsilon can keep away from 0, if there is one."""
-    for domain in _DOMAINS.get(op_type, ()):
-        if domain.test is _zero:
-            return domain.operand
-    return None
-
-
 def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
     """Returns what is to be said of each input of an operation."""
     names = _OPERANDS.get(op_type, ())

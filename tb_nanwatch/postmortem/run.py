@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.postmortem import operations, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
-from tb_nanwatch.postmortem.watch import LimitError, OpWatch
+from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows
 from tb_nanwatch.schema import BadTensor, Kind, Phase, PostMortem
 
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0
 MAX_BYTES: Final = 4 << 30
-_MAX_ROWS: Final = 10
+# Rows that a sentence lists.
+_SHOWN_ROWS: Final = 10
 
 
 class Traced(NamedTuple):
@@ -184,13 +184,15 @@ def _result(
 ) -> PostMortem:
     result = PostMortem(reproduced=True)
     if origin.op is not None:
-        return _name_op(result, origin, origin.op)
+        batch = {len(t) for t in tensors.values() if t.shape.rank}
+        return _name_op(result, origin, origin.op, batch)
     if origin.data:
         at = origin.data[0]
         result.data = flow.data[at]
-        result.rows = _bad_rows(tensors[at].numpy()) if at in tensors else []
+        result.rows = bad_rows(tensors[at].numpy()) if at in tensors else []
         counts = flow.counts[at]
-        rows = ", ".join(map(str, result.rows))
+        rows = ", ".join(map(str, result.rows[:_SHOWN_ROWS]))
+        rows += ", ..." if len(result.rows) > _SHOWN_ROWS else ""
         result.text = f"{result.data} itself has {_words(counts)}" + (
             f", in row{'s' if len(result.rows) > 1 else ''} {rows} of the batch"
             if result.rows
@@ -208,16 +210,10 @@ def _result(
     return result
 
 
-def _bad_rows(value: Any) -> list[int]:
-    if not value.ndim:
-        return []
-    bad = ~np.isfinite(value).reshape(len(value), -1)
-    return [int(i) for i in np.flatnonzero(bad.any(axis=1))[:_MAX_ROWS]]
-
-
-def _name_op(result: PostMortem, origin: Origin, op: Op) -> PostMortem:
+def _name_op(result: PostMortem, origin: Origin, op: Op, batch: set[int]) -> PostMortem:
     forward = op.forward if op.gradient else None
     result.op_type = op.op_type
+    result.forward_type = forward.op_type if forward else op.op_type
     result.gradient = op.gradient
     result.op = operations.public_name(forward.op_type if forward else op.op_type)
     result.layer, result.owner = op.layer, op.owner
@@ -230,6 +226,8 @@ def _name_op(result: PostMortem, origin: Origin, op: Op) -> PostMortem:
         result.finding = op.details.finding
         result.size, result.shape = op.details.size, op.details.shape
         result.dtype = op.details.dtype
+        if op.details.shape[:1] and op.details.shape[0] in batch:
+            result.rows = op.details.rows
     if origin.constant:
         result.finding = "a constant among its inputs is not finite"
     elif origin.infinities:

@@ -37,7 +37,7 @@ class Place:
         text = " ".join(line for line in lines if line)
         if len(text) > _MAX_TEXT:
             text = text[: _MAX_TEXT - 3] + "..."
-        return Source(_shown(file), self.line, self.code.co_name, text)
+        return Source(shown(file), self.line, self.code.co_name, text)
 
     def _span(self) -> tuple[int, int] | None:
         """Returns first and last line of the expression; from Python 3.11 on."""
@@ -51,7 +51,7 @@ class Place:
         return (first, last) if first == self.line and last - first < 20 else None
 
 
-def _shown(file: str) -> str:
+def shown(file: str) -> str:
     """Returns the path relative to the working directory, where it is below that."""
     try:
         relative = os.path.relpath(file)

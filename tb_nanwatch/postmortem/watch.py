@@ -27,6 +27,8 @@ _MAX_DETAILS: Final = 2000
 # Ids of values that have none: what a variable held before the step.
 _HELD: Final = 1 << 40
 _MEMORY_EVERY: Final = 64
+# Rows of the batch that are named.
+MAX_ROWS: Final = 100
 _KERAS: Final = os.path.join(os.path.dirname(keras.__file__), "")
 _BACKWARD: Final = os.path.join("eager", "imperative_grad.py")
 _CHOICES: Final = ("SelectV2", "Select")
@@ -351,7 +353,16 @@ def _details(op_type: str, inputs: Sequence[Any], output: Any) -> Details:
             int(value.size),
             list(value.shape),
             value.dtype.name,
+            bad_rows(value),
         )
+
+
+def bad_rows(value: Any) -> list[int]:
+    """Returns the indices along the first axis at which `value` is not finite."""
+    if not value.ndim or not value.size:
+        return []
+    bad = ~np.isfinite(value).reshape(len(value), -1)
+    return [int(i) for i in np.flatnonzero(bad.any(axis=1))[:MAX_ROWS]]
 
 
 def _chosen(inputs: Sequence[Any], output: Any, sources: list[Any]) -> list[Any]:

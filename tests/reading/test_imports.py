@@ -17,6 +17,7 @@ SHARED = {
     "closest",
     "schema",
     "metadata",
+    "contradicted",
     "errors",
     "diagnosis",
     "facts",

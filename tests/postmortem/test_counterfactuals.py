@@ -1,0 +1,155 @@
+"""Counterfactuals: what would have kept a step finite, and what the diagnosis makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tb_nanwatch import rules
+from tb_nanwatch.diagnosis import diagnose
+from tb_nanwatch.facts import Facts
+from tb_nanwatch.postmortem import counterfactuals, state
+from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.schema import BadTensor, Counterfactual, Position, PostMortem
+from tb_nanwatch.writing.tracer import StepTracer
+from tests.postmortem.programs import PROGRAMS, compiled, mlp, numbers
+from tests.postmortem.steps import first_step
+
+L = keras.layers
+Case = tuple[Any, Any, Any]
+
+
+def named(name: str) -> Callable[[], Case]:
+    return next(p.make for p in PROGRAMS if p.name == name)
+
+
+def too_high_a_rate() -> Case:
+    def loss(y: Any, p: Any) -> Any:
+        return tf.reduce_mean(p - tf.stop_gradient(p))
+
+    model = compiled(mlp(), loss, optimizer=keras.optimizers.SGD(3.4e38))
+    return model, np.full((1, 4), 1.1, np.float32), numbers(1, 1)
+
+
+def too_large_inputs() -> Case:
+    return compiled(mlp()), 1e25 * numbers(8, 4), numbers(8, 1)
+
+
+def too_large_labels() -> Case:
+    return compiled(mlp()), numbers(8, 4), 1e25 * numbers(8, 1)
+
+
+def half_precision() -> Case:
+    keras.config.set_dtype_policy("mixed_float16")
+    last = L.Dense(1, dtype="float32")
+    model = keras.Sequential([keras.Input((4,)), L.Dense(4), last])
+    small = keras.optimizers.SGD(1e-9)
+    return compiled(model, "mae", optimizer=small), 1e6 * numbers(8, 4), numbers(8, 1)
+
+
+EPSILON, ROWS = "epsilon", "rows"
+
+
+@pytest.mark.parametrize(
+    ("make", "finite", "bad"),
+    [
+        (named("loss_division"), {EPSILON, ROWS}, {"inputs"}),
+        (named("gradient_of_a_root"), {EPSILON}, {"inputs"}),
+        (named("own_layer"), set(), {"inputs", EPSILON}),
+        (named("data_input"), {ROWS}, set()),
+        (too_high_a_rate, {"learning_rate/100"}, {"learning_rate/10"}),
+        (too_large_inputs, {"inputs"}, set()),
+        (too_large_labels, {"labels"}, {"inputs"}),
+        (half_precision, {"float32", "inputs"}, set()),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_the_right_change_keeps_it_finite(
+    make: Callable[[], Case], finite: set[str], bad: set[str]
+) -> None:
+    model, x, y = make()
+    capsule = first_step(model, x, y)
+    found = run(model, capsule, StepTracer(model))
+    before = state.snapshot(model)
+    policies = [layer.dtype_policy.name for layer in model.layers]
+    results = {c.change: c for c in counterfactuals.run(model, capsule, found)}
+    for old, new in zip(before, state.snapshot(model), strict=True):
+        np.testing.assert_array_equal(old.value, new.value, old.path)
+    assert [layer.dtype_policy.name for layer in model.layers] == policies
+    assert model.optimizer.global_clipnorm is None
+    assert not results["unchanged"].finite and results["unchanged"].tried
+    for change in finite:
+        assert results[change].finite, results[change]
+        assert results[change].steps == 11
+        assert results[change].note == "the same batch repeated"
+    for change in bad:
+        assert results[change].tried and not results[change].finite, results[change]
+        assert "went bad" in results[change].note
+    if make is not too_high_a_rate:  # bad before any update: a rate cannot matter
+        assert not results["learning_rate/10"].tried
+    if make is not half_precision:
+        assert not results["float32"].tried
+
+
+def test_a_step_that_stays_finite_by_itself_says_nothing() -> None:
+    model, x, y = named("loss_division")()
+    capsule = first_step(model, x, y)
+    capsule.data = (x, y + 100)
+    (control,) = counterfactuals.run(model, capsule, PostMortem())
+    assert control.finite and control.change == "unchanged"
+    capsule.data = (x, y)
+    results = counterfactuals.run(model, capsule, PostMortem(), seconds=0)
+    assert not any(c.tried for c in results)
+
+
+def causes(
+    monkeypatch: pytest.MonkeyPatch, step: int, *tried: Counterfactual
+) -> list[Any]:
+    found = [
+        rules.Candidate("loss_domain", 3.0, evidence=["a"]),
+        rules.Candidate("learning_rate", 1.0, evidence=["b"]),
+    ]
+    monkeypatch.setattr(rules, "candidates", lambda measured: found)
+    facts = Facts(
+        "diverged",
+        Position("train", step, 0, step),
+        BadTensor("loss", "total", num_nan=1, size=1),
+        postmortem=PostMortem(counterfactuals=list(tried)),
+    )
+    return diagnose(facts)
+
+
+def changed(
+    change: str, finite: bool, tried: bool = True, steps: int = 1
+) -> Counterfactual:
+    steps = 11 if finite else steps
+    return Counterfactual(change, f"with {change}", finite, steps, "loss went bad", tried)
+
+
+def test_a_contradicted_cause_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ids(step: int, *tried: Counterfactual) -> list[str]:
+        return [c.id for c in causes(monkeypatch, step, *tried)]
+
+    both = ["loss_domain", "learning_rate"]
+    assert ids(5) == both
+    assert ids(5, changed("epsilon", True)) == both
+    assert ids(5, changed("epsilon", False), changed("rows", True)) == both
+    assert ids(5, changed("epsilon", False, tried=False)) == both
+    assert ids(5, changed("epsilon", False)) == ["learning_rate"]
+    # It mended the step, and what went bad later may be something else.
+    assert ids(5, changed("epsilon", False, steps=3)) == both
+    # Too late at step 5 for a smaller rate to help, but not in the first step.
+    assert ids(5, changed("learning_rate/100", False)) == both
+    assert ids(0, changed("learning_rate/100", False)) == ["loss_domain"]
+
+
+def test_a_counterfactual_is_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = causes(monkeypatch, 5, changed("epsilon", True))
+    assert any("and the 10 after it stayed finite" in e for e in first.evidence)
+    (first,) = causes(monkeypatch, 5, changed("epsilon", False))
+    assert any("It is not loss domain" in e for e in first.evidence)
