@@ -15,7 +15,7 @@ from typing import Any, Final
 from tb_nanwatch import schema
 from tb_nanwatch.closest import closest_call
 from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
-from tb_nanwatch.reading import aborted
+from tb_nanwatch.reading import aborted, reproduction
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.cost import cost
 from tb_nanwatch.reading.grouping import trials_of, worst
@@ -63,6 +63,7 @@ RUN_KEYS: Final = (
     "origin",
     "contained",
     "postmortem",
+    "reproduction",
     "causes",
 )
 ORIGIN_KEYS: Final = (
@@ -169,6 +170,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "origin": _origin(status.origin, session.postmortem),
         "contained": status.contained,
         "postmortem": session.postmortem,
+        "reproduction": reproduction.script(session),
         "causes": [{key: getattr(c, key) for key in CAUSE_KEYS} for c in causes],
         "started": status.started,
         "updated": status.updated,

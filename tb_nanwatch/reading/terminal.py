@@ -139,8 +139,16 @@ def _remarks(run: dict[str, Any]) -> list[str]:
 def _postmortem(found: dict[str, Any] | None) -> list[str]:
     if not found:
         return []
-    if not found["text"]:
-        return [f"the step was run again. {found['reason']}"] if found["reason"] else []
-    source = found["source"]
-    line = f" (the line: {source['text']})" if source and source["text"] else ""
-    return [f"the first bad tensor comes from {found['text']}{line}."]
+    said = []
+    if found["text"]:
+        source = found["source"]
+        line = f" (the line: {source['text']})" if source and source["text"] else ""
+        said.append(f"the first bad tensor comes from {found['text']}{line}.")
+    elif found["reason"]:
+        said.append(f"the step was run again. {found['reason']}")
+    kept = [c["text"] for c in found["counterfactuals"] if c["finite"]]
+    if kept:
+        said.append(f"it would have stayed finite with {', or '.join(kept)}.")
+    if found["capsule"]:
+        said.append(f"to run the step again: tb-nanwatch replay {found['capsule']}")
+    return said

@@ -16,8 +16,11 @@ import pytest
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem import describe, rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.reading import reproduction
 from tb_nanwatch.reading.cli import main
+from tb_nanwatch.reading.session import Session
 from tb_nanwatch.replay import replay
+from tb_nanwatch.schema import PostMortem, StatusRecord
 from tests.postmortem.programs import PROGRAMS
 from tests.postmortem.steps import first_step
 
@@ -61,6 +64,13 @@ def test_the_compiled_step_comes_back_bit_for_bit(make: Any, tmp_path: Path) -> 
     assert found.bitwise == found.compared == len(capsule.sums), found.compiled
     if make is not mlp:
         return
+    status = StatusRecord(
+        "0", 0, status="diverged", onset=capsule.position, origin=capsule.origin
+    )
+    made = PostMortem(capsule=str(tmp_path / "c"))
+    script = reproduction.script(Session("run", "0", status, postmortem=made))
+    with pytest.raises(SystemExit, match="1"):  # it fails as the training did
+        exec(script or "", {})
     # And a batch that differs by a millionth does not.
     x[0] *= 1 + 1e-6
     (tmp_path / "d").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BadTensor
+from tb_nanwatch.schema import BadTensor, Counterfactual, HParam
 from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write
 
 
@@ -59,6 +60,44 @@ def test_a_gradient_and_a_line_that_is_not_known(tmp_path: Path) -> None:
     assert [o["op"] for o in origins] == ["gradient of tf.math.log", None]
     assert [o["source"] for o in origins] == [None, None]
     assert reason in printed(found)
+
+
+def test_a_script_runs_the_step_again(tmp_path: Path) -> None:
+    hostile = 'a"); import os; os.abort()\n#'
+    status = a_status(1, bad=True, hparams=[HParam(hostile, hostile), HParam("lr", 0.5)])
+    capsule = "logs/it's here\n/capsule"
+    write(tmp_path / "a", status, a_post_mortem(1, capsule=capsule))
+    write(tmp_path / "b", a_status(2, bad=True), a_post_mortem(2))
+    found = full(tmp_path)
+    script, none = (run["reproduction"] for run in found["runs"])
+    assert none is None
+    tree = ast.parse(script)
+    assigned = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and not isinstance(node.value, ast.Call)
+    }
+    assert assigned == {
+        "CAPSULE": capsule,
+        "VALUES": {hostile: hostile, "lr": 0.5},
+        "MODEL": None,
+    }
+    imported = [node for node in tree.body if isinstance(node, ast.Import)]
+    assert [name.name for node in imported for name in node.names] == ["sys"]
+    assert "tb-nanwatch replay logs/it's here" in printed(found)
+
+
+def test_counterfactuals_are_said(tmp_path: Path) -> None:
+    tried = [
+        Counterfactual("unchanged", "nothing changed"),
+        Counterfactual("rows", "the offending rows left out", finite=True),
+    ]
+    write(tmp_path / "a", a_status(1, bad=True), a_post_mortem(1, counterfactuals=tried))
+    text = printed(full(tmp_path))
+    assert "it would have stayed finite with the offending rows left out." in text
+    assert "nothing changed" not in text
 
 
 def test_the_verdict_names_the_line_that_all_share(tmp_path: Path) -> None:

@@ -56,7 +56,15 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
         *("stopped_by", "status", "tuner_status", "score", "best_step", "message"),
         *("misread", "hparams", "onset", "origin", "contained", "causes"),
         # Beyond the design:
-        *("number", "misread_text", "lineage", "inherited", "scalars", "postmortem"),
+        *(
+            "number",
+            "misread_text",
+            "lineage",
+            "inherited",
+            "scalars",
+            "postmortem",
+            "reproduction",
+        ),
         "closest_call",
     }
     assert run["onset"] == {"phase": "train", "step": 37, "epoch": 1, "batch": 12}

@@ -1,0 +1,60 @@
+"""A short script that runs the failing step of a trial again; pure.
+
+Everything that comes from a log is written as a Python literal, or as a comment of one
+line, so that no name in it can become code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from tb_nanwatch.diagnosis import position_text, tensor_text
+from tb_nanwatch.reading.session import Session
+from tb_nanwatch.schema import JSONScalar
+from tb_nanwatch.text import clean
+
+_SCRIPT: Final = """\
+# {title}
+# First bad step: {onset}. First bad tensor: {origin}.
+{found}# The capsule holds the batch, the weights, the optimizer's variables and the random
+# state of that step, so that it goes bad in the same place.
+import sys
+
+from tb_nanwatch.replay import replay, text
+
+CAPSULE = {capsule}
+VALUES = {values}
+# The model is built from its configuration in the capsule. Where that uses code of yours
+# (a loss, a layer), name the function that returns the compiled model, "module:function";
+# one that takes a KerasTuner HyperParameters gets VALUES.
+MODEL = None
+
+found = replay(CAPSULE, MODEL)
+print(text(found))
+sys.exit(1 if found.compiled_same else 0)  # it fails as the training did
+"""
+
+
+def script(session: Session) -> str | None:
+    """Returns the script, None where the run left no capsule."""
+    status, found = session.status, session.postmortem
+    if found is None or not found.capsule or status.onset is None:
+        return None
+    what = f"Trial {status.trial_id}" if status.trial_id is not None else "Run"
+    values = {h.name: h.value for h in status.hparams if h.active}
+    lines = [f"    {name!r}: {_literal(value)},\n" for name, value in values.items()]
+    return _SCRIPT.format(
+        title=clean(f"{what} ({session.run}), run again at the step where it went bad."),
+        onset=clean(position_text(status.onset)),
+        origin=clean(tensor_text(status.origin)) if status.origin else "unknown",
+        found=f"# {clean(found.text)}\n" if found.text else "",
+        capsule=repr(found.capsule),
+        values="{\n" + "".join(lines) + "}" if lines else "{}",
+    )
+
+
+def _literal(value: JSONScalar) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    return repr(value)
