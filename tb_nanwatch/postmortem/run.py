@@ -229,7 +229,9 @@ def _name_op(result: PostMortem, origin: Origin, op: Op, batch: set[int]) -> Pos
         if op.details.shape[:1] and op.details.shape[0] in batch:
             result.rows = op.details.rows
     if origin.constant:
-        result.finding = "a constant among its inputs is not finite"
+        result.finding = (
+            "an input that no operation made (a constant, NumPy) is not finite"
+        )
     elif origin.infinities:
         result.finding = "it makes NaN of infinite inputs"
     result.text = _sentence(result, forward is not None)

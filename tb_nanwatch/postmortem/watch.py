@@ -31,6 +31,11 @@ _MEMORY_EVERY: Final = 64
 MAX_ROWS: Final = 100
 _KERAS: Final = os.path.join(os.path.dirname(keras.__file__), "")
 _BACKWARD: Final = os.path.join("eager", "imperative_grad.py")
+# One element of the result comes from the same element of each input.
+_ELEMENTWISE: Final = (
+    *("Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"),
+    "SquaredDifference",
+)
 _CHOICES: Final = ("SelectV2", "Select")
 
 
@@ -167,6 +172,8 @@ class OpWatch:
             op.sources += self._held(handle._id)
         if op_type in _CHOICES and sources:
             sources = _chosen(inputs, outputs[0], sources)
+        elif op_type in _ELEMENTWISE and len(sources) > 1:
+            sources = _coinciding(outputs[0], sources)
         op.sources += [t._id for t in sources]
         op.constants = any(self._is_constant(t._id) for t in sources)
         if self._details < _MAX_DETAILS:
@@ -363,6 +370,17 @@ def bad_rows(value: Any) -> list[int]:
         return []
     bad = ~np.isfinite(value).reshape(len(value), -1)
     return [int(i) for i in np.flatnonzero(bad.any(axis=1))[:MAX_ROWS]]
+
+
+def _coinciding(output: Any, sources: list[Any]) -> list[Any]:
+    """Returns the inputs that are non-finite where the output is."""
+    bad = ~np.isfinite(output.numpy())
+    found = [
+        t
+        for t in sources
+        if t.shape != output.shape or (bad & ~np.isfinite(t.numpy())).any()
+    ]
+    return found or sources
 
 
 def _chosen(inputs: Sequence[Any], output: Any, sources: list[Any]) -> list[Any]:

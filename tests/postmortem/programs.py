@@ -171,6 +171,17 @@ def loss_with_innocent_where() -> Any:
     return compiled(mlp(units=2), loss), numbers(8, 4), zeros_in(numbers(8, 2))
 
 
+@program("tf.math.divide", finding="3 of 8 denominators are 0")
+def loss_with_innocent_maximum() -> Any:
+    def loss(y: Any, p: Any) -> Any:
+        row = tf.reshape(tf.range(8.0), (-1, 1))
+        log = tf.math.log(tf.nn.relu(4.0 - row))  # minus infinity in the last rows
+        ratio = tf.abs(p) / tf.abs(y)  # here: loss_with_innocent_maximum
+        return tf.reduce_mean(tf.maximum(log, ratio))
+
+    return compiled(mlp(), loss), numbers(8, 4), zeros_in(numbers(8, 1))
+
+
 @program("tf.math.multiply", finding="constant")
 def loss_constant() -> Any:
     def loss(y: Any, p: Any) -> Any:

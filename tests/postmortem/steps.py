@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from tb_nanwatch.postmortem import state
@@ -52,7 +53,7 @@ def first_step(model: Any, x: Any, y: Any) -> Capsule:
         episode.start,
         episode.tensors[episode.new[0]] if episode.new else episode.tensors[0],
         episode.tensors,
-        data=(np.asarray(x), np.asarray(y)),
+        data=keras.tree.map_structure(np.asarray, (x, y)),
         variables=before,
         sums=recorder.sums,
     )

@@ -12,8 +12,9 @@ import pytest
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.writing.compiled import run_compiled
 from tb_nanwatch.writing.tracer import StepTracer
-from tests.postmortem.programs import PROGRAMS, Program
+from tests.postmortem.programs import PROGRAMS, Program, numbers
 from tests.postmortem.steps import first_step
 
 HERE = Path(__file__).parent
@@ -86,6 +87,33 @@ def test_what_cannot_be_known_is_not_named() -> None:
     capsule.data = (x[:, :2], y)
     with pytest.warns(NanWatchWarning, match="training is not affected"):
         assert "could not be run again" in reason()
+
+
+def test_a_step_of_validation_and_inputs_by_name() -> None:
+    first, second = keras.Input((4,), name="first"), keras.Input((2,), name="second")
+    both = keras.layers.Concatenate()([first, second])
+    model = keras.Model({"first": first, "second": second}, keras.layers.Dense(1)(both))
+    program = next(p for p in PROGRAMS if p.name == "metric_function")
+    metric, _, _ = program.make()
+    model.compile("sgd", "mse", metrics=[metric._compile_metrics._user_metrics[0]])
+    x = {"first": numbers(8, 4), "second": numbers(8, 2)}
+    y = numbers(8, 1)
+    capsule = first_step(model, {**x, "second": x["second"] * np.inf}, y)
+    result = run(model, capsule, StepTracer(model))
+    assert (result.data, result.rows) == ("input['second']", list(range(8)))
+
+    y[:3] = 0
+    model.reset_metrics()
+    capsule.variables = [s for s in capsule.variables if s.role != "model"]
+    for variable in model.variables:
+        variable.assign(np.ones(variable.shape))
+    seen = run_compiled(model, "validation", (x, y), fixed=True)
+    capsule.position.phase = "validation"
+    capsule.data, capsule.bad, capsule.origin = (x, y), seen.bad, seen.bad[0]
+    result = run(model, capsule, StepTracer(model))
+    assert capsule.origin.kind == "metric" and result.reproduced, result.reason
+    assert result.op == "tf.math.divide" and result.source is not None
+    assert result.source.line == marked("metric_function")[1]
 
 
 def test_weights_that_were_bad_before_blame_nobody() -> None:
