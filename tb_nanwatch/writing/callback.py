@@ -17,11 +17,12 @@ import keras
 import tb_nanwatch
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NanWatchWarning, NonFiniteError, UnsupportedError
+from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import BadTensor, Position
 from tb_nanwatch.text import clean
+from tb_nanwatch.writing import capsules, untrained
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
-from tb_nanwatch.writing import untrained
 from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.probes import Instrument
 from tb_nanwatch.writing.recorder import Recorder
@@ -61,6 +62,11 @@ class NanWatch(keras.callbacks.Callback):
         keep_score: with "stop", keeps the scores from before.
         activations_only: watches inputs, labels, layer outputs, predictions, losses
             and metrics, but no gradients, slots, weights and layer state.
+        capsules: keeps the step at which a run went bad (its batch, and weights, slots
+            and random state from before it) as a directory `nanwatch_capsule` beside
+            the run's event file, for at most so many runs below `log_dir`; 0 keeps
+            none. Capsules hold training data.
+        capsule_bytes: the largest capsule that is kept.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -81,6 +87,8 @@ class NanWatch(keras.callbacks.Callback):
         on_nonfinite: OnNonFinite = "record",
         keep_score: bool = False,
         activations_only: bool = False,
+        capsules: int = 10,
+        capsule_bytes: int = 512 << 20,
     ) -> None:
         super().__init__()
         if not isinstance(log_dir, str | os.PathLike):
@@ -98,11 +106,18 @@ class NanWatch(keras.callbacks.Callback):
                 f"on_nonfinite must be one of {', '.join(map(repr, _ON_NONFINITE))}; "
                 f"received {on_nonfinite!r}."
             )
+        for name, value in (("capsules", capsules), ("capsule_bytes", capsule_bytes)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(
+                    f"{name} must be an integer of at least 0; received {value!r}."
+                )
         self.log_dir = os.fspath(log_dir)
         self.hparams = dict(hparams or {})
         self.on_nonfinite = on_nonfinite
         self.keep_score = keep_score
         self.activations_only = activations_only
+        self.capsules = capsules
+        self.capsule_bytes = capsule_bytes
         self._watch: _Watch | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
@@ -184,6 +199,8 @@ class _Watch:
         run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
         run_dir = _join(callback.log_dir, run)
         self._trial = trial
+        self._run_dir = run_dir
+        self._capsule: Capsule | None = None
         self._told = self._stopped = self._over = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else (),
@@ -199,6 +216,7 @@ class _Watch:
             after_read=self._after_read,
             on_error=self.end_with,
             on_failure=self.give_up,
+            capture_bytes=callback.capsule_bytes if callback.capsules else 0,
         )
         plain = tuners.plain_hparams(callback.hparams)
         if trial is not None:
@@ -283,7 +301,36 @@ class _Watch:
                 self._session.flush()
             except Exception as e:
                 self.give_up(e)
+            self._keep_capsule()
             self._act()
+
+    def _keep_capsule(self) -> None:
+        """Writes the step at which the run went bad, as soon as it is known."""
+        capture = self._instrument.capture
+        if capture is None:
+            return
+        try:
+            if capture.too_large:
+                self._note(
+                    "no capsule was kept: model, optimizer and batch are larger than "
+                    f"capsule_bytes={self._options.capsule_bytes:,}"
+                )
+            kept = capture.take()
+            if kept is None:
+                return
+            self._capsule = capsules.make(
+                kept, self._model, self._session, self._recorder
+            )
+            place = capsules.place_for(
+                self._options.log_dir, self._run_dir, self._options.capsules
+            )
+            if self._capsule is not None and place is not None:
+                self._capsule.write(place, self._options.capsule_bytes)
+        except Exception as e:  # a capsule is never worth a training
+            self._note(f"no capsule was kept: {type(e).__name__}: {e}")
+
+    def _note(self, note: str) -> None:
+        self._instrument.notes.append(note)
 
     def _act(self) -> None:
         _, onset, origin = self._recorder.status()

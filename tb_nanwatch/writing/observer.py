@@ -76,5 +76,8 @@ class Observer(Protocol):
     ) -> Expectation:
         """Receives the tensors of a step that needs a full look, while it runs."""
 
+    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
+        """Returns whether the run's fault began at the step that was just observed."""
+
     def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
         """Receives the rows [steps, columns] of consecutive steps since the last."""

@@ -173,6 +173,18 @@ class Recorder:
             phase.looked_at = now
             return expectation
 
+    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
+        """Returns whether the episode that decides the status began there."""
+        with self._lock:
+            episode, origin = self.tracker.deciding, self.tracker.origin
+            return (
+                episode is not None
+                and origin is not None
+                and origin.replica == replica
+                and episode.start.phase == phase
+                and self.tracker.opened_step(episode) == step
+            )
+
     def _indices(self, phase: _Phase, probes: Sequence[Probe]) -> list[int]:
         indices = []
         for probe in probes:

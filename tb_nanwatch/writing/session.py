@@ -89,7 +89,7 @@ class Session:
         self.recorder = recorder
         self.writer = EventWriter(run_dir, clock, place)
         self.epochs = 0
-        self._environment = environment
+        self.environment = environment
         self._notes = notes
         self._notes_written = 0
         self._clock = clock
@@ -234,7 +234,7 @@ class Session:
             return
         self.recorder.probes_changed = False
         self._notes_written = len(self._notes)
-        e = self._environment
+        e = self.environment
         self._write(
             schema.SessionRecord(
                 self.id,
@@ -344,7 +344,7 @@ class Session:
                 ),
                 steps=recorder.steps("train"),
                 epochs=self.epochs,
-                epochs_planned=self._environment.epochs_planned,
+                epochs_planned=self.environment.epochs_planned,
                 steps_after_onset=after,
                 seconds_after_onset=now - self._onset[1]
                 if self._onset and after

@@ -455,9 +455,7 @@ def test_a_place_that_cannot_be_written_is_one_warning(tmp_path: Path) -> None:
 def test_another_backend_is_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.writing import probes
-
-    monkeypatch.setattr(probes.keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     model = mlp()
     with pytest.warns(NanWatchWarning, match="the backend here is 'jax'") as caught:
         fit(model, NanWatch(tmp_path / "log"))

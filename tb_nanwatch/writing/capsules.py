@@ -1,0 +1,103 @@
+"""The capsule of a run that went bad: from what was kept to a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+
+from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable, Sum
+from tb_nanwatch.writing.probes import Kept
+from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.session import Session
+
+CAPSULE: Final = "nanwatch_capsule"
+
+
+def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsule | None:
+    """Returns the capsule of the onset, None where another step was kept.
+
+    Args:
+        kept: what the probes kept.
+        model: that was trained.
+        session, recorder: of the run.
+    """
+    _, onset, origin = recorder.status()
+    episode = recorder.tracker.deciding
+    if onset is None or origin is None or episode is None:
+        return None
+    if recorder.locate(kept.phase, kept.step) != onset:
+        return None
+    environment = session.environment
+    trial = session.trial
+    return Capsule(
+        position=onset,
+        origin=origin,
+        bad=list(episode.tensors),
+        data=kept.data,
+        variables=[SavedVariable(*saved) for saved in kept.variables],
+        sums=[Sum(*part) for part in kept.sums],
+        partial=bool(kept.missing),
+        missing=list(kept.missing),
+        replica=kept.replica,
+        replicas=environment.replicas,
+        run=session.run,
+        search=trial.search if trial is not None else None,
+        trial_id=trial.trial_id if trial is not None else None,
+        execution=trial.execution if trial is not None else 0,
+        hparams=list(session.hparams),
+        seed=_seed(trial),
+        model=_configuration(model),
+        compiled=_compiled(model),
+        description=environment.model,
+        optimizer=environment.optimizer,
+        loss=environment.loss,
+        precision=environment.precision,
+        jit_compile=environment.jit_compile,
+        run_eagerly=bool(model.run_eagerly),
+        steps_per_execution=environment.steps_per_execution,
+        versions=dict(environment.versions),
+        created=session.now(),
+    )
+
+
+def place_for(log_dir: str, run_dir: str, most: int) -> Path | None:
+    """Returns where a run's capsule may be written, None where there are enough.
+
+    Args:
+        log_dir: of the whole search, in which capsules are counted.
+        run_dir: of the run; only local directories hold capsules.
+        most: capsules in `log_dir`.
+    """
+    if "://" in run_dir:
+        return None
+    there = sum(1 for _ in Path(log_dir).glob(f"**/{CAPSULE}*"))
+    if there >= most:
+        return None
+    for n in range(1, most + 1):  # a retry stands beside the first attempt
+        place = Path(run_dir, CAPSULE if n == 1 else f"{CAPSULE}_{n}")
+        if not os.path.lexists(place):
+            return place
+    return None
+
+
+def _configuration(model: Any) -> dict[str, Any] | None:
+    with contextlib.suppress(Exception):  # subclassed models often have none
+        found: dict[str, Any] = keras.saving.serialize_keras_object(model)
+        return found
+    return None
+
+
+def _compiled(model: Any) -> dict[str, Any] | None:
+    with contextlib.suppress(Exception):
+        found: dict[str, Any] = model.get_compile_config()
+        return found
+    return None
+
+
+def _seed(trial: Any) -> int | None:
+    seed = getattr(getattr(getattr(trial, "tuner", None), "oracle", None), "seed", None)
+    return seed if isinstance(seed, int) else None

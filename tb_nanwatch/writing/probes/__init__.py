@@ -1,0 +1,29 @@
+"""Probes inside the compiled training step: all that depends on TensorFlow.
+
+Every step computes half the sum of squares of each watched tensor (one fused
+kernel each) and writes them as one row into a ring buffer. A finite sum of
+squares proves that every element is finite, and gives the root mean square. A
+step whose row stands out (its sum is not finite, or has grown beyond its limit, or
+a look was asked for) takes the slow branch of a conditional, which hands the very
+tensors of that step to NumPy on the host: exact counts and ranges, at no cost to the
+steps in which nothing happens. Before the update a gate of the same kind keeps what
+the step was made of, for the capsule.
+
+The rest of the writing side sees this package through `Observer` and `Instrument`
+alone; a port to another Keras backend replaces it.
+
+    names.py       what is in a model, and what its parts are called
+    ops.py         operations that the probes are made of
+    tracing.py     the tensors met while a step is traced
+    ring.py        the rows, and the host's reading of them
+    capture.py     what a bad step was made of, from before its update
+    step.py        what the step computes: sums, ring, gate and slow branch
+    instrument.py  hooks a model, reads the rings, takes the hooks out
+"""
+
+from tb_nanwatch.writing.probes.capture import Kept
+from tb_nanwatch.writing.probes.instrument import Instrument, check_supported
+from tb_nanwatch.writing.probes.ring import RING_ROWS
+from tb_nanwatch.writing.probes.tracing import MAX_CALLS
+
+__all__ = ["MAX_CALLS", "RING_ROWS", "Instrument", "Kept", "check_supported"]

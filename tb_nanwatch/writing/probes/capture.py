@@ -1,0 +1,257 @@
+"""What a bad step was made of, kept from before its update: the capsule's contents.
+
+Only the first step of each new fault is kept, and of these only the one that turns
+out to decide the run's status. Healthy steps pay for the gate alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from keras.src.backend.common import global_state
+
+from tb_nanwatch.schema import Kind, Phase
+from tb_nanwatch.writing.probes.names import build_optimizer, optimizers
+
+Array = npt.NDArray[Any]
+
+UPDATED: Final = "the weights are those from after the step's update"
+MANY_UPDATES: Final = "another optimizer had updated its weights before"
+MADE_LATE: Final = "variables that the first step made were not kept"
+NO_DATA: Final = "the batch holds values that are no plain tensors"
+
+
+class Saved(NamedTuple):
+    """A variable's value, None where it was not kept; roles as in a capsule."""
+
+    role: str
+    path: str
+    value: Array | None
+
+
+@dataclass
+class Kept:
+    """A step, as it can be run again.
+
+    Attributes:
+        phase, step: of which step, counted from 0 in its phase.
+        replica: that saw the fault.
+        data: as `train_step` received it, leaves are arrays; None where not kept.
+        variables: values from before the update, in the order in which model and
+            optimizer list them.
+        missing: why it is not the whole step, in words; empty where it is.
+        sums: kind, name and half sum of squares of the step's tensors.
+    """
+
+    phase: Phase
+    step: int
+    replica: int
+    data: Any
+    variables: list[Saved]
+    missing: list[str] = field(default_factory=list)
+    sums: list[tuple[Kind, str, float]] = field(default_factory=list)
+
+
+@dataclass
+class Batch:
+    """The batch of a step that is being traced, and what its forward pass changes.
+
+    Attributes:
+        structure: nested as `train_step` received it; leaves are places in
+            `tensors`, or None.
+        tensors: its tensors.
+        early: tensors of the variables that change without waiting for the gate
+            (batch normalisation's statistics, seeds, an optimizer's counters), from
+            the step's beginning.
+        early_ids: ids of the variables that `early` holds.
+        everything: whether `early` holds all variables.
+        complete: whether every leaf is a tensor.
+    """
+
+    structure: Any
+    tensors: list[Any]
+    early: list[Any]
+    early_ids: list[int]
+    everything: bool
+    complete: bool
+
+
+class Capture:
+    """Keeps steps of one model.
+
+    Args:
+        model: the model that is being fitted.
+        max_bytes: of variables and batch together; larger ones are not kept.
+    """
+
+    def __init__(self, model: Any, max_bytes: int) -> None:
+        self._model = model
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        # The last fault's step on each replica; what is not wanted goes at its end.
+        self._pending: dict[tuple[Phase, int], Kept] = {}
+        self._kept: Kept | None = None
+        self._closed = False
+        self.too_large = False
+
+    def begin(self, data: Any, everything: bool) -> Batch:
+        """Reads, in the graph, what changes without waiting for the gate.
+
+        Args:
+            data: as `train_step` received it.
+            everything: reads all variables: XLA's cluster updates them unseen.
+        """
+        if everything and self._model.optimizer is not None:
+            with tf.init_scope():
+                build_optimizer(self._model.optimizer, self._model.trainable_variables)
+        tensors: list[Any] = []
+        complete = True
+
+        def place(leaf: Any) -> int | None:
+            nonlocal complete
+            if isinstance(leaf, tf.Tensor):
+                tensors.append(leaf)
+                return len(tensors) - 1
+            complete = complete and leaf is None
+            return None
+
+        structure = keras.tree.map_structure(place, data)
+        metrics = {id(v) for v in self._model.metrics_variables}
+        wanted = [
+            variable
+            for role, variable in self._variables()
+            if id(variable) not in metrics
+            and (
+                everything
+                or role == "random"
+                or (role == "model" and not variable.trainable)
+                # Counters and rates change without waiting for the gradients.
+                or (role.startswith("optimizer") and not len(variable.shape))
+            )
+        ]
+        early = [tf.convert_to_tensor(variable.value) for variable in wanted]
+        return Batch(
+            structure, tensors, early, [id(v) for v in wanted], everything, complete
+        )
+
+    def keep(
+        self,
+        batch: Batch,
+        phase: Phase,
+        replica: int,
+        step: int,
+        tensors: Sequence[Array],
+        early: Sequence[Array],
+        missing: Sequence[str] = (),
+    ) -> None:
+        """Keeps the step that is running; called by the step itself.
+
+        Args:
+            batch: of the step.
+            phase, replica, step: which step.
+            tensors: of the batch. early: of its variables.
+            missing: why it is not the whole step, in words.
+        """
+        if self._closed:
+            return
+        size = sum(t.nbytes for t in tensors) + sum(
+            int(np.prod(v.shape)) * np.dtype(_numpy_name(v.dtype)).itemsize
+            for _, v in self._variables()
+        )
+        if size > self._max_bytes:
+            self.too_large = True
+            return
+        before = dict(zip(batch.early_ids, early, strict=True))
+        metrics = {id(v) for v in self._model.metrics_variables}
+
+        def value(variable: Any) -> Array | None:
+            if id(variable) in before:
+                return np.array(before[id(variable)])
+            # A metric's sums so far play no part in the step.
+            if id(variable) in metrics or batch.everything:
+                return None
+            return _component(variable, replica)
+
+        variables = [
+            Saved(role, variable.path, value(variable))
+            for role, variable in self._variables()
+        ]
+        made = {id(v) for _, v in self._variables()} - metrics - before.keys()
+        gone = list(missing) + ([] if batch.complete else [NO_DATA])
+        if batch.everything and made:
+            gone.append(MADE_LATE)
+        data = keras.tree.map_structure(
+            lambda i: None if i is None else np.array(tensors[i]), batch.structure
+        )
+        with self._lock:
+            self._pending[phase, replica] = Kept(
+                phase, step, replica, data, variables, gone
+            )
+
+    def has(self, phase: Phase, replica: int, step: int) -> bool:
+        """Returns whether that step was kept."""
+        kept = self._pending.get((phase, replica))
+        return kept is not None and kept.step == step
+
+    def settle(
+        self,
+        phase: Phase,
+        replica: int,
+        wanted: bool,
+        sums: Sequence[tuple[Kind, str, float]] = (),
+    ) -> None:
+        """Says whether the step that was kept last is the run's onset.
+
+        Args:
+            phase, replica: of the step.
+            wanted: whether it is.
+            sums: kind, name and half sum of squares of the step's tensors.
+        """
+        with self._lock:
+            kept = self._pending.pop((phase, replica), None)
+            if kept is not None and wanted:
+                kept.sums = list(sums)
+                self._kept = kept
+
+    def take(self) -> Kept | None:
+        """Returns the step at which the run went bad, and keeps no more."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+            self._closed = True
+            self._pending.clear()
+            return kept
+
+    def _variables(self) -> list[tuple[str, Any]]:
+        """Returns role and variable of all that the step depends on."""
+        model = self._model
+        found = [("model", v) for v in model.variables]
+        for optimizer in optimizers(model):
+            role = "optimizer"
+            if optimizer is not model.optimizer:
+                names = [n for n, value in vars(model).items() if value is optimizer]
+                role = f"optimizer:{names[0]}"
+            found += [(role, v) for v in optimizer.variables]
+        generator = global_state.get_global_attribute("global_seed_generator")
+        if generator is not None:
+            found.append(("random", generator.state))
+        return found
+
+
+def _component(variable: Any, replica: int) -> Array:
+    """Returns a replica's own value of a variable, read on the host."""
+    value = variable.value
+    parts = getattr(value, "values", None)
+    if isinstance(parts, tuple) and replica < len(parts):
+        value = parts[replica]
+    return np.array(value.numpy())
+
+
+def _numpy_name(dtype: str) -> str:
+    return "float16" if dtype == "bfloat16" else dtype

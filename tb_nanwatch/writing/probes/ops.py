@@ -1,0 +1,89 @@
+"""TensorFlow operations that the probes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def variable_value(variable: Any) -> Any:
+    """Returns the variable's value as a tensor, read where the call stands."""
+    return tf.convert_to_tensor(variable.value)
+
+
+def as_tensor(value: Any) -> Any:
+    """Returns the tensor whose elements are the value's, None where it has none."""
+    if isinstance(value, tf.IndexedSlices | tf.SparseTensor):
+        return value.values
+    if isinstance(value, tf.RaggedTensor):
+        return value.flat_values
+    if isinstance(value, keras.Variable):
+        return variable_value(value)
+    if isinstance(value, tf.Variable):
+        return value.read_value()
+    if isinstance(value, float | np.floating | np.ndarray):
+        return tf.convert_to_tensor(value)
+    return value if isinstance(value, tf.Tensor) else None
+
+
+def can_be_bad(tensor: Any) -> bool:
+    """Returns whether the tensor's dtype has non-finite values."""
+    return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
+
+
+def half_sum_of_squares(tensor: Any) -> Any:
+    """Returns half the sum of squares as a float32 scalar."""
+    if tensor.dtype.is_complex:
+        tensor = tf.abs(tensor)
+    if tensor.dtype.size < 4:  # half precision would overflow at 256
+        tensor = tf.cast(tensor, tf.float32)
+    return tf.cast(tf.nn.l2_loss(tensor), tf.float32)
+
+
+def one_after(calm: Any, look: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Returns the int64 scalar 1, after `look(1, *inputs)` unless `calm` is true.
+
+    `tf.cond` would put a switch in front of every input, which costs a small model a
+    twentieth of its step. On CPU one switch is enough: a node with one dead input does
+    not run, whatever its other inputs. Where tensors would have to be copied from an
+    accelerator before that is known, or without a graph, it is `tf.cond`.
+    """
+    one = tf.constant(1, tf.int64)
+    if tf.executing_eagerly() or tf.config.list_logical_devices("GPU"):
+        return tf.cond(
+            calm, lambda: one, lambda: tf.numpy_function(look, [one, *inputs], tf.int64)
+        )
+    stood_out, was_calm = tf.raw_ops.Switch(data=one, pred=calm)
+    # Not stateful to TensorFlow: the step would be made to wait for it, dead or not.
+    looked = tf.numpy_function(look, [stood_out, *inputs], tf.int64, stateful=False)
+    merged, _ = tf.raw_ops.Merge(inputs=[was_calm, looked])
+    merged.set_shape([])
+    return merged
+
+
+def after(done: Any, gradient: Any) -> Any:
+    """Returns the gradient, to be had only after `done` was computed."""
+    if gradient is None:
+        return None
+    with tf.control_dependencies([done]):
+        if isinstance(gradient, tf.IndexedSlices):
+            return tf.IndexedSlices(
+                tf.identity(gradient.values), gradient.indices, gradient.dense_shape
+            )
+        return tf.identity(gradient)
+
+
+def replica_id() -> int:
+    """Returns the replica whose step is being traced, 0 without a strategy."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return 0
+    replica = context.replica_id_in_sync_group
+    if isinstance(replica, int):
+        return replica
+    static = tf.get_static_value(replica)
+    return 0 if static is None else int(static)

@@ -1,0 +1,294 @@
+"""What the step computes: sums, the ring, the gate before the update, the slow branch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+from tb_nanwatch.schema import KINDS, Phase
+from tb_nanwatch.writing.observer import Layout, Observer
+from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Batch, Capture
+from tb_nanwatch.writing.probes.ops import (
+    can_be_bad,
+    half_sum_of_squares,
+    one_after,
+    replica_id,
+)
+from tb_nanwatch.writing.probes.ring import Ring, new_limit
+from tb_nanwatch.writing.probes.tracing import Found
+
+
+@dataclass
+class Step:
+    """What the parts of one traced step share.
+
+    Attributes:
+        phase: of the step.
+        number: int64 tensor, the step's number in its phase.
+        limit: what the sums are compared with.
+        replica: whose step it is.
+        batch: what the capsule would hold; None where none is kept.
+        sums: id of a tensor to the half sum of its squares.
+        gates: how many updates this step has made wait.
+    """
+
+    phase: Phase
+    number: Any
+    limit: ResourceVariable
+    replica: int
+    batch: Batch | None
+    sums: dict[int, Any] = field(default_factory=dict)
+    checked: set[int] = field(default_factory=set)
+    gates: int = 0
+    total: Any = None
+
+    def sum_of(self, tensor: Any) -> Any:
+        """Returns the half sum of squares of a tensor, computed once."""
+        if id(tensor) not in self.sums:
+            self.sums[id(tensor)] = half_sum_of_squares(tensor)
+        return self.sums[id(tensor)]
+
+    def add_total(self, tensors: Sequence[Any]) -> Any:
+        """Returns the sum of all sums so far, those of `tensors` included."""
+        new = [t for t in tensors if id(t) not in self.checked]
+        self.checked.update(id(t) for t in new)
+        parts = [self.sum_of(t) for t in new]
+        if self.total is not None:
+            parts.insert(0, self.total)
+        self.total = tf.add_n(parts)
+        return self.total
+
+
+class StepGraph:
+    """Builds what is added to the steps of one model.
+
+    Args:
+        observer: receives what is seen.
+        capture: keeps bad steps; None where none are kept.
+        steps_per_call: returns how many steps one call of the function runs.
+        note: receives, in words, what went wrong in watching.
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        capture: Capture | None,
+        steps_per_call: Callable[[], int],
+        note: Callable[[str], None],
+    ) -> None:
+        self._observer = observer
+        self._capture = capture
+        self._steps_per_call = steps_per_call
+        self._note = note
+        self._lock = threading.Lock()
+        self._layouts: list[Layout] = []
+        self._steps: dict[tuple[Phase, int], ResourceVariable] = {}
+        # An eager step is no trace of its own: all share one limit.
+        self._eager_limits: dict[tuple[Phase, int], ResourceVariable] = {}
+        self.rings: dict[Phase, list[Ring]] = {"train": [], "validation": []}
+
+    def steps(self, phase: Phase) -> int:
+        """Returns how many steps of `phase` have run."""
+        step = self._steps.get((phase, 0))
+        return 0 if step is None else int(step.numpy())
+
+    def begin(self, phase: Phase, data: Any, compiled: bool) -> Step:
+        """Begins a step, before anything of it has run.
+
+        Args:
+            phase: of the step.
+            data: as `train_step` received it.
+            compiled: whether XLA compiles the step.
+        """
+        replica = replica_id()
+        with self._lock, tf.init_scope():
+            key = (phase, replica)
+            if key not in self._steps:
+                self._steps[key] = ResourceVariable(np.int64(0), trainable=False)
+        if tf.executing_eagerly():
+            limit = self._eager_limits.setdefault(key, new_limit())
+        else:
+            with tf.init_scope():
+                limit = new_limit()
+        batch = self._capture.begin(data, compiled) if self._capture else None
+        return Step(phase, self._steps[key].read_value(), limit, replica, batch)
+
+    def gate(self, step: Step, found: Sequence[Found]) -> Any:
+        """Returns what an update has to wait for: a bad step is kept before it.
+
+        To have the gradients alone wait for it costs nothing that can be measured; to
+        have every operation of the update wait takes a twentieth of a small step.
+
+        Args:
+            step: the step that makes the update.
+            found: all that it has met, the gradients of this update included.
+        """
+        capture, batch = self._capture, step.batch
+        tensors = list({id(f.tensor): f.tensor for f in found}.values())
+        tensors = [t for t in tensors if can_be_bad(t)]
+        if capture is None or batch is None or not tensors:
+            return None
+        step.gates += 1
+        missing = [MANY_UPDATES] if step.gates > 1 else []
+        known_bad = np.zeros(len(tensors), np.bool_)
+        split = len(tensors)
+
+        def before_update(_: Any, number: Any, limit: Any, *arrays: Any) -> Any:
+            nonlocal known_bad
+            try:
+                sums = np.array(arrays[:split])
+                bad = ~np.isfinite(sums)
+                new = bool((bad & ~known_bad).any())
+                known_bad = bad
+                # A step that is looked at for no such reason is not kept.
+                extreme = limit >= 0 and not bad.any()
+                if new or extreme:
+                    rest = arrays[split:]
+                    cut = len(batch.tensors)
+                    capture.keep(
+                        batch,
+                        step.phase,
+                        step.replica,
+                        int(number),
+                        rest[:cut],
+                        rest[cut:],
+                        missing,
+                    )
+            except Exception as e:  # watching must never end a training
+                self._note(f"a step could not be kept: {type(e).__name__}: {e}")
+            return np.int64(1)
+
+        limit = step.limit.read_value()
+        calm = step.add_total(tensors) <= limit
+        sums = [step.sum_of(t) for t in tensors]
+        inputs = [step.number, limit, *sums, *batch.tensors, *batch.early]
+        return one_after(calm, before_update, inputs)
+
+    def record(self, step: Step, found: list[Found]) -> None:
+        """Adds the row, the ring and the slow branch to the step."""
+        order = {kind: i for i, kind in enumerate(KINDS)}
+        found = sorted(found, key=lambda f: order[f.kind])  # stable: call order stays
+        unique: dict[int, Any] = {}
+        for f in found:
+            unique.setdefault(id(f.tensor), f.tensor)
+        # Tensors that can be non-finite first: they are the ring's columns.
+        tensors = sorted(unique.values(), key=lambda t: not can_be_bad(t))
+        place = {id(t): i for i, t in enumerate(tensors)}
+        columns = [t for t in tensors if can_be_bad(t)]
+        if not columns:
+            return
+        size = _batch_size(found)
+        layout = self._layout(step.phase, found, place, len(columns), size is not None)
+        ring = self._ring(layout, step)
+        sums = [step.sum_of(t) for t in columns]
+        row = tf.stack(sums if size is None else [*sums, size])
+        tf.raw_ops.ResourceScatterUpdate(
+            resource=ring.values.handle,
+            indices=tf.math.floormod(step.number, ring.size),
+            updates=row,
+        )
+        batch = step.batch
+        extra = [] if batch is None else [*batch.tensors, *batch.early]
+        split = len(tensors)
+
+        def look(_: Any, number: Any, row: Any, *arrays: Any) -> Any:
+            try:
+                if ring.expectation.stands_out(row[: layout.num_columns]):
+                    ring.expect(
+                        self._observer.observe(
+                            layout, step.replica, int(number), arrays[:split]
+                        )
+                    )
+                    self._settle(step, layout, int(number), row, arrays[split:])
+            except Exception as e:  # watching must never end a training
+                self._note(f"a step could not be looked at: {type(e).__name__}: {e}")
+            return np.int64(1)
+
+        calm = step.add_total(columns) <= step.limit.read_value()
+        one = one_after(calm, look, [step.number, row, *tensors, *extra])
+        ring.step.assign_add(one, read_value=False)
+
+    def _settle(
+        self, step: Step, layout: Layout, number: int, row: Any, extra: Sequence[Any]
+    ) -> None:
+        """Keeps the step that was just observed, if it is the run's onset."""
+        capture, batch = self._capture, step.batch
+        if capture is None or batch is None:
+            return
+        wanted = self._observer.is_onset(step.phase, number, step.replica)
+        if wanted and not capture.has(step.phase, step.replica, number):
+            cut = len(batch.tensors)
+            # Validation updates nothing, and XLA's step was read before it began.
+            whole = step.phase == "validation" or batch.everything
+            missing = [] if whole else [UPDATED]
+            capture.keep(
+                batch,
+                step.phase,
+                step.replica,
+                number,
+                extra[:cut],
+                extra[cut:],
+                missing,
+            )
+        sums = [
+            (probe.kind, probe.name, float(row[column]))
+            for probe, column in zip(layout.probes, layout.columns, strict=True)
+            if column >= 0
+        ]
+        capture.settle(step.phase, step.replica, wanted, sums)
+
+    def _layout(
+        self,
+        phase: Phase,
+        found: list[Found],
+        place: dict[int, int],
+        n: int,
+        has_batch: bool,
+    ) -> Layout:
+        probes = [f.probe() for f in found]
+        keys = [(p.kind, p.name) for p in probes]
+        sources = [place[id(f.tensor)] for f in found]
+        columns = [s if s < n else -1 for s in sources]
+        with self._lock:
+            for layout in self._layouts:
+                if (
+                    layout.phase == phase
+                    and layout.columns == columns
+                    and layout.has_batch == has_batch
+                    and [(p.kind, p.name) for p in layout.probes] == keys
+                ):
+                    return layout
+            layout = Layout(phase, probes, columns, sources, n, has_batch)
+            self._layouts.append(layout)
+            return layout
+
+    def _ring(self, layout: Layout, step: Step) -> Ring:
+        # Made outside the traced function, and as plain variables even under a
+        # distribution strategy: mirrored ones misreport a fault of one replica.
+        with self._lock, tf.init_scope():
+            for ring in self.rings[layout.phase]:
+                if ring.layout is layout and ring.replica == step.replica:
+                    break
+            else:
+                number = self._steps[layout.phase, step.replica]
+                ring = Ring(layout, step.replica, number, 2 * self._steps_per_call())
+                self.rings[layout.phase].append(ring)
+            if not any(limit is step.limit for limit in ring.limits):
+                ring.limits.append(step.limit)
+            return ring
+
+
+def _batch_size(found: list[Found]) -> Any:
+    """Returns the batch size as a float32 scalar where shapes do not fix it."""
+    if all(f.tensor.shape.is_fully_defined() for f in found):
+        return None
+    for f in found:
+        if f.kind == "input" and f.tensor.shape.rank:
+            return tf.cast(tf.shape(f.tensor)[0], tf.float32)
+    return None

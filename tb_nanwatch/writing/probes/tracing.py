@@ -1,0 +1,200 @@
+"""The tensors that are met while a step is traced (or run eagerly)."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import keras
+import tensorflow as tf
+
+from tb_nanwatch.schema import Kind, Probe
+from tb_nanwatch.writing.probes.names import no_slots, optimizers, walk
+from tb_nanwatch.writing.probes.ops import as_tensor, can_be_bad, variable_value
+
+# Kinds whose integer tensors are watched too: labels can be out of range.
+_DATA: Final = ("input", "label", "sample_weight")
+# Calls of one layer in one step that get a probe each (unrolled recurrences).
+MAX_CALLS: Final = 64
+
+
+@dataclass
+class Found:
+    """A tensor met while the step is traced."""
+
+    kind: Kind
+    name: str
+    layer: str
+    tensor: Any
+
+    def probe(self) -> Probe:
+        """Returns the probe that stands for it in the record."""
+        shape = self.tensor.shape
+        dims = list(shape) if shape.rank is not None else []
+        return Probe(self.kind, self.name, self.layer, self.tensor.dtype.name, dims)
+
+
+@dataclass
+class _Trace(threading.local):
+    """What one thread has met of the step that it is tracing (or running)."""
+
+    graph: Any = None
+    found: list[Found] | None = None
+    calls: dict[str, int] = field(default_factory=dict)
+    # Layers met in another graph: in a loop or branch, or while shapes are inferred.
+    inner: set[str] = field(default_factory=set)
+
+
+class Tracer:
+    """Collects the tensors of the step that the calling thread is tracing.
+
+    Args:
+        model: the model that is being fitted.
+        note: receives, in words, what cannot be watched.
+    """
+
+    def __init__(self, model: Any, note: Callable[[str], None]) -> None:
+        self._model = model
+        self._note = note
+        self._trace = _Trace()
+        self._variables: dict[int, tuple[Kind, str, str]] = {}
+
+    @contextlib.contextmanager
+    def tracing(self) -> Iterator[list[Found]]:
+        """Collects what is met within, in the graph that is being built."""
+        trace = self._trace
+        outer = (trace.graph, trace.found, trace.calls, trace.inner)
+        trace.graph = _graph()
+        found: list[Found] = []
+        trace.found, trace.calls, trace.inner = found, {}, set()
+        try:
+            yield found
+            for name in sorted(trace.inner - {f.layer for f in found} - {""}):
+                self._note(
+                    f"{name!r} is called in a loop or branch, where it is not watched"
+                )
+        finally:
+            trace.graph, trace.found, trace.calls, trace.inner = outer
+
+    @property
+    def active(self) -> bool:
+        """Whether the calling thread is within `tracing`."""
+        return self._trace.found is not None
+
+    @property
+    def found(self) -> list[Found]:
+        """What was met so far."""
+        return self._trace.found or []
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the calling thread is in the step itself, not in a loop or branch."""
+        return self.active and _graph() is self._trace.graph
+
+    def name_variables(self) -> None:
+        """Learns the names of the variables of all layers there are."""
+        self._variables = {}
+        for path, layer in walk(self._model):
+            lists: tuple[tuple[Kind, Any], ...] = (
+                ("weight", layer._trainable_variables),  # a frozen layer's too
+                ("layer_state", layer._non_trainable_variables),
+            )
+            for kind, variables in lists:
+                for variable in variables:
+                    name = f"{path}/{variable.name}" if path else variable.name
+                    self._variables.setdefault(id(variable), (kind, name, path))
+
+    def _known(self, variable: Any) -> tuple[Kind, str, str]:
+        """Returns the kind, name and layer path of a model's variable."""
+        if id(variable) not in self._variables:
+            self.name_variables()  # of a layer that was built at the first batch
+        kind: Kind = "weight" if variable.trainable else "layer_state"
+        return self._variables.get(id(variable), (kind, variable.path, ""))
+
+    # --- What is met ----------------------------------------------------------
+
+    def add_data(self, data: Any) -> None:
+        """Adds the batch as `train_step` received it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        parts: tuple[tuple[Kind, Any], ...] = (
+            ("input", x),
+            ("label", y),
+            ("sample_weight", sample_weight),
+        )
+        for kind, tree in parts:
+            self.add_outputs(kind, kind, "", tree)
+
+    def add_gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        """Adds gradients in the order in which they are computed: backwards."""
+        pairs = list(zip(gradients, variables, strict=False))
+        for gradient, variable in reversed(pairs):
+            if gradient is not None:
+                _, name, layer = self._known(variable)
+                self.add("gradient", self.numbered("gradient", name), layer, gradient)
+
+    def add_logs(self, logs: Any) -> None:
+        """Adds metric results as the step returns them."""
+        if not isinstance(logs, dict):
+            return
+        has_loss = any(f.kind == "loss" for f in self.found)
+        for name, value in logs.items():
+            # Keras' own "loss" is the mean so far of what is watched already.
+            if name == "loss" and has_loss:
+                continue
+            self.add("loss" if name == "loss" else "metric", name, "", value)
+
+    def add_variables(self) -> None:
+        """Adds optimizer slots, weights and layer state, read where the call stands."""
+        seen: set[int] = set()
+        for optimizer in optimizers(self._model):
+            skipped = no_slots(optimizer)
+            for variable in optimizer.variables:
+                if id(variable) not in skipped and id(variable) not in seen:
+                    seen.add(id(variable))
+                    self.add("optimizer", variable.path, "", variable_value(variable))
+        metrics = {id(v) for v in self._model.metrics_variables}
+        for variable in self._model.variables:
+            if id(variable) not in seen and id(variable) not in metrics:
+                seen.add(id(variable))
+                kind, name, layer = self._known(variable)
+                self.add(kind, name, layer, variable_value(variable))
+
+    def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
+        """Adds every tensor of a nested structure."""
+        base = self.numbered(kind, name) if kind in ("activation", "prediction") else name
+        leaves = keras.tree.flatten_with_path(outputs) if outputs is not None else []
+        for path, leaf in leaves:
+            suffix = "".join(f"[{part!r}]" for part in path)
+            self.add(kind, base + suffix, layer, leaf)
+
+    def numbered(self, kind: str, name: str) -> str:
+        """Returns `name` for the first call in a step, "name (call 2)" for the next."""
+        key = f"{kind}:{name}"
+        n = self._trace.calls[key] = self._trace.calls.get(key, 0) + 1
+        return name if n == 1 else f"{name} (call {n})"
+
+    def add(self, kind: Kind, name: str, layer: str, value: Any) -> None:
+        """Adds one tensor, unless it cannot be watched."""
+        tensor = as_tensor(value)
+        trace = self._trace
+        if tensor is None or trace.found is None:
+            return
+        if not can_be_bad(tensor) and (kind not in _DATA or not tensor.dtype.is_integer):
+            return
+        if trace.graph is not None and getattr(tensor, "graph", None) is not trace.graph:
+            trace.inner.add(layer)
+            return
+        if trace.calls.get(f"{kind}:{layer}", 0) > MAX_CALLS:
+            self._note(
+                f"only the first {MAX_CALLS} calls of {layer!r} in a step are watched"
+            )
+            return
+        trace.found.append(Found(kind, name, layer, tensor))
+
+
+def _graph() -> Any:
+    """Returns the graph that is being built, None where operations run eagerly."""
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
