@@ -332,10 +332,8 @@ class Recorder:
     def _bucket_end(self, phase: _Phase, bucket: Bucket) -> int:
         if phase.name == "train":
             return bucket_end(bucket.start)
-        # Validation passes are not merged with one another while they are few.
-        passes = [s for s in self._pass_starts if s > bucket.start]
-        end = bucket_end(bucket.start)
-        return max(end, passes[0] - 1) if passes else max(end, bucket.start + (1 << 40))
+        # A bucket ends with a pass: `end_validation` closes it.
+        return bucket.start + (1 << 40)
 
     def _close(self, phase: _Phase) -> None:
         bucket, phase.bucket = phase.bucket, None
@@ -346,9 +344,16 @@ class Recorder:
             self._lane.points.append(self._point(phase, bucket))
 
     def end_validation(self) -> None:
-        """Says that the validation pass is over: its bucket closes."""
+        """Says that the validation pass is over: its bucket closes if it is wide enough.
+
+        Passes are not merged while they are few; later ones are, as training steps are,
+        or a validation after every epoch would fill the log.
+        """
         with self._lock:
-            self._close(self._phases["validation"])
+            phase = self._phases["validation"]
+            bucket = phase.bucket
+            if bucket is not None and bucket.end >= bucket_end(bucket.start):
+                self._close(phase)
 
     # --- Lane -----------------------------------------------------------------
 
