@@ -12,7 +12,6 @@ import resource
 import sys
 import tempfile
 import time
-import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ class Soak:
     Attributes:
         rms, elements: the extremes of each training probe over all steps, and over all
             full looks.
-        memory: bytes in use after each tenth of the steps.
+        memory: bytes held after each tenth of the steps.
         sizes: bytes of log after each tenth of the steps.
     """
 
@@ -178,13 +177,18 @@ class Soak:
             session.flush()
             if step * 10 // self.steps > len(self.sizes):
                 self.sizes.append(self.log_bytes())
-                if tracemalloc.is_tracing():
-                    self.memory.append(tracemalloc.get_traced_memory()[0])
+                self.memory.append(resident_bytes())
         session.end("finished")
         session.writer.close()
 
     def log_bytes(self) -> int:
         return sum(p.stat().st_size for p in self.logdir.rglob("*") if p.is_file())
+
+
+def resident_bytes() -> int:
+    """Returns the memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def main(steps: int) -> None:
