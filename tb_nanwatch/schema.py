@@ -516,6 +516,10 @@ class StatusRecord(Record):
         lane: float32 [n, len(LANE_SERIES)].
         lane_seconds: float32 [n], seconds since `started` at the end of the point.
         lane_epochs: int32 [n], epoch of the point's last step.
+        lane_loss_scale: float32 [n], the loss scale after the point's last step; [0]
+            where the optimizer scales no loss, or is not watched.
+        lane_skipped: int64 [n], the point's steps that the optimizer skipped, since a
+            gradient of the scaled loss was non-finite; [0] likewise.
         seq_*: how many records of each kind were written before this one, so that
             a reader sees a gap.
     """
@@ -556,6 +560,8 @@ class StatusRecord(Record):
     )
     lane_seconds: Array = field(default_factory=lambda: np.zeros(0, np.float32))
     lane_epochs: Array = field(default_factory=lambda: np.zeros(0, np.int32))
+    lane_loss_scale: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    lane_skipped: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     written: dict[str, int] = field(default_factory=dict)
 
 
@@ -673,6 +679,8 @@ _ARRAY_DTYPE: Final[dict[str, str]] = {
     "lane_steps": "int64",
     "lane_seconds": "float32",
     "lane_epochs": "int32",
+    "lane_loss_scale": "float32",
+    "lane_skipped": "int64",
 }
 # Level 6 halves what level 1 leaves of these arrays at about a millisecond a record.
 _ZLIB_LEVEL: Final = 6
@@ -942,6 +950,8 @@ def _check_shapes(record: Any) -> None:
             and record.lane.shape == (n, len(LANE_SERIES))
             and record.lane_seconds.shape == (n,)
             and record.lane_epochs.shape == (n,)
+            and record.lane_loss_scale.shape in ((0,), (n,))
+            and record.lane_skipped.shape == record.lane_loss_scale.shape
         )
     else:
         return

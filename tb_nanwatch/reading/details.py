@@ -21,6 +21,7 @@ from tb_nanwatch.schema import (
     FlightRecord,
     RangesRecord,
     SessionRecord,
+    StatusRecord,
 )
 
 _ENVIRONMENT = (
@@ -65,6 +66,18 @@ def run(
         "episodes": [episodes[i] for i in sorted(episodes)],
         "environment": {name: getattr(record, name) for name in _ENVIRONMENT},
         "phases": [phase for phase in PHASES if probes[phase]],
+        "loss_scaling": _loss_scaling(session.status),
+    }
+
+
+def _loss_scaling(status: StatusRecord) -> dict[str, Any] | None:
+    """Returns the loss scale and the skipped steps, None where no loss is scaled."""
+    if not len(status.lane_loss_scale):
+        return None
+    return {
+        "steps": status.lane_steps.tolist(),
+        "loss_scale": status.lane_loss_scale.tolist(),
+        "skipped_steps": status.lane_skipped.tolist(),
     }
 
 

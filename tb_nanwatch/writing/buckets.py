@@ -53,7 +53,9 @@ class Bucket:
     elements: Floats
     counts: npt.NDArray[np.int64]
     bad_steps: npt.NDArray[np.int64]
+    last: Floats  # root mean squares of the last step
     measured: int = 0
+    skipped: int = 0  # steps that the optimizer skipped
 
     @classmethod
     def empty(cls, start: int, probes: int) -> Bucket:
@@ -72,6 +74,7 @@ class Bucket:
             zero.copy(),
             np.zeros((probes, len(COUNT_COLUMNS)), np.int64),
             np.zeros(probes, np.int64),
+            nan.copy(),
         )
 
     def widen(self, probes: int) -> None:
@@ -82,7 +85,7 @@ class Bucket:
         more = Bucket.empty(self.start, new)
         for name in (
             *("low", "high", "rms_min", "rms_max", "squares", "finite_steps"),
-            *("zeros", "elements", "counts", "bad_steps"),
+            *("zeros", "elements", "counts", "bad_steps", "last"),
         ):
             setattr(
                 self, name, np.concatenate([getattr(self, name), getattr(more, name)])
@@ -102,6 +105,7 @@ class Bucket:
         self.squares += np.square(np.where(known, rms, 0.0)).sum(axis=0)
         self.finite_steps += known.sum(axis=0)
         self.bad_steps += bad.sum(axis=0)
+        self.last = rms[-1].copy()
 
     def add_look(self, look: FullLook) -> None:
         """Merges a full look; its step's row is added apart."""

@@ -207,6 +207,8 @@ class _Watch:
             replicas=int(
                 getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)
             ),
+            loss_scale=_loss_scale(self._model),
+            loss_scale_name=lambda: str(self._model.optimizer.dynamic_scale.path),
         )
         self._instrument = Instrument(
             self._model,
@@ -584,6 +586,16 @@ def _optimizer(model: Any) -> dict[str, Any]:
     except Exception:  # a user's own optimizer without a configuration
         config = {}
     return {"class_name": type(model.optimizer).__name__, **config}
+
+
+def _loss_scale(model: Any) -> float | None:
+    """Returns the scale of the loss as training begins, None where there is none."""
+    optimizer = model.optimizer
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return None
+    return float(
+        optimizer.dynamic_scale.numpy() if optimizer.built else optimizer.initial_scale
+    )
 
 
 def _loss_name(model: Any) -> str:

@@ -30,12 +30,16 @@ class Point:
         seconds: since the training began.
         epoch: of that step.
         values: by the names of `LANE_SERIES`.
+        loss_scale: after that step; None where the loss is not scaled.
+        skipped: steps of the point that the optimizer skipped.
     """
 
     step: int
     seconds: float
     epoch: int
     values: dict[str, float]
+    loss_scale: float | None = None
+    skipped: int = 0
 
 
 @dataclass
@@ -105,10 +109,14 @@ class Lane:
 
 def arrays(points: Sequence[Point]) -> dict[str, Array]:
     """Returns the lane's fields of a `StatusRecord`."""
+    scales = [p.loss_scale for p in points if p.loss_scale is not None]
+    scaled = points if len(scales) == len(points) else ()
     return {
         "lane_steps": np.array([p.step for p in points], np.int64),
         "lane_seconds": np.array([p.seconds for p in points], np.float32),
         "lane_epochs": np.array([p.epoch for p in points], np.int32),
+        "lane_loss_scale": _float32(np.array(scales if scaled else [], np.float64)),
+        "lane_skipped": np.array([p.skipped for p in scaled], np.int64),
         "lane": _float32(
             np.array([[p.values[s] for s in LANE_SERIES] for p in points], np.float64)
         ).reshape(-1, len(LANE_SERIES)),

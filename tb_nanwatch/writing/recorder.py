@@ -89,6 +89,8 @@ class Recorder:
         objectives: metric names that are the search's objective, as in the logs.
         replicas: in sync.
         clock: monotonic seconds.
+        loss_scale: the loss scale before the first step; None where there is none.
+        loss_scale_name: returns the name of the loss scale's probe, an "optimizer".
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class Recorder:
         objectives: Sequence[str] = (),
         replicas: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        loss_scale: float | None = None,
+        loss_scale_name: Callable[[], str] = lambda: "",
     ) -> None:
         self._clock = clock
         self._started = clock()
@@ -112,6 +116,9 @@ class Recorder:
         self._pass_trained: list[int] = []
         self.tracker = EpisodeTracker(objectives, self.locate)
         self._lane = Lane()
+        self._loss_scale = loss_scale
+        self._loss_scale_name = loss_scale_name
+        self._loss_scale_index: int | None = None
         self.closest: dict[str, float] = {}
         self.closest_in: dict[str, list[str]] = {}
         self.probes_changed = False
@@ -193,6 +200,11 @@ class Recorder:
                 phase.index[key] = len(phase.probes)
                 phase.probes.append(probe)
                 self.probes_changed = True
+                if phase.name == "train" and self._loss_scale is not None:
+                    # By the time its probe is met, the optimizer has been built.
+                    self._loss_scale_index = phase.index.get(
+                        ("optimizer", self._loss_scale_name())
+                    )
             indices.append(phase.index[key])
         if phase.bucket is not None:
             phase.bucket.widen(len(phase.probes))
@@ -285,6 +297,7 @@ class Recorder:
                 if bad[i, index] and not any(h.num_bad for h in healths):
                     # The sum overflowed, though every element is finite.
                     bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
+        skipped = self._skipped(phase, rms)
         rms[bad] = np.nan
         seen = rms.copy()
         seen[bad] = np.inf
@@ -307,6 +320,7 @@ class Recorder:
             n = min(len(rms) - position, end - start + 1)
             part = slice(position, position + n)
             bucket.add_rows(rms[part], bad[part])
+            bucket.skipped += int(skipped[part].sum())
             bucket.end = start + n - 1
             for step in sorted(s for s in phase.looks if start <= s < start + n):
                 look = phase.looks.pop(step)
@@ -316,6 +330,15 @@ class Recorder:
             if bucket.end >= end:
                 self._close(phase)
         phase.steps = max(phase.steps, first + len(rms))
+
+    def _skipped(self, phase: _Phase, rms: Array) -> Array:
+        """Returns [steps], whether the optimizer skipped the step: it halves the scale."""
+        if phase.name != "train" or self._loss_scale_index is None:
+            return np.zeros(len(rms), np.bool_)
+        scales = rms[:, self._loss_scale_index]
+        before = np.concatenate([[self._loss_scale], scales[:-1]])
+        self._loss_scale = float(scales[-1])
+        return np.asarray(scales < before)
 
     def _awaited_onset(self, phase: _Phase) -> int | None:
         """Returns the onset, in the phase's steps, whose flight is still to be taken."""
@@ -360,7 +383,11 @@ class Recorder:
     def _point(self, phase: _Phase, bucket: Bucket) -> Point:
         epoch = self.locate("train", bucket.end).epoch
         seconds = self._clock() - self._started
-        return self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
+        point = self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
+        if self._loss_scale_index is not None:
+            point.loss_scale = float(bucket.last[self._loss_scale_index])
+            point.skipped = bucket.skipped
+        return point
 
     def lane(self) -> list[Point]:
         """Returns the lane's points, that of the open bucket included."""

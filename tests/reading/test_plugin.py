@@ -396,7 +396,10 @@ def test_run(client: Client) -> None:
     response = ask(client, "run", **key())
     assert response.status_code == 200
     shown = body(response)
-    assert set(shown) == {"run", "probes", "episodes", "environment", "phases"}
+    assert set(shown) == {
+        *("run", "probes", "episodes", "environment", "phases", "loss_scaling")
+    }
+    assert shown["loss_scaling"] is None
     assert shown["run"]["run"] == RUN
     assert shown["run"]["damage"] == []
     assert "lane" not in shown["run"]
@@ -408,6 +411,25 @@ def test_run(client: Client) -> None:
     assert set(shown["environment"]) == {
         *("model", "optimizer", "loss", "precision", "replicas", "jit_compile"),
         *("steps_per_execution", "versions", "notes"),
+    }
+
+
+def test_the_loss_scale_and_the_steps_that_it_skipped(
+    tmp_path: Path, serve: Serve
+) -> None:
+    status = a_status(
+        lane_steps=np.array([0, 1, 3]),
+        lane=np.zeros((3, len(schema.LANE_SERIES))),
+        lane_seconds=np.zeros(3),
+        lane_epochs=np.zeros(3),
+        lane_loss_scale=np.array([32768.0, 16384.0, 4096.0]),
+        lane_skipped=np.array([0, 1, 2]),
+    )
+    write(tmp_path / RUN, status)
+    assert body(ask(serve(tmp_path), "run", **key()))["loss_scaling"] == {
+        "steps": [0, 1, 3],
+        "loss_scale": [32768, 16384, 4096],
+        "skipped_steps": [0, 1, 2],
     }
 
 
