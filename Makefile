@@ -20,6 +20,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Processes that run the tests, a file each at a time; each holds TensorFlow.
+PYTEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
 VENV := .venv
 DONE := $(VENV)/.done
@@ -62,7 +64,7 @@ format: $(DONE)/dev $(DONE)/npm
 # pytest comes last, so that the output ends with its closing line.
 test: setup check built-tab
 	$(NPM) test
-	$(PY) -m pytest --durations=10 $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=10 $(PYTEST_ARGS)
 
 bench: $(DONE)/dev
 	@$(PY) benchmarks/overhead.py

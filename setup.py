@@ -34,6 +34,7 @@ TUNER = [*TRAIN, "keras-tuner>=1.4.8,<1.5", "scipy>=1.11", "scikit-learn>=1.4"]
 TEST = [
     *TUNER,
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "hypothesis>=6",
     "optuna>=4",
     "playwright>=1.50",

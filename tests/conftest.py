@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# On a busy machine one example may take any time.
+settings.register_profile("nanwatch", deadline=None)
+settings.load_profile("nanwatch")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
