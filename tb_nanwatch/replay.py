@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tb_nanwatch.postmortem import counterfactuals, rebuild, state
 from tb_nanwatch.postmortem.capsule import Capsule
@@ -67,6 +69,12 @@ def replay(
         capsule.origin,
         notes=list(capsule.missing),
     )
+    here = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    found.notes += [
+        f"The step was recorded with {name} {capsule.versions[name]}; this is {version}."
+        for name, version in here.items()
+        if capsule.versions.get(name, version) != version
+    ]
     capsule = state.renamed(model, capsule)
     for fixed in (False, True):  # Keras fixes the batch size where batches are alike
         missing = state.assign(model, capsule.variables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import linecache
 import os
@@ -16,6 +17,7 @@ from typing import Final
 from tb_nanwatch.schema import Source
 
 _MAX_TEXT: Final = 200
+_MAX_LINES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -29,26 +31,37 @@ class Place:
     def resolve(self) -> Source:
         """Returns file, line and text."""
         file = self.code.co_filename
-        first, last, text = self.line, self.line, ""
+        text = linecache.getline(file, self.line).strip()
         span = self._span()
-        if span is not None:
-            first, last = span
-        lines = [linecache.getline(file, n).strip() for n in range(first, last + 1)]
-        text = " ".join(line for line in lines if line)
+        if span is not None:  # an expression over several lines, without what is around
+            first, last, begin, end = span
+            lines = [linecache.getline(file, n) for n in range(first, last + 1)]
+            lines[-1] = lines[-1].encode()[:end].decode(errors="ignore")
+            lines[0] = lines[0].encode()[begin:].decode(errors="ignore")
+            text = _in_one_line("".join(lines))
         if len(text) > _MAX_TEXT:
             text = text[: _MAX_TEXT - 3] + "..."
         return Source(shown(file), self.line, self.code.co_name, text)
 
-    def _span(self) -> tuple[int, int] | None:
-        """Returns first and last line of the expression; from Python 3.11 on."""
+    def _span(self) -> tuple[int, int, int, int] | None:
+        """Returns lines and columns of an expression over several; from Python 3.11."""
         positions = getattr(self.code, "co_positions", None)
         if positions is None:
             return None
         found = next(islice(positions(), self.instruction // 2, None), None)
-        if found is None or found[0] is None or found[1] is None:
+        if found is None or None in found:
             return None
-        first, last = int(found[0]), int(found[1])
-        return (first, last) if first == self.line and last - first < 20 else None
+        first, last, begin, end = found
+        if first != self.line or not 0 < last - first < _MAX_LINES:
+            return None
+        return first, last, begin, end
+
+
+def _in_one_line(expression: str) -> str:
+    try:
+        return ast.unparse(ast.parse(f"({expression}\n)", mode="eval"))
+    except (SyntaxError, ValueError):  # not an expression: a statement
+        return " ".join(expression.split())
 
 
 def shown(file: str) -> str:

@@ -130,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _replay(arguments: argparse.Namespace) -> int:
     # Needs TensorFlow, as no other command does.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         from tb_nanwatch import replay
     except ImportError as e:
