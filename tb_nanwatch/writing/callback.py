@@ -24,6 +24,7 @@ from tb_nanwatch.writing import capsules, untrained
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
+from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.probes import Instrument
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Environment, Session
@@ -67,6 +68,9 @@ class NanWatch(keras.callbacks.Callback):
             the run's event file, for at most so many runs below `log_dir`; 0 keeps
             none. Capsules hold training data.
         capsule_bytes: the largest capsule that is kept.
+        counterfactuals: at the end of a run that went bad, also tries what would have
+            kept the failing step finite (a lower learning rate, scaled data, clipped
+            gradients, ...); takes seconds.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -89,6 +93,7 @@ class NanWatch(keras.callbacks.Callback):
         activations_only: bool = False,
         capsules: int = 10,
         capsule_bytes: int = 512 << 20,
+        counterfactuals: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(log_dir, str | os.PathLike):
@@ -118,6 +123,7 @@ class NanWatch(keras.callbacks.Callback):
         self.activations_only = activations_only
         self.capsules = capsules
         self.capsule_bytes = capsule_bytes
+        self.counterfactuals = counterfactuals
         self._watch: _Watch | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
@@ -201,6 +207,7 @@ class _Watch:
         self._trial = trial
         self._run_dir = run_dir
         self._capsule: Capsule | None = None
+        self._capsule_place = ""
         self._told = self._stopped = self._over = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else (),
@@ -328,8 +335,26 @@ class _Watch:
             )
             if self._capsule is not None and place is not None:
                 self._capsule.write(place, self._options.capsule_bytes)
+                self._capsule_place = str(place)
         except Exception as e:  # a capsule is never worth a training
             self._note(f"no capsule was kept: {type(e).__name__}: {e}")
+
+    def _examine(self) -> None:
+        """Runs the failing step again, once the model is no longer watched."""
+        capsule, self._capsule = self._capsule, None
+        if capsule is None:
+            return
+        try:
+            result = examine(
+                self._model,
+                capsule,
+                activations_only=self._options.activations_only,
+                try_changes=self._options.counterfactuals,
+            )
+            result.capsule = self._capsule_place
+            self._session.write_post_mortem(result)
+        except Exception as e:
+            _warn(f"NaN Watch's post-mortem failed: {type(e).__name__}: {e}")
 
     def _note(self, note: str) -> None:
         self._instrument.notes.append(note)
@@ -387,6 +412,7 @@ class _Watch:
             return
         self._read()
         self._take_out()
+        self._examine()
         if self._trial is not None:
             if self._stopped and not self._options.keep_score:
                 _unscore(self._model, self._trial.objectives)
@@ -402,6 +428,8 @@ class _Watch:
         with contextlib.suppress(Exception):  # what cannot be read is lost, no more
             self._read()
         self._take_out()
+        if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
+            self._examine()
         try:
             self._session.end("failed", error=error)
             self._close()

@@ -36,6 +36,10 @@ class Seen:
                 self.bad.append(BadTensor(probe.kind, probe.name, *counts, size=size))
         return Expectation(LOOK_NEXT, np.zeros(layout.num_columns, np.bool_))
 
+    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
+        """Returns False: nothing is kept of the step."""
+        return False
+
     def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
         """Keeps the sums of the first step."""
         for probe, column in zip(layout.probes, layout.columns, strict=True):

@@ -23,7 +23,8 @@ alone; a port to another Keras backend replaces it.
 
 from tb_nanwatch.writing.probes.capture import Kept
 from tb_nanwatch.writing.probes.instrument import Instrument, check_supported
+from tb_nanwatch.writing.probes.names import walk
 from tb_nanwatch.writing.probes.ring import RING_ROWS
 from tb_nanwatch.writing.probes.tracing import MAX_CALLS
 
-__all__ = ["MAX_CALLS", "RING_ROWS", "Instrument", "Kept", "check_supported"]
+__all__ = ["MAX_CALLS", "RING_ROWS", "Instrument", "Kept", "check_supported", "walk"]

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import UnsupportedError
-from tb_nanwatch.schema import Kind, Phase
+from tb_nanwatch.schema import KINDS, Kind, Phase
 from tb_nanwatch.writing.observer import Observer
 from tb_nanwatch.writing.probes.capture import Capture
 from tb_nanwatch.writing.probes.names import (
@@ -142,6 +142,28 @@ class Instrument:
         except BaseException:
             self.uninstall()
             raise
+
+    def run_eagerly(self, phase: Phase, data: Any) -> list[Found]:
+        """Runs one step operation by operation and returns its watched tensors.
+
+        Args:
+            phase: which step.
+            data: the batch, as `train_step` receives it.
+        """
+        model = self._model
+        self._installed = True
+        try:
+            self._tracer.name_variables()
+            self._hook_calls()
+            self._hook(model, "compute_loss", self._watch_loss)
+            for optimizer in optimizers(model):
+                self._hook(optimizer, "apply", self._watch_apply)
+            step = model.train_step if phase == "train" else model.test_step
+            _, found = self._found_in_step(phase, step, data)
+        finally:
+            self.uninstall()
+        order = {kind: i for i, kind in enumerate(KINDS)}
+        return sorted(found, key=lambda f: order[f.kind])
 
     def uninstall(self) -> None:
         """Takes every hook out; the model is as it was. Safe to call again."""
