@@ -3,6 +3,7 @@
 # make check   format, lint and types, of Python and of the tab
 # make format  lets the formatters and linters mend what they can
 # make bench   what watching costs, as ratios to plain fit (about half an hour)
+# make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make faults  thousands of injected faults instead of hundreds
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (half an hour)
@@ -40,7 +41,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench faults fuzz robustness build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab faults fuzz robustness build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -68,6 +69,9 @@ test: setup check built-tab
 
 bench: $(DONE)/dev
 	@$(PY) benchmarks/overhead.py
+
+bench-tab: $(DONE)/dev chromium
+	@$(PY) -m benchmarks.tab
 
 faults: $(DONE)/dev
 	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py

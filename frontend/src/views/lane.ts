@@ -39,6 +39,7 @@ export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
   for (const tick of axis.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
 
   drawPoints(c, run, style, steps, x);
+  canvas.dataset.drawn = String(run.lane.steps.length > 0);
 
   for (const episode of run.contained) {
     drawMark(
