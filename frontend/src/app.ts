@@ -2,13 +2,16 @@
 
 import type { Client } from "./api/client";
 import { watchLink } from "./link";
+import { WHOLE } from "./scale/zoom";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { watchDetail } from "./state/detail";
+import { withRange } from "./state/filter";
 import { Lanes } from "./state/lanes";
 import { Live } from "./state/live";
 import type { SortColumn } from "./state/order";
 import { createModel, INITIAL, type State } from "./state/state";
 import { createStore } from "./state/store";
+import { toggled } from "./state/without";
 import style from "./style.css?inline";
 import { watchTheme } from "./theme";
 import { ControlsView } from "./views/controls";
@@ -16,6 +19,7 @@ import { DetailView } from "./views/detail";
 import { el } from "./views/dom";
 import { HeaderView } from "./views/header";
 import { MessageView } from "./views/message";
+import { RemovedStrip } from "./views/removed";
 import { TableView } from "./views/table";
 import { createTooltip } from "./views/tooltip";
 import { VerdictView } from "./views/verdict";
@@ -55,6 +59,8 @@ export function start(root: HTMLElement, client: Client): void {
       facet: undefined,
       filter: "",
       cut: undefined,
+      removed: null,
+      zoom: WHOLE,
       selected: null,
       phase: null,
       probe: null,
@@ -62,7 +68,7 @@ export function start(root: HTMLElement, client: Client): void {
   );
   const verdict = new VerdictView();
   const controls = new ControlsView({
-    xScale: (xScale) => store.set({ xScale }),
+    xScale: (xScale) => store.set({ xScale, zoom: WHOLE }),
     sort: sortBy,
     facet: (facet) => store.set({ facet }),
     colour: (colour) => store.set({ colour }),
@@ -82,6 +88,9 @@ export function start(root: HTMLElement, client: Client): void {
     {
       sort: sortBy,
       select,
+      band: (hparam, value) => store.set({ removed: toggled(store.get().removed, hparam, value) }),
+      range: (hparam, range) => store.set({ filter: withRange(store.get().filter, hparam, range) }),
+      zoom: (zoom) => store.set({ zoom }),
       exactLane: (run) => client.lane(run),
       cutGroup: (group) => {
         const basis = model()?.cutBasis;
@@ -112,6 +121,7 @@ export function start(root: HTMLElement, client: Client): void {
     },
     tooltip,
   );
+  const removed = new RemovedStrip(() => store.set({ removed: null }));
   const message = new MessageView(() => live.refresh());
   const stale = el("p", { class: "stale", role: "status", hidden: true });
   const main = el(
@@ -120,6 +130,7 @@ export function start(root: HTMLElement, client: Client): void {
     header.node,
     verdict.node,
     controls.node,
+    removed.node,
     stale,
     table.node,
     detail.node,
@@ -145,6 +156,7 @@ export function start(root: HTMLElement, client: Client): void {
     header.update(state, shown);
     verdict.update(shown);
     controls.update(state, shown);
+    removed.update(shown.removed);
     detail.update(state, shown);
     table.update(state, shown);
   };

@@ -12,10 +12,11 @@ import {
   outcomeOf,
   outcomeText,
   placesOf,
+  removes,
   viewOf,
   wilson,
 } from "../src/state/cut";
-import { shortBetween, unconditional, within } from "../src/state/edit";
+import { type Bound, shortBetween, type Taken, unconditional, within } from "../src/state/edit";
 import { createModel, INITIAL, type State } from "../src/state/state";
 
 // What tb_nanwatch/reading/edit.py answers.
@@ -24,8 +25,9 @@ const GOLDEN = JSON.parse(
 ) as {
   edits: {
     spec: HParam;
-    op: "ge" | "le";
+    op: "ge" | "le" | "in";
     bound: number;
+    values?: JSONScalar[];
     parent: HParam | null;
     level: JSONScalar;
     taken: string[];
@@ -36,9 +38,11 @@ const GOLDEN = JSON.parse(
 
 describe("edit", () => {
   it.each(GOLDEN.edits)("$spec.name $op $bound where $level", (c) => {
+    const cut: Taken =
+      c.op === "in" ? { op: c.op, values: c.values ?? [] } : { op: c.op, bound: c.bound };
     const code = c.parent
-      ? within(c, c.spec, c.parent, c.level, new Set(c.taken))
-      : unconditional(c, c.spec);
+      ? within(cut as Bound, c.spec, c.parent, c.level, new Set(c.taken))
+      : unconditional(cut, c.spec);
     expect(code).toBe(c.code);
   });
 
@@ -160,7 +164,9 @@ describe("cut", () => {
     const { cut, cutBasis } = modelOf({ ...SORTED, facet: null, cut: whole(0.05) });
     const other = otherSide(cutBasis!, cut!);
     expect(other.op).toBe("le");
-    const { removedBad, removedClean } = outcomeOf(cutBasis!, other);
+    const { removedBad, removedClean } = outcomeOf(cutBasis!.trials, cutBasis!.best, (t) =>
+      removes(other, t),
+    );
     expect([removedBad, removedClean]).toEqual([0, 4]);
   });
 

@@ -146,3 +146,61 @@ def test_executions_are_told_where_there_are_several(
     assert sorted(labels) == sorted(f"exec {r['execution'] + 1}/2" for r in runs)
     choose(tab, told, "GridSearch")
     assert set(tab.frame.locator(".row .exec").all_inner_texts()) <= {""}
+
+
+def test_a_band_is_checked_off(tab: Tab, told: dict[str, Any]) -> None:
+    runs = choose(tab, told, "RandomSearch")
+    trials = {r["trial_id"]: r["hparams"]["rate"] for r in runs}
+    tab.frame.locator(".controls label", has_text="facet").locator(
+        "select"
+    ).select_option("rate")
+    band = tab.frame.locator(".row.heading", has_text="rate = 0.01").locator("input.band")
+    band.uncheck()
+    strip = tab.frame.locator(".removed-strip")
+    gone = sum(rate == 0.01 for rate in trials.values())
+    assert f"loses {gone} of {len(trials)} clean" in strip.inner_text()
+    assert strip.locator("code").text_content() == 'hp.Choice("rate", [0.02])'
+    assert tab.frame.locator(".row.removed:not(.heading)").count() == 2 * gone
+    strip.get_by_role("button", name="keep all").click()
+    assert band.is_checked() and strip.is_hidden()
+
+
+def test_lanes_are_zoomed_by_keyboard_and_by_dragging(
+    tab: Tab, told: dict[str, Any]
+) -> None:
+    choose(tab, told, "RandomSearch")
+    whole = tab.frame.locator(".zoom-out")
+    tab.frame.locator(".grid").focus()
+    tab.page.keyboard.press("+")
+    whole.wait_for()
+    tab.page.keyboard.press("0")
+    whole.wait_for(state="detached")
+    box = tab.frame.locator(".ticks").bounding_box()
+    y = box["y"] + box["height"] / 2
+    tab.page.mouse.move(box["x"] + box["width"] * 0.5, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] * 0.9, y, steps=4)
+    tab.page.mouse.up()
+    whole.click()
+    whole.wait_for(state="detached")
+
+
+def test_a_range_of_a_column_filters(tab: Tab, told: dict[str, Any]) -> None:
+    runs = choose(tab, told, "Hyperband")
+    box = tab.frame.locator(".bounds").first.bounding_box()
+    y = box["y"] + box["height"] / 2
+    tab.page.mouse.move(box["x"] + 1, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] / 2, y, steps=4)
+    tab.page.mouse.up()
+    tab.frame.wait_for_function(
+        "document.querySelector('input[type=search]').value.includes('rate>=')"
+    )
+    shown = [t.removeprefix("↳ ") for t in tab.trials()]
+    assert 0 < len(shown) < len(runs)
+    rates = {r["trial_id"]: r["hparams"]["rate"] for r in runs}
+    kept, gone = (
+        [rates[t] for t in shown],
+        [r for t, r in rates.items() if t not in shown],
+    )
+    assert max(kept) < min(gone)

@@ -10,6 +10,8 @@ export interface HParamScale {
   log: boolean;
   /** Place in [0, 1]; null where the value has none. */
   at(value: JSONScalar | undefined): number | null;
+  /** The value at a place in [0, 1]; null on an axis of categories. */
+  invert(place: number): number | null;
   /** Orders values: numbers by size, categories as declared, absent ones last. */
   order(value: JSONScalar | undefined): number;
   /** Places of a choice's values, for ticks; empty on a continuous axis. */
@@ -55,6 +57,7 @@ function numberScale(space: HParam, all: number[], declared: number[]): HParamSc
     numeric: true,
     log,
     at,
+    invert: (place) => (log ? low * (high / low) ** place : low + place * (high - low)),
     order: (v) => (typeof v === "number" && !Number.isNaN(v) ? v : Number.POSITIVE_INFINITY),
     stops: declared.map((v) => at(v)).filter((p): p is number => p !== null),
   };
@@ -67,6 +70,7 @@ function categoryScale(space: HParam, categories: JSONScalar[]): HParamScale {
     name: space.name,
     numeric: false,
     log: false,
+    invert: () => null,
     at: (v) => (v === undefined || !index.has(v) ? null : index.get(v)! / last),
     order: (v) =>
       v === undefined ? Number.POSITIVE_INFINITY : (index.get(v) ?? Number.POSITIVE_INFINITY),

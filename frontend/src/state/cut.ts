@@ -117,7 +117,7 @@ export function viewOf(
     places,
     place,
     line: exact < 0 ? lineOf(basis, cut) || places[place]!.line : places[exact]!.line,
-    outcome: outcomeOf(basis, cut),
+    outcome: outcomeOf(basis.trials, basis.best, (trial) => removes(cut, trial)),
     code,
     told: code !== null && code === finding?.edit,
   };
@@ -148,23 +148,28 @@ function nearest(basis: CutBasis, cut: Cut, places: readonly Place[]): number {
   return best;
 }
 
-export function outcomeOf(basis: Pick<CutBasis, "trials" | "best">, cut: Cut): Outcome {
+/** @param gone tells which trials an edit leaves out. */
+export function outcomeOf(
+  trials: readonly Trial[],
+  best: Trial | null,
+  gone: (trial: Trial) => boolean,
+): Outcome {
   const outcome: Outcome = {
     bad: 0,
     removedBad: 0,
     clean: 0,
     removedClean: 0,
-    keepsBest: basis.best === null ? null : !removes(cut, basis.best),
+    keepsBest: best === null ? null : !gone(best),
   };
-  for (const trial of basis.trials) {
+  for (const trial of trials) {
     if (!isKnown(trial)) continue;
-    const gone = removes(cut, trial) ? 1 : 0;
+    const one = gone(trial) ? 1 : 0;
     if (trial.bad) {
       outcome.bad++;
-      outcome.removedBad += gone;
+      outcome.removedBad += one;
     } else {
       outcome.clean++;
-      outcome.removedClean += gone;
+      outcome.removedClean += one;
     }
   }
   return outcome;

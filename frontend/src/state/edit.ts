@@ -9,9 +9,18 @@ export interface Bound {
   bound: number;
 }
 
+/** Values of a Choice that go. */
+export interface Without {
+  op: "in";
+  values: readonly JSONScalar[];
+}
+
+export type Taken = Bound | Without;
+
 const INDENT = "    ";
 
-export function takes(cut: Bound, value: JSONScalar | undefined): boolean {
+export function takes(cut: Taken, value: JSONScalar | undefined): boolean {
+  if (cut.op === "in") return value !== undefined && cut.values.includes(value);
   if (typeof value !== "number") return false;
   return cut.op === "ge" ? value > cut.bound : value < cut.bound;
 }
@@ -32,7 +41,7 @@ export function shortBetween(live: number, dead: number, log: boolean): number {
 }
 
 /** The declaration with one side cut away; null where nothing would be left. */
-export function unconditional(cut: Bound, spec: HParam): string | null {
+export function unconditional(cut: Taken, spec: HParam): string | null {
   const call = declaration(spec, cut);
   return call === null ? null : scoped(spec.conditions, variable(spec.name), call);
 }
@@ -129,13 +138,15 @@ function variable(name: string): string {
 
 // --- Declarations ---
 
-function declaration(spec: HParam, cut: Bound | null): string | null {
+function declaration(spec: HParam, cut: Taken | null): string | null {
   switch (spec.type) {
     case "float":
     case "int":
-      return numeric(spec, cut);
+      return cut?.op === "in" ? null : numeric(spec, cut);
     case "choice":
       return choice(spec, cut);
+    case "boolean":
+      return boolean(spec, cut);
     default:
       return null;
   }
@@ -179,7 +190,15 @@ function numeric(spec: HParam, cut: Bound | null): string | null {
   return `hp.${whole ? "Int" : "Float"}(${parts.join(", ")})`;
 }
 
-function choice(spec: HParam, cut: Bound | null): string | null {
+function boolean(spec: HParam, cut: Taken | null): string | null {
+  const left = [false, true].filter((v) => cut === null || !takes(cut, v));
+  if (!left.length) return null;
+  const name = literal(spec.name);
+  if (left.length === 1) return `hp.Fixed(${name}, ${literal(left[0]!)})`;
+  return `hp.Boolean(${name}${spec.default === true ? ", default=True" : ""})`;
+}
+
+function choice(spec: HParam, cut: Taken | null): string | null {
   const values = spec.values ?? [];
   const left = values.filter((v) => cut === null || !takes(cut, v));
   if (!left.length) return null;

@@ -46,6 +46,27 @@ export function parseFilter(text: string, names: readonly string[]): Filter {
   return { problems, keeps: (trial) => tests.every((test) => test(trial)) };
 }
 
+/**
+ * The filter's text with a range of a hyperparameter in it; earlier bounds of it go.
+ * @param range null takes the bounds away.
+ */
+export function withRange(
+  text: string,
+  name: string,
+  range: readonly [number, number] | null,
+): string {
+  const kept = terms(text).filter((term) => {
+    const parts = COMPARISON.exec(term);
+    return !(parts && unquoted(parts[1]!) === name && /[<>]/.test(parts[2]!));
+  });
+  if (range) {
+    const own = /[\s<>=!:"]/.test(name) ? JSON.stringify(name) : name;
+    const number = (v: number) => Number(v.toPrecision(3));
+    kept.push(`${own}>=${number(range[0])}`, `${own}<=${number(range[1])}`);
+  }
+  return kept.join(" ");
+}
+
 /** Splits at spaces, but not around an operator nor within quotes. */
 function terms(text: string): string[] {
   const tight = text.replace(/\s*(>=|<=|!=|>|<|=)\s*/g, "$1");

@@ -13,11 +13,13 @@ import type {
 import { keyOf } from "../api/types";
 import { type AxisName, type LaneAxis, laneAxis } from "../scale/axis";
 import { type ColourScale, decadeScale, growthScale, type Theme } from "../scale/colour";
+import { WHOLE, type Zoom, zoomedAxis } from "../scale/zoom";
 import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./cut";
 import { type Filter, parseFilter } from "./filter";
 import { memo } from "./memo";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
 import { familiesOf, type Trial, trialsOf } from "./trials";
+import { type Removed, type RemovedView, removedView } from "./without";
 
 export interface State {
   theme: Theme;
@@ -37,6 +39,10 @@ export interface State {
   filter: string;
   /** undefined: where the first finding says; null: none. */
   cut: Cut | null | undefined;
+  /** Bands that are checked off. */
+  removed: Removed | null;
+  /** What part of the lanes' axis is shown, in [0, 1]. */
+  zoom: Zoom;
   /** Key of the chosen run. */
   selected: string | null;
   /** null: the phase and probe of the origin. */
@@ -64,6 +70,8 @@ export const INITIAL: State = {
   facet: undefined,
   filter: "",
   cut: undefined,
+  removed: null,
+  zoom: WHOLE,
   selected: null,
   phase: null,
   probe: null,
@@ -97,6 +105,7 @@ export interface Model {
   /** What a cut is worked out from; null where the rows cannot be cut. */
   cutBasis: CutBasis | null;
   cut: CutView | null;
+  removed: RemovedView | null;
 }
 
 export interface ScoreScale {
@@ -155,6 +164,11 @@ export function createModel(): (state: State) => Model | null {
     (from: CutBasis, cut: Cut | null, ranked: Ranking, finding: Finding | undefined) =>
       cut === null ? null : viewOf(from, cut, ranked.space, finding),
   );
+  const bands = memo(
+    (all: Trial[], best: Trial | null, removed: Removed | null, ranked: Ranking) =>
+      removed === null ? null : removedView(families(all), best, removed, ranked.space),
+  );
+  const zoomed = memo(zoomedAxis);
   const colours = memo(colourScale);
   const score = memo(scoreScale);
   const model = memo(
@@ -173,6 +187,7 @@ export function createModel(): (state: State) => Model | null {
       scores: ScoreScale,
       cutBasis: CutBasis | null,
       cut: CutView | null,
+      removed: RemovedView | null,
     ): Model => ({
       overview,
       search,
@@ -195,6 +210,7 @@ export function createModel(): (state: State) => Model | null {
       score: scores,
       cutBasis,
       cut,
+      removed,
     }),
   );
   return (state) => {
@@ -222,12 +238,16 @@ export function createModel(): (state: State) => Model | null {
       kept,
       ordered,
       // Steps alone need no lane, nor do the colours of growth.
-      axis(state.xScale, all, ["epoch", "time"].includes(state.xScale) ? state.lanes : 0),
+      zoomed(
+        axis(state.xScale, all, ["epoch", "time"].includes(state.xScale) ? state.lanes : 0),
+        state.zoom,
+      ),
       colours(state.theme, state.colour, all, state.colour === LANE_SERIES[0] ? 0 : state.lanes),
       state.lanes,
       scores,
       from,
       from && cutView(from, cut ?? null, ranked, finding),
+      bands(all, scores.best, state.removed, ranked),
     );
   };
 }

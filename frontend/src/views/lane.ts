@@ -25,6 +25,7 @@ export interface LaneStyle {
 export function drawLane(canvas: HTMLCanvasElement, run: RunSummary, style: LaneStyle): void {
   const c = prepareCanvas(canvas, style.width, style.height);
   if (c) paintLane(c, run, style);
+  canvas.dataset.drawn = String(run.lane.steps.length > 0);
 }
 
 /** Draws a lane at the painter's origin. */
@@ -39,22 +40,18 @@ export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
   for (const tick of axis.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
 
   drawPoints(c, run, style, steps, x);
-  canvas.dataset.drawn = String(run.lane.steps.length > 0);
+  // What lies beyond a zoomed axis is not there.
+  const shown = (at: number) => at >= 0 && at <= 1;
 
   for (const episode of run.contained) {
-    drawMark(
-      c,
-      "contained",
-      x(steps.middle(episode.start.step)),
-      middle,
-      markColours("contained"),
-      3.5,
-    );
+    const at = steps.middle(episode.start.step);
+    if (shown(at)) drawMark(c, "contained", x(at), middle, markColours("contained"), 3.5);
   }
   if (run.onset && isBad(run.status)) {
-    drawMark(c, run.status, x(steps.middle(run.onset.step)), middle, markColours(run.status));
+    const at = steps.middle(run.onset.step);
+    if (shown(at)) drawMark(c, run.status, x(at), middle, markColours(run.status));
   }
-  if (run.state === "running" || run.state === "interrupted") {
+  if ((run.state === "running" || run.state === "interrupted") && shown(steps.start(run.steps))) {
     drawEnd(c, run.state, x(steps.start(run.steps)) + 3, middle);
   }
 }
@@ -74,7 +71,9 @@ function drawPoints(
   const bad = badPattern(c, theme, "aftermath");
   const nothing = nothingColour(theme);
   const top = height / 2 - 6.5;
-  let left = x(steps.start(0));
+  // Of a zoomed axis only what is shown is drawn.
+  const edge = (step: number) => x(Math.min(1, Math.max(0, steps.start(step))));
+  let left = edge(0);
   let pending = Number.NEGATIVE_INFINITY;
   let pendingBad = false;
   for (let i = 0; i < values.length; i++) {
@@ -83,7 +82,9 @@ function drawPoints(
     if (last > lost) pendingBad = true;
     else if (Number.isFinite(value)) pending = Math.max(pending, value);
     else pendingBad ||= last >= onset;
-    const right = x(steps.start(last + 1));
+    const right = edge(last + 1);
+    if (right === x(0)) continue;
+    if (left === x(1)) break;
     // Points narrower than a pixel share one: the worst is shown, none is skipped.
     if (right - left < 1 && i < values.length - 1) continue;
     c.fillStyle = pendingBad

@@ -9,6 +9,7 @@ import { cuttable } from "../state/cut";
 import { hparamOf, type Line } from "../state/order";
 import type { Model } from "../state/state";
 import { isBad, type Trial } from "../state/trials";
+import { removable, takesTrial } from "../state/without";
 import type { Columns } from "./columns";
 import { el, replace, setText } from "./dom";
 import { drawLane, type LaneStyle } from "./lane";
@@ -113,9 +114,23 @@ export class Row {
     this.node.classList.toggle("heading", !isRun);
     if (isRun) this.bindRun(line.trial, line.run, line.first, context);
     else {
+      const { removed, ranking } = context.model;
+      const off =
+        removed?.removed.hparam === line.name &&
+        line.value !== undefined &&
+        removed.removed.values.includes(line.value);
+      this.node.classList.toggle("removed", off);
+      const title = `${line.name} = ${words.value(line.value)}`;
       replace(
         this.heading,
-        el("strong", {}, `${line.name} = ${words.value(line.value)}`),
+        line.value !== undefined && removable(ranking.space, line.name)
+          ? el(
+              "label",
+              { title: "leave this value out of the edited search space" },
+              el("input", { type: "checkbox", class: "band", checked: !off }),
+              el("strong", {}, title),
+            )
+          : el("strong", {}, title),
         el("span", {}, `${integer(line.bad)} of ${integer(line.total)} went bad`),
         context.model.cutBasis &&
           cuttable(context.model.cutBasis) !== null &&
@@ -137,6 +152,8 @@ export class Row {
     this.node.classList.toggle("bad", isBad(run.status));
     this.node.classList.toggle("later", !first);
     this.node.classList.toggle("superseded", run.superseded);
+    const { removed } = model;
+    this.node.classList.toggle("removed", removed !== null && takesTrial(removed.removed, trial));
     this.bindTrial(trial, run, first);
     columns.hparams.forEach((column, i) => {
       const view = this.hparams[i]!;

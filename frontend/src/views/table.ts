@@ -1,14 +1,16 @@
 // The table of trials: a sticky head with the common axes, and only those lines that are
 // on screen.
 
-import type { LaneSeries } from "../api/schema.gen";
+import type { JSONScalar, LaneSeries } from "../api/schema.gen";
 import { keyOf, type RunSummary } from "../api/types";
 import * as words from "../format/words";
 import type { AxisName } from "../scale/axis";
+import { panned, stretch, WHOLE, type Zoom, zoomedBy } from "../scale/zoom";
 import type { Group } from "../state/cut";
 import { hparamColumn, hparamOf, type Line, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
+import { brush, placeIn } from "./brush";
 import { type Columns, layOut } from "./columns";
 import { type CutActions, CutStrip, cutHeight } from "./cut";
 import { el, replace } from "./dom";
@@ -40,6 +42,11 @@ export interface TableActions {
   exactLane(run: RunSummary): Promise<ExactLane>;
   /** Places a cut in a facet's group. */
   cutGroup(group: Group): void;
+  /** Checks a band off, or on again. */
+  band(hparam: string, value: JSONScalar): void;
+  /** Filters by a range of a hyperparameter; null takes the range away. */
+  range(hparam: string, range: readonly [number, number] | null): void;
+  zoom(zoom: Zoom): void;
   cut: CutActions;
 }
 
@@ -74,7 +81,8 @@ export class TableView {
         class: "grid",
         role: "grid",
         tabindex: 0,
-        "aria-label": "Trials. Arrow keys move, Enter opens a trial, Escape closes it.",
+        "aria-label":
+          "Trials. Arrow keys move, Enter opens a trial, Escape closes it; + and - zoom the lanes.",
         keydown: (e: KeyboardEvent) => this.onKey(e),
         mousemove: (e: MouseEvent) => this.onHover(e),
         mouseleave: () => {
@@ -94,6 +102,7 @@ export class TableView {
       this.strip.node,
     );
     this.body.addEventListener("click", (e) => this.onClick(e));
+    this.node.addEventListener("wheel", (e) => this.onWheel(e), { passive: false });
     new ResizeObserver(() => this.layOutAndDraw()).observe(this.node);
   }
 
@@ -251,15 +260,15 @@ export class TableView {
         if (cell.axis) {
           const bounds = this.bounds(cell.name);
           if (bounds) {
-            header.append(
-              el(
-                "div",
-                { class: `bounds${cell.written ? " written" : ""}`, "aria-hidden": "true" },
-                el("span", {}, bounds[0]),
-                scale.log && el("span", {}, "log"),
-                el("span", {}, bounds[1]),
-              ),
+            const bar = el(
+              "div",
+              { class: `bounds${cell.written ? " written" : ""}`, "aria-hidden": "true" },
+              el("span", {}, bounds[0]),
+              scale.log && el("span", {}, "log"),
+              el("span", {}, bounds[1]),
             );
+            header.append(bar);
+            this.brushed(bar, cell.name);
           }
         }
         return header;
@@ -272,6 +281,17 @@ export class TableView {
     if (focused) {
       this.head.querySelector<HTMLElement>(`[data-column="${CSS.escape(focused)}"]`)?.focus();
     }
+  }
+
+  /** A range that is dragged over a number's axis filters by it. */
+  private brushed(bar: HTMLElement, name: string): void {
+    const scale = this.model!.ranking.scales.get(name)!;
+    bar.title = "drag over a range to filter by it; a double click takes it away";
+    brush(bar, 0, (a, b) => {
+      const low = a === null ? null : scale.invert(Math.min(a, b!));
+      const high = a === null ? null : scale.invert(Math.max(a, b!));
+      this.actions.range(name, low === null || high === null ? null : [low, high]);
+    });
   }
 
   private headCell(column: SortColumn, label: string, kind: string): HTMLElement {
@@ -332,6 +352,21 @@ export class TableView {
       ticks.append(el("span", { style: `left:${LANE_INSET + tick.at * span}px` }, tick.label));
     }
     cell.append(ticks);
+    brush(ticks, LANE_INSET, (a, b) =>
+      this.actions.zoom(a === null ? WHOLE : stretch(this.zoom, a, b!)),
+    );
+    ticks.title =
+      "Drag over a stretch to zoom into it; Ctrl and the wheel zoom, Shift and the wheel " +
+      "move, a double click shows all. In the table: +, -, 0 and the arrow keys.";
+    if (this.zoom !== WHOLE) {
+      cell.append(
+        el(
+          "button",
+          { type: "button", class: "zoom-out", click: () => this.actions.zoom(WHOLE) },
+          "show all",
+        ),
+      );
+    }
     return cell;
   }
 
@@ -448,7 +483,10 @@ export class TableView {
     const node = (event.target as Element).closest(".row");
     const row = [...this.rows.values()].find((r) => r.node === node);
     if (row?.line?.type === "facet") {
-      if ((event.target as Element).closest("button"))
+      const { name, value } = row.line;
+      if ((event.target as Element).matches("input.band") && value !== undefined)
+        this.actions.band(name, value);
+      else if ((event.target as Element).closest("button"))
         this.actions.cutGroup({ facet: row.line.name, value: row.line.value });
       return;
     }
@@ -460,6 +498,19 @@ export class TableView {
     if ((event.target as Element).closest("button")) return;
     const lines = this.model?.lines ?? [];
     const page = Math.max(1, Math.floor((this.node.clientHeight - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
+    const zooms: Record<string, () => Zoom> = {
+      "+": () => zoomedBy(this.zoom, 0.5, 0.5),
+      "-": () => zoomedBy(this.zoom, 2, 0.5),
+      "0": () => WHOLE,
+      ArrowLeft: () => panned(this.zoom, -0.25),
+      ArrowRight: () => panned(this.zoom, 0.25),
+    };
+    const zoom = zooms[event.key];
+    if (zoom && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      this.actions.zoom(zoom());
+      return;
+    }
     const moves: Record<string, number> = {
       ArrowDown: 1,
       ArrowUp: -1,
@@ -487,6 +538,22 @@ export class TableView {
     const next = now < 0 ? (by > 0 ? 0 : runs.length - 1) : now + by;
     this.active = keyOfLine(runs[Math.min(runs.length - 1, Math.max(0, next))]!);
     this.revealLine(this.active);
+  }
+
+  private get zoom(): Zoom {
+    return this.state?.zoom ?? WHOLE;
+  }
+
+  /** Ctrl and the wheel zoom over a lane, Shift and the wheel move what is shown. */
+  private onWheel(event: WheelEvent): void {
+    const cell = (event.target as Element).closest(".lane-cell");
+    if (!cell || !this.columns || !(event.ctrlKey || event.shiftKey)) return;
+    event.preventDefault();
+    const by = event.deltaY || event.deltaX;
+    if (event.ctrlKey) {
+      const place = placeIn(cell, event.clientX, LANE_INSET);
+      this.actions.zoom(zoomedBy(this.zoom, by > 0 ? 1.25 : 0.8, place));
+    } else this.actions.zoom(panned(this.zoom, by > 0 ? 0.1 : -0.1));
   }
 
   private onHover(event: MouseEvent): void {
