@@ -3,6 +3,7 @@
 import type { Client } from "./api/client";
 import { watchLink } from "./link";
 import { WHOLE } from "./scale/zoom";
+import { announcement } from "./state/announce";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { watchDetail } from "./state/detail";
 import { withRange } from "./state/filter";
@@ -164,6 +165,12 @@ export function start(root: HTMLElement, client: Client): void {
   watchDetail(store, client);
   const lanes = new Lanes(store, client);
   watchLink(store);
+  const news = el("p", { class: "off-screen", role: "status", "aria-live": "polite" });
+  root.append(news);
+  store.subscribe((state, before) => {
+    const text = before.overview ? announcement(before.overview, state) : "";
+    if (text) news.textContent = text;
+  });
 
   const live = new Live({
     client,

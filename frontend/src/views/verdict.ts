@@ -15,7 +15,6 @@ export class VerdictView {
   readonly node = el("section", {
     class: "verdict",
     "aria-label": "Verdict",
-    "aria-live": "polite",
   });
   private key = "";
   private open = false;

@@ -1,0 +1,70 @@
+"""The tab while a search trains: what is new comes by itself, what was chosen stays."""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.tab import Tab
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def row(tab: Tab, trial: str) -> Any:
+    return tab.frame.locator(f'.row:has(.id:text-is("{trial}"))')
+
+
+@pytest.mark.parametrize("load_fast", ["true", "false"])
+def test_new_trials_and_onsets_come_while_the_selection_stays(
+    browser: Any,
+    serve: Callable[[pathlib.Path, str], str],
+    tmp_path: pathlib.Path,
+    load_fast: str,
+) -> None:
+    logs, flags = tmp_path / "logs", tmp_path / "flags"
+    logs.mkdir()
+    flags.mkdir()
+    with (tmp_path / "output").open("w") as output:
+        search = subprocess.Popen(
+            [
+                sys.executable,
+                str(HERE / "live_search.py"),
+                *map(str, (logs, tmp_path / "tuner", flags)),
+            ],
+            cwd=HERE.parent.parent,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        tab = Tab(browser, serve(logs, load_fast))
+        tab.wait_for_rows()
+        row(tab, "0").get_by_text("clean so far").wait_for(timeout=60_000)
+        tab.frame.get_by_text("1 running").wait_for()
+        tab.select("0")
+        tab.frame.locator(".grid").focus()
+        tab.page.keyboard.press("+")
+        tab.frame.locator(".zoom-out").wait_for()
+
+        (flags / "go").touch()
+        row(tab, "1").locator(".word.diverged, .word.score_lost").wait_for(timeout=60_000)
+        news = tab.frame.locator("p[aria-live=polite]")
+        assert news.inner_text().startswith("Trial 1: ")
+        # What goes on is the running trial that died, and all that was chosen stays.
+        tab.frame.get_by_text("1 running").wait_for()
+        assert "0" in tab.frame.locator(".detail h2").inner_text()
+        assert "selected" in (row(tab, "0").get_attribute("class") or "")
+        assert tab.frame.locator(".zoom-out").is_visible()
+
+        (flags / "end").touch()
+        tab.frame.get_by_text("1 running").wait_for(state="detached", timeout=60_000)
+        assert search.wait(60) == 0, (tmp_path / "output").read_text()
+        tab.check()
+        tab.close()
+    finally:
+        search.kill()
+        search.wait()
