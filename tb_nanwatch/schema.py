@@ -499,6 +499,9 @@ class StatusRecord(Record):
         search: None for a plain `fit`.
         trial_id, number: the trial's id, and the n of KerasTuner's "Trial #n".
         execution, attempt: from 0; an attempt above 0 is a retry.
+        fit: which training of the execution this is, from 0: a `HyperModel.fit` may
+            train several times, and a model may be trained on.
+        continues: id of the session whose model this one trains on, in one process.
         worker: the tuner id.
         lineage: the trial that this one continues.
         state, stopped_by, error_type, error_message: how the training is going.
@@ -531,6 +534,8 @@ class StatusRecord(Record):
     number: int | None = None
     execution: int = 0
     attempt: int = 0
+    fit: int = 0
+    continues: str | None = None
     worker: str | None = None
     lineage: Lineage | None = None
     hparams: list[HParam] = field(default_factory=list)

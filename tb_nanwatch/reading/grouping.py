@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def decide(sessions: list[Session]) -> None:
-    """Marks every session but the one that decides its trial's execution.
+    """Marks every session but those that decide their trial's execution.
+
+    Several trainings in one attempt at an execution (a `HyperModel.fit` that calls
+    `fit` twice, a model that is trained on) are parts of it and decide together: the
+    trial is as bad as the worst of them. The tuner's score is that of the last one.
 
     A retry, or a resumed search that runs a trial again, starts later than what it
     replaces; the attempt's number only breaks ties, since it begins again at 0 when
@@ -28,10 +32,13 @@ def decide(sessions: list[Session]) -> None:
         executions[(session.trial_key, session.status.execution)].append(session)
     for group in executions.values():
         group.sort(key=lambda s: (s.status.started, s.status.attempt, s.status.updated))
-        for i, session in enumerate(group):
-            session.superseded = session is not group[-1]
-            # A resumed search, or another worker, counts its attempts from 0 again.
-            session.retry = max(session.status.attempt, i)
+        attempts = _attempts(group)
+        for i, attempt in enumerate(attempts):
+            for session in attempt:
+                session.superseded = attempt is not attempts[-1]
+                session.goes_on = session is not attempt[-1]
+                # A resumed search, or another worker, counts its attempts from 0 again.
+                session.retry = max(session.status.attempt, i)
     verdicts: dict[Any, Any] = {}
     for session in sessions:  # in order of their start
         if session.trial is not None:
@@ -48,11 +55,26 @@ def decide(sessions: list[Session]) -> None:
     _inherit(sessions)
 
 
+def _attempts(sessions: list[Session]) -> list[list[Session]]:
+    """Returns the sessions of one execution by attempt, in order of their start."""
+    attempts: list[list[Session]] = []
+    for session in sessions:
+        if not attempts or session.status.fit <= attempts[-1][-1].status.fit:
+            attempts.append([])
+        attempts[-1].append(session)
+    return attempts
+
+
 def _inherit(sessions: list[Session]) -> None:
     """Notes what had become of the training that a session's weights came from."""
     trials = trials_of(sessions)
+    by_id = {s.id: s for s in sessions}
     for session in sessions:
-        lineage = session.status.lineage
+        lineage, continues = session.status.lineage, session.status.continues
+        if continues is not None:
+            before = by_id.get(continues)
+            session.began_with = before.status.status if before else "unwatched"
+            continue
         if lineage is None or lineage.trial_id is None:
             continue
         parent = trials.get((session.search_id, lineage.trial_id))
@@ -66,7 +88,7 @@ def trials_of(sessions: list[Session]) -> dict[tuple[str, str], list[Session]]:
         if not session.superseded:
             trials.setdefault(session.trial_key, []).append(session)
     for group in trials.values():
-        group.sort(key=lambda s: s.status.execution)
+        group.sort(key=lambda s: (s.status.execution, s.status.fit))
     return trials
 
 

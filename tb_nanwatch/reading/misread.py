@@ -19,6 +19,8 @@ def misread(session: Session) -> Misread | None:
     of an epoch before the first bad one.
     """
     trial, status = session.trial, session.status
+    if session.goes_on:
+        return None  # the score is that of a training that came after it
     if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
         return None
     if math.isinf(trial.score):

@@ -23,6 +23,7 @@ class Session:
         damage: what is missing or unreadable, a sentence each.
         superseded: whether a later session of the same trial and execution (a
             retry, a resumed run) decides instead of this one.
+        goes_on: whether a later training of the same attempt follows.
         retry: how many attempts at the same execution of the trial came before.
         began_with: the status of the training whose weights this one began with,
             "unwatched" where it is not known; None for a model's first training.
@@ -38,6 +39,7 @@ class Session:
     state: State = "running"
     damage: list[str] = field(default_factory=list)
     superseded: bool = False
+    goes_on: bool = False
     retry: int = 0
     began_with: schema.Status | None = None
     scalars: list[BadScalar] = field(default_factory=list)

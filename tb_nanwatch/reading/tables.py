@@ -131,6 +131,10 @@ def _first_columns(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> list[
     executions = {r["execution"] for r in siblings}
     if len(executions) > 1:
         name += f" exec {run['execution'] + 1}/{len(executions)}"
+    key = (run["run"], run["trial_id"], run["execution"])
+    fits = sum((r["run"], r["trial_id"], r["execution"]) == key for r in runs)
+    if fits > 1:
+        name += f" fit {run['fit'] + 1}/{fits}"
     if run["retry"]:
         name += f" retry {run['retry']}"
     name += _lineage_text(run["lineage"])

@@ -127,12 +127,11 @@ def _remarks(run: dict[str, Any]) -> list[str]:
     remarks = [run["misread_text"]] if run["misread_text"] else []
     remarks += _postmortem(run["postmortem"])
     lineage = run["lineage"]
-    if lineage and lineage["trial_id"] is not None and run["inherited"]:
+    if run["inherited"]:
         bad = run["inherited"].replace("_", " ")
-        remarks.append(
-            f"its weights come from trial {lineage['trial_id']}, which had gone bad "
-            f"({bad})."
-        )
+        parent = lineage["trial_id"] if lineage and not run["fit"] else None
+        whose = f"trial {parent}" if parent is not None else "its earlier fit"
+        remarks.append(f"its weights come from {whose}, which had gone bad ({bad}).")
     return remarks + [scalar["text"] for scalar in run["scalars"]]
 
 

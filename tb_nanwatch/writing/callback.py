@@ -18,9 +18,9 @@ import tb_nanwatch
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NanWatchWarning, NonFiniteError, UnsupportedError
 from tb_nanwatch.postmortem.capsule import Capsule
-from tb_nanwatch.schema import BadTensor, Position
+from tb_nanwatch.schema import STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
-from tb_nanwatch.writing import capsules, untrained
+from tb_nanwatch.writing import capsules, earlier, untrained
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
@@ -240,7 +240,10 @@ class _Watch:
             plain,
             self._instrument.notes,
             place=callback.log_dir,
+            earlier=earlier.training_of(self._model),
         )
+        self._training = earlier.Training(self._session.id, run_dir, self._session.fit)
+        earlier.begin(self._model, self._training)
         self._instrument.install(callbacks or self)
         try:
             others = getattr(callbacks, "callbacks", ())
@@ -453,6 +456,13 @@ class _Watch:
     def _take_out(self) -> None:
         self._over = True
         self._instrument.uninstall()
+        self._training.status, _, _ = self._recorder.status()
+        if self._trial is not None:
+            statuses = verdicts.state_of(self._trial.tuner).statuses
+            known = statuses.get(self._trial.trial_id, "unwatched")
+            statuses[self._trial.trial_id] = max(
+                known, self._training.status, key=STATUSES.index
+            )
 
     def _close(self) -> None:
         if self._writes_hparams and self._session.hparams:

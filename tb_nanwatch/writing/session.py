@@ -15,10 +15,11 @@ from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Facts
 from tb_nanwatch.schema import HParam, Phase, State
 from tb_nanwatch.writing import lane
+from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.summary import EventWriter
 from tb_nanwatch.writing.tuner import Trial
-from tb_nanwatch.writing.verdict import Verdict
+from tb_nanwatch.writing.verdict import Verdict, state_of
 
 # The status is written anew after a tenth of the time so far, so that a run of any
 # length holds about a hundred of them.
@@ -64,6 +65,7 @@ class Session:
         hparams: of a plain `fit`; a trial brings its own.
         notes: sentences on what cannot be watched; may grow while training goes on.
         clock: seconds since the epoch.
+        earlier: the training of the same model before this one.
         place: the log directory as the user gave it; `run_dir` is in it.
 
     Attributes:
@@ -81,10 +83,15 @@ class Session:
         notes: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
         place: str | None = None,
+        earlier: Training | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:16]
         self.run = run
         self.trial = trial
+        self.earlier = earlier
+        self.fit = trial.fit if trial is not None else 0
+        if trial is None and earlier is not None and earlier.run_dir == run_dir:
+            self.fit = earlier.fit + 1
         self.hparams = list(trial.hparams if trial is not None else hparams)
         self.recorder = recorder
         self.writer = EventWriter(run_dir, clock, place)
@@ -180,11 +187,21 @@ class Session:
             steps=self.recorder.steps("train"),
             hparams=self.hparams,
             closest=dict(self.recorder.closest),
+            inherited=self._began_with(),
             postmortem=self._post_mortem,
             session=self._described,
             ranges=[*self._first_ranges, *self._last_ranges],
             flight=self._flights,
         )
+
+    def _began_with(self) -> schema.Status | None:
+        """Returns what had become of the training that the weights came from."""
+        if self.earlier is not None:
+            return self.earlier.status
+        trial = self.trial
+        if trial is None or trial.lineage is None or trial.lineage.trial_id is None:
+            return None
+        return state_of(trial.tuner).statuses.get(trial.lineage.trial_id, "unwatched")
 
     def write_post_mortem(self, result: schema.PostMortem) -> None:
         """Writes what running the failing step again has shown, and keeps it."""
@@ -330,6 +347,8 @@ class Session:
                 number=trial.number if trial else None,
                 execution=trial.execution if trial else 0,
                 attempt=trial.attempt if trial else 0,
+                fit=self.fit,
+                continues=self.earlier.session_id if self.earlier else None,
                 worker=trial.worker if trial else None,
                 lineage=trial.lineage if trial else None,
                 hparams=self.hparams,

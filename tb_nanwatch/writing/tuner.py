@@ -35,6 +35,7 @@ class Trial:
     number: int | None
     execution: int
     attempt: int
+    fit: int
     worker: str | None
     lineage: Lineage | None
     hparams: list[HParam]
@@ -48,10 +49,8 @@ def current_trial() -> Trial | None:
     if found is None:
         return None
     tuner, trial, execution = found
-    runs = state_of(tuner).begin(str(trial.trial_id))
-    if execution is None:
-        execution = runs.executions - 1
-    return trial_of(tuner, trial, execution, runs.attempt)
+    attempt, execution, fit = state_of(tuner).begin(str(trial.trial_id), execution)
+    return trial_of(tuner, trial, execution, attempt, fit)
 
 
 def running_trial() -> tuple[Any, Any] | None:
@@ -60,7 +59,7 @@ def running_trial() -> tuple[Any, Any] | None:
     return None if found is None else found[:2]
 
 
-def trial_of(tuner: Any, trial: Any, execution: int, attempt: int) -> Trial:
+def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0) -> Trial:
     """Returns what is known of KerasTuner's `trial`.
 
     Args:
@@ -68,6 +67,7 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int) -> Trial:
         trial: KerasTuner's object.
         execution: which training of the trial, from 0.
         attempt: from 0; above 0 it is a retry.
+        fit: which training of the execution, from 0.
     """
     values = dict(trial.hyperparameters.values)
     return Trial(
@@ -76,6 +76,7 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int) -> Trial:
         number=_number(trial.trial_id),
         execution=execution,
         attempt=attempt,
+        fit=fit,
         worker=str(tuner.tuner_id) if getattr(tuner, "tuner_id", None) else None,
         lineage=_lineage(values),
         hparams=_hparams(trial.hyperparameters),

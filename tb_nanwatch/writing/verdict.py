@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tb_nanwatch.errors import NanWatchWarning
+from tb_nanwatch.schema import Status
 from tb_nanwatch.text import clean
 from tb_nanwatch.writing import advice
 
@@ -43,6 +44,8 @@ Undertaker = Callable[[Any, int, Verdict], None]
 class _Runs:
     attempt: int = 0
     executions: int = 0
+    # Trainings so far of each execution.
+    fits: dict[int, int] = field(default_factory=dict)
     ended: bool = False
 
 
@@ -51,22 +54,38 @@ class State:
     """What is remembered of one tuner between its trials."""
 
     runs: dict[str, _Runs] = field(default_factory=dict)
+    # What had become of the trials' trainings by their end.
+    statuses: dict[str, Status] = field(default_factory=dict)
     hooked: bool = False
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     undertakers: dict[str, Undertaker] = field(default_factory=dict)
     advised: bool = False
 
-    def begin(self, trial_id: str) -> _Runs:
-        """Notes that a training of the trial begins."""
+    def begin(self, trial_id: str, execution: int | None) -> tuple[int, int, int]:
+        """Notes that a training of the trial begins.
+
+        Args:
+            trial_id: the trial's.
+            execution: which one the tuner is at, from 0; None where it has no
+                executions of its own, and every training counts as one.
+
+        Returns:
+            attempt, execution, and which training of the execution it is; all from 0.
+        """
         runs = self.attempt(trial_id)
-        runs.executions += 1
-        return runs
+        if execution is None:
+            execution = runs.executions
+        runs.executions = max(runs.executions, execution + 1)
+        fit = runs.fits.get(execution, 0)
+        runs.fits[execution] = fit + 1
+        return runs.attempt, execution, fit
 
     def attempt(self, trial_id: str) -> _Runs:
         """Returns the runs of the attempt at the trial that is under way."""
         runs = self.runs.setdefault(trial_id, _Runs())
         if runs.ended:  # the oracle gave the same trial out again: a retry
             runs.attempt, runs.executions, runs.ended = runs.attempt + 1, 0, False
+            runs.fits.clear()
         return runs
 
 

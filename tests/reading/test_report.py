@@ -66,6 +66,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
             "reproduction",
         ),
         "closest_call",
+        "fit",
     }
     assert run["onset"] == {"phase": "train", "step": 37, "epoch": 1, "batch": 12}
     assert run["origin"] == {

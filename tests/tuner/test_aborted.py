@@ -121,7 +121,7 @@ def test_what_is_said_to_set_lets_the_search_go_on(tmp_path: Path) -> None:
     first, again = [r for r in full["runs"] if r["trial_id"] == "2"]
     assert (first["superseded"], first["retry"]) == (True, 0)
     assert (again["superseded"], again["retry"]) == (False, 1)
-    assert "2 retry 1" in printed(full)
+    assert "2 (Trial #3) retry 1" in printed(full)
 
 
 def test_a_grid_search_is_not_said_to_go_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 import pytest
 
 from tb_nanwatch import NanWatch
@@ -82,7 +83,7 @@ def test_a_retry_is_shown_and_the_latest_decides(tmp_path: Path) -> None:
     assert (first["tuner_status"], second["tuner_status"]) == ("INVALID", "COMPLETED")
     (entry,) = full["searches"]
     assert (entry["trials"], entry["by_status"]) == (1, {"clean": 1})
-    assert "0 retry 1" in printed(full)
+    assert "0 (Trial #1) retry 1" in printed(full)
     assert "1 earlier attempt of these trials not shown" in printed(full)
 
 
@@ -175,3 +176,63 @@ def test_types_bounds_and_conditions(tmp_path: Path) -> None:
 def test_run_names_are_those_of_the_tuner(tmp_path: Path) -> None:
     full = run_search(tmp_path, good, max_trials=1)
     assert run_of(full, "0/execution0")["trial_id"] == "0"
+
+
+# --- Several trainings in one execution -------------------------------------------------
+
+
+class Twice(keras_tuner.HyperModel):
+    """Trains its model and then trains it on, or trains a second one."""
+
+    def __init__(self, first: float, second: float, anew: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.anew = first, second, anew
+
+    def build(self, hp: Any) -> Any:
+        hp.Choice("rate", [1.0])
+        return linear(self.first)
+
+    def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        model.fit(*args, **kwargs)
+        if self.anew:
+            model = linear(self.second)
+        else:
+            model.optimizer.learning_rate = self.second
+        return model.fit(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "first, second, anew, statuses",
+    [
+        (0.01, 0.01, False, ("clean", "clean")),
+        (0.01, 1e20, False, ("clean", "diverged")),
+        (1e20, 0.01, False, ("diverged", "diverged")),
+        (1e20, 0.01, True, ("diverged", "clean")),
+    ],
+)
+def test_two_trainings_of_one_execution_are_no_retry(
+    first: float, second: float, anew: bool, statuses: tuple[str, str], tmp_path: Path
+) -> None:
+    full = run_search(tmp_path, Twice(first, second, anew), max_trials=1)
+    one, two = full["runs"]
+    assert (one["run"], two["run"]) == ("0/execution0", "0/execution0")
+    assert [(r["fit"], r["execution"], r["retry"]) for r in (one, two)] == [
+        *((0, 0, 0), (1, 0, 0)),
+    ]
+    assert not one["superseded"] and not two["superseded"]
+    assert (one["status"], two["status"]) == statuses
+    (entry,) = full["searches"]
+    worst = max(statuses, key=["clean", "diverged"].index)
+    assert (entry["trials"], entry["by_status"]) == (1, {worst: 1})
+    text = printed(full)
+    assert "fit 1/2" in text and "fit 2/2" in text and "retry" not in text
+    # Only a model that is trained on brings its weights along.
+    went_on = not anew and statuses[0] == "diverged"
+    assert two["inherited"] == ("diverged" if went_on else None)
+    assert ("its weights come from its earlier fit" in text) == went_on
+    if went_on:
+        assert two["onset"]["step"] == 0 and two["causes"][0]["id"] == "inherited"
+    # The score is that of the training that `fit` returned.
+    verdict = "FAILED" if statuses[1] == "diverged" else "COMPLETED"
+    assert (one["tuner_status"], two["tuner_status"]) == (verdict, verdict)
+    assert (one["misread"], two["misread"]) == (None, None)

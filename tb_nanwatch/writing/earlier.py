@@ -1,0 +1,39 @@
+"""What a model was trained with before, in this process: whose weights a `fit` goes on with."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from tb_nanwatch.schema import Status
+
+
+@dataclass
+class Training:
+    """One watched training of a model.
+
+    Attributes:
+        session_id: of its records.
+        run_dir: where they are.
+        fit: which `fit` of its run it was, from 0.
+        status: how far it had come to grief when it ended.
+    """
+
+    session_id: str
+    run_dir: str
+    fit: int
+    status: Status = "unwatched"
+
+
+_TRAININGS: weakref.WeakKeyDictionary[Any, Training] = weakref.WeakKeyDictionary()
+
+
+def training_of(model: Any) -> Training | None:
+    """Returns the last watched training of `model`, None where there was none."""
+    return _TRAININGS.get(model)
+
+
+def begin(model: Any, training: Training) -> None:
+    """Notes that a training of `model` begins."""
+    _TRAININGS[model] = training
