@@ -7,6 +7,7 @@
 # make faults  thousands of injected faults instead of hundreds
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (half an hour)
+# make corpus  how often causes and rules are found, into docs/diagnosis.md (half an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
 #
@@ -81,6 +82,10 @@ fuzz: $(DONE)/dev
 
 robustness: $(DONE)/dev
 	NANWATCH_ROBUSTNESS=1 NANWATCH_UPDATE_README=1 $(PY) -m pytest tests/hostile
+
+corpus: $(DONE)/dev
+	@$(PY) -m benchmarks.analysis --write
+	@$(PY) -m benchmarks.diagnosis --write
 
 # What is committed in tb_nanwatch/static must be what the sources build, byte for byte.
 built-tab: $(DONE)/npm

@@ -41,6 +41,10 @@ class Cause:
 
 # A cause whose confidence would be lower than this is not named: it is unknown.
 MIN_CONFIDENCE: Final = 0.4
+# The odds between two causes are those of their weights, raised to this. Weights are
+# decades of growth: on the development seeds of the corpus the heavier one was right
+# far more often than in proportion.
+_SHARPNESS: Final = 2.0
 # Causes beyond the first that are worth showing.
 _MAX_CAUSES: Final = 3
 
@@ -56,7 +60,7 @@ def diagnose(facts: Facts) -> list[Cause]:
     found = sorted(rules.candidates(measure(facts)), key=lambda c: -c.weight)
     withdrawn = {c.id: against for c in found if (against := contradiction(facts, c.id))}
     found = [c for c in found if c.id not in withdrawn]
-    total = sum(c.weight for c in found)
+    total = sum(c.weight**_SHARPNESS for c in found)
     where = _where(facts)
     where += [
         f"It is not {cause.replace('_', ' ')}: run again with {against.text}, it went bad "
@@ -66,7 +70,7 @@ def diagnose(facts: Facts) -> list[Cause]:
     causes = [
         Cause(
             c.id,
-            round(c.sure * c.weight / total, 3),
+            round(c.sure * c.weight**_SHARPNESS / total, 3),
             [
                 *(where if i == 0 else ()),
                 *filter(None, c.evidence),

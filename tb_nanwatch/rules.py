@@ -60,6 +60,9 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
         "again for layers without normalisation",
     ),
     "depth_growth": Threshold(1e2, "DeepDiagnosis: gradients growing through layers"),
+    "leap": Threshold(
+        1e4, "own corpus: functions without weights give a few times what enters them"
+    ),
     "half_top": Threshold(
         100.0, "squares and sums of so large values reach float16's 65504"
     ),
@@ -238,18 +241,24 @@ def _half(m: Measured) -> list[Candidate]:
     if m.probes[m.origin].dtype != "float16" or tensor is None:
         return []
     overflowed = tensor.num_pos_inf + tensor.num_neg_inf > 0
-    # Sums of products leave no domain: with a matrix of its own it can only overflow.
-    if not top >= at("half_top") and not (m.matrices_of(m.origin) and overflowed):
-        return []
     share = m.facts.closest.get("float16", 0.0)
+    # Sums of products leave no domain: with a matrix of its own it can only overflow.
+    # What else gives an infinity and no NaN, beside values near the limit, has grown
+    # past it (an exponential); a division by zero stands alone among ordinary ones.
+    past = bool(m.matrices_of(m.origin)) or (
+        not tensor.num_nan and share >= at("half_share")
+    )
+    if not top >= at("half_top") and not (past and overflowed):
+        return []
     return [
         Candidate(
             "half_precision",
             6.0 if overflowed or share >= at("half_share") else 2.0,
-            0.92,
+            0.96,
             [
                 f"The tensor is float16, which ends at 65504; what it was computed from "
-                f"reached {top:.3g}.",
+                f"reached {top:.3g}, and the largest finite number of a float16 tensor "
+                f"was {share * 65504:.3g}.",
                 _counts_text(m),
                 "The same values fit in float32 with room to spare.",
             ],
@@ -284,7 +293,7 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
             Candidate(
                 "inherited",
                 20.0 if known else 8.0 if bad == tensor.size else 5.0,
-                0.93,
+                0.97,
                 evidence,
                 _INHERITED_FIX
                 if known
@@ -298,7 +307,7 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
     return [_layer_candidate(m, 1.0)]
 
 
-def _layer_candidate(m: Measured, weight: float, sure: float = 0.93) -> Candidate:
+def _layer_candidate(m: Measured, weight: float, sure: float = 0.97) -> Candidate:
     return Candidate(
         "layer_domain",
         weight,
@@ -326,7 +335,7 @@ def _domain_of_loss(m: Measured) -> list[Candidate]:
         Candidate(
             "loss_domain",
             1.0,
-            0.95,
+            0.97,
             evidence,
             "The loss left its domain: guard its division, logarithm or root, e.g. "
             "ops.abs(y - p) / ops.maximum(ops.abs(y), 1e-3).",
@@ -344,7 +353,7 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
         Candidate(
             "metric_domain",
             1.0,
-            0.95,
+            0.97,
             [*evidence, "Loss and weights stayed finite: the training itself is sound."],
             "Guard the metric's division, logarithm or root, or choose another objective.",
         )
@@ -359,27 +368,38 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         _upstream_text(m),
         "The loss itself was finite: only its derivative was not.",
     ]
-    if passed:
-        evidence.append(
-            f"{len(passed)} gradients nearer to the loss were finite, so it began between "
-            "two layers."
-        )
-        layer = _layer_candidate(m, 3.0, 0.9)
-        layer.evidence = evidence
-        layer.fix = (
-            "The derivative of a layer's function is not finite at some of its inputs (a "
-            "root, norm or power at zero): add a small number inside it."
-        )
-        return [layer, Candidate("loss_domain", 0.3, evidence=evidence)]
     loss = Candidate(
         "loss_domain",
         3.0,
-        0.85,
+        0.93,
         evidence,
         "The loss's derivative is not finite where its argument is zero (a root, norm or "
         "power): add a small number inside, e.g. ops.sqrt(x + 1e-12).",
     )
-    return [loss, Candidate("layer_domain", 0.6, evidence=evidence, fix=loss.fix)]
+    layer = _layer_candidate(m, 3.0, 0.95)
+    layer.evidence = evidence
+    layer.fix = (
+        "The derivative of a layer's function is not finite at some of its inputs (a "
+        "root, norm or power at zero): add a small number inside it."
+    )
+    if not passed:
+        layer.weight = 0.6
+        return [loss, layer]
+    evidence.append(
+        f"{len(passed)} gradients nearer to the loss were finite, so it began between "
+        "two layers."
+    )
+    if m.is_recurrent(m.origin):
+        through_time = _amplification(
+            1e3,
+            "It belongs to a recurrent layer, whose gradient is multiplied by the same "
+            "matrix at every step of the sequence.",
+        )
+        through_time.evidence = [*evidence, *through_time.evidence]
+        layer.weight = 1.0
+        return [through_time, layer]
+    loss.weight = 0.3
+    return [layer, loss]
 
 
 def _domain_of_update(m: Measured) -> list[Candidate]:
@@ -397,7 +417,7 @@ def _domain_of_update(m: Measured) -> list[Candidate]:
         Candidate(
             "optimizer_settings",
             1.0,
-            0.96 if _odd_settings(m) else 0.8,
+            0.97 if _odd_settings(m) else 0.85,
             evidence,
             _settings_fix(m),
         )
@@ -421,8 +441,11 @@ def _growth(m: Measured, growth: float) -> list[Candidate]:
         )
     ]
     drivers = [c for c in found if c is not None]
+    at_this_rate = _rate_at_this_scale(m)
     how = _how_it_grew(m, growth)
     for candidate in drivers:
+        if at_this_rate and candidate.id in ("unscaled_inputs", "unscaled_targets"):
+            candidate.evidence.append(at_this_rate)
         candidate.evidence.append(how)
     came = _inherited_weights(m)
     if came is None:
@@ -448,7 +471,7 @@ def _inherited_weights(m: Measured) -> Candidate | None:
     return Candidate(
         "inherited",
         1.0,
-        0.95,
+        0.97,
         [
             _whose_weights(m),
             f"At the first step of this training, before any update, outputs were "
@@ -515,7 +538,7 @@ def _rate_driver(m: Measured) -> Candidate | None:
     # Even a usual rate is too high where nothing else is unusual.
     weight = max(decades, 0.3)
     seen = m.growth() >= at("domain_growth") or ratio >= at("update_ratio")
-    sure = 0.95 if decades >= at("noticeable") else 0.7
+    sure = 0.97 if decades >= at("noticeable") else 0.7
     lower = 10 ** math.floor(math.log10(min(rate, usual)) - 0.5)
     return Candidate(
         "learning_rate",
@@ -525,6 +548,17 @@ def _rate_driver(m: Measured) -> Candidate | None:
         f"Lower the learning rate, e.g. to {min(usual, lower * 10):.0e}, or clip the "
         "gradients (clipnorm=1.0).",
         rate,
+    )
+
+
+def _rate_at_this_scale(m: Measured) -> str | None:
+    """Returns what the learning rate does with data of this scale, if that is much."""
+    ratio = _update_ratio(m)
+    if not ratio >= at("update_ratio"):
+        return None
+    return (
+        f"With data of this scale the learning rate of {m.rate():.3g} moves weights by "
+        f"up to {ratio:.3g} times their size in the first step (0.1 is too much)."
     )
 
 
@@ -553,7 +587,7 @@ def _inputs_driver(m: Measured) -> Candidate | None:
         "unscaled_inputs",
         # Activations and gradients both carry the scale.
         2 * math.log10(rms),
-        0.95,
+        0.97,
         [
             f"Inputs lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; layers "
             "are made for values about 1."
@@ -595,7 +629,7 @@ def _targets_driver(m: Measured) -> Candidate | None:
     return Candidate(
         "unscaled_targets",
         math.log10(scale) * 1.2,
-        0.95,
+        0.97,
         [
             f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
             f"the first predictions of scaled inputs would have had {predicted:.3g}."
@@ -620,10 +654,12 @@ def _gain_driver(m: Measured) -> Candidate | None:
     before = largest(rms[inputs]) if inputs else math.nan
     if _entered(m, before) < at("input_entered"):
         entering, before = 1.0, math.nan  # indices, or scaled by a layer
-    recurrent_gain = 1.0
+    recurrent_gain = leap = 1.0
     for i in layers:
         if not rms[i] > 0:
             continue
+        if not m.weights_of(i) and before > 0:
+            leap = max(leap, rms[i] / before)
         if m.matrices_of(i) and before > 0:
             gain = rms[i] / before
             if m.is_recurrent(i):
@@ -640,6 +676,18 @@ def _gain_driver(m: Measured) -> Candidate | None:
         return None
     median = float(np.median(gains)) if gains else 1.0
     growth = max(forward, math.sqrt(backward))
+    if leap >= at("leap") and leap**2 >= forward:
+        return Candidate(
+            "layer_domain",
+            2 * math.log10(growth),
+            0.95,
+            [
+                f"At the first step, before any update, a layer without weights gave "
+                f"{leap:.3g} times what entered it."
+            ],
+            "This layer's function grows out of bounds (an exponential or a power): "
+            "bound its argument, e.g. ops.exp(ops.minimum(x, 20.0)).",
+        )
     if by_time:
         return _amplification(
             growth,
@@ -650,7 +698,7 @@ def _gain_driver(m: Measured) -> Candidate | None:
         return Candidate(
             "initialization",
             2 * math.log10(growth),
-            0.95,
+            0.97,
             [
                 f"At the first step, before any update, activations grew {forward:.3g}-fold "
                 f"from the input on, {median:.3g}-fold in a layer (0.5 to 2 is usual)."
@@ -682,7 +730,7 @@ def _amplification(growth: float, sentence: str) -> Candidate:
     return Candidate(
         "gradient_amplification",
         2 * math.log10(max(growth, 10.0)),
-        0.92,
+        0.96,
         [sentence],
         "Normalise between layers (keras.layers.LayerNormalization()), clip the gradients "
         "(clipnorm=1.0), and for sequences use LSTM or GRU with an orthogonal recurrent "
@@ -704,7 +752,7 @@ def _labels_driver(m: Measured) -> Candidate | None:
     return Candidate(
         "label_range",
         12.0,
-        0.93,
+        0.97,
         [
             f"The loss fell to {lowest:.3g}, below zero and without bound; labels lie in "
             f"[{low:.3g}, {high:.3g}], outside of [0, 1]."
@@ -754,7 +802,7 @@ def _settings_driver(m: Measured) -> Candidate | None:
     return Candidate(
         "optimizer_settings",
         max(decades for decades, _ in odd),
-        0.95,
+        0.97,
         [text for _, text in odd],
         _settings_fix(m),
     )

@@ -25,7 +25,7 @@ class Program:
     """One program.
 
     Attributes:
-        cause: why it goes bad; "clean" where it does not.
+        cause: why it goes bad; "clean" or "contained" where it does not.
         fit: trains with the callbacks given.
     """
 
@@ -139,12 +139,46 @@ def _words(rng: Rng) -> Parts:
     return Parts(x, y, keras.Sequential(layers), _optimizer(rng), "mse")
 
 
+def _sequences(rng: Rng) -> Parts:
+    x = rng.normal(size=(128, int(rng.integers(8, 30)), 4)).astype("float32")
+    y = x.mean(axis=(1, 2))[:, None]
+    make = [keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM]
+    layers = [
+        keras.Input(x.shape[1:]),
+        make[int(rng.integers(3))](8),
+        keras.layers.Dense(1),
+    ]
+    return Parts(x, y, keras.Sequential(layers), _optimizer(rng), "mse")
+
+
+def _normalised(rng: Rng) -> Parts:
+    """A stack with batch normalisation, in half of the cases in bfloat16."""
+    x, y = _features(rng)
+    policy = str(rng.choice(["float32", "mixed_bfloat16"]))
+    units = int(rng.choice([8, 16, 32]))
+    layers: list[Any] = [keras.Input(x.shape[1:])]
+    for _ in range(int(rng.integers(1, 4))):
+        layers += [
+            keras.layers.Dense(units, use_bias=False, dtype=policy),
+            keras.layers.BatchNormalization(dtype=policy),
+            keras.layers.Activation("relu", dtype=policy),
+        ]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    return Parts(x, y, model, _optimizer(rng), "mse")
+
+
 def healthy(rng: Rng) -> Parts:
     """A regression or a classification that learns."""
     _seed(rng)
-    kind = rng.choice(["regression", "image", "classes", "binary", "words"])
+    kind = rng.choice(
+        ["regression", "image", "classes", "binary", "words", "sequence", "normalised"]
+    )
     if kind == "words":
         return _words(rng)
+    if kind == "sequence":
+        return _sequences(rng)
+    if kind == "normalised":
+        return _normalised(rng)
     if kind == "image":
         x, y = _images(rng)
         layers = [
@@ -199,6 +233,8 @@ def learning_rate(rng: Rng) -> Parts:
             keras.layers.Dense(1),
         ]
         p.model = keras.Sequential(layers)
+    elif rng.random() < 0.2:
+        p = _sequences(rng)
     rate = float(10 ** rng.uniform(0.3, 3))
     momentum = float(rng.choice([0.0, 0.9]))
     p.optimizer = keras.optimizers.SGD(rate, momentum=momentum)
@@ -217,6 +253,20 @@ def learning_rate(rng: Rng) -> Parts:
 
 
 def unscaled_inputs(rng: Rng) -> Parts:
+    if rng.random() < 0.25:  # pictures in bytes
+        _seed(rng)
+        x = rng.integers(0, 256, (128, 8, 8, 1)).astype("float32")
+        y = (x.mean(axis=(1, 2)) / 128 - 1) * 8
+        layers = [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(int(rng.choice([8, 16])), 3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(int(rng.choice([8, 32])), activation="relu"),
+            keras.layers.Dense(1),
+        ]
+        rate = float(10 ** rng.uniform(-2.3, -1.7))
+        optimizer = keras.optimizers.SGD(rate)
+        return Parts(x, y, keras.Sequential(layers), optimizer, "mse", epochs=12)
     p = regression(rng, activation=str(rng.choice(["relu", "elu"])))
     p.x = p.x * np.float32(10 ** rng.uniform(2, 5)) + np.float32(rng.choice([0, 100]))
     p.optimizer = keras.optimizers.SGD(float(10 ** rng.uniform(-2.5, -1.5)))
@@ -226,6 +276,15 @@ def unscaled_inputs(rng: Rng) -> Parts:
 
 def unscaled_targets(rng: Rng) -> Parts:
     p = regression(rng, activation="relu")
+    if rng.random() < 0.25:
+        p = _sequences(rng)
+        p.model = keras.Sequential(
+            [
+                *p.model.layers[:1],
+                keras.layers.Dense(32, activation="relu"),
+                keras.layers.Dense(1),
+            ]
+        )
     p.y = p.y * np.float32(10 ** rng.uniform(3, 6)) + np.float32(rng.choice([0, 3000]))
     p.optimizer = keras.optimizers.SGD(float(10 ** rng.uniform(-2.2, -1.5)))
     p.epochs = 12
@@ -267,6 +326,10 @@ def label_range(rng: Rng) -> Parts:
     ]
     # Far below zero: nothing bounds the loss from below once a label is not in [0, 1].
     p.loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    if rng.random() < 0.25:  # one-hot in signs, as a hinge loss would have it
+        p.y = np.float32(4) * np.concatenate([2 * labels - 1, 1 - 2 * labels], axis=1)
+        p.model = keras.Sequential([*p.model.layers[:-1], keras.layers.Dense(2)])
+        p.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     p.optimizer = keras.optimizers.SGD(float(10 ** rng.uniform(-1.3, -0.7)))
     p.epochs = 30
     return p
@@ -338,9 +401,11 @@ def layer_domain(rng: Rng) -> Parts:
         lambda t: ops.sqrt(ops.relu(t)),
     ]
     layer = _Odd(odd[int(rng.integers(len(odd)))])
-    model = keras.Sequential(
-        [*_dense_stack(rng, x.shape[1:]), layer, keras.layers.Dense(1)]
-    )
+    before = _dense_stack(rng, x.shape[1:])
+    if rng.random() < 0.2:  # a column that never changes has no deviation to divide by
+        layer, before = keras.layers.BatchNormalization(epsilon=0.0), before[:1]
+        x[:, int(rng.integers(x.shape[1]))] = 1
+    model = keras.Sequential([*before, layer, keras.layers.Dense(1)])
     return Parts(x, y, model, _optimizer(rng), "mse")
 
 
@@ -369,13 +434,17 @@ def gradient_amplification(rng: Rng) -> Parts:
     n, rate = 128, float(10 ** rng.uniform(-3, -2))
     if rng.random() < 0.5:  # through time
         steps = int(rng.integers(60, 120))
-        x = rng.normal(size=(n, steps, 4)).astype("float32")
-        y = x.mean(axis=(1, 2))[:, None]
+        activation = str(rng.choice(["relu", "linear", "tanh"]))
         gain = float(rng.uniform(1.6, 2.5))
+        if activation == "tanh":  # its outputs stay below 1, its gradients do not
+            steps, gain = int(rng.integers(500, 700)), float(rng.uniform(2, 2.5))
+        x = rng.normal(size=(n, steps, 4)).astype("float32")
+        x *= np.float32(0.1 if activation == "tanh" else 1)
+        y = x.mean(axis=(1, 2))[:, None]
         layers = [
             keras.layers.SimpleRNN(
                 16,
-                activation="relu" if rng.random() < 0.5 else "linear",
+                activation=activation,
                 recurrent_initializer=keras.initializers.Orthogonal(gain),
             )
         ]
@@ -409,7 +478,11 @@ def half_precision(rng: Rng) -> Parts:
         keras.layers.Rescaling(1e-4, dtype=policy),
         keras.layers.Dense(1, dtype=policy),
     ]
-    if rng.random() < 0.5:
+    kind = rng.choice(["products", "sum", "exponential"])
+    if kind == "exponential":  # e ** 20 is nothing to float32
+        layers[1:5] = [_Odd(lambda t: ops.exp(2 + ops.relu(t) * 8), dtype=policy)]
+        layers.insert(2, keras.layers.Rescaling(1e-5, dtype=policy))
+    if kind == "sum":
         # A sum over many elements, which half precision cannot hold.
         layers[1] = keras.layers.Rescaling(factor / 100, dtype=policy)
         layers[2] = _Odd(
@@ -443,6 +516,11 @@ def optimizer_settings(rng: Rng) -> Parts:
 
 def inherited(rng: Rng) -> Parts:
     p = regression(rng)
+    if rng.random() < 0.5:  # from a training that diverged, gone on with a better rate
+        p.model = keras.Sequential([*p.model.layers[:-1], keras.layers.Dense(1)])
+        p.model.compile(keras.optimizers.SGD(float(10 ** rng.uniform(2, 3))), "mse")
+        p.model.fit(p.x * 100, p.y, epochs=12, verbose=0)
+        return p
     weights = p.model.get_weights()
     i = int(rng.integers(len(weights)))
     for w in weights[2 * (i // 2) :]:
@@ -452,11 +530,42 @@ def inherited(rng: Rng) -> Parts:
 
 
 def contained(rng: Rng) -> Parts:
-    p = healthy(rng)
-    layer = _Odd(lambda t: ops.where(ops.isfinite(ops.log(t)), t, t))
-    p.model = keras.Sequential([keras.Input(p.x.shape[1:]), layer, *p.model.layers])
+    """Non-finite values that reach neither the loss nor anything that lasts."""
+    kind = rng.choice(["mask", "loss scale", "metric"])
+    p = regression(rng)
+    if kind == "loss scale":  # overflows by design: the step is skipped, the scale halved
+        p.model = keras.Sequential(
+            [
+                keras.Input(p.x.shape[1:]),
+                *(
+                    keras.layers.Dense(16, activation="relu", dtype="mixed_float16")
+                    for _ in range(int(rng.integers(1, 4)))
+                ),
+                keras.layers.Dense(1, dtype="mixed_float16"),
+            ]
+        )
+        p.optimizer = keras.optimizers.LossScaleOptimizer(
+            p.optimizer, initial_scale=float(2.0 ** rng.integers(20, 30))
+        )
+    elif kind == "metric":
+        p.y[rng.integers(0, len(p.y), 6)] = 0
+        relative = lambda y, q: ops.mean(ops.abs(y - q) / ops.abs(y), axis=-1)  # noqa: E731
+        p.metrics = [keras.metrics.MeanMetricWrapper(relative, name="m")]
+    else:
+        p.model = keras.Sequential(
+            [
+                *p.model.layers[:-1],
+                _Odd(ops.log),
+                _Odd(lambda t: ops.where(ops.isfinite(t), t, ops.zeros_like(t))),
+                keras.layers.Dense(1),
+            ]
+        )
+        for layer in p.model.layers[:-1]:
+            layer.trainable = False  # the derivative of a root or logarithm is not masked
     return p
 
+
+CONTAINED = "contained"
 
 CAUSES: dict[str, Callable[[Rng], Parts]] = {
     "learning_rate": learning_rate,
@@ -473,16 +582,17 @@ CAUSES: dict[str, Callable[[Rng], Parts]] = {
     "optimizer_settings": optimizer_settings,
     "inherited": inherited,
     CLEAN: healthy,
+    CONTAINED: contained,
 }
 
 
 def programs(seed: int, per_cause: int) -> list[Program]:
-    """Returns `per_cause` programs of each cause; the same for the same seed."""
-    made = []
-    for number, (cause, make) in enumerate(CAUSES.items()):
-        for i in range(per_cause):
-            made.append(Program(cause, _later(make, (seed, number, i))))
-    return made
+    """Returns `per_cause` programs of each cause, in turn; the same for the same seed."""
+    return [
+        Program(cause, _later(make, (seed, number, i)))
+        for i in range(per_cause)
+        for number, (cause, make) in enumerate(CAUSES.items())
+    ]
 
 
 def _later(

@@ -6,18 +6,16 @@ import gc
 import os
 import tempfile
 import warnings
-from typing import Any
 
 import keras
 from tensorboard.context import RequestContext
 
-from tb_nanwatch import NanWatch, metadata
-from tb_nanwatch.diagnosis import Facts, facts_of
+from tb_nanwatch import NanWatch
+from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.reading.causes import facts_in_full
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tests.corpus.programs import Program
-
-_KINDS = (metadata.KIND_SESSION, metadata.KIND_RANGES, metadata.KIND_FLIGHT)
 
 
 def facts_from(program: Program) -> Facts:
@@ -36,8 +34,4 @@ def read_facts(folder: str) -> Facts:
     """Returns the facts of the one run below `folder`."""
     reader, ctx = Reader(make_provider(folder)), RequestContext()
     (session,) = reader.snapshot(ctx, "").sessions
-    records: dict[str, Any] = reader.detail(ctx, "", session, _KINDS).records
-    facts = facts_of(session.status)
-    facts.session = records["session"][-1] if records["session"] else None
-    facts.ranges, facts.flight = records["ranges"], records["flight"]
-    return facts
+    return facts_in_full(reader, ctx, "", session)

@@ -28,6 +28,26 @@ OPTIMIZERS = ["sgd", "rmsprop", "adam"]
 ACTIVATIONS = ["relu", "elu", "tanh"]
 
 
+RULES: dict[str, tuple[Rule, set[str]]] = {
+    "threshold": (lambda v: v["learning_rate"] >= 0.1, {"learning_rate"}),
+    "below": (lambda v: v["units"] <= 32, {"units"}),
+    "subset": (lambda v: v["activation"] == "relu", {"activation"}),
+    "boolean": (lambda v: not v["normalise"], {"normalise"}),
+    "within a category": (
+        lambda v: v["optimizer"] != "adam" and v["learning_rate"] >= 0.02,
+        {"optimizer", "learning_rate"},
+    ),
+    "two thresholds": (
+        lambda v: v["learning_rate"] >= 0.02 and v["units"] >= 64,
+        {"learning_rate", "units"},
+    ),
+    "subset within a range": (
+        lambda v: v["activation"] != "tanh" and v["depth"] >= 3,
+        {"activation", "depth"},
+    ),
+}
+
+
 def learning_rate(value: float, high: float = 1.0) -> HParam:
     return HParam(
         "learning_rate", value, "float", min=1e-4, max=high, sampling="log", default=1e-4

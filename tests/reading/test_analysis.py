@@ -17,7 +17,7 @@ from tb_nanwatch.reading.separation import separate
 from tb_nanwatch.schema import HParam
 from tests.reading.searches import (
     OPTIMIZERS,
-    Rule,
+    RULES,
     choice,
     frontier,
     learning_rate,
@@ -26,25 +26,6 @@ from tests.reading.searches import (
     values_of,
     without_rule,
 )
-
-RULES: dict[str, tuple[Rule, set[str]]] = {
-    "threshold": (lambda v: v["learning_rate"] >= 0.1, {"learning_rate"}),
-    "below": (lambda v: v["units"] <= 32, {"units"}),
-    "subset": (lambda v: v["activation"] == "relu", {"activation"}),
-    "boolean": (lambda v: not v["normalise"], {"normalise"}),
-    "within a category": (
-        lambda v: v["optimizer"] != "adam" and v["learning_rate"] >= 0.02,
-        {"optimizer", "learning_rate"},
-    ),
-    "two thresholds": (
-        lambda v: v["learning_rate"] >= 0.02 and v["units"] >= 64,
-        {"learning_rate", "units"},
-    ),
-    "subset within a range": (
-        lambda v: v["activation"] != "tanh" and v["depth"] >= 3,
-        {"activation", "depth"},
-    ),
-}
 
 
 def names_in(condition: str) -> set[str]:

@@ -1,0 +1,125 @@
+"""How often the analysis finds a rule, and one that is not there: `make corpus`.
+
+Made-up searches as they come out of a random search over seven hyperparameters, whose
+rule is known: tests/reading/searches.py draws them, tests/reading/test_analysis.py has
+the rules. Prints Markdown, or writes it into docs/diagnosis.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from tb_nanwatch.reading.analysis import Trial, analyse
+from tb_nanwatch.reading.statistics import wilson
+from tests.reading.searches import RULES, search, values_of, without_rule
+
+DOCS: Final = Path(__file__).resolve().parents[1] / "docs" / "diagnosis.md"
+START: Final = "<!-- searches: made by `make corpus` -->"
+END: Final = "<!-- /searches -->"
+# Searches of each size; fewer of the large ones, which take a second each.
+SIZES: Final = {10: 200, 24: 200, 100: 60, 1000: 5}
+# Of searches without a rule, whose rate is the smaller: one in twenty is promised.
+SIZES_WITHOUT: Final = {10: 400, 24: 400, 100: 200, 1000: 10}
+BAD_RATES: Final = (0.1, 0.3, 0.5, 0.8)
+# So many bad and so many clean trials prove anything at all.
+MIN_BAD: Final = 5
+
+
+def main() -> None:
+    """Runs the searches and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=5_000)
+    parser.add_argument("--write", action="store_true", help="into docs/diagnosis.md")
+    arguments = parser.parse_args()
+    made = "\n".join([*power(arguments.seed), "", *false_findings(arguments.seed)])
+    print(made)
+    if arguments.write:
+        before, rest = DOCS.read_text(encoding="utf-8").split(START)
+        after = rest.split(END)[1]
+        text = f"{before}{START}\nSeed {arguments.seed}.\n\n{made}\n{END}{after}"
+        DOCS.write_text(text, encoding="utf-8")
+
+
+def power(seed: int) -> list[str]:
+    """Returns the table of how often a rule is found, by rule and size."""
+    lines = [
+        "| rule | " + " | ".join(f"{n:,} trials" for n in SIZES) + " |",
+        "|---" * (len(SIZES) + 1) + "|",
+    ]
+    for name, (rule, names) in RULES.items():
+        cells = []
+        for n, searches in SIZES.items():
+            asked = found = part = 0
+            for i in range(searches):
+                trials = search(n, rule, seed + i)
+                bad = sum(t.bad for t in trials)
+                if bad < MIN_BAD or n - bad < MIN_BAD:
+                    continue
+                asked += 1
+                findings = analyse("s", trials).findings
+                told = _names_in(findings[0].condition) if findings else set()
+                found += told == names
+                part += bool(told & names) and told != names
+            print(name, n, found, part, asked, file=sys.stderr, flush=True)
+            cell = f"{found} of {asked}"
+            cells.append(cell + (f" (in part {part})" if part else ""))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def false_findings(seed: int) -> list[str]:
+    """Returns the table of findings where there is no rule.
+
+    Once as such, and once with all bad trials said to have died of their learning rate,
+    which the analysis looks at first.
+    """
+    ways: dict[str, Callable[[list[Trial]], list[Trial]]] = {
+        "no rule": lambda trials: trials,
+        "no rule, and the runs point at one setting": _pointing,
+    }
+    lines = [
+        "| | " + " | ".join(f"{n:,} trials" for n in SIZES_WITHOUT) + " | together |",
+        "|---" * (len(SIZES_WITHOUT) + 2) + "|",
+    ]
+    for name, change in ways.items():
+        cells = []
+        false = total = 0
+        for n, searches in SIZES_WITHOUT.items():
+            some = 0
+            for i in range(searches):
+                rate = BAD_RATES[i % len(BAD_RATES)]
+                trials = change(without_rule(n, rate, seed + i))
+                some += bool(analyse("s", trials).findings)
+            print(name, n, some, searches, file=sys.stderr, flush=True)
+            cells.append(f"{some} of {searches}")
+            false, total = false + some, total + searches
+        low, high = wilson(false, total)
+        together = f"{false / total:.1%} ({low:.1%} to {high:.1%})"
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {together} |")
+    return lines
+
+
+def _pointing(trials: Sequence[Trial]) -> list[Trial]:
+    return [
+        dataclasses.replace(
+            t,
+            cause="learning_rate",
+            about=values_of(list(t.hparams))["learning_rate"],
+        )
+        if t.bad
+        else t
+        for t in trials
+    ]
+
+
+def _names_in(condition: str) -> set[str]:
+    return {part.split()[0] for part in condition.split(" and ")}
+
+
+if __name__ == "__main__":
+    main()
