@@ -532,8 +532,7 @@ def _rate_driver(m: Measured) -> Candidate | None:
     ratio = _update_ratio(m)
     if not math.isnan(ratio):
         evidence.append(
-            f"The first gradients times the rate were up to {ratio:.3g} times the size of "
-            "the weights (1e-3 is usual, 0.1 too much)."
+            f"The first update of the weights, gradient times rate, was {_ratio_text(ratio)}."
         )
     # Even a usual rate is too high where nothing else is unusual.
     weight = max(decades, 0.3)
@@ -557,9 +556,20 @@ def _rate_at_this_scale(m: Measured) -> str | None:
     if not ratio >= at("update_ratio"):
         return None
     return (
-        f"With data of this scale the learning rate of {m.rate():.3g} moves weights by "
-        f"up to {ratio:.3g} times their size in the first step (0.1 is too much)."
+        f"With data of this scale the learning rate of {m.rate():.3g} is too high: the "
+        f"first update of the weights was {_ratio_text(ratio)}."
     )
+
+
+def _ratio_text(ratio: float) -> str:
+    # Weights are recorded after the update: next to a large one they are that update.
+    if ratio > _DROWNED:
+        return "larger than the weights themselves (1e-3 of them is usual, 0.1 too much)"
+    return f"up to {ratio:.3g} of their size (1e-3 is usual, 0.1 too much)"
+
+
+# u / sqrt(w * w + u * u) of an update u that is twice the weights w.
+_DROWNED: Final = 0.9
 
 
 def _update_ratio(m: Measured) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def run(program: str, home: Path, invocation: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout
@@ -52,6 +54,80 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The searches of `make demo` by name, each with its runs and findings."""
+    home = tmp_path_factory.mktemp("searches")
+    ignored = shutil.ignore_patterns("logs", "tuners", "__pycache__")
+    shutil.copytree(DEMO, home / "demo", ignore=ignored)
+    programs = ("01_as_asked.py", "02_unscaled_data.py", "04_wide_search.py")
+    with ThreadPoolExecutor() as pool:  # side by side: mostly starting TensorFlow
+        list(pool.map(lambda program: run(program, home, "only"), programs))
+    found = {}
+    for name in ("as_asked", "unscaled_adam", "unscaled_sgd", "wide_search"):
+        found[name] = report(home / "demo" / "logs" / name)
+        (search,) = found[name]["searches"]
+        # Findings count trials, and here each trial is one run.
+        assert search["trials"] == len(found[name]["runs"])
+        for finding in found[name]["findings"]:
+            assert finding["inside"][1] + finding["outside"][1] == search["trials"]
+    return found
+
+
+@pytest.mark.parametrize("name", ["as_asked", "unscaled_adam"])
+def test_what_stays_finite_is_clean(searches: dict[str, Any], name: str) -> None:
+    found = searches[name]
+    assert found["searches"][0]["by_status"] == {"clean": 5}
+    assert found["findings"] == []
+    assert [r["causes"] for r in found["runs"]] == [[]] * 5
+
+
+def test_unscaled_data_are_named_and_the_rate_that_they_are_too_large_for(
+    searches: dict[str, Any],
+) -> None:
+    found = searches["unscaled_sgd"]
+    bad = [r for r in found["runs"] if r["causes"]]
+    assert len(bad) >= 3
+    for trial in bad:
+        cause = trial["causes"][0]
+        assert cause["id"] in ("unscaled_inputs", "unscaled_targets")
+        said = " ".join(cause["evidence"])
+        assert "Inputs lie in [" in said or "Targets lie in [" in said
+        assert f"the learning rate of {trial['hparams']['learning_rate']:.3g}" in said
+
+
+def test_the_wide_searchs_threshold_is_the_one_that_its_outcome_shows(
+    searches: dict[str, Any],
+) -> None:
+    found = searches["wide_search"]
+    bad = [
+        r for r in found["runs"] if r["status"] in ("score_lost", "diverged", "runaway")
+    ]
+    clean = [r for r in found["runs"] if r not in bad]
+    assert len(bad) >= 3 and len(clean) >= 8
+    finding = found["findings"][0]
+    assert finding["hparam"] == "learning_rate"
+    (threshold,) = (
+        float(x) for x in re.findall(r"learning_rate >= (\S+)", finding["condition"])
+    )
+    # It lies between the last value that lives and the first that dies, of the
+    # optimizers that died, whatever the outcome was.
+    optimizers = {r["hparams"]["optimizer"] for r in bad}
+    mine = [r for r in found["runs"] if r["hparams"]["optimizer"] in optimizers]
+    if len(optimizers) == 1:
+        assert f"optimizer = {min(optimizers)}" in finding["condition"]
+    inside = [r for r in mine if r["hparams"]["learning_rate"] >= threshold]
+    assert finding["inside"] == [sum(r in bad for r in inside), len(inside)]
+    assert finding["inside"][0] >= 0.75 * len(bad)
+    first = min(inside, key=lambda r: r["hparams"]["learning_rate"])
+    assert first in bad
+    # The edit keeps what lives below it.
+    limit = min(float(x) for x in re.findall(r"1e-4, ([^,)]+)", finding["edit"]))
+    below = [r for r in mine if r["hparams"]["learning_rate"] < threshold]
+    assert limit < first["hparams"]["learning_rate"]
+    assert all(r["hparams"]["learning_rate"] <= limit for r in below if r in clean)
+
+
 def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
     home: Path,
 ) -> None:
@@ -61,6 +137,16 @@ def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
         assert "NaN Watch: 2/execution0 went bad at epoch 1, batch " in said
 
     found = report(home / "demo" / "logs")
+    for run_ in found["runs"]:
+        cause = run_["causes"][0]
+        assert cause["id"] == "loss_domain"
+        assert any(
+            "of this batch's labels were exactly zero" in e for e in cause["evidence"]
+        )
+    for search in found["searches"]:
+        assert "3 of 3 bad trials alike: loss domain, first in loss" in search["verdict"]
+        assert "no hyperparameter is to blame" in search["verdict"]
+    assert found["findings"] == []
     assert len({search["search"] for search in found["searches"]}) == 2
     assert [search["trials"] for search in found["searches"]] == [3, 3]
     assert all(search["aborted"] for search in found["searches"])
