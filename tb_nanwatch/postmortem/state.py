@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src import random as keras_random
+from keras.src.backend.common import global_state
 from tensorflow.python.eager import context as eager_context
 
 from tb_nanwatch.errors import CapsuleError
@@ -30,8 +30,9 @@ def variables_of(model: Any) -> list[tuple[str, Any]]:
         if isinstance(value, keras.optimizers.Optimizer) and value is not model.optimizer:
             found += [(f"optimizer:{name}", v) for v in value.variables]
     found += [("metric", v) for v in model.metrics_variables if id(v) not in seen]
-    generator = keras_random.seed_generator.global_seed_generator()
-    found.append(("random", generator.state))
+    generator = global_state.get_global_attribute("global_seed_generator")
+    if generator is not None:
+        found.append(("random", generator.state))
     return found
 
 
@@ -58,8 +59,12 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
     for role in dict.fromkeys([*roles, *(s.role for s in saved)]):
         mine = [v for r, v in variables_of(model) if r == role]
         theirs = [s for s in saved if s.role == role]
-        if not theirs:
+        if not theirs and role == "metric":
+            model.reset_metrics()  # its sums so far were finite, and play no other part
+            continue
+        if not theirs and role != "random":
             missing.append(f"no {role} variables were kept")
+        if not theirs:
             continue
         if len(mine) != len(theirs):
             raise CapsuleError(
