@@ -12,8 +12,10 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.errors import NonFiniteError
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.writing.capsules import CAPSULE
+from tests.tuner.searches import overview
 
 L = keras.layers
 BATCH = 8
@@ -243,3 +245,46 @@ def test_at_most_so_many(tmp_path: Path) -> None:
 def test_invalid_arguments(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} must be an integer of at least 0"):
         NanWatch(tmp_path, **{name: value})
+
+
+def relative(y: Any, p: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y - p) / keras.ops.abs(y))  # the line
+
+
+ZEROS = Y.copy()
+ZEROS[BAD_STEP * BATCH + 3] = 0
+
+
+@pytest.mark.parametrize("mode", ["record", "stop", "raise"])
+def test_the_run_is_examined_at_its_end(tmp_path: Path, mode: str) -> None:
+    model = mlp(loss=relative)
+    watch = {"on_nonfinite": mode, "counterfactuals": mode == "stop"}
+    try:
+        fit(model, tmp_path, X, ZEROS, watch=watch)
+    except NonFiniteError as e:
+        assert mode == "raise" and "loss domain" in str(e)
+    (run,) = overview(tmp_path)["runs"]
+    found = run["postmortem"]
+    assert found["reproduced"], found["reason"]
+    source = Path(__file__).read_text().splitlines()
+    line = next(i for i, text in enumerate(source, 1) if "# the line" in text)
+    assert run["origin"]["op"] == "tf.math.divide"
+    assert run["origin"]["source"] == f"tests/writing/test_capture.py:{line}"
+    assert found["finding"] == f"1 of {BATCH} denominators is 0"
+    assert Capsule.read(found["capsule"]).position.step == BAD_STEP
+    if mode == "stop":
+        finite = {
+            c["change"]: c["finite"] for c in found["counterfactuals"] if c["tried"]
+        }
+        assert finite["epsilon"] and finite["rows"] and not finite["unchanged"]
+    assert run["causes"][0]["id"] == "loss_domain"
+
+
+def test_the_post_mortem_changes_no_weight(tmp_path: Path) -> None:
+    weights = []
+    for options in ({"capsules": 0}, {"counterfactuals": True}):
+        model = mlp(loss=relative)
+        fit(model, tmp_path / str(len(weights)), X, ZEROS, watch=options)
+        weights.append([v.numpy() for v in model.variables])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
