@@ -605,6 +605,20 @@ class PostMortemRecord(Record):
     result: PostMortem
 
 
+@dataclass
+class HeartbeatRecord(Record):
+    """A sign of life of a few hundred bytes, while no status is due.
+
+    Attributes:
+        updated: seconds since the epoch, of this record's writing.
+        heartbeat: seconds within which the next record is due.
+    """
+
+    KIND: ClassVar[str] = "heartbeat"
+    updated: float = 0.0
+    heartbeat: float = 60.0
+
+
 AnyRecord: TypeAlias = (
     SessionRecord
     | RangesRecord
@@ -613,6 +627,7 @@ AnyRecord: TypeAlias = (
     | StatusRecord
     | TrialRecord
     | PostMortemRecord
+    | HeartbeatRecord
 )
 RECORDS: Final[dict[str, type[AnyRecord]]] = {
     cls.KIND: cls for cls in typing.get_args(AnyRecord)

@@ -25,7 +25,12 @@ from tb_nanwatch.reading import unwatched
 from tb_nanwatch.reading.grouping import decide
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import BadScalar
-from tb_nanwatch.schema import PostMortemRecord, StatusRecord, TrialRecord
+from tb_nanwatch.schema import (
+    HeartbeatRecord,
+    PostMortemRecord,
+    StatusRecord,
+    TrialRecord,
+)
 
 logger = tb_logging.get_logger()
 
@@ -228,6 +233,7 @@ class Reader:
         sessions: dict[tuple[str, str], Session] = {}
         verdicts: dict[tuple[str, str], _Loaded] = {}
         postmortems: dict[tuple[str, str], _Loaded] = {}
+        beats: dict[tuple[str, str], HeartbeatRecord] = {}
         warnings: list[str] = []
         unreadable = set()
         for (run, tag_name), entry in loaded.items():
@@ -241,6 +247,8 @@ class Reader:
                 )
             elif isinstance(entry.record, TrialRecord):
                 verdicts[key] = entry
+            elif isinstance(entry.record, HeartbeatRecord):
+                beats[key] = entry.record
             elif isinstance(entry.record, PostMortemRecord):
                 postmortems[key] = entry
             else:
@@ -280,10 +288,12 @@ class Reader:
             )
         now = self._clock()
         expires = math.inf
-        for session in sessions.values():
+        for key, session in sessions.items():
             session.state = session.status.state
             if session.state == "running":
                 deadline = _deadline(session.status)
+                if key in beats:
+                    deadline = max(deadline, _deadline(beats[key]))
                 if now >= deadline:
                     session.state = "interrupted"
                     session.damage.append(
@@ -558,8 +568,8 @@ def _decode_all(data: Sequence[Any], tag_name: str) -> tuple[list[Any], list[str
     return [records[seq] for seq in sorted(records)], problems
 
 
-def _deadline(status: StatusRecord) -> float:
-    """Returns the time at which a running session without news counts as dead."""
+def _deadline(status: StatusRecord | HeartbeatRecord) -> float:
+    """Returns the time at which a running session without later news counts as dead."""
     heartbeat = status.heartbeat
     if not (math.isfinite(heartbeat) and heartbeat > 0):
         heartbeat = 60.0

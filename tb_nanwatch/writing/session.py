@@ -26,10 +26,11 @@ from tb_nanwatch.writing.verdict import Verdict, state_of
 _STATUS_SHARE: Final = 0.1
 _STATUS_MIN_SECONDS: Final = 1.0
 _STATUS_MAX_SECONDS: Final = 600.0
+# In between a small record shows that the run is alive: a megabyte in two days.
+_BEAT_SECONDS: Final = 60.0
 # A heartbeat is promised more loosely than it is kept: a step, a validation pass or
 # the compilation of a large model may take minutes.
 _HEARTBEAT_SECONDS: Final = 120.0
-_HEARTBEAT_SLACK: Final = 1.5
 # Buckets are written together while nothing happens: fewer, better compressed records.
 _BUCKETS_SECONDS: Final = 10.0
 _BUCKETS_MAX: Final = 64
@@ -103,6 +104,7 @@ class Session:
         self.started = clock()
         self._written: dict[str, int] = {}
         self._status_at = 0.0
+        self._beat_at = 0.0  # of the last status or heartbeat
         self._status_key: tuple[Any, ...] = ()
         self._buckets_at = self.started
         self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
@@ -152,6 +154,16 @@ class Session:
         ):
             self._status_key = key
             self._write_status("running")
+        elif now - self._beat_at > _BEAT_SECONDS:
+            self._beat_at = now
+            self._write(
+                schema.HeartbeatRecord(
+                    self.id,
+                    self._seq("heartbeat"),
+                    updated=now,
+                    heartbeat=_HEARTBEAT_SECONDS,
+                )
+            )
 
     def _status_due(self, now: float) -> float:
         """Returns after how many seconds the status is written anew."""
@@ -331,7 +343,7 @@ class Session:
         stopped_by: str | None = None,
         error: BaseException | None = None,
     ) -> None:
-        now = self._status_at = self._clock()
+        now = self._status_at = self._beat_at = self._clock()
         recorder, tracker, trial = self.recorder, self.recorder.tracker, self.trial
         status, onset, origin = recorder.status()
         after = 0
@@ -358,9 +370,7 @@ class Session:
                 error_message=str(error)[:2000] if error is not None else None,
                 started=self.started,
                 updated=now,
-                heartbeat=max(
-                    _HEARTBEAT_SECONDS, _HEARTBEAT_SLACK * self._status_due(now)
-                ),
+                heartbeat=_HEARTBEAT_SECONDS,
                 steps=recorder.steps("train"),
                 epochs=self.epochs,
                 epochs_planned=self.environment.epochs_planned,
