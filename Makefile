@@ -2,7 +2,7 @@
 # make test    sets everything up, then every check and every test
 # make check   format, lint and types, of Python and of the tab
 # make format  lets the formatters and linters mend what they can
-# make bench   what watching costs, as ratios to plain fit (about half an hour)
+# make bench   what watching costs, as ratios to plain fit (about an hour; BENCH_ARGS="--help")
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make faults  thousands of injected faults instead of hundreds
 # make fuzz    a million inputs to the decoder of records
@@ -22,6 +22,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # Processes that run the tests, a file each at a time; each holds TensorFlow.
 PYTEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
@@ -69,7 +70,7 @@ test: setup check built-tab
 	$(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=10 $(PYTEST_ARGS)
 
 bench: $(DONE)/dev
-	@$(PY) benchmarks/overhead.py
+	@$(PY) benchmarks/overhead.py $(BENCH_ARGS)
 
 bench-tab: $(DONE)/dev chromium
 	@$(PY) -m benchmarks.tab
