@@ -29,6 +29,14 @@ class _Sums(Recorder):
         ]
 
 
+def described(model: Any) -> dict[str, Any]:
+    """Returns the fields of a capsule by which the model is built again."""
+    return {
+        "model": keras.saving.serialize_keras_object(model),
+        "compiled": model.get_compile_config(),
+    }
+
+
 def first_step(model: Any, x: Any, y: Any) -> Capsule:
     """Trains `model` for one compiled step and returns what it recorded of it."""
     batch = len(y)

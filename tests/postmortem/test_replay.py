@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.postmortem import describe, rebuild
+from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.reading import reproduction
 from tb_nanwatch.reading.cli import main
@@ -22,7 +22,7 @@ from tb_nanwatch.reading.session import Session
 from tb_nanwatch.replay import replay
 from tb_nanwatch.schema import PostMortem, StatusRecord
 from tests.postmortem.programs import PROGRAMS
-from tests.postmortem.steps import first_step
+from tests.postmortem.steps import described, first_step
 
 L = keras.layers
 
@@ -56,7 +56,7 @@ def test_the_compiled_step_comes_back_bit_for_bit(make: Any, tmp_path: Path) -> 
     capsule = first_step(model, x, y)
     finite = [s for s in capsule.sums if np.isfinite(s.value)]
     assert {"activation", "gradient", "weight"} <= {s.kind for s in finite}
-    vars(capsule).update(describe.of_model(model))
+    vars(capsule).update(described(model))
     capsule.write(tmp_path / "c", 1 << 26)
     keras.utils.set_random_seed(99)
     found = replay(tmp_path / "c")
@@ -81,7 +81,7 @@ def test_the_compiled_step_comes_back_bit_for_bit(make: Any, tmp_path: Path) -> 
 def a_capsule(name: str, path: Path) -> Capsule:
     model, x, y = next(p for p in PROGRAMS if p.name == name).make()
     capsule = first_step(model, x, y)
-    vars(capsule).update(describe.of_model(model))
+    vars(capsule).update(described(model))
     capsule.write(path, 1 << 26)
     return capsule
 
