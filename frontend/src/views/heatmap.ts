@@ -84,7 +84,7 @@ export class HeatmapView {
     const fresh = this.data?.ranges !== data.ranges || this.data?.probes !== data.probes;
     if (fresh || this.data?.theme !== data.theme) {
       this.colours = colourScale(data);
-      replace(this.legend, decadeLegend("rms", this.colours, data.theme, true));
+      replace(this.legend, decadeLegend("rms, own scale", this.colours, data.theme, true));
     }
     if (fresh) {
       this.lines = linesOf(data.probes, data.ranges.probes);

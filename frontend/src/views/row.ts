@@ -143,7 +143,9 @@ export class Row {
   select(selected: boolean, active: boolean): void {
     this.node.classList.toggle("selected", selected);
     this.node.classList.toggle("active", active);
-    this.node.setAttribute("aria-selected", String(selected));
+    // Called for every row at every frame of a scroll.
+    const told = String(selected);
+    if (this.node.ariaSelected !== told) this.node.ariaSelected = told;
   }
 
   private bindRun(trial: Trial, run: RunSummary, first: boolean, context: RowContext): void {
