@@ -301,6 +301,8 @@ class _Watch:
         self._instrument.read()
 
     def _after_read(self) -> None:
+        if self._trial is not None:
+            tuners.keep_identity(self._trial)
         if self._recorder.wants_look():
             self._instrument.ask("train")
         self._session.flush()

@@ -7,21 +7,17 @@ included, and patches nothing.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Final
 
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
+from tb_nanwatch.writing import identities
 from tb_nanwatch.writing.verdict import own_oracle, state_of
 
-_SEARCH_FILE: Final = "nanwatch_search.json"
 # Values that Hyperband keeps its books with; they are no hyperparameters.
 _BOOKKEEPING: Final = "tuner/"
 
@@ -71,7 +67,7 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
     """
     values = dict(trial.hyperparameters.values)
     return Trial(
-        search=_search_of(tuner),
+        search=_search_of(tuner, _number(trial.trial_id)),
         trial_id=str(trial.trial_id),
         number=_number(trial.trial_id),
         execution=execution,
@@ -83,6 +79,13 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
         objectives=_objectives(tuner.oracle.objective),
         tuner=tuner,
     )
+
+
+def keep_identity(trial: Trial) -> None:
+    """Gives `trial` its search's identity anew: other workers may have settled it."""
+    identity, started = identities.of(trial.tuner)
+    if identity != trial.search.id:
+        trial.search = replace(trial.search, id=identity, started=started)
 
 
 def failed_trial_error(message: str) -> Exception:
@@ -135,9 +138,10 @@ def _number(trial_id: Any) -> int | None:
 # --- The search ---------------------------------------------------------------
 
 
-def _search_of(tuner: Any) -> Search:
+def _search_of(tuner: Any, number: int | None) -> Search:
     oracle, objective = own_oracle(tuner), tuner.oracle.objective
-    identity, started = _identity(str(tuner.project_dir))
+    # Whoever has the first trial names the search; the other workers wait for it.
+    identity, started = identities.of(tuner, waits=number != 1)
     return Search(
         id=identity,
         name=str(getattr(tuner, "project_name", "") or ""),
@@ -160,49 +164,6 @@ def _search_of(tuner: Any) -> Search:
             None,
         ),
     )
-
-
-def _identity(project_dir: str) -> tuple[str, float]:
-    """Returns the search's id and when it began.
-
-    Kept in a file in the project's directory, which every worker shares, which a
-    resumed search finds again and which `overwrite=True` deletes.
-    """
-    path = os.path.join(project_dir, _SEARCH_FILE)
-    fresh = {"id": uuid.uuid4().hex[:16], "started": time.time()}
-    for _ in range(20):
-        try:
-            with open(path, encoding="utf-8") as f:
-                kept = json.load(f)
-            return str(kept["id"]), float(kept["started"])
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError, OSError):
-            time.sleep(0.05)  # another worker is writing it this moment
-            continue
-        try:
-            os.makedirs(project_dir, exist_ok=True)
-            part = f"{path}.{fresh['id']}"
-            with open(part, "x", encoding="utf-8") as f:
-                json.dump(fresh, f)
-            try:
-                os.link(part, path)  # appears whole, and only if no one was faster
-            finally:
-                os.unlink(part)
-        except FileExistsError:
-            continue
-        except OSError:
-            break
-    return _identity_without_file(project_dir, fresh)
-
-
-_IDENTITIES: dict[str, tuple[str, float]] = {}
-
-
-def _identity_without_file(project_dir: str, fresh: dict[str, Any]) -> tuple[str, float]:
-    # A place that cannot hold the file (remote, read-only): the same for this
-    # process, at least.
-    return _IDENTITIES.setdefault(project_dir, (fresh["id"], fresh["started"]))
 
 
 def _optional_int(value: Any) -> int | None:
