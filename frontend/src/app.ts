@@ -4,6 +4,7 @@ import type { Client } from "./api/client";
 import { watchLink } from "./link";
 import { WHOLE } from "./scale/zoom";
 import { announcement } from "./state/announce";
+import type { CompareState } from "./state/compare/state";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { watchDetail } from "./state/detail";
 import { withRange } from "./state/filter";
@@ -15,12 +16,16 @@ import { createStore } from "./state/store";
 import { toggled } from "./state/without";
 import style from "./style.css?inline";
 import { watchTheme } from "./theme";
+import { CompareView } from "./views/compare/compare";
+import { NavView } from "./views/compare/nav";
 import { ControlsView } from "./views/controls";
 import { DetailView } from "./views/detail";
 import { el } from "./views/dom";
 import { HeaderView } from "./views/header";
+import { lanesPicture } from "./views/lanes_picture";
 import { MessageView } from "./views/message";
 import { RemovedStrip } from "./views/removed";
+import { saveView } from "./views/save_view";
 import { TableView } from "./views/table";
 import { createTooltip } from "./views/tooltip";
 import { VerdictView } from "./views/verdict";
@@ -123,17 +128,46 @@ export function start(root: HTMLElement, client: Client): void {
     tooltip,
   );
   const removed = new RemovedStrip(() => store.set({ removed: null }));
+  const setCompare = (patch: Partial<CompareState>) =>
+    store.set({ compare: { ...store.get().compare, ...patch } });
+  const compare = new CompareView(
+    {
+      client,
+      set: setCompare,
+      brush: (name, brush) => {
+        const { [name]: _, ...others } = store.get().compare.brushes;
+        setCompare({ brushes: brush ? { ...others, [name]: brush } : others });
+      },
+      select,
+    },
+    tooltip,
+  );
+  const nav = new NavView(
+    (view) => setCompare({ view }),
+    (type) => {
+      const shown = model();
+      if (!shown) return;
+      const family = getComputedStyle(main).fontFamily;
+      const state = store.get();
+      const { view } = state.compare;
+      const picture = view === "frontier" ? lanesPicture(state, shown, family) : compare.picture();
+      if (picture) saveView(type, view, picture, shown, family);
+    },
+  );
+  header.node.append(nav.node);
   const message = new MessageView(() => live.refresh());
   const stale = el("p", { class: "stale", role: "status", hidden: true });
   const main = el(
     "main",
     { class: "main", hidden: true },
+    el("h1", { class: "off-screen" }, "NaN Watch"),
     header.node,
     verdict.node,
     controls.node,
     removed.node,
     stale,
     table.node,
+    compare.node,
     detail.node,
   );
   root.classList.add("nanwatch");
@@ -158,8 +192,16 @@ export function start(root: HTMLElement, client: Client): void {
     verdict.update(shown);
     controls.update(state, shown);
     removed.update(shown.removed);
+    const { view } = state.compare;
+    const frontier = view === "frontier";
+    main.dataset.view = view;
+    controls.node.hidden = table.node.hidden = !frontier;
+    verdict.node.hidden = view === "trials" || view === "searches";
+    nav.update(view, frontier || compare.hasPicture(view));
     detail.update(state, shown);
-    table.update(state, shown);
+    if (view === "trials" || view === "searches") detail.node.hidden = true;
+    if (frontier) table.update(state, shown);
+    compare.update(state, shown);
   };
   store.subscribe(draw);
   watchDetail(store, client);

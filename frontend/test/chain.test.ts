@@ -1,11 +1,12 @@
 // @vitest-environment happy-dom
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { decodeRanges, decodeRun } from "../src/api/decode";
 import type { Flight, Origin, RunSummary } from "../src/api/types";
 import { chainOf } from "../src/state/chain";
 import { onsetStep } from "../src/state/onset";
 import { ChainView } from "../src/views/chain";
+import { postmortem as postmortemView } from "../src/views/postmortem";
 
 const KINDS = ["input", "activation", "activation", "loss", "gradient", "optimizer", "weight"];
 const DETAIL = decodeRun({
@@ -14,7 +15,14 @@ const DETAIL = decodeRun({
     trial_id: "0",
     status: "diverged",
     onset: { phase: "train", step: 3, epoch: 0, batch: 3 },
-    origin: { kind: "loss", name: "p3", num_pos_inf: 2, size: 32 },
+    origin: {
+      kind: "loss",
+      name: "p3",
+      num_pos_inf: 2,
+      size: 32,
+      op: "tf.math.log",
+      source: "demo/loss.py:12",
+    },
     hparams: { rate: 0.5 },
   },
   probes: {
@@ -102,9 +110,65 @@ describe("causal chain", () => {
     expect(stages[0]).toContain("rate0.5");
     expect(stages[2]).toContain("4 → 400");
     expect(view.node.querySelectorAll(".lit")).toHaveLength(1);
+    expect(view.node.querySelector(".lit")!.textContent).toContain("tf.math.log, loss.py:12");
     expect(view.node.querySelector(".lit")!.textContent).toContain("10 → 2 Inf of 32");
     view.node.querySelector<HTMLButtonElement>(".reached")!.click();
     expect(chosen).toEqual([4]);
+  });
+});
+
+const POSTMORTEM = {
+  reproduced: true,
+  text: "`tf.math.divide` at demo/loss.py:12: 3 of 32 denominators are 0",
+  source: { file: "demo/loss.py", line: 12, function: "loss", text: "x / y" },
+  inputs: [
+    { name: "denominator", dtype: "float32", shape: [32], size: 32, min: 0, max: 4, num_zero: 3 },
+  ],
+  counterfactuals: [
+    { change: "learning_rate/10", text: "a tenth of the rate", finite: false, note: "the same" },
+    { change: "clipnorm", text: "clipped gradients", finite: true, steps: 5 },
+    { change: "float32", text: "float32", tried: false },
+  ],
+};
+
+describe("operation and line", () => {
+  const facts = (postmortem: object | null, more: object = {}) => {
+    const { run } = decodeRun({
+      run: { run: "0", origin: { kind: "loss" }, postmortem, ...more },
+    });
+    const node = document.createElement("div");
+    node.append(...(postmortemView(run).filter(Boolean) as Node[]));
+    return node;
+  };
+
+  it("stand with the inputs and with what would have helped", () => {
+    const node = facts(POSTMORTEM);
+    expect(node.querySelector("code")!.textContent).toBe("tf.math.divide");
+    expect(node.querySelector("pre")!.textContent).toContain("x / y");
+    expect(node.textContent).toContain("denominator float32 [32], finite from 0 to 4, 3 zeros");
+    const tried = [...node.querySelectorAll(".counterfactuals li")].map((li) => li.textContent);
+    expect(tried).toEqual([
+      "✖ a tenth of the rate: bad all the same (the same)",
+      "✔ clipped gradients: finite for 5 steps",
+    ]);
+  });
+
+  it("stand with a script to copy, where there is a capsule", async () => {
+    const copied: string[] = [];
+    const clipboard = { writeText: async (text: string) => void copied.push(text) };
+    vi.stubGlobal("navigator", { clipboard });
+    const node = facts(POSTMORTEM, { reproduction: "import tb_nanwatch" });
+    node.querySelector<HTMLButtonElement>(".reproduction button")!.click();
+    vi.unstubAllGlobals();
+    expect(copied).toEqual(["import tb_nanwatch"]);
+    expect(facts(POSTMORTEM).querySelector(".reproduction")).toBeNull();
+  });
+
+  it("say why nothing is named, and nothing where nobody looked", () => {
+    expect(facts({ text: "", reason: "The step could not be run again." }).textContent).toContain(
+      "could not be run again",
+    );
+    expect(facts(null).textContent).toBe("");
   });
 });
 

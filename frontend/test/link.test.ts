@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { INITIAL_COMPARE } from "../src/state/compare/state";
 import { decodeHash, encodeHash, isStep, type Linked } from "../src/state/link";
 
 const PLAIN: Linked = {
@@ -10,6 +11,7 @@ const PLAIN: Linked = {
   colour: "growth",
   filter: "",
   cut: undefined,
+  compare: INITIAL_COMPARE,
 };
 const FULL: Linked = {
   search: "66221f0b56824cc1",
@@ -24,6 +26,13 @@ const FULL: Linked = {
     op: "ge",
     bound: 0.05,
     group: { facet: "optimizer", value: "sgd" },
+  },
+  compare: {
+    view: "parallel",
+    pair: ["a & b", "c"],
+    brushes: { "learning rate & more=100%": [0.25, 1], score: [-1, -1] },
+    runs: ["9fa8bd4900d048b8/0/execution0", "9fa8bd4900d048b8/1/execution0"],
+    against: "66221f0b56824cc1",
   },
 };
 

@@ -18,6 +18,8 @@ function start(answers: () => Promise<typeof OVERVIEW | null>, running: boolean)
     run: () => Promise.reject(new Error("not asked for")),
     ranges: () => Promise.reject(new Error("not asked for")),
     flight: () => Promise.reject(new Error("not asked for")),
+    compareRuns: () => Promise.reject(new Error("not asked for")),
+    compareSearches: () => Promise.reject(new Error("not asked for")),
     plugins: () => Promise.reject(new Error("not asked for")),
   };
   const live = new Live({

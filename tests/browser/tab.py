@@ -18,8 +18,8 @@ class Tab:
         width: int = 1280,
         height: int = 800,
         hash: str = "#nanwatch",
+        opened: bool = True,
     ) -> None:
-        self.url = url
         self.problems: list[str] = []
         self.requests: list[str] = []
         self.page = browser.new_page(viewport={"width": width, "height": height})
@@ -27,6 +27,12 @@ class Tab:
         self.page.on("pageerror", lambda e: self.problems.append(f"uncaught: {e}"))
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("response", self._on_response)
+        if opened:
+            self.open(url, hash)
+
+    def open(self, url: str, hash: str = "#nanwatch") -> None:
+        """Goes to TensorBoard at `url`; what is routed before holds for all it loads."""
+        self.url = url
         self.page.goto(f"{url}/{hash}")
         self.frame = self._frame()
 

@@ -1,9 +1,26 @@
 // All that the tab asks of its server. Views know the interface only.
 
-import { decodeFlight, decodeOverview, decodePlugins, decodeRanges, decodeRun } from "./decode";
+import {
+  decodeFlight,
+  decodeOverview,
+  decodePlugins,
+  decodeRanges,
+  decodeRun,
+  decodeRunComparison,
+  decodeSearchComparison,
+} from "./decode";
 import { decodeExactLane, decodeLanes } from "./lanes";
 import type { LaneSeries, Phase } from "./schema.gen";
-import type { Flight, Lane, Overview, Ranges, RunDetail, RunKey } from "./types";
+import type {
+  Flight,
+  Lane,
+  Overview,
+  Ranges,
+  RunComparison,
+  RunDetail,
+  RunKey,
+  SearchComparison,
+} from "./types";
 
 export interface Client {
   /** The newest overview; null where it is what the last call returned. */
@@ -15,6 +32,9 @@ export interface Client {
   run(key: RunKey, signal: AbortSignal): Promise<RunDetail>;
   ranges(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Ranges>;
   flight(key: RunKey, phase: Phase, signal: AbortSignal): Promise<Flight>;
+  compareRuns(left: RunKey, right: RunKey, signal: AbortSignal): Promise<RunComparison>;
+  /** The first one before an edit of the search space, the second one after it. */
+  compareSearches(before: string, after: string, signal: AbortSignal): Promise<SearchComparison>;
   /** Names of TensorBoard's plugins that have data. */
   plugins(): Promise<ReadonlySet<string>>;
 }
@@ -73,6 +93,22 @@ export class HttpClient implements Client {
   async lane(key: RunKey): Promise<Record<LaneSeries, Float32Array>> {
     const response = await fetch(`${this.base}lane?${query(key)}`);
     return decodeExactLane(await (await checked(response)).arrayBuffer());
+  }
+
+  async compareRuns(left: RunKey, right: RunKey, signal: AbortSignal): Promise<RunComparison> {
+    const other = { with_run: right.run, with_session: right.session };
+    const response = await fetch(`${this.base}compare_runs?${query(left, other)}`, { signal });
+    return decodeRunComparison(await (await checked(response)).json());
+  }
+
+  async compareSearches(
+    before: string,
+    after: string,
+    signal: AbortSignal,
+  ): Promise<SearchComparison> {
+    const pair = new URLSearchParams({ search: before, with_search: after }).toString();
+    const response = await fetch(`${this.base}compare_searches?${pair}`, { signal });
+    return decodeSearchComparison(await (await checked(response)).json());
   }
 
   async plugins(): Promise<ReadonlySet<string>> {

@@ -13,8 +13,10 @@ import {
   LANE_SERIES,
   type LaneSeries,
   type Lineage,
+  type Operand,
   type Phase,
   type Position,
+  type PostMortem,
   type Probe,
   SCHEMA_VERSION,
   STATES,
@@ -30,12 +32,15 @@ import type {
   Finding,
   Flight,
   FramedArray,
+  HParamRate,
   Lane,
   Origin,
   Overview,
   Ranges,
+  RunComparison,
   RunDetail,
   RunSummary,
+  SearchComparison,
   SearchSummary,
 } from "./types";
 
@@ -137,6 +142,111 @@ function episode(value: unknown): Episode {
   };
 }
 
+function operand(value: unknown): Operand {
+  const o = object(value, "operand");
+  const size = (v: unknown) => number(v) ?? Number.NaN;
+  return {
+    name: text(o.name),
+    dtype: text(o.dtype),
+    shape: list(o.shape, count),
+    size: count(o.size),
+    min: size(o.min),
+    max: size(o.max),
+    smallest: size(o.smallest),
+    num_zero: count(o.num_zero),
+    num_negative: count(o.num_negative),
+    num_nan: count(o.num_nan),
+    num_pos_inf: count(o.num_pos_inf),
+    num_neg_inf: count(o.num_neg_inf),
+  };
+}
+
+function postmortem(value: unknown): PostMortem | null {
+  const p = optionalObject(value);
+  if (!p) return null;
+  const source = optionalObject(p.source);
+  return {
+    reproduced: p.reproduced === true,
+    reason: text(p.reason),
+    text: text(p.text),
+    op: textOrNull(p.op),
+    op_type: textOrNull(p.op_type),
+    gradient: p.gradient === true,
+    layer: text(p.layer),
+    owner: text(p.owner),
+    source: source && {
+      file: text(source.file),
+      line: count(source.line),
+      function: text(source.function),
+      text: text(source.text),
+    },
+    finding: text(p.finding),
+    inputs: list(p.inputs, operand),
+    num_nan: count(p.num_nan),
+    num_pos_inf: count(p.num_pos_inf),
+    num_neg_inf: count(p.num_neg_inf),
+    size: count(p.size),
+    shape: list(p.shape, count),
+    dtype: text(p.dtype),
+    data: textOrNull(p.data),
+    rows: list(p.rows, count),
+    capsule: text(p.capsule),
+    seconds: count(p.seconds),
+    counterfactuals: list(p.counterfactuals, (v) => {
+      const c = object(v, "counterfactual");
+      return {
+        change: text(c.change),
+        text: text(c.text),
+        finite: c.finite === true,
+        steps: count(c.steps),
+        note: text(c.note),
+        tried: c.tried !== false,
+      };
+    }),
+  };
+}
+
+export function decodeRunComparison(value: unknown): RunComparison {
+  const c = object(value, "comparison");
+  const parting = optionalObject(c.parting);
+  return {
+    verdict: text(c.verdict),
+    differences: list(c.differences, (v) => {
+      const d = object(v, "difference");
+      return {
+        topic: text(d.topic),
+        name: text(d.name),
+        likely: d.likely === true,
+        text: text(d.text),
+      };
+    }),
+    parting: parting && {
+      step: count(parting.step),
+      last_step: count(parting.last_step),
+      text: text(parting.text),
+    },
+    alike: texts(c.alike),
+    notes: texts(c.notes),
+  };
+}
+
+export function decodeSearchComparison(value: unknown): SearchComparison {
+  const c = object(value, "comparison");
+  return {
+    verdict: text(c.verdict),
+    changes: list(c.changes, (v) => {
+      const d = object(v, "change");
+      return {
+        hparam: text(d.hparam),
+        first: textOrNull(d.first),
+        second: textOrNull(d.second),
+        text: text(d.text),
+      };
+    }),
+    removed: textOrNull(optionalObject(c.removed)?.text),
+  };
+}
+
 function cause(value: unknown): Cause {
   const c = object(value, "cause");
   return {
@@ -229,6 +339,18 @@ function hparam(value: unknown): HParam {
   };
 }
 
+function rate(value: unknown): HParamRate {
+  const r = object(value, "rate");
+  return {
+    hparam: text(r.hparam),
+    label: text(r.label),
+    bad: count(r.bad),
+    total: count(r.total),
+    low: number(r.low) ?? 0,
+    high: number(r.high) ?? 1,
+  };
+}
+
 function search(value: unknown): SearchSummary {
   const s = object(value, "search");
   const by = optionalObject(s.by_status) ?? {};
@@ -256,6 +378,7 @@ function search(value: unknown): SearchSummary {
     verdict: text(s.verdict),
     hparams: list(s.hparams, hparam),
     lanes: texts(s.lanes),
+    rates: list(s.rates, rate),
   };
 }
 
@@ -297,6 +420,8 @@ function run(value: unknown): RunSummary {
     inactive: texts(r.inactive),
     onset: position(r.onset),
     origin: origin(r.origin),
+    postmortem: postmortem(r.postmortem),
+    reproduction: textOrNull(r.reproduction),
     contained: list(r.contained, episode),
     causes: list(r.causes, cause),
     started: count(r.started),
@@ -313,6 +438,7 @@ function run(value: unknown): RunSummary {
     scalars: list(r.scalars, badScalar),
     objective: number(r.objective),
     closest: shares(r.closest),
+    closest_call: textOrNull(optionalObject(r.closest_call)?.text),
     error_type: textOrNull(r.error_type),
     error_message: textOrNull(r.error_message),
     damage: texts(r.damage),

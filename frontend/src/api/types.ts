@@ -11,6 +11,7 @@ import type {
   Misread,
   Phase,
   Position,
+  PostMortem,
   Probe,
   State,
   Status,
@@ -85,6 +86,18 @@ export interface SearchSummary {
   hparams: HParam[];
   /** Versions of the blocks in which the lanes are asked for. */
   lanes: string[];
+  rates: HParamRate[];
+}
+
+/** How many trials went bad at one value of a hyperparameter, or in one part of its range. */
+export interface HParamRate {
+  hparam: string;
+  label: string;
+  bad: number;
+  total: number;
+  /** Wilson's 95 % interval of the rate. */
+  low: number;
+  high: number;
 }
 
 export interface RunSummary {
@@ -112,6 +125,10 @@ export interface RunSummary {
   inactive: string[];
   onset: Position | null;
   origin: Origin | null;
+  /** What running the failing step again has shown. */
+  postmortem: PostMortem | null;
+  /** A script that runs the failing step again; null without a capsule. */
+  reproduction: string | null;
   contained: Episode[];
   causes: Cause[];
   started: number;
@@ -130,6 +147,8 @@ export interface RunSummary {
   objective: number | null;
   /** For each float dtype, the largest |value| over the dtype's largest number. */
   closest: Record<string, number>;
+  /** Of a clean run that came within a decade of the end: which tensor, in words. */
+  closest_call: string | null;
   error_type: string | null;
   error_message: string | null;
   damage: string[];
@@ -156,6 +175,23 @@ export interface Overview {
   runs: RunSummary[];
   findings: Finding[];
   warnings: string[];
+}
+
+/** What two runs differ in, in sentences that the server makes. */
+export interface RunComparison {
+  verdict: string;
+  differences: { topic: string; name: string; likely: boolean; text: string }[];
+  parting: { step: number; last_step: number; text: string } | null;
+  alike: string[];
+  notes: string[];
+}
+
+/** What became of a search after its space was edited. */
+export interface SearchComparison {
+  verdict: string;
+  changes: { hparam: string; first: string | null; second: string | null; text: string }[];
+  /** What of the first search's trials lies outside of the second one's space. */
+  removed: string | null;
 }
 
 export interface Environment {

@@ -3,17 +3,28 @@
 
 import { type JSONScalar, LANE_SERIES, type LaneSeries } from "../api/schema.gen";
 import { AXES, type AxisName } from "../scale/axis";
+import { COMPARE_KEYS, compareOf, compareParameters, isCompareStep } from "./compare/state";
 import type { Cut } from "./cut";
 import type { Sort, SortColumn } from "./order";
 import { INITIAL, type State } from "./state";
 
 export type Linked = Pick<
   State,
-  "search" | "selected" | "sort" | "facet" | "xScale" | "colour" | "filter" | "cut"
+  "search" | "selected" | "sort" | "facet" | "xScale" | "colour" | "filter" | "cut" | "compare"
 >;
 
 /** Parameters that are ours; all others are left as they are. */
-const KEYS = ["search", "trial", "sort", "facet", "x", "colour", "filter", "cut"] as const;
+const KEYS = [
+  "search",
+  "trial",
+  "sort",
+  "facet",
+  "x",
+  "colour",
+  "filter",
+  "cut",
+  ...COMPARE_KEYS,
+] as const;
 
 /** TensorBoard's own hash: the tab's name, then name=value, joined by "&". */
 export function encodeHash(state: Linked, hash: string): string {
@@ -35,6 +46,7 @@ function parameters(state: Linked): Partial<Record<(typeof KEYS)[number], string
     ...(colour !== INITIAL.colour && { colour }),
     ...(filter.trim() && { filter }),
     ...(cut !== undefined && { cut: cut === null ? "" : encodeCut(cut) }),
+    ...compareParameters(state.compare),
   };
 }
 
@@ -55,6 +67,7 @@ export function decodeHash(hash: string): Linked {
     colour: oneOf<LaneSeries>(found.get("colour"), LANE_SERIES, INITIAL.colour),
     filter: found.get("filter") ?? "",
     cut: cut === undefined ? undefined : decodeCut(cut),
+    compare: compareOf(found),
   };
 }
 
@@ -103,6 +116,7 @@ function decodeCut(text: string): Cut | null {
 
 /** Whether going from one to the other is a step that the back button should undo. */
 export function isStep(before: Linked, after: Linked): boolean {
+  if (isCompareStep(before.compare, after.compare)) return true;
   return (["search", "selected", "sort", "facet", "xScale", "colour"] as const).some(
     (key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]),
   );

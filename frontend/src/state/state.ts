@@ -14,6 +14,7 @@ import { keyOf } from "../api/types";
 import { type AxisName, type LaneAxis, laneAxis } from "../scale/axis";
 import { type ColourScale, decadeScale, growthScale, type Theme } from "../scale/colour";
 import { WHOLE, type Zoom, zoomedAxis } from "../scale/zoom";
+import { type CompareState, INITIAL_COMPARE } from "./compare/state";
 import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./cut";
 import { type Filter, parseFilter } from "./filter";
 import { memo } from "./memo";
@@ -56,6 +57,7 @@ export interface State {
   detailError: string | null;
   /** TensorBoard's plugins that have data. */
   plugins: ReadonlySet<string>;
+  compare: CompareState;
 }
 
 export const INITIAL: State = {
@@ -81,6 +83,7 @@ export const INITIAL: State = {
   flight: null,
   detailError: null,
   plugins: new Set(),
+  compare: INITIAL_COMPARE,
 };
 
 /** Everything the table shows, worked out once for each change of what it depends on. */

@@ -13,7 +13,7 @@ import { type Child, el, prepareCanvas, replace, themeColour } from "./dom";
 const TITLES: Record<StageName, [string, string]> = {
   data: ["data", "data"],
   layers: ["layer", "layers"],
-  loss: ["loss", "losses, metrics"],
+  loss: ["loss", "losses"],
   gradients: ["gradient", "gradients"],
   optimizer: ["slot", "optimizer"],
   weights: ["weight", "weights"],
@@ -78,23 +78,23 @@ export class ChainView {
       el(
         "span",
         { class: "stage-title" },
-        stage.links.length === 1 ? one : many,
-        stage.links.length > 1 && el("span", { class: "stage-count" }, integer(stage.links.length)),
-        stage.lit
-          ? el("strong", { class: "stage-flag" }, "✖ first bad")
-          : stage.bad > 0 &&
-              el(
-                "span",
-                { class: "stage-flag" },
-                `✖ ${integer(stage.bad)} of ${integer(stage.links.length)}`,
-              ),
+        el("span", {}, stage.links.length === 1 ? one : many),
+        flag(stage),
       ),
       cells(stage, data),
       el("span", { class: "stage-name" }, name),
       el("span", { class: "stage-numbers" }, numbers(key, stage, data.run)),
+      stage.lit && madeBy(data.run),
     );
     return el("li", {}, node);
   }
+}
+
+function flag({ lit, bad, links }: Stage): Child {
+  const count = integer(links.length);
+  if (lit) return el("strong", { class: "stage-flag" }, "✖ first bad");
+  if (bad) return el("span", { class: "stage-flag" }, `✖ ${integer(bad)}/${count}`);
+  return links.length > 1 && el("span", { class: "stage-count" }, count);
 }
 
 function hparamStage({ hparams }: ChainData): Child {
@@ -128,6 +128,12 @@ function numbers(link: Link, stage: Stage, run: RunSummary): Child {
   return `${was} → ${link.at === null ? "–" : compact(link.at, 2)}`;
 }
 
+/** "tf.math.divide, loss.py:12", of the first bad operation. */
+function madeBy({ origin }: RunSummary): Child {
+  const parts = [origin?.op, origin?.source?.split("/").at(-1)].filter(Boolean);
+  return parts.length > 0 && el("span", { class: "stage-name plain-order" }, parts.join(", "));
+}
+
 function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
   const probe = probes[stage.key.probe]!;
   const before =
@@ -136,7 +142,7 @@ function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
     words.tensor(probe.kind, probe.name),
     `${before}step ${integer(chain.at)}: rms ${value(stage.key.at)}`,
   ];
-  if (stage.lit && run.origin) lines.push(words.counts(run.origin));
+  if (stage.lit && run.origin) lines.push(words.counts(run.origin), run.postmortem?.text ?? "");
   lines.push(
     stage.bad
       ? `${integer(stage.bad)} of ${integer(stage.links.length)} non-finite here`

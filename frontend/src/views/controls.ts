@@ -20,7 +20,7 @@ export interface ControlActions {
   cut(): void;
 }
 
-const AXIS_WORDS: Record<AxisName, string> = {
+export const AXIS_WORDS: Record<AxisName, string> = {
   log: "log step",
   linear: "step",
   epoch: "epoch",

@@ -7,6 +7,7 @@ import { rangesCsv, trialJson } from "../format/csv";
 import { compact, integer, plural } from "../format/number";
 import * as words from "../format/words";
 import { composed, type PictureType, savePicture } from "../paint/save";
+import type { AxisName } from "../scale/axis";
 import { detailAxis } from "../scale/detail";
 import { chainOf } from "../state/chain";
 import { originPhase } from "../state/detail";
@@ -22,6 +23,7 @@ import { elsewhere } from "./elsewhere";
 import { FlightView } from "./flight";
 import { HeatmapView } from "./heatmap";
 import { markCanvas } from "./marks";
+import { postmortem } from "./postmortem";
 import { RangeChartView } from "./range_chart";
 import type { Tooltip } from "./tooltip";
 import { fold, list, tunerView } from "./tuner_view";
@@ -53,7 +55,11 @@ export class DetailView {
   private model: Model | null = null;
   private shown = "";
   /** Views redraw where these differ. */
-  private readonly axisOf = memo(detailAxis);
+  private readonly axisOf = memo(
+    // A lane may come after its run; epochs and seconds are read from it.
+    (name: AxisName, run: RunSummary, phase: Phase, last: number, _lanes: number) =>
+      detailAxis(name, run, phase, last),
+  );
   private readonly chainOf = memo(chainOf);
 
   constructor(
@@ -187,6 +193,7 @@ export class DetailView {
     replace(
       this.facts,
       ...happened(run),
+      ...postmortem(run),
       ...causes(run),
       ...tunerView(run, model),
       ...hparams(run, model),
@@ -221,7 +228,7 @@ export class DetailView {
     const index = Math.min(state.probe ?? originProbe(run, phase, probes), ranges.probes - 1);
     const probe = probes[index]!;
     const last = ranges.steps[2 * ranges.buckets - 1]! + 1;
-    const axis = this.axisOf(state.xScale, run, phase, last);
+    const axis = this.axisOf(state.xScale, run, phase, last, state.lanes);
     const chain =
       onset === null ? null : this.chainOf(probes, run.origin, onset, state.flight, ranges);
     this.chain.node.hidden = chain === null;
@@ -336,7 +343,7 @@ function happened(run: RunSummary): Child[] {
           counts + (origin.row === null ? "" : `, the first at index ${integer(origin.row)}`),
         ),
       ]);
-    if (origin.source || origin.op) {
+    if (!run.postmortem && (origin.source || origin.op)) {
       rows.push(["", `${origin.op ?? "operation"}${origin.source ? ` at ${origin.source}` : ""}`]);
     }
   }
@@ -358,7 +365,12 @@ function closest(run: RunSummary): Child[] {
       dtype,
       `at most ${compact(share, 2)} of its largest number (${words.decades(share)})`,
     ]);
-  return rows.length ? [el("h3", {}, "Closest call"), list(rows)] : [];
+  if (!rows.length && !run.closest_call) return [];
+  return [
+    el("h3", {}, "Closest call"),
+    run.closest_call && el("p", { "data-fact": "closest" }, `${run.closest_call}.`),
+    rows.length > 0 && list(rows),
+  ];
 }
 
 function hparams(run: RunSummary, model: Model): Child[] {
@@ -407,7 +419,13 @@ function course(run: RunSummary): Child[] {
   if (run.damage.length) {
     nodes.push(
       el("h3", { class: "bad-text" }, "The log is damaged"),
-      el("ul", {}, ...run.damage.map((d) => el("li", {}, d))),
+      el("ul", { "data-fact": "damage" }, ...run.damage.map((d) => el("li", {}, d))),
+      el(
+        "p",
+        { class: "aside" },
+        "What could be read is shown. If the files were copied, copy the log directory anew; " +
+          "if the training was killed, its last records were never written.",
+      ),
     );
   }
   return nodes;

@@ -60,8 +60,10 @@ export class HeatmapView {
       {
         class: "heat-scroller",
         tabindex: 0,
-        role: "listbox",
+        role: "slider",
+        "aria-orientation": "vertical",
         "aria-label": "Watched tensors in causal order. Up and down choose one.",
+        "aria-valuemin": 0,
         scroll: () => this.schedule(),
         click: (e: MouseEvent) => this.onClick(e),
         keydown: (e: KeyboardEvent) => this.onKey(e),
@@ -96,12 +98,10 @@ export class HeatmapView {
     this.chosen = chosen;
     if (fresh || moved) this.revealChosen();
     const probe = data.probes[chosen];
-    this.scroller.setAttribute(
-      "aria-label",
-      `Watched tensors in causal order. Up and down choose one. Chosen: ${
-        probe ? words.tensor(probe.kind, probe.name) : "none"
-      }.`,
-    );
+    const { scroller } = this;
+    scroller.setAttribute("aria-valuemax", String(Math.max(0, data.ranges.probes - 1)));
+    scroller.setAttribute("aria-valuenow", String(chosen));
+    scroller.setAttribute("aria-valuetext", probe ? words.tensor(probe.kind, probe.name) : "none");
     this.draw();
   }
 

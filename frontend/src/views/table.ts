@@ -277,7 +277,9 @@ export class TableView {
       this.laneHead(),
       this.scoreHead(),
     );
-    if (columns.hidden.length || this.showAll) this.head.append(this.moreButton(columns));
+    // Within the last cell: a row has no children but cells.
+    if (columns.hidden.length || this.showAll)
+      this.head.lastElementChild?.append(this.moreButton(columns));
     if (focused) {
       this.head.querySelector<HTMLElement>(`[data-column="${CSS.escape(focused)}"]`)?.focus();
     }

@@ -8,7 +8,8 @@ export interface Tooltip {
 }
 
 export function createTooltip(parent: HTMLElement): Tooltip {
-  const box = el("div", { class: "tooltip", role: "tooltip", hidden: true });
+  // Under the pointer only: what it says is told to screen readers where the keyboard goes.
+  const box = el("div", { class: "tooltip", "aria-hidden": "true", hidden: true });
   parent.append(box);
   return {
     show(lines, x, y) {

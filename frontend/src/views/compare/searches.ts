@@ -1,0 +1,203 @@
+// Two searches side by side: how they fared before and after an edit of the space.
+
+import { type HParam, STATUSES } from "../../api/schema.gen";
+import type { SearchComparison, SearchSummary } from "../../api/types";
+import { compact, integer } from "../../format/number";
+import * as words from "../../format/words";
+import { rateOf } from "../../state/compare/parts";
+import { Latest } from "../../state/latest";
+import type { Model, State } from "../../state/state";
+import { type Trial, trialsOf } from "../../state/trials";
+import { type Child, el, replace } from "../dom";
+import { intervalBar, intervalText, rateText } from "./interval";
+import { sideBySide } from "./trials";
+
+export interface SearchesActions {
+  compare(before: string, after: string, signal: AbortSignal): Promise<SearchComparison>;
+  against(search: string): void;
+}
+
+export class SearchesView {
+  readonly node: HTMLElement;
+  private readonly select: HTMLSelectElement;
+  private readonly body = el("div", { class: "two-body" });
+  private key: unknown[] = [];
+  private state: State | null = null;
+  private model: Model | null = null;
+  private readonly compared = new Latest<SearchComparison>(() => {
+    const { state, model } = this;
+    this.key = [];
+    if (state && model) this.update(state, model);
+  });
+
+  constructor(private readonly actions: SearchesActions) {
+    this.select = el("select", { change: () => actions.against(this.select.value) });
+    this.node = el(
+      "div",
+      { class: "two" },
+      el(
+        "div",
+        { class: "compare-controls" },
+        el("label", {}, "beside ", this.select),
+        el("span", { class: "aside" }, "the older one stands on the left"),
+      ),
+      this.body,
+    );
+  }
+
+  update(state: State, model: Model): void {
+    const key = [model.overview, model.search, state.compare.against];
+    this.state = state;
+    this.model = model;
+    if (key.every((k, i) => k === this.key[i])) return;
+    this.key = key;
+    const others = model.overview.searches.filter((s) => s.search !== model.search.search);
+    const other = otherOf(others, model.search, state.compare.against);
+    replace(this.select, ...others.map((s) => el("option", { value: s.search }, nameOf(s))));
+    this.select.disabled = other === null;
+    if (!other) {
+      replace(
+        this.body,
+        el(
+          "p",
+          { class: "note" },
+          "There is one search only. Run it again with an edited space (overwrite=True or a new project_name) under the same log directory, and the two stand here side by side.",
+        ),
+      );
+      return;
+    }
+    this.select.value = other.search;
+    const inOrder = [other, model.search].sort((a, b) => a.started - b.started);
+    const sides = inOrder.map((s) => side(s, trialsOf(model.overview, s.search))) as [Side, Side];
+    const [before, after] = inOrder as [SearchSummary, SearchSummary];
+    const asked = JSON.stringify(inOrder.map((q) => [q.search, q.trials, q.by_status]));
+    const answer = this.compared.get(asked, (signal) =>
+      this.actions.compare(before.search, after.search, signal),
+    );
+    replace(
+      this.body,
+      ...(answer?.value ? told(answer.value) : []),
+      answer?.error && el("p", { class: "note" }, `Not compared in full: ${answer.error}`),
+      el("div", { class: "two-tables" }, outcomes(sides), spaces(sides)),
+      el(
+        "div",
+        { class: "two-tables" },
+        ...sides.map(({ search }) =>
+          el(
+            "p",
+            { class: "verdict-beside" },
+            el("strong", {}, `${nameOf(search)}: `),
+            search.verdict || "No verdict yet.",
+          ),
+        ),
+      ),
+    );
+  }
+}
+
+function told({ verdict, changes, removed }: SearchComparison): Child[] {
+  return [
+    verdict !== "" && el("p", { class: "parting", "data-fact": "compared" }, verdict),
+    removed && el("p", {}, removed),
+    changes.length > 0 && el("ul", {}, ...changes.map((c) => el("li", {}, c.text))),
+  ];
+}
+
+interface Side {
+  search: SearchSummary;
+  trials: Trial[];
+}
+
+const side = (search: SearchSummary, trials: Trial[]): Side => ({ search, trials });
+
+/** The wanted one, else the newest that is older, else any. */
+export function otherOf(
+  others: readonly SearchSummary[],
+  shown: SearchSummary,
+  wanted: string | null,
+): SearchSummary | null {
+  return (
+    others.find((s) => s.search === wanted) ??
+    others.find((s) => s.started < shown.started && s.name === shown.name) ??
+    others.find((s) => s.started < shown.started) ??
+    others[0] ??
+    null
+  );
+}
+
+const nameOf = (s: SearchSummary): string =>
+  s.search === "" ? "runs without a search" : `${s.name || "search"} · ${words.moment(s.started)}`;
+
+function outcomes(sides: readonly [Side, Side]): HTMLElement {
+  const both = (of: (side: Side) => Child): [Child, Child] => [of(sides[0]), of(sides[1])];
+  const rows: [string, Child, Child][] = [
+    ["tuner", ...both((s) => s.search.tuner || "–")],
+    ["objective", ...both((s) => s.search.objective ?? "–")],
+    ["trials", ...both((s) => integer(s.trials.length))],
+    ...STATUSES.filter((status) =>
+      sides.some((s) => s.trials.some((t) => t.status === status)),
+    ).map((status): [string, Child, Child] => [
+      words.status(status, "finished"),
+      ...both((s) => integer(s.trials.filter((t) => t.status === status).length)),
+    ]),
+    ["went bad", ...both(rateCell)],
+    ["best score", ...both((s) => best(s))],
+    [
+      "scored anyway",
+      ...both((s) =>
+        integer(s.trials.filter((t) => t.runs.some((r) => r.misread !== null)).length),
+      ),
+    ],
+  ];
+  return sideBySide(["", nameOf(sides[0].search), nameOf(sides[1].search)], rows);
+}
+
+function rateCell({ trials }: Side): Child {
+  const rate = rateOf(trials);
+  return el(
+    "span",
+    { class: "rate-cell" },
+    `${rateText(rate)} (${intervalText(rate)})`,
+    intervalBar(rate),
+  );
+}
+
+function best({ search, trials }: Side): string {
+  const sign = search.direction === "max" ? -1 : 1;
+  const scores = trials
+    .filter((t) => t.runs.every((r) => r.misread === null))
+    .flatMap((t) => (t.score !== null && Number.isFinite(t.score) ? [t.score] : []));
+  return scores.length
+    ? compact(
+        scores.reduce((a, b) => (sign * b < sign * a ? b : a)),
+        4,
+      )
+    : "–";
+}
+
+function spaces(sides: readonly [Side, Side]): HTMLElement {
+  const names = [...new Set(sides.flatMap((s) => s.search.hparams.map((h) => h.name)))];
+  const text = (s: Side, name: string) => {
+    const found = s.search.hparams.find((h) => h.name === name);
+    return found ? spaceText(found) : "absent";
+  };
+  const rows = names.map((name): [string, string, string] => [
+    name,
+    text(sides[0], name),
+    text(sides[1], name),
+  ]);
+  rows.sort((a, b) => Number(a[1] === a[2]) - Number(b[1] === b[2]));
+  if (!rows.length) return el("p", { class: "note" }, "No search spaces were recorded.");
+  return sideBySide(["search space", nameOf(sides[0].search), nameOf(sides[1].search)], rows);
+}
+
+/** "1e-4 to 1, log", "sgd, adam" */
+export function spaceText(h: HParam): string {
+  if (h.type === "choice" && h.values) return h.values.map((v) => words.value(v)).join(", ");
+  if (h.type === "boolean") return "True, False";
+  if (h.type === "fixed") return `fixed ${words.value(h.default ?? h.value)}`;
+  if (h.min === null && h.max === null) return h.type;
+  const sampling = h.sampling && h.sampling !== "linear" ? `, ${h.sampling}` : "";
+  const step = h.step === null ? "" : `, step ${words.value(h.step)}`;
+  return `${words.value(h.min)} to ${words.value(h.max)}${step}${sampling}`;
+}

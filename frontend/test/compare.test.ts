@@ -1,0 +1,294 @@
+// @vitest-environment happy-dom
+import { describe, expect, it } from "vitest";
+import { decodeOverview, decodeRunComparison, decodeSearchComparison } from "../src/api/decode";
+import { hparamAxis, kept, outcomeAxes, varying } from "../src/state/compare/axes";
+import { differences, nearestOther, pairOf, partingOf } from "../src/state/compare/nearest";
+import { partsOf, rateOf } from "../src/state/compare/parts";
+import { INITIAL_COMPARE } from "../src/state/compare/state";
+import { createModel, INITIAL } from "../src/state/state";
+import { PairView } from "../src/views/compare/pair";
+import { otherOf, SearchesView, spaceText } from "../src/views/compare/searches";
+import { TrialsView } from "../src/views/compare/trials";
+import { ValuesView } from "../src/views/compare/values";
+
+const SPACE = [
+  { name: "rate", type: "float", min: 1e-4, max: 1, sampling: "log" },
+  { name: "kind", type: "choice", values: ["sgd", "adam"] },
+  { name: "momentum", type: "float", min: 0, max: 1 },
+  { name: "same", type: "int", min: 1, max: 9 },
+];
+
+const lane = (loss: (number | string)[]) => ({
+  steps: loss.map((_, i) => i),
+  loss,
+  growth: loss.map(() => 1),
+});
+
+// SGD goes bad at 0.1 and above; momentum is a hyperparameter of SGD only.
+const RUNS = [1e-3, 1e-2, 0.1, 1].flatMap((rate, i) =>
+  ["sgd", "adam"].map((kind) => {
+    const bad = kind === "sgd" && rate >= 0.1;
+    return {
+      run: `${kind}${i}/execution0`,
+      session: "s",
+      search: "new",
+      trial_id: `${kind}${i}`,
+      state: "finished",
+      status: bad ? "diverged" : "clean",
+      onset: bad ? { phase: "train", step: 2, epoch: 0, batch: 2 } : null,
+      score: bad ? "NaN" : rate,
+      steps: 4,
+      hparams: { rate, kind, same: 3, ...(kind === "sgd" && { momentum: 0.5 + i / 10 }) },
+      inactive: kind === "sgd" ? [] : ["momentum"],
+      lane: lane(bad ? [1, 50, "Infinity", "NaN"] : [1, 0.9, 0.8, 0.7]),
+    };
+  }),
+);
+
+const OVERVIEW = decodeOverview({
+  schema_version: 1,
+  searches: [
+    {
+      search: "new",
+      name: "wide",
+      started: 200,
+      hparams: SPACE,
+      rates: [
+        { hparam: "kind", label: "sgd", bad: 2, total: 4, low: 0.15, high: 0.85 },
+        { hparam: "kind", label: "adam", bad: 0, total: 4, low: 0, high: 0.49 },
+      ],
+    },
+    { search: "old", name: "wide", started: 100, hparams: [{ ...SPACE[0], max: 10 }] },
+  ],
+  runs: RUNS,
+});
+
+const STATE = { ...INITIAL, search: "new", overview: OVERVIEW };
+const MODEL = createModel()(STATE)!;
+const never = () => new Promise<never>(() => {});
+const trial = (id: string) => MODEL.trials.find((t) => t.id === id)!;
+
+describe("axes", () => {
+  it("drop no trial: what is inactive has a place of its own", () => {
+    expect(varying(MODEL).sort()).toEqual(["kind", "momentum", "rate"]);
+    const axis = hparamAxis(MODEL, "momentum");
+    expect(axis.at(trial("adam0"))).toBeNull();
+    expect(axis.at(trial("sgd0"))).not.toBeNull();
+    const [onset, score] = outcomeAxes(MODEL);
+    expect(onset!.at(trial("sgd3"))).not.toBeNull();
+    expect(onset!.at(trial("adam3"))).toBeNull();
+    expect(score!.at(trial("sgd3"))).toBeNull();
+  });
+
+  it("label decades of a logarithmic one, and all of a few values", () => {
+    expect(hparamAxis(MODEL, "rate").ticks.map((t) => t.label)).toEqual([
+      "1e-4",
+      "1e-3",
+      "0.01",
+      "0.1",
+      "1",
+    ]);
+    expect(hparamAxis(MODEL, "kind").ticks.map((t) => t.label)).toEqual(["sgd", "adam"]);
+  });
+
+  it("are brushed together, and by having no place", () => {
+    const axes = ["rate", "momentum"].map((n) => hparamAxis(MODEL, n));
+    const ids = (brushes: Record<string, [number, number]>) =>
+      MODEL.trials.filter((t) => kept(t, axes, brushes)).map((t) => t.id);
+    expect(ids({ rate: [0.7, 1] }).sort()).toEqual(["adam2", "adam3", "sgd2", "sgd3"]);
+    expect(ids({ rate: [0.7, 1], momentum: [-1, -1] }).sort()).toEqual(["adam2", "adam3"]);
+    expect(ids({ momentum: [0, 1] })).toHaveLength(4);
+    expect(ids({})).toHaveLength(8);
+  });
+});
+
+describe("rates", () => {
+  it("count every trial in one part", () => {
+    for (const name of ["rate", "kind", "momentum"]) {
+      const parts = partsOf(MODEL.ranking.scales.get(name)!, MODEL.trials);
+      const counted = parts.map((p) => MODEL.trials.filter((t) => p.holds(t.hparams[name])).length);
+      expect(counted.reduce((a, b) => a + b)).toBe(8);
+      expect(Math.min(...counted)).toBeGreaterThan(0);
+    }
+    expect(rateOf(MODEL.trials)).toMatchObject({ bad: 2, total: 8 });
+  });
+
+  it("bin many numbers into parts of about the same size", () => {
+    const trials = Array.from({ length: 40 }, (_, i) => ({
+      ...trial("sgd0"),
+      hparams: { rate: 10 ** (-i / 10) },
+    }));
+    const parts = partsOf(MODEL.ranking.scales.get("rate")!, trials);
+    expect(parts.map((p) => trials.filter((t) => p.holds(t.hparams.rate)).length)).toEqual([
+      10, 10, 10, 10,
+    ]);
+  });
+});
+
+describe("two trials", () => {
+  it("are a bad one and the one of the other fate that is most like it", () => {
+    expect(nearestOther(MODEL, trial("sgd2"))!.id).toBe("sgd1");
+    const keys = pairOf(MODEL, null, "s/sgd3/execution0").map(([t]) => t.id);
+    expect(keys[0]).toBe("sgd3");
+    expect(trial(keys[1]!).bad).toBe(false);
+    expect(
+      pairOf(MODEL, ["s/adam0/execution0", "s/sgd0/execution0"], null).map(([t]) => t.id),
+    ).toEqual(["adam0", "sgd0"]);
+  });
+
+  it("differ first where they differ, an inactive value too", () => {
+    const found = differences(MODEL, trial("sgd2"), trial("adam2"));
+    expect(
+      found
+        .filter((d) => !d.same)
+        .map((d) => d.name)
+        .sort(),
+    ).toEqual(["kind", "momentum"]);
+    expect(found.at(-1)!.same).toBe(true);
+  });
+
+  it("part at the first step that differs tenfold, and never where they do not", () => {
+    const run = (id: string) => trial(id).runs[0]!;
+    expect(partingOf(run("sgd3"), run("adam0"))).toMatchObject({
+      step: 1,
+      series: "loss",
+      left: 50,
+    });
+    expect(partingOf(run("sgd0"), run("adam0"))).toBeNull();
+  });
+
+  it("stand side by side", () => {
+    const view = new TrialsView({ compare: never, runs: () => {}, open: () => {} });
+    const runs = ["s/sgd3/execution0", "s/adam3/execution0"] as const;
+    view.update({ ...STATE, compare: { ...INITIAL_COMPARE, runs } }, MODEL);
+    const text = view.node.textContent!;
+    expect(text).toContain("They part by step 1: loss 50 against 0.9");
+    expect(text).toContain("hyperparameters: 2 differ");
+    expect(view.node.querySelectorAll(".two-lane canvas.lane")).toHaveLength(2);
+  });
+});
+
+describe("what the server compares", () => {
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+
+  it("stands in place of the lanes' guess, and where it fails, why", async () => {
+    const answer = decodeRunComparison({
+      verdict: "The learning rate is 100 times higher. They part at step 1, in loss.",
+      differences: [
+        { topic: "hparam", name: "rate", likely: true, text: "rate is 1 against 0.01." },
+        { topic: "data", name: "label.range", text: "Labels are larger." },
+      ],
+      parting: { step: 1, last_step: 1, text: "They part at step 1, in loss." },
+    });
+    const view = new TrialsView({
+      compare: () => Promise.resolve(answer),
+      runs: () => {},
+      open: () => {},
+    });
+    view.update(STATE, MODEL);
+    expect(view.node.querySelectorAll('[data-fact="parting"]')).toHaveLength(1);
+    await turn();
+    const parting = view.node.querySelectorAll('[data-fact="parting"]');
+    expect([...parting].map((p) => p.textContent)).toEqual(["They part at step 1, in loss."]);
+    for (const text of ["100 times higher", "Labels are larger"])
+      expect(view.node.textContent).toContain(text);
+
+    const failing = new TrialsView({
+      compare: () => Promise.reject(new Error("no such run")),
+      runs: () => {},
+      open: () => {},
+    });
+    failing.update(STATE, MODEL);
+    await turn();
+    expect(failing.node.textContent).toContain("Not compared in full: no such run");
+    expect(failing.node.textContent).toContain("They part by step");
+  });
+
+  it("asks for two searches in the order of their time, once", async () => {
+    const asked: string[][] = [];
+    const view = new SearchesView({
+      compare: (...searches) => {
+        asked.push(searches.slice(0, 2) as string[]);
+        return Promise.resolve(decodeSearchComparison({ verdict: "Fewer." }));
+      },
+      against: () => {},
+    });
+    view.update(STATE, MODEL);
+    await turn();
+    view.update({ ...STATE }, MODEL);
+    expect(asked).toEqual([["old", "new"]]);
+    expect(view.node.textContent).toContain("Fewer.");
+  });
+});
+
+describe("values", () => {
+  it("stand with rates and intervals, and lead to a pair", () => {
+    const asked: string[] = [];
+    const view = new ValuesView((name) => asked.push(name));
+    view.update(MODEL);
+    const rows = [...view.node.querySelectorAll("tbody tr")].map((r) => r.textContent);
+    expect(rows).toEqual(["sgd✖ 2 of 415–85 %", "adam0 of 40–49 %"]);
+    view.node.querySelector("button")!.click();
+    expect(asked).toEqual(["kind"]);
+  });
+
+  it("say what to expect where there are none", () => {
+    const view = new ValuesView(() => {});
+    view.update(createModel()({ ...STATE, search: "old" })!);
+    expect(view.node.textContent).toContain("counted once they end");
+  });
+});
+
+describe("two hyperparameters", () => {
+  it("give a cell for each part of both, inactive ones too", () => {
+    const view = new PairView({ pair: () => {}, select: () => {} }, { show() {}, hide() {} });
+    const compare = { ...INITIAL_COMPARE, pair: ["momentum", "kind"] as const };
+    view.update({ ...STATE, compare }, MODEL);
+    const table = view.node.querySelector("table.cells")!;
+    const heads = [...table.querySelectorAll("thead th")].map((h) => h.textContent);
+    expect(heads.at(-1)).toBe("not active");
+    const rows = [...table.querySelectorAll("tbody tr")].map((r) => r.textContent);
+    expect(rows).toContain("adam····0/4");
+    expect(rows.find((r) => r!.startsWith("sgd"))).toContain("✖ 1/1");
+  });
+});
+
+describe("two searches", () => {
+  it("are by themselves the shown one and the one before of the same name", () => {
+    const [shown, old] = OVERVIEW.searches;
+    expect(otherOf([old!], shown!, null)).toBe(old);
+    expect(otherOf([], shown!, null)).toBeNull();
+    const newer = { ...shown!, search: "newer", started: 300 };
+    expect(otherOf([newer, { ...old!, name: "else" }, old!], shown!, null)).toBe(old);
+    expect(otherOf([newer, old!], shown!, "newer")).toBe(newer);
+  });
+
+  it("show the older on the left, with what changed in the space", () => {
+    const view = new SearchesView({ compare: never, against: () => {} });
+    view.update(STATE, MODEL);
+    const rows = [...view.node.querySelectorAll("tr")].map((r) => r.textContent);
+    expect(rows).toContain("≠ rate1e-4 to 10, log1e-4 to 1, log");
+    expect(rows).toContain("≠ kindabsentsgd, adam");
+    expect(rows).toContain("≠ diverged02");
+  });
+
+  it("say what to do where there is one only", () => {
+    const view = new SearchesView({ compare: never, against: () => {} });
+    const overview = { ...OVERVIEW, searches: OVERVIEW.searches.slice(0, 1) };
+    const state = { ...STATE, overview };
+    view.update(state, createModel()(state)!);
+    expect(view.node.textContent).toContain("overwrite=True");
+  });
+
+  it("write a space as people do", () => {
+    const space = (h: object) =>
+      spaceText(
+        decodeOverview({ searches: [{ hparams: [{ name: "x", ...h }] }] }).searches[0]!.hparams[0]!,
+      );
+    expect(space({ type: "int", min: 16, max: 64, step: 16, sampling: "linear" })).toBe(
+      "16 to 64, step 16",
+    );
+    expect(space({ type: "boolean" })).toBe("True, False");
+    expect(space({ type: "number" })).toBe("number");
+  });
+});
