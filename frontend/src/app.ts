@@ -191,12 +191,13 @@ export function start(root: HTMLElement, client: Client): void {
     header.update(state, shown);
     verdict.update(shown);
     controls.update(state, shown);
-    removed.update(shown.removed);
     const { view } = state.compare;
     const frontier = view === "frontier";
     main.dataset.view = view;
     controls.node.hidden = table.node.hidden = !frontier;
     verdict.node.hidden = view === "trials" || view === "searches";
+    removed.update(shown.removed);
+    if (!frontier) removed.node.hidden = true;
     nav.update(view, frontier || compare.hasPicture(view));
     detail.update(state, shown);
     if (view === "trials" || view === "searches") detail.node.hidden = true;

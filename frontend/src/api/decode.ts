@@ -171,6 +171,7 @@ function postmortem(value: unknown): PostMortem | null {
     text: text(p.text),
     op: textOrNull(p.op),
     op_type: textOrNull(p.op_type),
+    forward_type: textOrNull(p.forward_type),
     gradient: p.gradient === true,
     layer: text(p.layer),
     owner: text(p.owner),

@@ -139,6 +139,7 @@ export interface PostMortem {
   text: string;
   op: string | null;
   op_type: string | null;
+  forward_type: string | null;
   gradient: boolean;
   layer: string;
   owner: string;

@@ -70,6 +70,10 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
       c.fillText(`${words.status(run.status, run.state)}${onset}`.slice(0, 28), at + 16, middle);
       c.save();
       c.translate(left, y);
+      // An axis that is zoomed into goes on to both sides.
+      c.beginPath();
+      c.rect(0, 0, LANE, ROW);
+      c.clip();
       paintLane(c, run, lane);
       c.restore();
       c.fillStyle = themeColour("ink");
