@@ -27,6 +27,12 @@ _FAIL_ON: Final = tuple(s for s in schema.STATUSES if s not in ("unwatched", "cl
 _MAX_SCALARS: Final = 5_000
 
 
+_REMOTE: Final = (
+    ". What reads remote places must be installed: boto3 for s3://, TensorFlow for "
+    "gs://, fsspec and its driver for others."
+)
+
+
 class CannotReadError(NanWatchError):
     """The log directory cannot be read, or holds nothing of ours."""
 
@@ -285,6 +291,7 @@ def make_provider(logdir: str) -> Any:
     except Exception as e:  # whatever a file system raises
         raise CannotReadError(
             f"cannot read the log directory {logdir!r}: {type(e).__name__}: {e}"
+            + (_REMOTE if "://" in logdir else "")
         ) from e
     return data_provider.MultiplexerDataProvider(multiplexer, logdir)
 

@@ -123,10 +123,11 @@ class _RemoteFile:
         return not self._broken
 
     def close(self) -> None:
-        if self._broken:
-            return  # closing would send it once more
+        # Closing a broken one would send it once more: only what it keeps here goes.
+        kept = getattr(self._file, "write_temp", None) if self._broken else self._file
         with contextlib.suppress(Exception):
-            self._file.close()
+            if kept is not None:
+                kept.close()
 
 
 def _layer(log_dir: str) -> Any:
