@@ -37,6 +37,12 @@ TEST = [
     "pytest-xdist>=3.6",
     "hypothesis>=6",
     "optuna>=4",
+    # A server of S3 on this machine, and what reads it.
+    "moto[s3]>=5",
+    "flask",
+    "flask-cors",
+    "boto3>=1.34",
+    "fsspec",
     "playwright>=1.50",
     "build>=1",
     "setuptools",
