@@ -65,7 +65,8 @@ def _seconds(session: Session) -> float:
     # What was not watched has no onset either: its time says nothing.
     if session.status.status == "unwatched":
         return 0.0
-    return _positive(session.status.updated - session.status.started)
+    aside = session.postmortem.seconds if session.postmortem is not None else 0.0
+    return _positive(session.status.updated - session.status.started - aside)
 
 
 def _positive(value: float) -> float:

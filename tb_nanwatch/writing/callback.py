@@ -349,6 +349,7 @@ class _Watch:
         capsule, self._capsule = self._capsule, None
         if capsule is None:
             return
+        began = time.monotonic()
         try:
             result = examine(
                 self._model,
@@ -357,6 +358,7 @@ class _Watch:
                 try_changes=self._options.counterfactuals,
             )
             result.capsule = self._capsule_place
+            result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
         except Exception as e:
             _warn(f"NaN Watch's post-mortem failed: {type(e).__name__}: {e}")

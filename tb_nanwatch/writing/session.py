@@ -184,6 +184,10 @@ class Session:
             # An exception was noticed late, after the tuner's verdict: nothing follows.
             self.writer.close()
 
+    def _aside(self) -> float:
+        """Returns the seconds that were no training: those of the post-mortem."""
+        return self._post_mortem.seconds if self._post_mortem is not None else 0.0
+
     def end_of_steps(self) -> None:
         """Writes all that was measured; no step follows."""
         self.recorder.finish()
@@ -375,7 +379,7 @@ class Session:
                 epochs=self.epochs,
                 epochs_planned=self.environment.epochs_planned,
                 steps_after_onset=after,
-                seconds_after_onset=now - self._onset[1]
+                seconds_after_onset=now - self._onset[1] - self._aside()
                 if self._onset and after
                 else 0.0,
                 status=status,

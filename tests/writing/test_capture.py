@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,20 @@ def test_the_post_mortem_changes_no_weight(tmp_path: Path) -> None:
         weights.append([v.numpy() for v in model.variables])
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_post_mortem_is_no_training_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tb_nanwatch.schema import PostMortem
+    from tb_nanwatch.writing import callback
+
+    def slow(*_: Any, **__: Any) -> PostMortem:
+        time.sleep(5)
+        return PostMortem()
+
+    monkeypatch.setattr(callback, "examine", slow)
+    began = time.monotonic()
+    fit(mlp(loss=relative), tmp_path, X, ZEROS)
+    without = time.monotonic() - began - 5
+    assert overview(tmp_path)["searches"][0]["cost"]["seconds"] <= without + 0.1
