@@ -130,13 +130,7 @@ def plugins() -> list[Any]:
     return list(default.get_static_plugins())
 
 
-# Two instances in one training that goes bad: the post-mortem of the second one warns.
-LATER = pytest.mark.xfail(reason="the post-mortem of two instances in one fit fails")
-
-
-@pytest.mark.parametrize(
-    "bad", [False, pytest.param(True, marks=LATER)], ids=["clean", "bad"]
-)
+@pytest.mark.parametrize("bad", [False, True], ids=["clean", "bad"])
 def test_a_full_house(bad: bool, tmp_path: Path, tally: Tally) -> None:
     alone = train(tmp_path / "alone", bad=bad)
     together = tmp_path / "together"

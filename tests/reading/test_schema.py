@@ -52,6 +52,8 @@ SHAPES = {
         "lane": ("lane", len(schema.LANE_SERIES)),
         "lane_seconds": ("lane",),
         "lane_epochs": ("lane",),
+        "lane_loss_scale": ("lane",),
+        "lane_skipped": ("lane",),
     },
 }
 DTYPES = {"int64": np.int64, "int32": np.int32, "float32": np.float32}

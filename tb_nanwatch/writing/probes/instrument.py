@@ -158,7 +158,8 @@ class Instrument:
             self._hook(model, "compute_loss", self._watch_loss)
             for optimizer in optimizers(model):
                 self._hook(optimizer, "apply", self._watch_apply)
-            step = model.train_step if phase == "train" else model.test_step
+            # Not through the hook of another instrument, which would take it for a step.
+            step = _original(model, "train_step" if phase == "train" else "test_step")
             _, found = self._found_in_step(phase, step, data)
         finally:
             self.uninstall()
@@ -175,7 +176,7 @@ class Instrument:
         self._hooked.clear()
         self._jitted.clear()
         shared = _INSTALLED.get(self._model)
-        if shared is not None:
+        if shared is not None and self in shared.instruments:
             shared.instruments.remove(self)
             if not shared.instruments:
                 self._model.train_function = shared.train_function
@@ -429,6 +430,14 @@ def _unwrap(owner: Any, name: str) -> None:
         owner.__dict__.pop(name, None)
     else:
         owner.__dict__[name] = current
+
+
+def _original(owner: Any, name: str) -> Any:
+    """Returns the method as it is without any instrument."""
+    current = getattr(owner, name)
+    while hook := getattr(current, "nanwatch_hook", None):
+        current = hook.previous or getattr(type(owner), name).__get__(owner)
+    return current
 
 
 @dataclass
