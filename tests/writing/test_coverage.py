@@ -19,6 +19,8 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch, NanWatchWarning
+from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.writing.probes import check_supported
 from tests.writing.logs import Log, read_log
 
 L = keras.layers
@@ -36,10 +38,10 @@ def data(n: int = 96, inputs: int = 6, outputs: int = 1) -> tuple[Any, Any]:
     return x, rng.normal(size=(n, outputs)).astype("float32")
 
 
-def sequential(optimizer: Any = "adam", **options: Any) -> Any:
+def sequential(optimizer: Any = "adam", lazy: bool = False, **options: Any) -> Any:
     model = keras.Sequential(
         [
-            keras.Input((6,)),
+            *([] if lazy else [keras.Input((6,))]),
             L.Dense(8, activation="relu", name="a"),
             L.Dropout(0.2),
             L.Dense(1, name="b"),
@@ -318,6 +320,24 @@ CASES: list[tuple[str, Callable[[], Any], Callable[[], Any], list[tuple[str, str
         [(SLOT, "loss_scale_optimizer/dynamic_scale")],
     ),
     ("mixed_bfloat16", half("mixed_bfloat16"), data, [(A, "a")]),
+    (
+        "Sequential without an input shape: built at the first batch",
+        lambda: sequential(lazy=True),
+        data,
+        [(A, "a"), (G, "a/kernel"), (W, "a/kernel")],
+    ),
+    (
+        "weight decay and moving averages in the optimizer",
+        lambda: sequential(keras.optimizers.AdamW(weight_decay=0.01, use_ema=True)),
+        data,
+        [(G, "a/kernel"), (W, "a/kernel")],
+    ),
+    (
+        '`jit_compile="auto"`',
+        lambda: sequential(jit_compile="auto"),
+        data,
+        [(A, "a")],
+    ),
     ("`jit_compile=True`", lambda: sequential(jit_compile=True), data, [(A, "a")]),
     ("`jit_compile=False`", lambda: sequential(jit_compile=False), data, [(A, "a")]),
     (
@@ -415,8 +435,27 @@ def test_train_on_batch_has_no_callbacks(tmp_path: Path) -> None:
     )
 
 
+def test_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Foreign:
+        """Stands for a model of tf.keras 2."""
+
+    with pytest.raises(UnsupportedError, match="not with `tf_keras`"):
+        check_supported(Foreign())
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    model = sequential()
+    x, y = data()
+    before = [np.array(w) for w in model.get_weights()]
+    with pytest.warns(NanWatchWarning, match="the backend here is 'torch'") as caught:
+        model.fit(x, y, verbose=0, callbacks=[NanWatch(tmp_path)])
+    assert len([w for w in caught if w.category is NanWatchWarning]) == 1
+    assert not np.array_equal(before[0], model.get_weights()[0])  # it trained
+    ROWS["refused"] = (
+        "| tf.keras 2, Keras on JAX or PyTorch | refused: one warning, training goes on | |"
+    )
+
+
 def test_the_readme_says_so() -> None:
-    if len(ROWS) < len(CASES) + 2:
+    if len(ROWS) < len(CASES) + 3:
         pytest.skip("the table is made when all of this file's tests have run")
     table = "\n".join(
         ["| training | watched | weights |", "|---|---|---|", *ROWS.values()]
