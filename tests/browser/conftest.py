@@ -1,7 +1,5 @@
 import json
-import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,44 +13,8 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUTPUT = HERE.parent / "output"
-# Headless Chromium without a sandbox (tests may run as root) and without calls home.
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Starting TensorBoard imports TensorFlow where it is installed.
 START_SECONDS = 120
-
-
-def missing(what: str) -> None:
-    """Skips where something is not installed; under CI nothing may be missing."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed: pip install playwright")
-    chromium = os.environ.get("NANWATCH_CHROMIUM") or shutil.which("chromium")
-    if not chromium:
-        missing(
-            "Chromium is not installed: apt-get install chromium, or set NANWATCH_CHROMIUM"
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=CHROMIUM_FLAGS
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import missing
 from tests.browser.tab import Tab
+from tests.conftest import missing
 
 HERE = pathlib.Path(__file__).resolve().parent
 AXE = HERE.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"

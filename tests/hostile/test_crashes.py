@@ -124,13 +124,21 @@ def killed(
         calls = ONSET / steps + 1
         time.sleep(r.choice((0.0, 0.5, 1.0, 1.0, 1.0)) * calls * pause)
         time.sleep(r.choice((0.0, r.random(), 1.2 + r.random())))
+        while i == 0 and not killed_now(run, path).old(ONSET):
+            time.sleep(0.1)  # one of them is old, however busy the machine is
         at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         assert template.wait() == -signal.SIGKILL
-        done = ticks(path)
-        longest = max((b[1] - a[1] for a, b in pairwise(done)), default=0.0)
-        kills.append(Kill(run, at, [d for d in done if d[1] < at], longest))
+        kills.append(killed_now(run, path, at))
     return root / "logs", kills
+
+
+def killed_now(run: str, path: Path, at: float | None = None) -> Kill:
+    """Returns the kill of a training as of `at`, or of this moment."""
+    at = time.monotonic() if at is None else at
+    done = ticks(path)
+    longest = max((b[1] - a[1] for a, b in pairwise(done)), default=0.0)
+    return Kill(run, at, [d for d in done if d[1] < at], longest)
 
 
 def await_step(path: Path, step: int) -> None:

@@ -24,7 +24,7 @@ from tb_nanwatch.schema import (
     Probe,
     SessionRecord,
 )
-from tests.browser.conftest import browser, serve  # noqa: F401, fixtures
+from tests.browser.conftest import serve  # noqa: F401, a fixture
 from tests.browser.tab import Tab
 from tests.hostile.conftest import Tally
 from tests.reading.records import (
@@ -220,7 +220,7 @@ def test_the_page_holds_no_markup_of_theirs(
 def test_a_browser_shows_them_as_text(
     logdir: Path,
     tmp_path: Path,
-    browser: Any,  # noqa: F811
+    browser: Any,
     serve: Callable[[Path, str], str],  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -238,7 +238,7 @@ def broken(elements: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    "edit, words", [(newer, "upgrade tb-nanwatch"), (broken, "lane_epochs")]
+    "edit, words", [(newer, "upgrade tb-nanwatch"), (broken, "lane_skipped")]
 )
 def test_an_unreadable_status_is_one_warning_that_names_the_run(
     tmp_path: Path, read: Read, edit: Callable[[list[bytes]], None], words: str

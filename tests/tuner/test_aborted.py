@@ -170,7 +170,9 @@ def test_what_going_bad_cost(tmp_path: Path) -> None:
         (run,) = full["runs"]
         (entry,) = full["searches"]
         costs[mode] = cost = entry["cost"]
-        assert cost["seconds"] == pytest.approx(run["updated"] - run["started"])
+        # The post-mortem is no training.
+        trained = run["updated"] - run["started"] - run["postmortem"]["seconds"]
+        assert cost["seconds"] == pytest.approx(trained)
         assert cost["share"] == pytest.approx(
             cost["seconds_after_onset"] / cost["seconds"]
         )

@@ -103,7 +103,11 @@ def own_step() -> Any:
 
 
 def on_two_replicas() -> Any:
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    # Collectives of models of other sizes in one process would be taken for these.
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
         return mlp()
 
 
