@@ -180,7 +180,11 @@ def test_it_looks_as_it_did(
     logdir: pathlib.Path,
     report: dict[str, Any],
 ) -> None:
-    """NANWATCH_RENEW_PICTURES=1 writes the pictures anew."""
+    """NANWATCH_RENEW_PICTURES=1 writes the pictures anew.
+
+    A trial's detail holds paths and seconds, which wrap otherwise on each machine: it is
+    only told from the overview.
+    """
     renew = os.environ.get("NANWATCH_RENEW_PICTURES") == "1"
     tab = Tab(browser, serve(logdir, "true"))
     tab.wait_for_rows()
@@ -210,7 +214,8 @@ def test_it_looks_as_it_did(
         return result
 
     folder = HERE / "pictures"
-    for name, shot in shots.items():
+    for name in ("overview-light", "overview-dark"):
+        shot = shots[name]
         path = folder / f"{name}.png"
         if renew:
             folder.mkdir(exist_ok=True)
@@ -220,7 +225,10 @@ def test_it_looks_as_it_did(
         assert result["mean"] <= MEAN_TOLERANCE, (name, result["mean"])
         assert result["share"] <= SHARE_TOLERANCE, (name, result["share"])
     # The tolerance still tells one view from another.
-    for name, other in (("trial-light", "overview-light"), ("trial-dark", "trial-light")):
+    for name, other in (
+        ("trial-light", "overview-light"),
+        ("trial-dark", "overview-dark"),
+    ):
         result = compare(shots[name], folder / f"{other}.png")
         assert result["mean"] > MEAN_TOLERANCE or result["share"] > SHARE_TOLERANCE
     tab.check()

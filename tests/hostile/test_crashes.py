@@ -195,13 +195,14 @@ def test_a_resumed_run_appends(template: Template, tmp_path: Path, tally: Tally)
     job = {
         "logs": str(tmp_path / "logs" / "run"),
         "ticks": str(tmp_path / "ticks"),
-        "pause": 0.001,
+        "pause": 0.01,
         "steps_per_execution": 1,
         "epochs": 4,
         "backup": str(tmp_path / "backup"),
     }
     pid = template.start(job)
     await_step(tmp_path / "ticks", 2 * BATCHES + 50)
+    time.sleep(1.2)  # what is older than a second is never missing
     os.kill(pid, signal.SIGKILL)
     assert template.wait() == -signal.SIGKILL
     (first,) = (tmp_path / "logs" / "run").iterdir()
