@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 
-from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable, Sum
+from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.writing.probes import Kept
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
@@ -38,8 +39,8 @@ def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsul
         origin=origin,
         bad=list(episode.tensors),
         data=kept.data,
-        variables=[SavedVariable(*saved) for saved in kept.variables],
-        sums=[Sum(*part) for part in kept.sums],
+        variables=list(kept.variables),
+        sums=list(kept.sums),
         partial=bool(kept.missing),
         missing=list(kept.missing),
         replica=kept.replica,
@@ -50,8 +51,9 @@ def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsul
         execution=trial.execution if trial is not None else 0,
         hparams=list(session.hparams),
         seed=_seed(trial),
-        model=_configuration(model),
-        compiled=_compiled(model),
+        # Subclassed models often have no configuration.
+        model=_or_none(lambda: keras.saving.serialize_keras_object(model)),
+        compiled=_or_none(model.get_compile_config),
         description=environment.model,
         optimizer=environment.optimizer,
         loss=environment.loss,
@@ -84,16 +86,9 @@ def place_for(log_dir: str, run_dir: str, most: int) -> Path | None:
     return None
 
 
-def _configuration(model: Any) -> dict[str, Any] | None:
-    with contextlib.suppress(Exception):  # subclassed models often have none
-        found: dict[str, Any] = keras.saving.serialize_keras_object(model)
-        return found
-    return None
-
-
-def _compiled(model: Any) -> dict[str, Any] | None:
+def _or_none(configuration: Callable[[], Any]) -> dict[str, Any] | None:
     with contextlib.suppress(Exception):
-        found: dict[str, Any] = model.get_compile_config()
+        found: dict[str, Any] = configuration()
         return found
     return None
 

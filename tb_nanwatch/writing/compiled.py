@@ -42,9 +42,7 @@ class Seen:
 
     def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
         """Keeps the sums of the first step."""
-        for probe, column in zip(layout.probes, layout.columns, strict=True):
-            if column >= 0:
-                self.sums.append(Sum(probe.kind, probe.name, float(rows[0, column])))
+        self.sums += [Sum(*part) for part in layout.sums(rows[0])]
 
 
 def run_compiled(

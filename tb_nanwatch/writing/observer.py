@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.schema import Phase, Probe
+from tb_nanwatch.schema import Kind, Phase, Probe
 
 # The largest limit: an infinite sum is always above it. It may be mere overflow, but
 # only a full look can tell.
@@ -66,6 +66,12 @@ class Layout:
     sources: list[int]
     num_columns: int
     has_batch: bool
+
+    def sums(self, row: Floats) -> Iterator[tuple[Kind, str, float]]:
+        """Yields kind, name and half sum of squares of each probe that has a column."""
+        for probe, column in zip(self.probes, self.columns, strict=True):
+            if column >= 0:
+                yield probe.kind, probe.name, float(row[column])
 
 
 class Observer(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -17,7 +17,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras.src.backend.common import global_state
 
-from tb_nanwatch.schema import Kind, Phase
+from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
+from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.probes.names import build_optimizer, optimizers
 
 Array = npt.NDArray[Any]
@@ -26,14 +27,6 @@ UPDATED: Final = "the weights are those from after the step's update"
 MANY_UPDATES: Final = "another optimizer had updated its weights before"
 MADE_LATE: Final = "variables that the first step made were not kept"
 NO_DATA: Final = "the batch holds values that are no plain tensors"
-
-
-class Saved(NamedTuple):
-    """A variable's value, None where it was not kept; roles as in a capsule."""
-
-    role: str
-    path: str
-    value: Array | None
 
 
 @dataclass
@@ -47,16 +40,16 @@ class Kept:
         variables: values from before the update, in the order in which model and
             optimizer list them.
         missing: why it is not the whole step, in words; empty where it is.
-        sums: kind, name and half sum of squares of the step's tensors.
+        sums: of the step's tensors.
     """
 
     phase: Phase
     step: int
     replica: int
     data: Any
-    variables: list[Saved]
+    variables: list[SavedVariable]
     missing: list[str] = field(default_factory=list)
-    sums: list[tuple[Kind, str, float]] = field(default_factory=list)
+    sums: list[Sum] = field(default_factory=list)
 
 
 @dataclass
@@ -81,6 +74,11 @@ class Batch:
     early_ids: list[int]
     everything: bool
     complete: bool
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What a step hands over, so that it can be kept."""
+        return [*self.tensors, *self.early]
 
 
 class Capture:
@@ -147,8 +145,7 @@ class Capture:
         phase: Phase,
         replica: int,
         step: int,
-        tensors: Sequence[Array],
-        early: Sequence[Array],
+        inputs: Sequence[Array],
         missing: Sequence[str] = (),
     ) -> None:
         """Keeps the step that is running; called by the step itself.
@@ -156,14 +153,17 @@ class Capture:
         Args:
             batch: of the step.
             phase, replica, step: which step.
-            tensors: of the batch. early: of its variables.
+            inputs: values of the batch's `inputs`.
             missing: why it is not the whole step, in words.
         """
         if self._closed:
             return
+        tensors = inputs[: len(batch.tensors)]
+        early = inputs[len(batch.tensors) :]
+        all_variables = self._variables()
         size = sum(t.nbytes for t in tensors) + sum(
             int(np.prod(v.shape)) * np.dtype(_numpy_name(v.dtype)).itemsize
-            for _, v in self._variables()
+            for _, v in all_variables
         )
         if size > self._max_bytes:
             self.too_large = True
@@ -180,10 +180,10 @@ class Capture:
             return _component(variable, replica)
 
         variables = [
-            Saved(role, variable.path, value(variable))
-            for role, variable in self._variables()
+            SavedVariable(role, variable.path, value(variable))
+            for role, variable in all_variables
         ]
-        made = {id(v) for _, v in self._variables()} - metrics - before.keys()
+        made = {id(v) for _, v in all_variables} - metrics - before.keys()
         gone = list(missing) + ([] if batch.complete else [NO_DATA])
         if batch.everything and made:
             gone.append(MADE_LATE)
@@ -205,14 +205,14 @@ class Capture:
         phase: Phase,
         replica: int,
         wanted: bool,
-        sums: Sequence[tuple[Kind, str, float]] = (),
+        sums: Sequence[Sum] = (),
     ) -> None:
         """Says whether the step that was kept last is the run's onset.
 
         Args:
             phase, replica: of the step.
             wanted: whether it is.
-            sums: kind, name and half sum of squares of the step's tensors.
+            sums: of the step's tensors.
         """
         with self._lock:
             kept = self._pending.pop((phase, replica), None)

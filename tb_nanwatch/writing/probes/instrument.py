@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import UnsupportedError
-from tb_nanwatch.schema import KINDS, Kind, Phase
+from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
 from tb_nanwatch.writing.probes.capture import Capture
 from tb_nanwatch.writing.probes.names import (
@@ -25,7 +25,7 @@ from tb_nanwatch.writing.probes.names import (
 )
 from tb_nanwatch.writing.probes.ops import after
 from tb_nanwatch.writing.probes.step import Step, StepGraph
-from tb_nanwatch.writing.probes.tracing import Found, Tracer
+from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 
 READ_INTERVAL_SECONDS: Final = 1.0
 
@@ -131,11 +131,7 @@ class Instrument:
         shared.instruments.append(self)
         self._installed = True
         try:
-            self._tracer.name_variables()
-            self._hook_calls()
-            self._hook(model, "compute_loss", self._watch_loss)
-            for optimizer in optimizers(model):
-                self._hook(optimizer, "apply", self._watch_apply)
+            self._hook_parts()
             self._hook(model, "train_step", self._watch_step("train"))
             self._hook(model, "test_step", self._watch_step("validation"))
             self._make_functions(shared)
@@ -153,18 +149,13 @@ class Instrument:
         model = self._model
         self._installed = True
         try:
-            self._tracer.name_variables()
-            self._hook_calls()
-            self._hook(model, "compute_loss", self._watch_loss)
-            for optimizer in optimizers(model):
-                self._hook(optimizer, "apply", self._watch_apply)
+            self._hook_parts()
             # Not through the hook of another instrument, which would take it for a step.
             step = _original(model, "train_step" if phase == "train" else "test_step")
             _, found = self._found_in_step(phase, step, data)
         finally:
             self.uninstall()
-        order = {kind: i for i, kind in enumerate(KINDS)}
-        return sorted(found, key=lambda f: order[f.kind])
+        return in_causal_order(found)
 
     def uninstall(self) -> None:
         """Takes every hook out; the model is as it was. Safe to call again."""
@@ -268,6 +259,14 @@ class Instrument:
             ring.ask()
 
     # --- Hooks ----------------------------------------------------------------
+
+    def _hook_parts(self) -> None:
+        """Hooks what a step is made of, but not the step itself."""
+        self._tracer.name_variables()
+        self._hook_calls()
+        self._hook(self._model, "compute_loss", self._watch_loss)
+        for optimizer in optimizers(self._model):
+            self._hook(optimizer, "apply", self._watch_apply)
 
     def _hook_calls(self) -> None:
         for path, operation in walk(self._model, calls=True):

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
-from tb_nanwatch.schema import KINDS, Phase
+from tb_nanwatch.postmortem.capsule import Sum
+from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.observer import Layout, Observer
 from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Batch, Capture
 from tb_nanwatch.writing.probes.ops import (
@@ -21,7 +22,7 @@ from tb_nanwatch.writing.probes.ops import (
     replica_id,
 )
 from tb_nanwatch.writing.probes.ring import Ring, new_limit
-from tb_nanwatch.writing.probes.tracing import Found
+from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
 
 
 @dataclass
@@ -149,15 +150,12 @@ class StepGraph:
                 # A step that is looked at for no such reason is not kept.
                 extreme = limit >= 0 and not bad.any()
                 if new or extreme:
-                    rest = arrays[split:]
-                    cut = len(batch.tensors)
                     capture.keep(
                         batch,
                         step.phase,
                         step.replica,
                         int(number),
-                        rest[:cut],
-                        rest[cut:],
+                        arrays[split:],
                         missing,
                     )
             except Exception as e:  # watching must never end a training
@@ -167,13 +165,12 @@ class StepGraph:
         limit = step.limit.read_value()
         calm = step.add_total(tensors) <= limit
         sums = [step.sum_of(t) for t in tensors]
-        inputs = [step.number, limit, *sums, *batch.tensors, *batch.early]
+        inputs = [step.number, limit, *sums, *batch.inputs]
         return one_after(calm, before_update, inputs)
 
     def record(self, step: Step, found: list[Found]) -> None:
         """Adds the row, the ring and the slow branch to the step."""
-        order = {kind: i for i, kind in enumerate(KINDS)}
-        found = sorted(found, key=lambda f: order[f.kind])  # stable: call order stays
+        found = in_causal_order(found)
         unique: dict[int, Any] = {}
         for f in found:
             unique.setdefault(id(f.tensor), f.tensor)
@@ -194,7 +191,7 @@ class StepGraph:
             updates=row,
         )
         batch = step.batch
-        extra = [] if batch is None else [*batch.tensors, *batch.early]
+        extra = [] if batch is None else batch.inputs
         split = len(tensors)
 
         def look(_: Any, number: Any, row: Any, *arrays: Any) -> Any:
@@ -223,24 +220,11 @@ class StepGraph:
             return
         wanted = self._observer.is_onset(step.phase, number, step.replica)
         if wanted and not capture.has(step.phase, step.replica, number):
-            cut = len(batch.tensors)
             # Validation updates nothing, and XLA's step was read before it began.
             whole = step.phase == "validation" or batch.everything
             missing = [] if whole else [UPDATED]
-            capture.keep(
-                batch,
-                step.phase,
-                step.replica,
-                number,
-                extra[:cut],
-                extra[cut:],
-                missing,
-            )
-        sums = [
-            (probe.kind, probe.name, float(row[column]))
-            for probe, column in zip(layout.probes, layout.columns, strict=True)
-            if column >= 0
-        ]
+            capture.keep(batch, step.phase, step.replica, number, extra, missing)
+        sums = [Sum(*part) for part in layout.sums(row)]
         capture.settle(step.phase, step.replica, wanted, sums)
 
     def _layout(

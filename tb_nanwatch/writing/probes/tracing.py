@@ -11,7 +11,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from tb_nanwatch.schema import Kind, Probe
+from tb_nanwatch.schema import KINDS, Kind, Probe
 from tb_nanwatch.writing.probes.names import no_slots, optimizers, walk
 from tb_nanwatch.writing.probes.ops import as_tensor, can_be_bad, variable_value
 
@@ -35,6 +35,11 @@ class Found:
         shape = self.tensor.shape
         dims = list(shape) if shape.rank is not None else []
         return Probe(self.kind, self.name, self.layer, self.tensor.dtype.name, dims)
+
+
+def in_causal_order(found: Sequence[Found]) -> list[Found]:
+    """Returns what was met, kind by kind; within a kind the order of calls stays."""
+    return sorted(found, key=lambda f: KINDS.index(f.kind))
 
 
 @dataclass
