@@ -1,29 +1,13 @@
 """TensorFlow on two logical CPU devices, and a clean Keras for every test."""
 
-from __future__ import annotations
+from tests.clean_keras import clean_keras  # isort: skip, it sets TensorFlow's environment
 
-import os
-from collections.abc import Iterator
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
-import pytest
 import tensorflow as tf
+
+__all__ = ["clean_keras"]
 
 # MirroredStrategy needs two devices, and they cannot be made once TensorFlow runs.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
-
-
-@pytest.fixture(autouse=True)
-def clean_keras() -> Iterator[None]:
-    """Layers are named from the start, and numbers drawn from the same seed."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(7)
-    yield
-    keras.config.set_dtype_policy("float32")

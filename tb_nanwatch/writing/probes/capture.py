@@ -18,8 +18,9 @@ import tensorflow as tf
 from keras.src.backend.common import global_state
 
 from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
+from tb_nanwatch.postmortem.state import trained_variables
 from tb_nanwatch.schema import Phase
-from tb_nanwatch.writing.probes.names import build_optimizer, optimizers
+from tb_nanwatch.writing.probes.names import build_optimizer
 
 Array = npt.NDArray[Any]
 
@@ -230,14 +231,8 @@ class Capture:
 
     def _variables(self) -> list[tuple[str, Any]]:
         """Returns role and variable of all that the step depends on."""
-        model = self._model
-        found = [("model", v) for v in model.variables]
-        for optimizer in optimizers(model):
-            role = "optimizer"
-            if optimizer is not model.optimizer:
-                names = [n for n, value in vars(model).items() if value is optimizer]
-                role = f"optimizer:{names[0]}"
-            found += [(role, v) for v in optimizer.variables]
+        found = trained_variables(self._model)
+        # Not made where there is none: that would draw a seed.
         generator = global_state.get_global_attribute("global_seed_generator")
         if generator is not None:
             found.append(("random", generator.state))

@@ -1,0 +1,22 @@
+"""A clean Keras for every test; imported by the conftest.py of each folder that trains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_keras() -> Iterator[None]:
+    """Layers are named from the start, and numbers drawn from the same seed."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(7)
+    yield
+    keras.config.set_dtype_policy("float32")
