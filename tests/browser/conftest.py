@@ -21,13 +21,15 @@ START_SECONDS = 120
 def logdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What NanWatch writes in a real search."""
     root = tmp_path_factory.mktemp("search")
+    search = [str(HERE / "search.py"), str(root / "logs"), str(root / "tuner")]
+    run_program(*search)
+    return root / "logs"
+
+
+def run_program(*arguments: str) -> None:
+    """Runs a program that searches, in a process of its own."""
     done = subprocess.run(
-        [
-            sys.executable,
-            str(HERE / "search.py"),
-            str(root / "logs"),
-            str(root / "tuner"),
-        ],
+        [sys.executable, *arguments],
         cwd=HERE.parent.parent,
         capture_output=True,
         text=True,
@@ -35,7 +37,6 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return root / "logs"
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,13 @@
 """What became of a search, and of each trial in it, as the tab tells it."""
 
 import pathlib
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import read_report
+from tests.browser.conftest import read_report, run_program
 from tests.browser.tab import Tab
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -19,15 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     root = tmp_path_factory.mktemp("outcomes")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.browser.outcomes", str(root)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_program("-m", "tests.browser.outcomes", str(root))
     return root / "log"
 
 

@@ -37,6 +37,8 @@ class Step:
         batch: what the capsule would hold; None where none is kept.
         sums: id of a tensor to the half sum of its squares.
         gates: how many updates this step has made wait.
+        checked: ids of the tensors whose sums are in `total`.
+        read: the limit's value, None before it was needed.
     """
 
     phase: Phase
@@ -48,6 +50,13 @@ class Step:
     checked: set[int] = field(default_factory=set)
     gates: int = 0
     total: Any = None
+    read: Any = None
+
+    def limit_value(self) -> Any:
+        """Returns the limit as a tensor, read once a step."""
+        if self.read is None:
+            self.read = self.limit.read_value()
+        return self.read
 
     def sum_of(self, tensor: Any) -> Any:
         """Returns the half sum of squares of a tensor, computed once."""
@@ -162,7 +171,7 @@ class StepGraph:
                 self._note(f"a step could not be kept: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        limit = step.limit.read_value()
+        limit = step.limit_value()
         calm = step.add_total(tensors) <= limit
         sums = [step.sum_of(t) for t in tensors]
         inputs = [step.number, limit, *sums, *batch.inputs]
@@ -207,7 +216,7 @@ class StepGraph:
                 self._note(f"a step could not be looked at: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        calm = step.add_total(columns) <= step.limit.read_value()
+        calm = step.add_total(columns) <= step.limit_value()
         one = one_after(calm, look, [step.number, row, *tensors, *extra])
         ring.step.assign_add(one, read_value=False)
 
