@@ -76,8 +76,16 @@ class Tab:
         self.frame.wait_for_selector('html[data-theme="dark"]', state="attached")
 
     def select(self, trial: str) -> None:
-        self.frame.locator(f'.row:has(.id:text-is("{trial}"))').click()
+        row = self.frame.locator(f'.row:has(.id:text-is("{trial}"))')
+        title = re.compile(rf"Trial {re.escape(trial)}(?!\d)")
+        chosen = self.frame.locator(".detail h2", has_text=title)
+        row.click()
         self.frame.wait_for_selector(".detail:not([hidden])")
+        if not chosen.is_visible():
+            self.page.wait_for_timeout(1000)
+        if "selected" not in (row.get_attribute("class") or "").split():
+            row.click()  # rows move while TensorBoard loads: another one was hit
+        chosen.wait_for(state="visible")
         self.frame.wait_for_selector(".heat canvas", state="visible")
 
     def fact(self, name: str) -> str:
