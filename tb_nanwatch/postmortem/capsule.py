@@ -26,16 +26,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.codec import build
 from tb_nanwatch.errors import CapsuleError, RecordError
-from tb_nanwatch.schema import (
-    BadTensor,
-    HParam,
-    Kind,
-    Position,
-    Search,
-    build,
-    dumps,
-)
+from tb_nanwatch.schema import BadTensor, HParam, Kind, Position, Search
+from tb_nanwatch.strict_json import dumps
 
 CAPSULE_VERSION: Final = 1
 # Capsules larger than this are refused when reading, unless the caller allows more.

@@ -11,7 +11,7 @@ import types
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tb_nanwatch import __version__, metadata, schema
+from tb_nanwatch import __version__, metadata, schema, strict_json
 from tb_nanwatch.errors import NanWatchError
 
 EXIT_OK: Final = 0
@@ -146,7 +146,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             '"tb-nanwatch[train]"'
         ) from e
     found = replay.replay(arguments.capsule, arguments.model, arguments.attempt)
-    print(schema.dumps(found) if arguments.json else replay.text(found))
+    print(strict_json.dumps(found) if arguments.json else replay.text(found))
     sys.stdout.flush()
     return EXIT_OK if found.compiled_same else EXIT_FAIL_ON
 
@@ -178,7 +178,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             (place(what[0], what[0]), None), (place(what[1], what[1]), None)
         )
     if arguments.json:
-        print(schema.dumps(found))
+        print(strict_json.dumps(found))
     else:
         compare_text.render(found, sys.stdout)
     sys.stdout.flush()
@@ -208,7 +208,7 @@ def _report(arguments: argparse.Namespace) -> int:
         )
     full = report.overview(snapshot, Causes(reader).of(ctx, "", snapshot.sessions))
     if arguments.json:
-        print(schema.dumps(report.report(full)))
+        print(strict_json.dumps(report.report(full)))
     elif arguments.html:
         _write_page(arguments.html, full, snapshot.sessions)
     else:
@@ -228,7 +228,7 @@ def _write_page(path: str, full: dict[str, Any], sessions: Sequence[Any]) -> Non
     growth = schema.LANE_SERIES.index("growth")
     lanes = {
         # As the names stand in the overview.
-        (schema.json_safe(s.run), s.id): (
+        (strict_json.json_safe(s.run), s.id): (
             s.status.lane_steps.tolist(),
             s.status.lane[:, growth].tolist(),
         )

@@ -19,7 +19,7 @@ from tb_nanwatch.reading.differences import Training, differences_of
 from tb_nanwatch.reading.outcomes import trials_to_compare
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
 from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import json_safe
+from tb_nanwatch.strict_json import json_safe
 
 COMPARE_VERSION: Final = 1
 _KINDS: Final = (metadata.KIND_SESSION, metadata.KIND_RANGES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch import schema
+from tb_nanwatch import strict_json
 from tb_nanwatch.schema import Array
 
 
@@ -27,7 +27,7 @@ def frame(header: dict[str, Any], arrays: Mapping[str, Array]) -> bytes:
         {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
         for name, array in arrays.items()
     ]
-    text = schema.dumps({**header, "arrays": entries}).encode("utf-8")
+    text = strict_json.dumps({**header, "arrays": entries}).encode("utf-8")
     text += b" " * (-len(text) % 4)
     parts = [struct.pack("<I", len(text)), text]
     for array in arrays.values():

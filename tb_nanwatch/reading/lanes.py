@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from tb_nanwatch.reading.frame import frame
 from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import LANE_SERIES, Array, json_safe
+from tb_nanwatch.schema import LANE_SERIES, Array
+from tb_nanwatch.strict_json import json_safe
 
 # Some 300 kB each, packed: large enough that a thousand runs are a handful of requests.
 BLOCK_RUNS: Final = 256

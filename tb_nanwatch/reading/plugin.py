@@ -22,7 +22,7 @@ from tensorboard.plugins import base_plugin
 from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import metadata, schema, strict_json
 from tb_nanwatch.reading import compare, details, lanes, report
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
@@ -241,14 +241,14 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         for session in snapshot.sessions:
             by_search.setdefault(session.search_id, []).append(session)
         blocks = {
-            schema.json_safe(search): [
+            strict_json.json_safe(search): [
                 (lanes.version(block), block) for block in lanes.blocks(sessions)
             ]
             for search, sessions in by_search.items()
         }
         for entry in full["searches"]:
             entry["lanes"] = [version for version, _ in blocks[entry["search"]]]
-        # Made of JSON values already: `schema.dumps` would look at each once more.
+        # Made of JSON values already: `strict_json.dumps` would look at each once more.
         text = json.dumps(
             full, separators=(",", ":"), allow_nan=False, ensure_ascii=False
         ).encode("utf-8")
@@ -299,7 +299,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         kinds = (metadata.KIND_SESSION, metadata.KIND_EVENTS)
         detail = self._reader.detail(ctx, experiment_id, session, kinds)
         causes = self._causes.of(ctx, experiment_id, [session])
-        body = schema.dumps(
+        body = strict_json.dumps(
             details.run(session, detail, causes.get((session.run, session.id)))
         )
         return http_util.Respond(request, body, "application/json")
@@ -327,7 +327,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         ctx, experiment_id, first = self._session(request)
         _, _, second = self._session(request, "with_")
         place = compare.Place(self._reader, ctx, experiment_id, self._causes)
-        body = schema.dumps(compare.runs((place, first), (place, second)))
+        body = strict_json.dumps(compare.runs((place, first), (place, second)))
         return http_util.Respond(request, body, "application/json")
 
     def _compare_searches(self, request: wrappers.Request) -> Any:
@@ -337,7 +337,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         ctx = plugin_util.context(request.environ)
         experiment_id = plugin_util.experiment_id(request.environ)
         place = compare.Place(self._reader, ctx, experiment_id, self._causes)
-        body = schema.dumps(compare.searches((place, first), (place, second)))
+        body = strict_json.dumps(compare.searches((place, first), (place, second)))
         return http_util.Respond(request, body, "application/json")
 
     def _session(
@@ -396,7 +396,7 @@ def _phase(request: wrappers.Request) -> str:
 def _error(
     request: wrappers.Request, code: int, message: str, headers: Any = None
 ) -> Any:
-    body = schema.dumps({"error": message})
+    body = strict_json.dumps({"error": message})
     return http_util.Respond(
         request, body, "application/json", code=code, headers=list(headers or [])
     )

@@ -19,7 +19,7 @@ from tensorboard import errors as tb_errors
 from tensorboard.data import provider as tb_provider
 from tensorboard.util import tb_logging
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import codec, metadata, schema
 from tb_nanwatch.errors import RecordError
 from tb_nanwatch.reading import unwatched
 from tb_nanwatch.reading.grouping import decide
@@ -512,7 +512,7 @@ def _decode(datum: Any, tag_name: str) -> Any:
             f"record is a {array.dtype} tensor of {array.ndim} dimensions; expected a "
             "vector of strings"
         )
-    record = schema.decode(array.tolist())
+    record = codec.decode(array.tolist())
     if tag.kind != record.KIND or record.session_id != tag.session_id:
         raise RecordError(
             f"record of kind {record.KIND!r:.20} and session {record.session_id!r:.20} "
@@ -544,7 +544,7 @@ def _decode_all(data: Sequence[Any], tag_name: str) -> tuple[list[Any], list[str
     for datum in data:
         try:
             record = _decode(datum, tag_name)
-            size += schema.array_bytes(record)
+            size += codec.array_bytes(record)
             if size > _MAX_DECODED_BYTES:
                 raise RecordError(f"more than {_MAX_DECODED_BYTES} bytes of arrays")
         except RecordError as e:

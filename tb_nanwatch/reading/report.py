@@ -24,7 +24,8 @@ from tb_nanwatch.reading.outcomes import compare
 from tb_nanwatch.reading.reader import Snapshot
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import bad_scalar_text
-from tb_nanwatch.schema import BAD_STATUSES, STATUSES, json_safe
+from tb_nanwatch.schema import BAD_STATUSES, STATUSES
+from tb_nanwatch.strict_json import json_safe
 
 REPORT_VERSION: Final = 1
 SEARCH_KEYS: Final = (

@@ -11,7 +11,7 @@ from typing import Final
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import codec, metadata, schema
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.writing.files import LogFile, open_log
 
@@ -28,7 +28,7 @@ def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
     Its step is the record's sequence number, never the training step: the data
     server deletes what a tag holds at or after the step of a new record.
     """
-    elements = schema.encode(record)
+    elements = codec.encode(record)
     value = summary_pb2.Summary.Value(
         tag=metadata.make_tag(record.session_id, record.KIND),
         tensor=tensor_pb2.TensorProto(

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import codec, metadata, schema, strict_json
 from tb_nanwatch.errors import RecordError
 from tb_nanwatch.reading import details, lanes, report, terminal
 from tb_nanwatch.reading.causes import Causes
@@ -81,7 +81,7 @@ class Mutator:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self._samples = [schema.encode(r) for r in records()]
+        self._samples = [codec.encode(r) for r in records()]
 
     def elements(self) -> list[bytes]:
         """Returns one mutated record, as bytes."""
@@ -203,7 +203,7 @@ BOMB = zlib.compress(bytes(1 << 24), 9)
 # A search with a finding: what is spoilt is compared with it.
 _HEALTHY = {
     f"healthy{i}": [
-        schema.encode(record)
+        codec.encode(record)
         for record in (a_status(i, bad=i > 14), a_session(i), a_verdict(i))
     ]
     for i in range(9, 21)
@@ -217,7 +217,7 @@ class Provider:
         self._data: dict[str, dict[str, list[Any]]] = {}
         for run, rows in runs.items():
             for elements in rows:
-                record = schema.decode(elements)
+                record = codec.decode(elements)
                 tag = metadata.make_tag(record.session_id, record.KIND)
                 datum = SimpleNamespace(
                     step=record.seq, wall_time=STARTED, numpy=np.array(elements, object)
@@ -256,8 +256,8 @@ def show(rows: Sequence[list[bytes]], mutant: str = "mutant") -> None:
     snapshot = reader.snapshot(CTX, "")
     full = report.overview(snapshot, Causes(reader).of(CTX, "", snapshot.sessions))
     assert {run["run"] for run in full["runs"]} >= set(_HEALTHY)
-    json.loads(schema.dumps(full))
-    json.loads(schema.dumps(report.report(full)))
+    json.loads(strict_json.dumps(full))
+    json.loads(strict_json.dumps(report.report(full)))
     out = io.StringIO()
     terminal.render(full, out)
     assert "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
@@ -267,7 +267,7 @@ def show(rows: Sequence[list[bytes]], mutant: str = "mutant") -> None:
         detail = reader.detail(
             CTX, "", session, ("session", "events", "ranges", "flight")
         )
-        json.loads(schema.dumps(details.run(session, detail)))
+        json.loads(strict_json.dumps(details.run(session, detail)))
         for phase in schema.PHASES:
             for kind, make in (("ranges", details.ranges), ("flight", details.flight)):
                 of_phase = [r for r in detail.records[kind] if r.phase == phase]
@@ -285,7 +285,7 @@ def decode_many(count: int, seed: int = 1) -> Counter[str]:
     for i in range(count):
         elements = mutator.elements()
         try:
-            record = schema.decode(elements)
+            record = codec.decode(elements)
         except RecordError:
             seen["refused"] += 1
             continue
@@ -300,7 +300,7 @@ def decode_many(count: int, seed: int = 1) -> Counter[str]:
 def show_many(count: int, seed: int = 1) -> Counter[str]:
     """Shows `count` runs in which one record or more was changed and still decodes."""
     mutator = Mutator(seed)
-    samples = [schema.encode(r) for r in records()]
+    samples = [codec.encode(r) for r in records()]
     seen: Counter[str] = Counter()
     while seen["shown"] < count:
         rows = []
@@ -312,7 +312,7 @@ def show_many(count: int, seed: int = 1) -> Counter[str]:
                 )
                 change(changed)
             try:
-                schema.decode(changed)
+                codec.decode(changed)
             except RecordError:
                 seen["refused"] += 1
                 continue

@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 
-from tb_nanwatch import schema
+from tb_nanwatch import codec
 from tb_nanwatch.errors import RecordError
 from tests.hostile import fuzz
 from tests.hostile.conftest import Tally
@@ -41,13 +41,13 @@ def test_whatever_decodes_is_shown_beside_a_healthy_search(
 
 
 def test_the_untouched_records_are_shown() -> None:
-    fuzz.show([schema.encode(record) for record in fuzz.records()])
+    fuzz.show([codec.encode(record) for record in fuzz.records()])
 
 
 @pytest.mark.parametrize("declared", [1 << 25, 1 << 26, 1 << 27])
 def test_a_bomb_is_refused_before_it_is_unpacked(declared: int) -> None:
     """A few kB that claim to hold, and do hold, more than a record may."""
-    elements = schema.encode(a_ranges(1, 0, [(0, 4)]))
+    elements = codec.encode(a_ranges(1, 0, [(0, 4)]))
     header = json.loads(elements[0])
     header["arrays"]["steps"]["shape"] = [declared, 2]
     bomb = zlib.compressobj(9)
@@ -57,20 +57,20 @@ def test_a_bomb_is_refused_before_it_is_unpacked(declared: int) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(RecordError, match="expected at most"):
-            schema.decode(elements)
+            codec.decode(elements)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
 
 
 def test_arrays_count_together() -> None:
-    elements = schema.encode(a_status())
+    elements = codec.encode(a_status())
     header = json.loads(elements[0])
-    share = schema.MAX_ARRAY_BYTES // 3
+    share = codec.MAX_ARRAY_BYTES // 3
     for name, width in (("lane_steps", 8), ("lane_seconds", 4), ("lane_epochs", 4)):
         header["arrays"][name]["shape"] = [share // width]
         at = 1 + list(header["arrays"]).index(name)
         elements[at] = zlib.compress(bytes(share // width * width))
     elements[0] = json.dumps(header).encode()
     with pytest.raises(RecordError):
-        schema.decode(elements)
+        codec.decode(elements)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch import schema
+from tb_nanwatch import schema, strict_json
 from tb_nanwatch.reading.cli import main
 from tb_nanwatch.schema import (
     Condition,
@@ -156,7 +156,7 @@ def test_json_holds_every_name_as_it_was(
 ) -> None:
     report = json.loads(printed(capsys, "report", str(logdir), "--json"))
     shown = {run["trial_id"] for run in report["runs"]}
-    assert shown == {schema.json_safe(evil) for evil in EVIL}
+    assert shown == {strict_json.json_safe(evil) for evil in EVIL}
     assert {run["status"] for run in report["runs"]} == {"clean", "diverged"}
     tally.add("hostile names in every field", len(EVIL))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch import schema
+from tb_nanwatch import codec, schema
 from tb_nanwatch.reading import edit
 from tb_nanwatch.reading.axes import Axis
 from tb_nanwatch.reading.edit import Cut
@@ -29,7 +29,7 @@ GOLDEN = json.loads(
 
 
 def axis(spec: dict[str, Any]) -> Axis:
-    return Axis(spec["name"], [schema.build(schema.HParam, spec, "spec")])
+    return Axis(spec["name"], [codec.build(schema.HParam, spec, "spec")])
 
 
 def answer(case: dict[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ import tb_nanwatch
 PACKAGE = Path(tb_nanwatch.__file__).parent
 SHARED = {
     "closest",
+    "codec",
     "schema",
     "metadata",
     "contradicted",
@@ -23,6 +24,7 @@ SHARED = {
     "facts",
     "measured",
     "rules",
+    "strict_json",
     "text",
 }
 FRAMEWORKS = {"tensorflow", "keras", "keras_tuner", "tf_keras"}

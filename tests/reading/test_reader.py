@@ -12,7 +12,7 @@ import pytest
 from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import codec, metadata
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.writing.summary import EventWriter, record_event
@@ -472,7 +472,7 @@ def test_a_deleted_run_goes(tmp_path: Path) -> None:
         def read_tensors(self, *args: Any, run_tag_filter: Any, **kwargs: Any) -> Any:
             import numpy as np
 
-            elements = np.array(schema.encode(a_status()), object)
+            elements = np.array(codec.encode(a_status()), object)
             datum = dataclasses.make_dataclass("D", ["step", "wall_time", "numpy"])
             tag = metadata.make_tag(session_id(1), "status")
             return {run: {tag: [datum(0, 1.0, elements)]} for run in run_tag_filter.runs}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch import schema
+from tb_nanwatch import strict_json
 from tb_nanwatch.diagnosis import Facts, diagnose, position_text, tensor_text
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.reader import Reader
@@ -42,7 +42,7 @@ def one_run(tmp_path: Path, read: Read, *records: Any) -> dict[str, Any]:
 def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     write(tmp_path / "0001", a_status(bad=True), a_verdict(score=math.inf))
     full = overview(read())
-    shown = json.loads(schema.dumps(report.report(full)))
+    shown = json.loads(strict_json.dumps(report.report(full)))
     assert list(shown) == ["schema_version", "searches", "runs", "findings"]
     assert shown["schema_version"] == 1
     (search,) = shown["searches"]

@@ -10,7 +10,7 @@ from typing import Any
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
-from tb_nanwatch import metadata, schema
+from tb_nanwatch import codec, metadata, schema
 
 
 @dataclass
@@ -67,7 +67,7 @@ def read_log(run_dir: Path) -> Log:
                 if tag is None:
                     log.others[value.tag] = value.metadata.plugin_data.content
                     continue
-                record = schema.decode(list(value.tensor.string_val))
+                record = codec.decode(list(value.tensor.string_val))
                 assert (record.session_id, record.KIND) == tag
                 assert record.seq == event.step
                 log.records.append(record)
