@@ -110,6 +110,13 @@ def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
             f'<p class="soft">{replaced} earlier attempt{"s" if replaced > 1 else ""} '
             "not shown; the latest decides.</p>"
         )
+    parts += [
+        f'<p class="soft">Damage in an earlier attempt of {text(r["run"])}: '
+        f"{text(sentence)}</p>"
+        for r in runs
+        if r["superseded"]
+        for sentence in r["damage"]
+    ]
     return f"<section>{''.join(parts)}</section>"
 
 

@@ -47,8 +47,11 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
         for run in shown:
             for sentence in _remarks(run):
                 print(f"  {clean(run['run'])}: {clean(sentence, 1000)}", file=out)
+        for run in runs:
+            which = "an earlier attempt of " if run["superseded"] else ""
             for sentence in run["damage"]:
-                print(f"  Damage in {clean(run['run'])}: {clean(sentence)}", file=out)
+                name = f"{which}{clean(run['run'])}"
+                print(f"  Damage in {name}: {clean(sentence)}", file=out)
         print(file=out)
 
 

@@ -176,6 +176,20 @@ def test_damage_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "Damage in run: The last 2 of 2 events records" in capsys.readouterr().out
 
 
+def test_damage_in_an_attempt_that_a_later_one_replaced_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "0001" / "execution0"
+    write(run, a_status(1, trial_id="0001", written={"events": 2}))
+    write(run, a_status(2, trial_id="0001", attempt=1))
+    main(["report", str(tmp_path)])
+    said = "Damage in an earlier attempt of 0001/execution0: The last 2 of 2 events"
+    out = capsys.readouterr().out
+    assert said in out and out.count("Damage") == 1
+    main(["report", str(tmp_path), "--html", "-"])
+    assert capsys.readouterr().out.count(said) == 1
+
+
 def test_a_closed_pipe_is_no_error(logs: Path) -> None:
     code = "import sys; from tb_nanwatch.reading.cli import main; sys.exit(main())"
     process = subprocess.Popen(
