@@ -6,7 +6,7 @@ import { WHOLE } from "./scale/zoom";
 import { announcement } from "./state/announce";
 import type { CompareState } from "./state/compare/state";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
-import { watchDetail } from "./state/detail";
+import { isIncomplete, watchDetail } from "./state/detail";
 import { withRange } from "./state/filter";
 import { Lanes } from "./state/lanes";
 import { Live } from "./state/live";
@@ -220,6 +220,7 @@ export function start(root: HTMLElement, client: Client): void {
     onOverview: (overview) => store.set({ overview: lanes.attach(overview), error: null }),
     onError: (error) => store.set({ error }),
     running: () => store.get().overview?.runs.some((r) => r.state === "running") ?? false,
+    loading: () => store.get().overview?.runs.some(isIncomplete) ?? false,
   });
   watchTheme((theme) => store.set({ theme }));
   draw(store.get());

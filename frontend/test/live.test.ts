@@ -6,7 +6,11 @@ import { Live } from "../src/state/live";
 
 const OVERVIEW = decodeOverview({ schema_version: 1 });
 
-function start(answers: () => Promise<typeof OVERVIEW | null>, running: boolean) {
+function start(
+  answers: () => Promise<typeof OVERVIEW | null>,
+  running: boolean,
+  loading: () => boolean = () => false,
+) {
   const calls = { overview: 0, seen: 0, errors: [] as (string | null)[] };
   const client: Client = {
     overview: () => {
@@ -27,6 +31,7 @@ function start(answers: () => Promise<typeof OVERVIEW | null>, running: boolean)
     onOverview: () => calls.seen++,
     onError: (e) => calls.errors.push(e),
     running: () => running,
+    loading,
   });
   live.start();
   return calls;
@@ -42,6 +47,34 @@ describe("live", () => {
     await vi.advanceTimersByTimeAsync(61_000);
     expect(busy.overview).toBe(13);
     expect(idle.overview).toBe(3);
+  });
+
+  it("asks sooner while TensorBoard loads, but gives up on what does not come", async () => {
+    let loading = true;
+    const calls = start(
+      async () => OVERVIEW,
+      false,
+      () => loading,
+    );
+    await vi.advanceTimersByTimeAsync(6_100);
+    expect(calls.overview).toBe(5);
+    loading = false;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(calls.overview).toBe(6);
+    let first = true;
+    const lost = start(
+      async () => {
+        const answer = first ? OVERVIEW : null;
+        first = false;
+        return answer;
+      },
+      false,
+      () => true,
+    );
+    await vi.advanceTimersByTimeAsync(62_000);
+    const asked = lost.overview;
+    await vi.advanceTimersByTimeAsync(25_000);
+    expect(lost.overview).toBe(asked);
   });
 
   it("redraws nothing for an answer that is the same", async () => {

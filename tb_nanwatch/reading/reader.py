@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -176,6 +176,7 @@ class Reader:
                 others = self._list(ctx, experiment_id, metadata.PLUGIN_NAME)
             for session, sentence in _short(snapshot.sessions, others):
                 session.damage.append(sentence)
+            _count_records(snapshot.sessions, others)
             experiment.snapshot, experiment.version = snapshot, version
             return snapshot
 
@@ -577,6 +578,27 @@ def _deadline(status: StatusRecord | HeartbeatRecord) -> float:
     return updated + MISSED_HEARTBEATS * heartbeat
 
 
+def _on_demand(session: Session) -> Iterator[tuple[str, int]]:
+    """Yields what the status says was written, of the kinds that are read on demand."""
+    for kind, written in session.status.written.items():
+        if metadata.PLUGIN_OF_KIND.get(kind) == metadata.PLUGIN_NAME and written > 0:
+            yield kind, written
+
+
+def _count_records(sessions: list[Session], others: dict[str, dict[str, Any]]) -> None:
+    """Sets how many records of each session were written, and were loaded so far."""
+    loaded: dict[tuple[str, str], int] = {}
+    for run, tags in others.items():
+        for name, series in tags.items():
+            tag = metadata.parse_tag(name)
+            assert tag is not None
+            key = (run, tag.session_id)
+            loaded[key] = loaded.get(key, 0) + series.max_step + 1
+    for session in sessions:
+        session.read = loaded.get((session.run, session.id), 0)
+        session.written = sum(written for _, written in _on_demand(session))
+
+
 def _short(
     sessions: list[Session], others: dict[str, dict[str, Any]]
 ) -> list[tuple[Session, str]]:
@@ -584,9 +606,7 @@ def _short(
     short = []
     for session in sessions:
         tags = others.get(session.run, {})
-        for kind, written in session.status.written.items():
-            if metadata.PLUGIN_OF_KIND.get(kind) != metadata.PLUGIN_NAME or written < 1:
-                continue
+        for kind, written in _on_demand(session):
             series = tags.get(metadata.make_tag(session.id, kind))
             found = 0 if series is None else series.max_step + 1
             if found < written:

@@ -195,6 +195,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "error_type": status.error_type,
         "error_message": status.error_message,
         "damage": session.damage,
+        "records": {"read": session.read, "written": session.written},
     }
 
 

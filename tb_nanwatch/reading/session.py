@@ -30,6 +30,9 @@ class Session:
         scalars: of a run that NaN Watch did not watch, those that were not finite.
         postmortem: of its failing step, where there was one.
         version: changes whenever the status record does, or the post-mortem.
+        read, written: how many records, of the kinds that are read on demand,
+            TensorBoard has loaded so far, and how many the status says there are.
+            Fewer read than written: more is on its way, or lost.
     """
 
     run: str
@@ -45,6 +48,8 @@ class Session:
     scalars: list[BadScalar] = field(default_factory=list)
     postmortem: PostMortem | None = None
     version: str = ""
+    read: int = 0
+    written: int = 0
 
     @property
     def inherited(self) -> schema.Status | None:

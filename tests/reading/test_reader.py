@@ -298,6 +298,24 @@ def test_all_records_there_is_no_damage(tmp_path: Path, read: Read) -> None:
     assert only(read()).damage == []
 
 
+def test_what_was_read_is_counted_beside_what_was_written(
+    tmp_path: Path, read: Read
+) -> None:
+    # One status speaks of more than has come so far; the other run is whole.
+    status = a_status(written={"events": 2, "session": 1})
+    late = EventWriter(str(tmp_path / "late"), clock=lambda: STARTED)
+    late.write(a_session(), an_events(1, 0, 0), status)
+    write(tmp_path / "whole", an_events(2, 0, 0), a_status(2, written={"events": 1}))
+
+    def counted() -> dict[str, tuple[int, int]]:
+        return {s.run: (s.read, s.written) for s in snapshot(read()).sessions}
+
+    assert counted() == {"late": (2, 3), "whole": (1, 1)}
+    late.write(an_events(1, 1, 1))
+    late.close()
+    assert counted() == {"late": (3, 3), "whole": (1, 1)}
+
+
 def test_a_gap_is_damage(tmp_path: Path, read: Read) -> None:
     records = [an_events(1, i, i) for i in (0, 1, 4)]
     write(tmp_path / "run", *records, a_status(written={"events": 5}))

@@ -34,6 +34,7 @@ import type {
   FramedArray,
   HParamRate,
   Lane,
+  LossScaling,
   Origin,
   Overview,
   Ranges,
@@ -390,6 +391,11 @@ function shares(value: unknown): Record<string, number> {
   return found;
 }
 
+function records(value: unknown): RunSummary["records"] {
+  const r = optionalObject(value);
+  return { read: count(r?.read), written: count(r?.written) };
+}
+
 function run(value: unknown): RunSummary {
   const r = object(value, "run");
   if (typeof r.run !== "string") {
@@ -443,6 +449,7 @@ function run(value: unknown): RunSummary {
     error_type: textOrNull(r.error_type),
     error_message: textOrNull(r.error_message),
     damage: texts(r.damage),
+    records: records(r.records),
     lane: lane(r.lane),
   };
 }
@@ -517,6 +524,17 @@ function environment(value: unknown): Environment {
   };
 }
 
+function lossScaling(value: unknown): LossScaling | null {
+  const l = optionalObject(value);
+  if (!l) return null;
+  const steps = numbers(l.steps);
+  return {
+    steps,
+    scale: numbers(l.loss_scale, steps.length),
+    skipped: numbers(l.skipped_steps, steps.length),
+  };
+}
+
 export function decodeRun(value: unknown): RunDetail {
   const d = object(value, "run detail");
   const probes = optionalObject(d.probes) ?? {};
@@ -526,6 +544,7 @@ export function decodeRun(value: unknown): RunDetail {
     episodes: list(d.episodes, episode),
     environment: environment(d.environment),
     phases: texts(d.phases).filter((p): p is Phase => p === "train" || p === "validation"),
+    lossScaling: lossScaling(d.loss_scaling),
   };
 }
 

@@ -152,6 +152,8 @@ export interface RunSummary {
   error_type: string | null;
   error_message: string | null;
   damage: string[];
+  /** Of what the panel shows: how much TensorBoard has loaded, and how much there is. */
+  records: { read: number; written: number };
   /** Comes after the rest, for all runs of a block at once. */
   lane: Lane;
 }
@@ -212,6 +214,18 @@ export interface RunDetail {
   episodes: Episode[];
   environment: Environment;
   phases: Phase[];
+  /** null where no loss is scaled. */
+  lossScaling: LossScaling | null;
+}
+
+/** What a LossScaleOptimizer did, at the lane's points. */
+export interface LossScaling {
+  /** Last step of each point. */
+  steps: Float64Array;
+  /** After that step. */
+  scale: Float64Array;
+  /** How many of the point's steps were skipped, since a gradient was non-finite. */
+  skipped: Float64Array;
 }
 
 export interface FramedArray {

@@ -12,6 +12,9 @@ export function originPhase(run: RunSummary): Phase {
   return run.onset?.phase ?? "train";
 }
 
+/** Whether TensorBoard has not loaded yet all that the run's status says was written. */
+export const isIncomplete = (run: RunSummary): boolean => run.records.read < run.records.written;
+
 /** Watches the selection; returns what stops it. */
 export function watchDetail(store: Store<State>, client: Client): () => void {
   let request: AbortController | null = null;
@@ -56,7 +59,14 @@ export function watchDetail(store: Store<State>, client: Client): () => void {
       return;
     }
     const phase = state.phase ?? originPhase(run);
-    const wanted = JSON.stringify([keyOf(run), phase, run.updated, run.status]);
+    const wanted = JSON.stringify([
+      keyOf(run),
+      phase,
+      run.updated,
+      run.status,
+      // TensorBoard may have loaded the status before all that it speaks of.
+      run.records.read,
+    ]);
     if (wanted === loaded) return;
     loaded = wanted;
     askForPlugins();

@@ -7,6 +7,10 @@ import type { Overview } from "../api/types";
 const RUNNING_MS = 5_000;
 const IDLE_MS = 30_000;
 const AFTER_ERROR_MS = 10_000;
+// TensorBoard is still loading what is known to be there. What has not come a minute
+// after the last news is lost, not late.
+const LOADING_MS = 1_500;
+const LATE_MS = 60_000;
 
 export interface LiveOptions {
   client: Client;
@@ -14,6 +18,8 @@ export interface LiveOptions {
   onError(message: string | null): void;
   /** Whether anything is still training. */
   running(): boolean;
+  /** Whether records are known to be there that have not been read. */
+  loading(): boolean;
 }
 
 export class Live {
@@ -21,6 +27,7 @@ export class Live {
   private request: AbortController | null = null;
   private failed = false;
   private lastTry = 0;
+  private lastNews = 0;
 
   constructor(private readonly options: LiveOptions) {}
 
@@ -48,7 +55,10 @@ export class Live {
       if (request.signal.aborted) return;
       this.failed = false;
       this.options.onError(null);
-      if (overview) this.options.onOverview(overview);
+      if (overview) {
+        this.lastNews = Date.now();
+        this.options.onOverview(overview);
+      }
     } catch (e) {
       if (request.signal.aborted) return;
       this.failed = true;
@@ -61,7 +71,13 @@ export class Live {
   private schedule(): void {
     clearTimeout(this.timer);
     if (document.hidden) return;
-    const wait = this.failed ? AFTER_ERROR_MS : this.options.running() ? RUNNING_MS : IDLE_MS;
-    this.timer = setTimeout(() => this.refresh(), wait);
+    this.timer = setTimeout(() => this.refresh(), this.wait());
+  }
+
+  private wait(): number {
+    if (this.failed) return AFTER_ERROR_MS;
+    const { loading, running } = this.options;
+    if (loading() && Date.now() - this.lastNews < LATE_MS) return LOADING_MS;
+    return running() ? RUNNING_MS : IDLE_MS;
   }
 }

@@ -10,7 +10,7 @@ import { composed, type PictureType, savePicture } from "../paint/save";
 import type { AxisName } from "../scale/axis";
 import { detailAxis } from "../scale/detail";
 import { chainOf } from "../state/chain";
-import { originPhase } from "../state/detail";
+import { isIncomplete, originPhase } from "../state/detail";
 import { memo } from "../state/memo";
 import { onsetStep } from "../state/onset";
 import { findRun, type Model, type State } from "../state/state";
@@ -219,9 +219,11 @@ export class DetailView {
     if (!ready) {
       this.note.textContent = state.detailError
         ? `Could not read this run: ${state.detailError}. It is tried again when the run changes; select the trial again to retry now.`
-        : empty
-          ? "No ranges were recorded for this phase yet. They are written at every reading of the watched steps and at the end of each epoch."
-          : "Reading the ranges…";
+        : empty && isIncomplete(run)
+          ? "TensorBoard has not loaded all of this run's log yet; its ranges appear when it has."
+          : empty
+            ? "No ranges were recorded for this phase yet. They are written at every reading of the watched steps and at the end of each epoch."
+            : "Reading the ranges…";
       return;
     }
     const onset = onsetStep(run, phase, state.flight, probes);
