@@ -47,7 +47,13 @@ DEADLY_RATE = 0.1
 
 
 def write(
-    logdir: pathlib.Path, trials: int, epochs: int, layers: int, seed: int = 0
+    logdir: pathlib.Path,
+    trials: int,
+    epochs: int,
+    layers: int,
+    *,
+    scalars: bool = True,
+    seed: int = 0,
 ) -> None:
     """Writes a search of `trials` trials below `logdir`.
 
@@ -56,6 +62,7 @@ def write(
         trials: how many; about a quarter of them diverge.
         epochs: of each, of `STEPS_PER_EPOCH` steps.
         layers: watched activations of the model.
+        scalars: write each trial's scalars, too, in an event file of their own.
         seed: of all that is drawn.
     """
     rng = np.random.default_rng(seed)
@@ -78,7 +85,7 @@ def write(
     zlib.compress = functools.lru_cache(maxsize=512)(compress)
     try:
         for number in range(trials):
-            _write_trial(logdir, number, search, probes, epochs, rng)
+            _write_trial(logdir, number, search, probes, epochs, rng, scalars)
     finally:
         zlib.compress = compress
 
@@ -90,6 +97,7 @@ def _write_trial(
     probes: list[Probe],
     epochs: int,
     rng: np.random.Generator,
+    scalars: bool,
 ) -> None:
     trial, session = f"{number:05d}", f"{number:016x}"
     rate = 10 ** rng.uniform(-4, 0)
@@ -178,7 +186,8 @@ def _write_trial(
     ):
         writer.write_summary(pb)
     writer.close()
-    _write_scalars(run / "validation", epochs, loss, started)
+    if scalars:
+        _write_scalars(run / "validation", epochs, loss, started)
 
 
 def _ends(steps: int) -> list[int]:

@@ -3,11 +3,15 @@
 
 export async function render(): Promise<void> {
   try {
-    const [{ start }, { HttpClient }] = await Promise.all([
+    const [{ start }, client] = await Promise.all([
       import("./app"),
-      import("./api/client"),
+      import("./api/client").then(({ HttpClient }) => {
+        const early = new HttpClient();
+        early.ask();
+        return early;
+      }),
     ]);
-    start(document.body, new HttpClient());
+    start(document.body, client);
   } catch (e) {
     document.body.textContent =
       `NaN Watch could not be loaded (${e instanceof Error ? e.message : String(e)}). ` +

@@ -8,6 +8,8 @@ import type { Store } from "./state/store";
 
 // A filter is typed and a cut is dragged: browsers refuse many entries in a short time.
 const SETTLE_MS = 250;
+// After the frame in which the step is seen: TensorBoard's own page listens, too.
+const STEP_MS = 40;
 
 export function watchLink(store: Store<State>): void {
   const page = reachable();
@@ -45,8 +47,7 @@ export function watchLink(store: Store<State>): void {
   });
   store.subscribe((state) => {
     clearTimeout(timer);
-    if (isStep(written, state)) write(state);
-    else timer = setTimeout(() => write(store.get()), SETTLE_MS);
+    timer = setTimeout(() => write(store.get()), isStep(written, state) ? STEP_MS : SETTLE_MS);
   });
 }
 

@@ -42,6 +42,9 @@ MISSED_HEARTBEATS: Final = 3
 # TensorBoard reloads the log directory every 5 seconds at best; asking more often
 # than this would tell nothing new, and each call to the data server stalls 45 ms.
 MAX_AGE: Final = 1.0
+# Whoever opens a run came from an overview, and asks for no newer list of all runs: that
+# would cost a call more to the data server before the first of the run's own.
+FIND_AGE: Final = 60.0
 # Runs read in one call to the provider: a gRPC message holds 256 MB, and a status
 # record with its lane is some 20 kB.
 _RUNS_PER_CALL: Final = 1000
@@ -132,21 +135,24 @@ class Reader:
 
     # --- Overview --------------------------------------------------------------
 
-    def snapshot(self, ctx: Any, experiment_id: str, *, fresh: bool = False) -> Snapshot:
+    def snapshot(
+        self, ctx: Any, experiment_id: str, *, max_age: float | None = None
+    ) -> Snapshot:
         """Returns all sessions; the same object as before where nothing changed.
 
         Args:
             ctx: the `RequestContext`.
             experiment_id: TensorBoard's; "" for a local log directory.
-            fresh: ask the provider even if the last answer is younger than
-                `max_age`.
+            max_age: seconds for which the last answer serves again; the reader's own
+                if None.
         """
         experiment = self._experiment(experiment_id)
+        allowed = self._max_age if max_age is None else max_age
         with experiment.lock:
             age = time.monotonic() - experiment.checked
             old = experiment.snapshot
             valid = old is not None and self._clock() < old.expires
-            if old is not None and valid and not fresh and age < self._max_age:
+            if old is not None and valid and age < allowed:
                 return old
             statuses, others, hparams = self._parallel(
                 lambda: self._list(ctx, experiment_id, metadata.STATUS_PLUGIN_NAME),
@@ -366,14 +372,15 @@ class Reader:
     # --- One run ---------------------------------------------------------------
 
     def find(self, ctx: Any, experiment_id: str, run: str, session_id: str) -> Session:
-        """Returns one session of the overview.
+        """Returns one session, as the last overview shows it if that is recent.
 
         Raises:
             NotFoundError: there is none.
         """
-        session = self.snapshot(ctx, experiment_id).find(run, session_id)
+        recent = max(self._max_age, FIND_AGE) if self._max_age else 0.0
+        session = self.snapshot(ctx, experiment_id, max_age=recent).find(run, session_id)
         if session is None:  # it may be younger than the snapshot
-            session = self.snapshot(ctx, experiment_id, fresh=True).find(run, session_id)
+            session = self.snapshot(ctx, experiment_id, max_age=0).find(run, session_id)
         if session is None:
             raise NotFoundError(
                 f"no session {session_id!r} in run {run!r:.200}; expected a run and "

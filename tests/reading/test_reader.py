@@ -458,7 +458,7 @@ def test_within_max_age_nothing_is_asked(tmp_path: Path) -> None:
     asked = provider.lists
     assert snapshot(reader) is first
     assert provider.lists == asked
-    reader.snapshot(CTX, "", fresh=True)
+    reader.snapshot(CTX, "", max_age=0)
     assert provider.lists > asked
 
 

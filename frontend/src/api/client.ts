@@ -67,14 +67,24 @@ function query(key: RunKey, more: Record<string, string> = {}): string {
 export class HttpClient implements Client {
   private etag: string | null = null;
   private lastBody: string | null = null;
+  private asked: Promise<Response> | null = null;
 
   /** Paths are relative to the document's <base>, whatever prefix TensorBoard runs under. */
   constructor(private readonly base: string = "./") {}
 
+  /** Asks for the first overview while the rest of the tab is still being loaded. */
+  ask(): void {
+    this.asked = fetch(`${this.base}overview`, { cache: "no-store" });
+    this.asked.catch(() => undefined); // told where it is awaited
+  }
+
   async overview(signal: AbortSignal): Promise<Overview | null> {
     const headers: Record<string, string> = {};
     if (this.etag !== null) headers["If-None-Match"] = this.etag;
-    const response = await fetch(`${this.base}overview`, { signal, headers, cache: "no-store" });
+    const { asked } = this;
+    this.asked = null;
+    const response = await (asked ??
+      fetch(`${this.base}overview`, { signal, headers, cache: "no-store" }));
     if (response.status === 304) return null;
     const body = await (await checked(response)).text();
     if (body === this.lastBody) return null;

@@ -72,14 +72,14 @@ export function growthScale(theme: Theme): ColourScale {
   return {
     growth: true,
     stops: stops.map(([decade]) => decade),
-    of: (decade) => {
+    of: remembered(0, stops[stops.length - 1]![0], 24 * stops[stops.length - 1]![0], (decade) => {
       for (let i = 1; i < stops.length; i++) {
         const [d0, c0] = stops[i - 1]!;
         const [d1, c1] = stops[i]!;
         if (decade <= d1) return css(mix(c0, c1, Math.max(0, (decade - d0) / (d1 - d0))));
       }
       return css(stops[stops.length - 1]![1]);
-    },
+    }),
   };
 }
 
@@ -93,11 +93,30 @@ export function decadeScale(theme: Theme, low: number, high: number): ColourScal
   return {
     growth: false,
     stops: [...marks],
-    of: (decade) => {
-      const t = Math.min(1, Math.max(0, (decade - from) / (to - from))) * segments;
+    of: remembered(from, to, 240, (decade) => {
+      const t = ((decade - from) / (to - from)) * segments;
       const i = Math.min(segments - 1, Math.floor(t));
       return css(mix(colours[i]!, colours[i + 1]!, t - i));
-    },
+    }),
+  };
+}
+
+/**
+ * Colours in so many steps from `low` to `high`, each worked out once: lanes and maps ask
+ * for a hundred thousand. What is alike to the eye is one colour, and is drawn at once.
+ */
+function remembered(
+  low: number,
+  high: number,
+  steps: number,
+  colour: (decade: number) => string,
+): (decade: number) => string {
+  const table: string[] = [];
+  const scale = steps / (high - low);
+  return (decade) => {
+    const place = Math.round(Math.min(steps, Math.max(0, (decade - low) * scale)));
+    table[place] ??= colour(low + place / scale);
+    return table[place]!;
   };
 }
 

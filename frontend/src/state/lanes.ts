@@ -7,7 +7,7 @@ import { keyOf, type Lane, type Overview } from "../api/types";
 import { currentSearch, type State } from "./state";
 import type { Store } from "./store";
 
-const AT_ONCE = 3;
+const AT_ONCE = 4;
 
 export class Lanes {
   private readonly known = new Map<string, Lane>();

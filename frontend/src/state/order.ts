@@ -182,6 +182,9 @@ function sortKey(trial: Trial, column: SortColumn, ranking: Ranking): number | s
   }
 }
 
+// Made once: `localeCompare` makes one for each pair of names.
+const BY_NAME = new Intl.Collator("en", { numeric: true });
+
 export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Ranking): Trial[] {
   const keyed = trials.map((trial) => ({ trial, key: sortKey(trial, sort.column, ranking) }));
   const sign = sort.descending ? -1 : 1;
@@ -194,13 +197,13 @@ export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Rankin
       const order =
         typeof a.key === "number" && typeof b.key === "number"
           ? a.key - b.key
-          : String(a.key).localeCompare(String(b.key), "en", { numeric: true });
+          : BY_NAME.compare(String(a.key), String(b.key));
       if (order !== 0) return sign * order;
     }
     return (
       Number(b.trial.bad) - Number(a.trial.bad) ||
       (a.trial.onsetStep ?? Number.MAX_VALUE) - (b.trial.onsetStep ?? Number.MAX_VALUE) ||
-      a.trial.id.localeCompare(b.trial.id, "en", { numeric: true })
+      BY_NAME.compare(a.trial.id, b.trial.id)
     );
   });
   return keyed.map((k) => k.trial);

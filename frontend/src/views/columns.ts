@@ -19,6 +19,8 @@ export interface Columns {
   trial: number;
   status: number;
   lane: number;
+  /** Where the lanes begin. */
+  laneLeft: number;
   score: number;
   template: string;
   total: number;
@@ -92,15 +94,15 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
   }
   const used = hparams.reduce((sum, c) => sum + c.width, 0);
   const lane = Math.max(LANE_MIN, Math.floor(width - fixed - used));
-  const template = [trial, ...hparams.map((c) => c.width), status, lane, SCORE]
-    .map((w) => `${Math.floor(w)}px`)
-    .join(" ");
+  const before = [trial, ...hparams.map((c) => c.width), status].map(Math.floor);
+  const template = [...before, lane, SCORE].map((w) => `${w}px`).join(" ");
   return {
     hparams,
     hidden,
     trial,
     status,
     lane,
+    laneLeft: before.reduce((sum, w) => sum + w, 0),
     score: SCORE,
     template,
     total: fixed + used + lane,

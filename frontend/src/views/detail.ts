@@ -22,7 +22,7 @@ import { download } from "./download";
 import { elsewhere } from "./elsewhere";
 import { FlightView } from "./flight";
 import { HeatmapView } from "./heatmap";
-import { markCanvas } from "./marks";
+import { markImage } from "./marks";
 import { postmortem } from "./postmortem";
 import { RangeChartView } from "./range_chart";
 import type { Tooltip } from "./tooltip";
@@ -42,7 +42,12 @@ export class DetailView {
     tabindex: 0,
     role: "region",
     "aria-label": "What happened",
+    scroll: () => {
+      this.read = this.facts.scrollTop;
+    },
   });
+  /** How far down the facts were scrolled: to ask would lay the panel out twice. */
+  private read = 0;
   private readonly figures = el("div", { class: "figures" });
   private readonly note = el("p", { class: "note", role: "status" });
   private readonly chain: ChainView;
@@ -54,6 +59,8 @@ export class DetailView {
   private state: State | null = null;
   private model: Model | null = null;
   private shown = "";
+  /** What the facts were made of. */
+  private told: unknown[] = [];
   /** Views redraw where these differ. */
   private readonly axisOf = memo(
     // A lane may come after its run; epochs and seconds are read from it.
@@ -118,7 +125,7 @@ export class DetailView {
       el(
         "h2",
         {},
-        isBad(run.status) ? markCanvas(run.status) : null,
+        isBad(run.status) ? markImage(run.status) : null,
         titleOf(run),
         run.number === null ? null : el("span", { class: "number" }, `#${run.number}`),
         el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
@@ -189,7 +196,12 @@ export class DetailView {
   }
 
   private drawFacts(run: RunSummary, detail: RunDetail | null, model: Model): void {
-    const scroll = this.facts.scrollTop;
+    const told = [run, detail, model];
+    if (told.every((part, i) => part === this.told[i])) return;
+    // What is read on, not what another trial was read to.
+    const before = this.told[0] as RunSummary | undefined;
+    const scroll = before && keyOf(before) === keyOf(run) ? this.read : 0;
+    this.told = told;
     replace(
       this.facts,
       ...happened(run),
@@ -201,7 +213,7 @@ export class DetailView {
       ...course(run),
       ...environment(detail),
     );
-    this.facts.scrollTop = scroll;
+    if (scroll !== 0 || this.read !== 0) this.facts.scrollTop = scroll;
   }
 
   private drawFigures(run: RunSummary, detail: RunDetail | null, state: State, model: Model): void {

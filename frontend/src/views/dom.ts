@@ -43,6 +43,7 @@ export function prepareCanvas(
   canvas: HTMLCanvasElement,
   width: number,
   height: number,
+  clear = true,
 ): CanvasRenderingContext2D | null {
   const ratio = window.devicePixelRatio || 1;
   const w = Math.round(width * ratio);
@@ -55,9 +56,12 @@ export function prepareCanvas(
   }
   const context = w > 0 && h > 0 ? canvas.getContext("2d") : null;
   context?.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context?.clearRect(0, 0, width, height);
+  if (clear) context?.clearRect(0, 0, width, height);
   return context;
 }
+
+/** A node's size, to see whether what was drawn still fits. */
+export const sizeOf = (node: Element): string => `${node.clientWidth} ${node.clientHeight}`;
 
 let colours = new Map<string, string>();
 let coloursOf: string | undefined;

@@ -5,7 +5,7 @@ import { plural } from "../format/number";
 import * as words from "../format/words";
 import type { Model, State } from "../state/state";
 import { el, replace } from "./dom";
-import { MARKED, markCanvas } from "./marks";
+import { MARKED, markImage } from "./marks";
 
 export class HeaderView {
   readonly node = el("header", { class: "header" });
@@ -63,7 +63,7 @@ export class HeaderView {
         el(
           "span",
           { class: "count", title: words.STATUS_MEANING[status] },
-          MARKED.includes(status) ? markCanvas(status) : null,
+          MARKED.includes(status) ? markImage(status) : null,
           el("span", { class: `word ${status}` }, `${n} ${words.status(status, "finished")}`),
         ),
       ),

@@ -14,7 +14,7 @@ import {
 } from "../scale/colour";
 import type { DetailAxis } from "../scale/detail";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
-import { el, prepareCanvas, replace, themeColour } from "./dom";
+import { el, prepareCanvas, replace, sizeOf, themeColour } from "./dom";
 import { fillSpan } from "./lane";
 import { decadeLegend } from "./legend";
 import { drawMark, markColours } from "./marks";
@@ -50,6 +50,8 @@ export class HeatmapView {
   private tops: Tops = sumHeights([]);
   private colours: ColourScale | null = null;
   private frame = 0;
+  /** The size that the canvas was drawn at. */
+  private drawnAt = "";
 
   constructor(
     private readonly choose: (probe: number) => void,
@@ -79,7 +81,9 @@ export class HeatmapView {
       el("div", { class: "panel-head" }, el("h3", {}, "Layers × steps"), this.legend),
       this.scroller,
     );
-    new ResizeObserver(() => this.schedule()).observe(this.scroller);
+    new ResizeObserver(() => {
+      if (this.drawnAt !== sizeOf(this.scroller)) this.schedule();
+    }).observe(this.scroller);
   }
 
   update(data: HeatmapData, chosen: number): void {
@@ -150,6 +154,7 @@ export class HeatmapView {
 
   private draw(): void {
     const { data, colours } = this;
+    this.drawnAt = sizeOf(this.scroller);
     const width = this.scroller.clientWidth;
     const height = this.scroller.clientHeight;
     if (!data || !colours || !width || !height) return;
@@ -233,6 +238,7 @@ function paintHeat(c: Painter, sheet: Sheet): void {
   const bad = badPattern(c, data.theme, "cell");
   const nothing = nothingColour(data.theme);
   const [first, last] = visible(sheet.tops, scroll, height - AXIS, 1);
+  const places = bucketPlaces(data, width);
   c.textBaseline = "middle";
   c.save();
   c.beginPath();
@@ -258,7 +264,7 @@ function paintHeat(c: Painter, sheet: Sheet): void {
     c.font = `${chosen || isOrigin ? "600 " : ""}11px ${family}`;
     c.fillStyle = isOrigin ? themeColour("bad") : ink;
     c.fillText(elide(c, probe.name || probe.kind, left - 24), 12, y + ROW / 2 + 0.5);
-    paintCells(c, data, line.index, y, width, colours, bad, nothing);
+    paintCells(c, data, line.index, y, places, colours, bad, nothing);
     if (chosen) {
       c.strokeStyle = ink;
       c.lineWidth = 1;
@@ -275,20 +281,17 @@ function paintHeat(c: Painter, sheet: Sheet): void {
 
 function paintCells(
   c: Painter,
-  { ranges, axis }: HeatmapData,
+  { ranges }: HeatmapData,
   probe: number,
   y: number,
-  width: number,
+  places: readonly (readonly [number, number])[],
   colours: ColourScale,
   bad: CanvasPattern | string,
   nothing: string,
 ): void {
   const rmsColumn = ranges.columns.indexOf("rms");
-  for (let b = 0; b < ranges.buckets; b++) {
-    const start = axis.start(ranges.steps[2 * b]!);
-    // An axis that ends at the onset has no place for what came after.
-    if (start >= 1) continue;
-    const right = place(width, axis.start(ranges.steps[2 * b + 1]! + 1));
+  for (let b = 0; b < places.length; b++) {
+    const [left, right] = places[b]!;
     const rms = ranges.stats[(b * ranges.probes + probe) * ranges.columns.length + rmsColumn]!;
     const isBad = ranges.badSteps[b * ranges.probes + probe]! > 0;
     c.fillStyle = isBad
@@ -296,8 +299,20 @@ function paintCells(
       : Number.isFinite(rms)
         ? colours.of(rms > 0 ? Math.log10(rms) : -99)
         : nothing;
-    fillSpan(c, place(width, start), right, y + 1, ROW - 1);
+    fillSpan(c, left, right, y + 1, ROW - 1);
   }
+}
+
+/** From where to where each bucket reaches, the same in every row. */
+function bucketPlaces({ ranges, axis }: HeatmapData, width: number): [number, number][] {
+  const places: [number, number][] = [];
+  for (let b = 0; b < ranges.buckets; b++) {
+    const start = axis.start(ranges.steps[2 * b]!);
+    // An axis that ends at the onset has no place for what came after.
+    if (start >= 1) break;
+    places.push([place(width, start), place(width, axis.start(ranges.steps[2 * b + 1]! + 1))]);
+  }
+  return places;
 }
 
 function paintAxis(
@@ -335,16 +350,17 @@ function paintAxis(
 
 function colourScale({ ranges, theme }: HeatmapData): ColourScale {
   const column = ranges.columns.indexOf("rms");
-  const decades: number[] = [];
+  const decades = new Float64Array(ranges.stats.length / ranges.columns.length || 0);
+  let n = 0;
   for (let i = column; i < ranges.stats.length; i += ranges.columns.length) {
     const value = ranges.stats[i]!;
-    if (value > 0 && Number.isFinite(value)) decades.push(Math.log10(value));
+    if (value > 0 && Number.isFinite(value)) decades[n++] = Math.log10(value);
   }
-  if (!decades.length) return decadeScale(theme, 0, 1);
-  decades.sort((a, b) => a - b);
+  if (n === 0) return decadeScale(theme, 0, 1);
+  const known = decades.subarray(0, n).sort();
   // The lowest twentieth (dying gradients, zero biases) would stretch the scale for nothing.
-  const low = decades[Math.floor(decades.length * 0.05)]!;
-  return decadeScale(theme, low, decades[decades.length - 1]!);
+  const low = known[Math.floor(n * 0.05)]!;
+  return decadeScale(theme, low, known[n - 1]!);
 }
 
 function linesOf(probes: readonly Probe[], count: number): HeatLine[] {

@@ -1,11 +1,11 @@
 // One run's timeline: what grew when, and where it went bad.
 
 import type { LaneSeries } from "../api/schema.gen";
-import type { RunSummary } from "../api/types";
+import type { Lane, RunSummary } from "../api/types";
 import { compact, integer } from "../format/number";
 import { position } from "../format/words";
 import type { Painter } from "../paint/painter";
-import type { LaneAxis, RunAxis } from "../scale/axis";
+import type { LaneAxis } from "../scale/axis";
 import { badPattern, type ColourScale, nothingColour, type Theme } from "../scale/colour";
 import { isBad } from "../state/trials";
 import { prepareCanvas, themeColour } from "./dom";
@@ -39,7 +39,7 @@ export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
   c.fillStyle = themeColour("grid");
   for (const tick of axis.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
 
-  drawPoints(c, run, style, steps, x);
+  drawPoints(c, run, style);
   // What lies beyond a zoomed axis is not there.
   const shown = (at: number) => at >= 0 && at <= 1;
 
@@ -56,47 +56,81 @@ export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
   }
 }
 
-function drawPoints(
-  c: Painter,
-  run: RunSummary,
-  { theme, series, colours, height }: LaneStyle,
-  steps: RunAxis,
-  x: (at: number) => number,
-): void {
+function drawPoints(c: Painter, run: RunSummary, style: LaneStyle): void {
+  const bad = badPattern(c, style.theme, "aftermath");
+  const top = style.height / 2 - 6.5;
+  for (const { left, right, colour } of spansOf(run, style)) {
+    c.fillStyle = colour ?? bad;
+    fillSpan(c, left, right, top, 13);
+  }
+}
+
+/** A stretch of one colour; null is the hatch of what is not finite. */
+interface Span {
+  left: number;
+  right: number;
+  colour: string | null;
+}
+
+// A sort or a cut moves lanes and changes none: their spans are worked out once.
+const known = new WeakMap<RunSummary, { lane: Lane; style: LaneStyle; spans: Span[] }>();
+
+function spansOf(run: RunSummary, style: LaneStyle): readonly Span[] {
+  const found = known.get(run);
+  if (
+    found?.lane === run.lane &&
+    found.style.series === style.series &&
+    found.style.axis === style.axis &&
+    found.style.colours === style.colours &&
+    found.style.width === style.width
+  )
+    return found.spans;
+  const spans = measured(run, style);
+  known.set(run, { lane: run.lane, style, spans });
+  return spans;
+}
+
+function measured(run: RunSummary, { theme, series, axis, colours, width }: LaneStyle): Span[] {
   const values = run.lane.series[series];
+  const ends = run.lane.steps;
+  const steps = axis.of(run);
+  const extent = width - 2 * LANE_INSET;
   const onset = run.onset && isBad(run.status) ? run.onset.step : Number.POSITIVE_INFINITY;
   // Once weights or slots are lost, what is still finite (a dead layer's zeros) means
   // nothing: the lane must not turn pale as if it had healed.
   const lost = run.status === "diverged" ? onset : Number.POSITIVE_INFINITY;
-  const bad = badPattern(c, theme, "aftermath");
   const nothing = nothingColour(theme);
-  const top = height / 2 - 6.5;
   // Of a zoomed axis only what is shown is drawn.
-  const edge = (step: number) => x(Math.min(1, Math.max(0, steps.start(step))));
+  const edge = (step: number) => LANE_INSET + extent * Math.min(1, Math.max(0, steps.start(step)));
+  const [first, end] = [LANE_INSET, LANE_INSET + extent];
+  const spans: Span[] = [];
   let left = edge(0);
   let pending = Number.NEGATIVE_INFINITY;
   let pendingBad = false;
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
-    const last = run.lane.steps[i]!;
+    const last = ends[i]!;
     if (last > lost) pendingBad = true;
     else if (Number.isFinite(value)) pending = Math.max(pending, value);
     else pendingBad ||= last >= onset;
     const right = edge(last + 1);
-    if (right === x(0)) continue;
-    if (left === x(1)) break;
+    if (right === first) continue;
+    if (left === end) break;
     // Points narrower than a pixel share one: the worst is shown, none is skipped.
     if (right - left < 1 && i < values.length - 1) continue;
-    c.fillStyle = pendingBad
-      ? bad
+    const colour = pendingBad
+      ? null
       : pending === Number.NEGATIVE_INFINITY
         ? nothing
         : colours.of(pending > 0 ? Math.log10(pending) : -99);
-    fillSpan(c, left, right, top, 13);
+    const before = spans[spans.length - 1];
+    if (before?.colour === colour) before.right = right;
+    else spans.push({ left, right, colour });
     left = right;
     pending = Number.NEGATIVE_INFINITY;
     pendingBad = false;
   }
+  return spans;
 }
 
 /** Fills from pixel to pixel: fractions would leave seams between neighbours. */

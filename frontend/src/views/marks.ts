@@ -2,7 +2,8 @@
 
 import type { Status } from "../api/schema.gen";
 import type { Painter } from "../paint/painter";
-import { el, prepareCanvas, themeColour } from "./dom";
+import { svgOf } from "../paint/svg";
+import { el, themeColour } from "./dom";
 
 export const MARKED: readonly Status[] = ["diverged", "score_lost", "runaway", "contained"];
 
@@ -81,15 +82,29 @@ export function drawMark(
   context.restore();
 }
 
-/** A mark on a canvas of its own, for text beside it. */
-export function markCanvas(status: Status): HTMLCanvasElement {
-  const canvas = el("canvas", { class: "mark", "aria-hidden": "true" });
-  redrawMark(canvas, status);
-  return canvas;
+/** A mark for text beside it. An image: a canvas for each row would slow the scrolling. */
+export function markImage(status: Status): HTMLElement {
+  const node = el("span", { class: "mark", "aria-hidden": "true" });
+  setMark(node, status);
+  return node;
 }
 
-/** Draws another status' mark, or none. */
-export function redrawMark(canvas: HTMLCanvasElement, status: Status): void {
-  const context = prepareCanvas(canvas, 14, 14);
-  if (context) drawMark(context, status, 7, 7, markColours(status), 4);
+/** Shows another status' mark, or none. */
+export function setMark(node: HTMLElement, status: Status): void {
+  node.style.backgroundImage = MARKED.includes(status) ? imageOf(status) : "none";
+}
+
+const images = new Map<string, string>();
+
+function imageOf(status: Status): string {
+  const colours = markColours(status);
+  const key = `${status} ${colours.ink} ${colours.halo}`;
+  let image = images.get(key);
+  if (image === undefined) {
+    const draw = (c: Painter) => drawMark(c, status, 7, 7, colours, 4);
+    const svg = svgOf({ width: 14, height: 14, draw });
+    image = `url("data:image/svg+xml,${encodeURIComponent(svg)}")`;
+    images.set(key, image);
+  }
+  return image;
 }

@@ -5,7 +5,7 @@ import { integer } from "../format/number";
 import * as words from "../format/words";
 import type { Picture } from "../paint/painter";
 import type { ValueScaleName } from "../scale/value";
-import { el, prepareCanvas, replace } from "./dom";
+import { el, prepareCanvas, replace, sizeOf } from "./dom";
 import { cellFacts } from "./heatmap";
 import { paintRange, plotInvert, type RangeChartData } from "./range_paint";
 
@@ -25,6 +25,8 @@ export class RangeChartView {
   private data: RangeChartData | null = null;
   private scale: ValueScaleName = "symlog";
   private cursor: number | null = null;
+  /** The size that the canvas was drawn at. */
+  private drawnAt = "";
 
   constructor() {
     this.select = el(
@@ -60,7 +62,9 @@ export class RangeChartView {
       this.plot,
       this.readout,
     );
-    new ResizeObserver(() => this.draw()).observe(this.plot);
+    new ResizeObserver(() => {
+      if (this.drawnAt !== sizeOf(this.plot)) this.draw();
+    }).observe(this.plot);
   }
 
   update(data: RangeChartData): void {
@@ -96,6 +100,7 @@ export class RangeChartView {
   private draw(): void {
     const { data } = this;
     const { clientWidth: width, clientHeight: height } = this.plot;
+    this.drawnAt = sizeOf(this.plot);
     if (!data || !width || !height) return;
     const c = prepareCanvas(this.canvas, width, height);
     if (c) paintRange(c, data, this.scale, width, height, this.family, this.cursor);

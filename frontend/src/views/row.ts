@@ -12,8 +12,8 @@ import { isBad, type Trial } from "../state/trials";
 import { removable, takesTrial } from "../state/without";
 import type { Columns } from "./columns";
 import { el, replace, setText } from "./dom";
-import { drawLane, type LaneStyle } from "./lane";
-import { markCanvas, redrawMark } from "./marks";
+import type { LaneStyle } from "./lane";
+import { markImage, setMark } from "./marks";
 
 export const ROW_HEIGHT = 22;
 export const FACET_HEIGHT = 34;
@@ -44,7 +44,7 @@ export class Row {
     this.exec,
   );
   private readonly hparams: HParamView[];
-  private readonly mark = markCanvas("clean");
+  private readonly mark = markImage("clean");
   private readonly word = el("span", { class: "word" });
   private readonly aside = el("span", { class: "aside" });
   private readonly status = el(
@@ -55,8 +55,8 @@ export class Row {
     this.aside,
   );
   private marked = "";
-  private readonly canvas = el("canvas", { class: "lane", "aria-hidden": "true" });
-  private readonly laneCell = el("div", { role: "gridcell", class: "cell lane-cell" }, this.canvas);
+  // The lanes lie above the rows, several to a canvas.
+  private readonly laneCell = el("div", { role: "gridcell", class: "cell lane-cell" });
   private readonly scoreText = el("span", { class: "value" });
   private readonly scoreDot = el("span", { class: "dot" });
   private readonly scoreAxis = el("span", { class: "axis" }, this.scoreDot);
@@ -177,8 +177,6 @@ export class Row {
       }
     });
     this.bindStatus(run, context.lane.theme);
-    this.canvas.dataset.run = keyOf(run);
-    drawLane(this.canvas, run, context.lane);
     this.bindScore(trial, run, first, model);
   }
 
@@ -213,7 +211,7 @@ export class Row {
     const marked = `${run.status} ${theme}`;
     if (marked !== this.marked) {
       this.marked = marked;
-      redrawMark(this.mark, run.status);
+      setMark(this.mark, run.status);
       this.word.className = `word ${run.status}`;
     }
     setText(this.word, words.status(run.status, run.state));

@@ -10,11 +10,13 @@ import type { Group } from "../state/cut";
 import { hparamColumn, hparamOf, type Line, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
+import { takesTrial } from "../state/without";
 import { brush, placeIn } from "./brush";
 import { type Columns, layOut } from "./columns";
 import { type CutActions, CutStrip, cutHeight } from "./cut";
 import { el, replace } from "./dom";
 import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
+import { LaneTiles } from "./lane_tiles";
 import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
 import type { Tooltip } from "./tooltip";
 
@@ -56,6 +58,7 @@ export class TableView {
   private readonly strip: CutStrip;
   private readonly head = el("div", { role: "row", class: "head", "aria-rowindex": "1" });
   private readonly body = el("div", { class: "body", role: "rowgroup" });
+  private readonly lanes = new LaneTiles();
   private readonly rows = new Map<number, Row>();
   private pool: Row[] = [];
   private model: Model | null = null;
@@ -70,6 +73,11 @@ export class TableView {
   private exact: { run: RunSummary; values: ExactLane | null } | null = null;
   private frame = 0;
   private layoutKey = "";
+  // As the browser last told them. To ask for them after a change would have it lay out
+  // everything at once, and once more before it paints.
+  private width = 0;
+  private height = 0;
+  private scrollTop = 0;
 
   constructor(
     private readonly actions: TableActions,
@@ -101,9 +109,10 @@ export class TableView {
       this.grid,
       this.strip.node,
     );
+    this.body.append(this.lanes.node);
     this.body.addEventListener("click", (e) => this.onClick(e));
     this.node.addEventListener("wheel", (e) => this.onWheel(e), { passive: false });
-    new ResizeObserver(() => this.layOutAndDraw()).observe(this.node);
+    new ResizeObserver(() => this.onResize()).observe(this.node);
   }
 
   update(state: State, model: Model): void {
@@ -126,13 +135,12 @@ export class TableView {
       );
       this.grid.setAttribute("aria-rowcount", String(model.lines.length + 1));
       this.layOutAndDraw(before?.sort === model.sort ? anchor : null);
-      if (searchChanged || before?.sort !== model.sort) this.node.scrollTop = 0;
+      if (searchChanged || before?.sort !== model.sort) this.scrollTo(0);
     }
     if (selectionChanged) {
       this.active = state.selected ?? this.active;
       this.markRows();
-      // The panel that opens below takes room; the chosen line must not vanish behind it.
-      if (state.selected) requestAnimationFrame(() => this.revealLine(state.selected));
+      if (state.selected) this.revealLine(state.selected);
     }
   }
 
@@ -147,18 +155,35 @@ export class TableView {
 
   // --- Layout ---
 
+  private onResize(): void {
+    const { clientWidth, clientHeight, scrollTop } = this.node;
+    const lower = clientHeight < this.height;
+    this.width = clientWidth;
+    this.height = clientHeight;
+    this.scrollTop = scrollTop;
+    this.layOutAndDraw();
+    // The panel that opens below takes room; the chosen line must not vanish behind it.
+    if (lower && this.state?.selected) this.revealLine(this.state.selected);
+  }
+
+  private scrollTo(top: number): void {
+    if (top === this.scrollTop) return;
+    this.node.scrollTop = top;
+    this.scrollTop = this.node.scrollTop;
+  }
+
   private layOutAndDraw(anchor: { key: string; offset: number } | null = null): void {
     const { model, state } = this;
     if (!model || !state) return;
-    const width = this.node.clientWidth;
-    if (width === 0) return;
-    const columns = layOut(model, width, this.showAll);
+    if (this.width === 0) return;
+    const columns = layOut(model, this.width, this.showAll);
     const layoutKey = JSON.stringify([columns.template, columns.hparams, model.ranking.names]);
     if (layoutKey !== this.layoutKey || this.columns === null) {
       this.layoutKey = layoutKey;
       this.dropRows();
       this.node.style.setProperty("--columns", columns.template);
       this.node.style.setProperty("--width", `${columns.total}px`);
+      this.lanes.node.style.left = `${columns.laneLeft}px`;
     }
     this.columns = columns;
     this.lane = {
@@ -193,11 +218,13 @@ export class TableView {
     const cut = this.model?.cut;
     if (!cut) return;
     const bottom = this.tops.tops[cut.line]!;
-    this.node.scrollTop = reveal(
-      this.node.scrollTop,
-      this.node.clientHeight - HEAD_HEIGHT,
-      bottom - cutHeight(cut) - 3 * ROW_HEIGHT,
-      bottom + ROW_HEIGHT,
+    this.scrollTo(
+      reveal(
+        this.scrollTop,
+        this.height - HEAD_HEIGHT,
+        bottom - cutHeight(cut) - 3 * ROW_HEIGHT,
+        bottom + ROW_HEIGHT,
+      ),
     );
   }
 
@@ -220,7 +247,7 @@ export class TableView {
   }
 
   private anchor(): { key: string; offset: number } | null {
-    const scrollTop = this.node.scrollTop;
+    const { scrollTop } = this;
     if (scrollTop === 0) return null;
     for (const row of this.rowsInOrder()) {
       const index = this.indexOfRow(row);
@@ -233,7 +260,7 @@ export class TableView {
 
   private restore(anchor: { key: string; offset: number }): void {
     const index = this.lineOf(anchor.key);
-    if (index >= 0) this.node.scrollTop = this.tops.tops[index]! - anchor.offset;
+    if (index >= 0) this.scrollTo(this.tops.tops[index]! - anchor.offset);
   }
 
   private rowsInOrder(): Row[] {
@@ -420,6 +447,7 @@ export class TableView {
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
+      this.scrollTop = this.node.scrollTop;
       this.drawRows();
     });
   }
@@ -429,8 +457,8 @@ export class TableView {
     if (!model || !columns || !lane) return;
     const [first, last] = visible(
       this.tops,
-      this.node.scrollTop,
-      Math.max(0, this.node.clientHeight - HEAD_HEIGHT),
+      Math.min(this.scrollTop, Math.max(0, this.tops.total + HEAD_HEIGHT - this.height)),
+      Math.max(0, this.height - HEAD_HEIGHT),
       SPARE_LINES,
     );
     for (const [index, row] of this.rows) {
@@ -448,6 +476,14 @@ export class TableView {
       this.rows.set(index, row);
     }
     for (const row of this.pool) row.node.remove();
+    const { removed } = model;
+    this.lanes.draw(
+      model.lines,
+      this.tops,
+      [first, last],
+      lane,
+      (line) => line.type === "run" && removed !== null && takesTrial(removed.removed, line.trial),
+    );
     this.markRows();
   }
 
@@ -470,20 +506,26 @@ export class TableView {
   private revealLine(key: string | null): void {
     const index = this.lineOf(key);
     if (index < 0) return;
-    this.node.scrollTop = reveal(
-      this.node.scrollTop,
-      this.node.clientHeight - HEAD_HEIGHT,
-      this.tops.tops[index]!,
-      this.tops.tops[index + 1]!,
+    this.scrollTo(
+      reveal(
+        this.scrollTop,
+        this.height - HEAD_HEIGHT,
+        this.tops.tops[index]!,
+        this.tops.tops[index + 1]!,
+      ),
     );
     this.drawRows();
   }
 
   // --- Input ---
 
+  private rowOf(inside: Element): Row | undefined {
+    const node = inside.closest(".row");
+    return [...this.rows.values()].find((r) => r.node === node);
+  }
+
   private onClick(event: Event): void {
-    const node = (event.target as Element).closest(".row");
-    const row = [...this.rows.values()].find((r) => r.node === node);
+    const row = this.rowOf(event.target as Element);
     if (row?.line?.type === "facet") {
       const { name, value } = row.line;
       if ((event.target as Element).matches("input.band") && value !== undefined)
@@ -499,7 +541,7 @@ export class TableView {
   private onKey(event: KeyboardEvent): void {
     if ((event.target as Element).closest("button")) return;
     const lines = this.model?.lines ?? [];
-    const page = Math.max(1, Math.floor((this.node.clientHeight - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
+    const page = Math.max(1, Math.floor((this.height - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
     const zooms: Record<string, () => Zoom> = {
       "+": () => zoomedBy(this.zoom, 0.5, 0.5),
       "-": () => zoomedBy(this.zoom, 2, 0.5),
@@ -559,19 +601,16 @@ export class TableView {
   }
 
   private onHover(event: MouseEvent): void {
-    const canvas = event.target as HTMLElement;
-    const line =
-      canvas instanceof HTMLCanvasElement && canvas.classList.contains("lane")
-        ? this.model?.lines[this.lineOf(canvas.dataset.run ?? null)]
-        : undefined;
-    if (line?.type !== "run" || !this.lane) {
+    const cell = (event.target as Element).closest(".row .lane-cell");
+    const line = cell && this.rowOf(cell)?.line;
+    if (!cell || line?.type !== "run" || !this.lane) {
       this.pointed = null;
       this.tooltip.hide();
       return;
     }
     const { run } = line;
     const { clientX: x, clientY: y } = event;
-    const pixel = x - canvas.getBoundingClientRect().left;
+    const pixel = x - cell.getBoundingClientRect().left;
     this.pointed = { run, pixel, x, y };
     if (this.exact?.run !== run) this.askExact(run);
     this.tooltip.show(laneFacts(run, this.lane, pixel, this.exact?.values), x, y);

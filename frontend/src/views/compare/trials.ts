@@ -20,7 +20,7 @@ import { isBad, type Trial } from "../../state/trials";
 import { AXIS_WORDS } from "../controls";
 import { type Child, el, replace, themeColour } from "../dom";
 import { drawLane, LANE_INSET, type LaneStyle, paintLane, SERIES_WORDS } from "../lane";
-import { markCanvas } from "../marks";
+import { markImage } from "../marks";
 
 const LANE_HEIGHT = 24;
 
@@ -225,7 +225,7 @@ export class TrialsView {
           title: "open this trial",
           click: () => this.actions.open(keyOf(run)),
         },
-        isBad(run.status) ? markCanvas(run.status) : null,
+        isBad(run.status) ? markImage(run.status) : null,
         titleOf(run),
       ),
       canvas,
