@@ -108,7 +108,8 @@ def _pack_seconds(seconds: Array) -> tuple[Array, float]:
 
 def _pack_values(lane: Array) -> tuple[npt.NDArray[np.uint8], Array]:
     """Returns codes uint8 [n, series], and float32 [series, 2]: log10 of the extremes."""
-    values = np.asarray(lane, np.float64)
+    with np.errstate(invalid="ignore"):  # a signaling NaN, in a damaged file
+        values = np.asarray(lane, np.float64)
     finite = np.isfinite(values) & (values > 0)
     with np.errstate(all="ignore"):
         decades = np.where(finite, np.log10(values), np.nan)

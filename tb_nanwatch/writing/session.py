@@ -26,11 +26,11 @@ from tb_nanwatch.writing.verdict import Verdict, state_of
 _STATUS_SHARE: Final = 0.1
 _STATUS_MIN_SECONDS: Final = 1.0
 _STATUS_MAX_SECONDS: Final = 600.0
-# In between a small record shows that the run is alive: a megabyte in two days.
-_BEAT_SECONDS: Final = 60.0
-# A heartbeat is promised more loosely than it is kept: a step, a validation pass or
+# In between a small record shows that the run is alive: a third of a megabyte in two days.
+_BEAT_SECONDS: Final = 140.0
+# A run is given up after three of them: a step, a validation pass or
 # the compilation of a large model may take minutes.
-_HEARTBEAT_SECONDS: Final = 120.0
+_HEARTBEAT_SECONDS: Final = 140.0
 # Buckets are written together while nothing happens: fewer, better compressed records.
 _BUCKETS_SECONDS: Final = 10.0
 _BUCKETS_MAX: Final = 64

@@ -95,13 +95,17 @@ def a_file(root: Path) -> str:
     return str(root / "file")
 
 
+# A place is told of once a process: each test has its own.
 PLACES: dict[str, tuple[Callable[[Path], str], str]] = {
     "a file": (a_file, "FileExistsError"),
     "below a file": (below_a_file, "NotADirectoryError"),
-    "a read-only file system": (lambda root: "/proc/nanwatch/run", "Error"),
+    "a read-only file system": (lambda root: f"/proc/nanwatch/{root.name}", "Error"),
     "a name that is too long": (lambda root: str(root / ("x" * 300)), "too long"),
-    "s3 without a driver": (lambda root: "s3://bucket/run", "pip install boto3"),
-    "a scheme that nobody knows": (lambda root: "nowhere://x/y", "Install fsspec"),
+    "s3 without a driver": (lambda root: f"s3://bucket/{root.name}", "pip install boto3"),
+    "a scheme that nobody knows": (
+        lambda root: f"nowhere://x/{root.name}",
+        "Install fsspec",
+    ),
 }
 
 

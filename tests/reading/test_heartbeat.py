@@ -59,7 +59,7 @@ def test_a_killed_run_is_seen_within_minutes(hours: float, tmp_path: Path) -> No
     assert len(beats) <= hours * 60
     signs = sorted(r.updated for r in [*beats, *log.all("status")])
     gaps = [b - a for a, b in itertools.pairwise(signs)]
-    assert max(gaps) <= 70
+    assert max(gaps) <= 150
     (file,) = tmp_path.iterdir()
     assert file.stat().st_size < 100_000 + 22_000 * hours
     session.writer.close()
