@@ -7,6 +7,7 @@
 # make faults  thousands of injected faults instead of hundreds
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (half an hour)
+# make versions  the fast tests on each Python and on the oldest of all that setup.py allows
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (half an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
@@ -36,14 +37,14 @@ PACKAGE := setup.py pyproject.toml constraints.txt tb_nanwatch/__init__.py
 export PATH := $(CURDIR)/$(VENV)/node:$(CURDIR)/$(VENV)/bin:$(PATH)
 # `npm run generate` reads the schema with this Python.
 NPM := PYTHON=$(CURDIR)/$(PY) npm --prefix frontend --loglevel=error
-LINTED := setup.py tb_nanwatch tests demo benchmarks
+LINTED := setup.py noxfile.py tb_nanwatch tests demo benchmarks
 
 # Tests and demo run on the CPU, and TensorFlow keeps its start-up notes to itself.
 export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab faults fuzz robustness build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab faults fuzz robustness versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -83,6 +84,10 @@ fuzz: $(DONE)/dev
 
 robustness: $(DONE)/dev
 	NANWATCH_ROBUSTNESS=1 NANWATCH_UPDATE_README=1 $(PY) -m pytest tests/hostile
+
+versions: $(DONE)/dev
+	@$(PIP) 'nox[uv]'
+	@$(PY) -m nox
 
 corpus: $(DONE)/dev
 	@$(PY) -m benchmarks.analysis --write

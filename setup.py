@@ -19,18 +19,19 @@ def version() -> str:
     return match[1]
 
 
-# Upper bounds name the first version that is not tested.
+# Lower bounds are the oldest versions that are tested, upper bounds the first that are
+# not: `make versions` tries both ends.
 VIEW = [
-    "tensorboard>=2.21,<2.22",
+    "tensorboard>=2.18,<2.22",
     "numpy>=1.26,<3",
-    "protobuf>=6.31.1,<8",
+    "protobuf>=4.25,<8",
     "werkzeug>=3,<4",
     "rich>=13,<16",
 ]
-TRAIN = ["tensorflow>=2.21,<2.22", "keras>=3.15,<3.16"]
+TRAIN = ["tensorflow>=2.18,<2.22", "keras>=3.8,<3.16"]
 # scipy and scikit-learn are what KerasTuner's Bayesian search needs and does not
 # install by itself.
-TUNER = [*TRAIN, "keras-tuner>=1.4.8,<1.5", "scipy>=1.11", "scikit-learn>=1.4"]
+TUNER = [*TRAIN, "keras-tuner>=1.4.7,<1.5", "scipy>=1.11", "scikit-learn>=1.4"]
 TEST = [
     *TUNER,
     "pytest>=8",
