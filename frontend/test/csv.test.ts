@@ -36,6 +36,14 @@ describe("csv", () => {
   });
 });
 
+describe("csv formulas", () => {
+  it.each(["＝1+1", "＋1", "－1", "＠sum", "\n=1"])("%j is text", (name) => {
+    const csv = rangesCsv(RANGES, [probe(name), probe("a＝b"), probe("ok")], "train");
+    expect(csv).toContain(`'${name}`);
+    expect(csv).toContain(",a＝b,");
+  });
+});
+
 describe("json", () => {
   it("keeps what is not finite", () => {
     const text = trialJson({

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { WHOLE } from "../src/scale/zoom";
 import { INITIAL_COMPARE } from "../src/state/compare/state";
 import { decodeHash, encodeHash, isStep, type Linked } from "../src/state/link";
 
@@ -11,6 +12,8 @@ const PLAIN: Linked = {
   colour: "growth",
   filter: "",
   cut: undefined,
+  removed: null,
+  zoom: WHOLE,
   compare: INITIAL_COMPARE,
 };
 const FULL: Linked = {
@@ -27,6 +30,8 @@ const FULL: Linked = {
     bound: 0.05,
     group: { facet: "optimizer", value: "sgd" },
   },
+  removed: { hparam: "opti & mizer=", values: ["sgd", true, 3] },
+  zoom: [0.25, 0.5],
   compare: {
     view: "parallel",
     pair: ["a & b", "c"],
@@ -51,6 +56,11 @@ describe("link", () => {
       cut: { hparam: "units", op: "le", bound: 60, group: { facet: "x", value: undefined } },
     };
     expect(decodeHash(encodeHash(whole, "#nanwatch"))).toEqual(whole);
+  });
+
+  it("takes nothing that makes no sense", () => {
+    for (const bad of ["zoom=1-0", "zoom=x", "zoom=0-7", "without=%5B", "without=%5B%22a%22%5D"])
+      expect(decodeHash(`#nanwatch&${bad}`)).toEqual(PLAIN);
   });
 
   it("is split by TensorBoard as it was joined", () => {

@@ -7,6 +7,7 @@ import { svgOf } from "../src/paint/svg";
 import { stepScale } from "../src/scale/step";
 import { valueScale } from "../src/scale/value";
 import { scalarsHash } from "../src/views/elsewhere";
+import { RANGE } from "../src/views/range_chart";
 import { curveOf, paintRange, type RangeChartData, stretches } from "../src/views/range_paint";
 
 const { NaN: nan } = Number;
@@ -28,6 +29,7 @@ const RANGES: Ranges = {
   measured: new Float32Array(4),
 };
 const DATA: RangeChartData = {
+  texts: RANGE,
   ranges: RANGES,
   probe: { kind: "loss", name: "total", layer: "", dtype: "float32", shape: [] },
   index: 0,

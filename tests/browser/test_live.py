@@ -42,7 +42,8 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
             stderr=subprocess.STDOUT,
         )
     try:
-        tab = Tab(browser, serve(logs, load_fast))
+        # Low, so that the panel's facts have to be scrolled.
+        tab = Tab(browser, serve(logs, load_fast), height=560)
         tab.wait_for_rows()
         row(tab, "0").get_by_text("clean so far").wait_for(timeout=60_000)
         tab.frame.get_by_text("1 running").wait_for()
@@ -51,6 +52,9 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         tab.frame.locator(".grid").focus()
         tab.page.keyboard.press("+")
         tab.frame.locator(".zoom-out").wait_for()
+        facts = tab.frame.locator(".facts")
+        facts.evaluate("node => { node.scrollTop = 24 }")
+        tab.wait_for_hash("zoom=")
 
         (flags / "go").touch()
         row(tab, "1").locator(".word.diverged, .word.score_lost").wait_for(timeout=60_000)
@@ -61,10 +65,21 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         assert "0" in tab.frame.locator(".detail h2").inner_text()
         assert "selected" in (row(tab, "0").get_attribute("class") or "")
         assert tab.frame.locator(".zoom-out").is_visible()
+        assert facts.evaluate("node => node.scrollTop") == 24
 
         (flags / "end").touch()
         tab.frame.get_by_text("1 running").wait_for(state="detached", timeout=60_000)
         assert search.wait(60) == 0, (tmp_path / "output").read_text()
+        assert "zoom=0.25-0.75" in tab.hash()
+        zoomed = tab.frame.locator(".ticks").inner_text()
+        assert facts.evaluate("node => node.scrollTop") == 24
+        # TensorBoard's own reload of the page takes the zoom and the trial from the link.
+        tab.page.reload()
+        tab.frame = tab._frame()
+        tab.wait_for_rows()
+        tab.frame.locator(".zoom-out").wait_for()
+        assert tab.frame.locator(".ticks").inner_text() == zoomed
+        assert "0" in tab.frame.locator(".detail h2").inner_text()
         tab.check()
         tab.close()
     finally:

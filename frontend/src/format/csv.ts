@@ -6,7 +6,8 @@ import type { Ranges } from "../api/types";
 type Cell = string | number;
 
 // A spreadsheet takes a cell that begins so for a formula, and names come from logs.
-const FORMULA = /^[=+\-@\t\r]/;
+// Full-width signs are signs, too, where text is typed in Japanese or Chinese.
+const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 
 function cell(value: Cell): string {
   if (typeof value === "number" && Number.isFinite(value)) return String(value);

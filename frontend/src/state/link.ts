@@ -3,14 +3,26 @@
 
 import { type JSONScalar, LANE_SERIES, type LaneSeries } from "../api/schema.gen";
 import { AXES, type AxisName } from "../scale/axis";
+import { WHOLE, type Zoom } from "../scale/zoom";
 import { COMPARE_KEYS, compareOf, compareParameters, isCompareStep } from "./compare/state";
 import type { Cut } from "./cut";
 import type { Sort, SortColumn } from "./order";
 import { INITIAL, type State } from "./state";
+import type { Removed } from "./without";
 
 export type Linked = Pick<
   State,
-  "search" | "selected" | "sort" | "facet" | "xScale" | "colour" | "filter" | "cut" | "compare"
+  | "search"
+  | "selected"
+  | "sort"
+  | "facet"
+  | "xScale"
+  | "colour"
+  | "filter"
+  | "cut"
+  | "removed"
+  | "zoom"
+  | "compare"
 >;
 
 /** Parameters that are ours; all others are left as they are. */
@@ -23,6 +35,8 @@ const KEYS = [
   "colour",
   "filter",
   "cut",
+  "without",
+  "zoom",
   ...COMPARE_KEYS,
 ] as const;
 
@@ -35,7 +49,7 @@ export function encodeHash(state: Linked, hash: string): string {
 }
 
 function parameters(state: Linked): Partial<Record<(typeof KEYS)[number], string>> {
-  const { search, selected, sort, facet, xScale, colour, filter, cut } = state;
+  const { search, selected, sort, facet, xScale, colour, filter, cut, removed, zoom } = state;
   return {
     ...(search !== null && { search }),
     ...(selected !== null && { trial: selected }),
@@ -46,6 +60,8 @@ function parameters(state: Linked): Partial<Record<(typeof KEYS)[number], string
     ...(colour !== INITIAL.colour && { colour }),
     ...(filter.trim() && { filter }),
     ...(cut !== undefined && { cut: cut === null ? "" : encodeCut(cut) }),
+    ...(removed && { without: JSON.stringify([removed.hparam, ...removed.values]) }),
+    ...(zoom !== WHOLE && { zoom: zoom.map((place) => Number(place.toFixed(5))).join("-") }),
     ...compareParameters(state.compare),
   };
 }
@@ -67,8 +83,28 @@ export function decodeHash(hash: string): Linked {
     colour: oneOf<LaneSeries>(found.get("colour"), LANE_SERIES, INITIAL.colour),
     filter: found.get("filter") ?? "",
     cut: cut === undefined ? undefined : decodeCut(cut),
+    removed: decodeRemoved(found.get("without")),
+    zoom: decodeZoom(found.get("zoom")),
     compare: compareOf(found),
   };
+}
+
+function decodeRemoved(text: string | undefined): Removed | null {
+  if (!text) return null;
+  try {
+    const [hparam, ...values] = JSON.parse(text) as unknown[];
+    const scalars = values.every((v) => v === null || typeof v !== "object");
+    if (typeof hparam !== "string" || !values.length || !scalars) return null;
+    return { hparam, values: values as JSONScalar[] };
+  } catch {
+    return null; // typed by hand
+  }
+}
+
+function decodeZoom(text: string | undefined): Zoom {
+  const parts = /^([\d.]+)-([\d.]+)$/.exec(text ?? "");
+  const [from, to] = [Number(parts?.[1]), Number(parts?.[2])];
+  return from >= 0 && to <= 1 && to > from && to - from < 1 ? [from, to] : WHOLE;
 }
 
 function decoded(text: string): string {
@@ -117,7 +153,7 @@ function decodeCut(text: string): Cut | null {
 /** Whether going from one to the other is a step that the back button should undo. */
 export function isStep(before: Linked, after: Linked): boolean {
   if (isCompareStep(before.compare, after.compare)) return true;
-  return (["search", "selected", "sort", "facet", "xScale", "colour"] as const).some(
+  return (["search", "selected", "sort", "facet", "xScale", "colour", "removed"] as const).some(
     (key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]),
   );
 }

@@ -61,7 +61,12 @@ export class ControlsView {
       LANE_SERIES.map((s) => [s, SERIES_WORDS[s]]),
       (v) => actions.colour(v as LaneSeries),
     );
-    this.facetLabel = el("label", {}, "facet ", this.facet);
+    this.facetLabel = el(
+      "label",
+      { title: "group the rows by a second hyperparameter, one band for each of its values" },
+      "facet ",
+      this.facet,
+    );
     this.filter = el("input", {
       type: "search",
       placeholder: "diverged, units>64 …",

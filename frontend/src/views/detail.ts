@@ -22,9 +22,10 @@ import { download } from "./download";
 import { elsewhere } from "./elsewhere";
 import { FlightView } from "./flight";
 import { HeatmapView } from "./heatmap";
+import { LOSS_SCALE, lossScaleRanges } from "./loss_scale";
 import { markImage } from "./marks";
 import { postmortem } from "./postmortem";
-import { RangeChartView } from "./range_chart";
+import { RANGE, RangeChartView } from "./range_chart";
 import type { Tooltip } from "./tooltip";
 import { fold, list, tunerView } from "./tuner_view";
 
@@ -68,6 +69,7 @@ export class DetailView {
       detailAxis(name, run, phase, last),
   );
   private readonly chainOf = memo(chainOf);
+  private readonly scaleRanges = memo(lossScaleRanges);
 
   constructor(
     private readonly actions: DetailActions,
@@ -115,6 +117,7 @@ export class DetailView {
       this.figure,
       state.flight !== null,
       state.ranges !== null,
+      detail !== null && detail.lossScaling !== null,
       [...state.plugins],
     ]);
     if (key === this.shown) return;
@@ -133,7 +136,11 @@ export class DetailView {
       el("span", { class: "run-name" }, run.run),
       ...elsewhere(run, state.plugins),
       el("span", { class: "spring" }),
-      ...(state.flight && isBad(run.status) ? this.figureButtons() : []),
+      ...this.figureButtons([
+        "range",
+        ...(state.flight && isBad(run.status) ? (["flight"] as const) : []),
+        ...(detail?.lossScaling && phase === "train" ? (["scale"] as const) : []),
+      ]),
       ...(detail
         ? downloads(
             run,
@@ -164,21 +171,24 @@ export class DetailView {
     );
   }
 
-  private figureButtons(): HTMLElement[] {
-    return (Object.entries(FIGURES) as [Figure, string][]).map(([figure, text]) =>
+  private figureButtons(figures: readonly Figure[]): HTMLElement[] {
+    if (figures.length < 2) return [];
+    const shown = figures.includes(this.figure) ? this.figure : "range";
+    return figures.map((figure) =>
       el(
         "button",
         {
           type: "button",
           class: "figure-button",
-          "aria-pressed": String(this.figure === figure),
+          title: FIGURE_TITLES[figure],
+          "aria-pressed": String(shown === figure),
           click: () => {
             this.figure = figure;
             if (this.state && this.model) this.update(this.state, this.model);
             this.head.querySelector<HTMLElement>('[aria-pressed="true"]')?.focus();
           },
         },
-        text,
+        FIGURES[figure],
       ),
     );
   }
@@ -223,6 +233,7 @@ export class DetailView {
     const empty = ranges !== null && (ranges.buckets === 0 || ranges.probes === 0);
     const ready = ranges !== null && !empty && probes.length > 0;
     const flight = isBad(run.status) && this.figure === "flight" ? state.flight : null;
+    const scaling = this.figure === "scale" && phase === "train" ? detail?.lossScaling : null;
     this.heatmap.node.hidden = !ready;
     this.chart.node.hidden = !ready || flight !== null;
     this.flight.node.hidden = !ready || flight === null;
@@ -261,7 +272,17 @@ export class DetailView {
     );
     if (flight)
       this.flight.update({ flight, probes, theme: state.theme, onset, origin: run.origin });
-    else this.chart.update({ ranges, probe, index, axis, theme: state.theme, onset });
+    else if (scaling)
+      this.chart.update({
+        ranges: this.scaleRanges(scaling),
+        probe,
+        index: 0,
+        axis,
+        theme: state.theme,
+        onset,
+        texts: LOSS_SCALE,
+      });
+    else this.chart.update({ ranges, probe, index, axis, theme: state.theme, onset, texts: RANGE });
   }
 }
 
@@ -277,9 +298,19 @@ const titleOf = (run: RunSummary): string =>
 
 const PICTURE_WIDTH = 720;
 
-type Figure = "range" | "flight";
+type Figure = "range" | "flight" | "scale";
 
-const FIGURES: Record<Figure, string> = { range: "range", flight: "last steps" };
+const FIGURES: Record<Figure, string> = {
+  range: "range",
+  flight: "last steps",
+  scale: "loss scale",
+};
+const FIGURE_TITLES: Record<Figure, string> = {
+  range: "the chosen tensor's values over time",
+  flight: "the flight recorder: each tensor in the last steps before the first bad one",
+  scale:
+    "mixed precision multiplies the loss by this factor; a step in which a gradient then overflows is skipped, and the factor falls",
+};
 
 function downloads(
   run: RunSummary,

@@ -34,6 +34,9 @@ export function decadeLegend(
     {
       class: "legend-scale",
       role: "img",
+      title: colours.growth
+        ? "growth: the largest rms (root mean square) of a layer's output or weight, over what it was in the run's first step"
+        : "powers of ten, from the least to the largest value; rms is the root mean square, the usual size of a tensor's values",
       "aria-label": `${title}: ${stops.map(power).join(", ")}`,
     },
     el("span", { class: "legend-title" }, title),
@@ -49,7 +52,8 @@ function badSwatch(theme: Theme, use: BadUse): HTMLElement {
     c.fillStyle = badPattern(c, theme, use);
     c.fillRect(0, 0, 16, 10);
   }
-  return el("span", { class: "legend-mark" }, canvas, "non-finite");
+  const title = "hatched: NaN or infinite, or trained on after the first bad step";
+  return el("span", { class: "legend-mark", title }, canvas, "non-finite");
 }
 
 /** What follows the first bad step on a lane. Shapes need no legend: the counts show them. */

@@ -7,12 +7,23 @@ import type { Picture } from "../paint/painter";
 import type { ValueScaleName } from "../scale/value";
 import { el, prepareCanvas, replace, sizeOf } from "./dom";
 import { cellFacts } from "./heatmap";
-import { paintRange, plotInvert, type RangeChartData } from "./range_paint";
+import { type ChartTexts, paintRange, plotInvert, type RangeChartData } from "./range_paint";
 
 const SCALES: Record<ValueScaleName, string> = {
   symlog: "y: symmetric log",
   log: "y: log of sizes",
   linear: "y: linear",
+};
+
+/** Of a watched tensor. */
+export const RANGE: ChartTexts = {
+  title: (probe) => `Range of ${words.tensor(probe.kind, probe.name)}`,
+  band: (log) => (log ? "rms to largest size" : "finite minimum to maximum"),
+  line: "rms",
+  marked: (n) => `✖ non-finite in ${integer(n)} steps`,
+  unmarked: "always finite",
+  mark: "diverged",
+  facts: ({ ranges, index }, step) => cellFacts(ranges, index, step),
 };
 
 export class RangeChartView {
@@ -74,7 +85,7 @@ export class RangeChartView {
     if (same) return;
     if (this.data?.ranges !== data.ranges) this.cursor = null;
     this.data = data;
-    this.title.textContent = `Range of ${words.tensor(data.probe.kind, data.probe.name)}`;
+    this.title.textContent = data.texts.title(data.probe);
     this.title.title = this.title.textContent;
     this.plot.setAttribute("aria-valuemax", String(Math.max(0, data.ranges.buckets - 1)));
     this.draw();
@@ -111,7 +122,8 @@ export class RangeChartView {
     const key = (cls: string, text: string) =>
       el("span", { class: "key" }, el("i", { class: cls }), text);
     const { ranges, index } = data;
-    const facts = cellFacts(ranges, index, ranges.steps[2 * (this.cursor ?? 0)]!);
+    const { texts } = data;
+    const facts = texts.facts(data, ranges.steps[2 * (this.cursor ?? 0)]!);
     this.plot.setAttribute("aria-valuenow", String(this.cursor ?? 0));
     this.plot.setAttribute("aria-valuetext", facts.join(", "));
     if (this.cursor !== null) {
@@ -120,15 +132,12 @@ export class RangeChartView {
     }
     let bad = 0;
     for (let b = 0; b < ranges.buckets; b++) bad += ranges.badSteps[b * ranges.probes + index]!;
+    const band = texts.band(this.scale === "log");
     replace(
       this.readout,
-      key("band", this.scale === "log" ? "rms to largest size" : "finite minimum to maximum"),
-      key("line", "rms"),
-      el(
-        "span",
-        { class: bad ? "bad-text" : "" },
-        bad ? `✖ non-finite in ${integer(bad)} steps` : "always finite",
-      ),
+      band && key("band", band),
+      key("line", texts.line),
+      el("span", { class: bad ? "bad-text" : "" }, bad ? texts.marked(bad) : texts.unmarked),
     );
   }
 

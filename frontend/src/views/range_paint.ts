@@ -1,7 +1,7 @@
 // Draws one tensor's ranges over time: the finite minimum and maximum as a band, rms as a
 // line, non-finite steps as hatched ground with marks. NaN is a gap, never a zero.
 
-import type { Probe } from "../api/schema.gen";
+import type { Probe, Status } from "../api/schema.gen";
 import type { Ranges } from "../api/types";
 import { compact } from "../format/number";
 import type { Painter } from "../paint/painter";
@@ -24,6 +24,21 @@ export interface RangeChartData {
   theme: Theme;
   /** First bad step, in the phase's own steps. */
   onset: number | null;
+  texts: ChartTexts;
+}
+
+/** What the chart says of its numbers. */
+export interface ChartTexts {
+  title(probe: Probe): string;
+  /** Keys of the band and the line; a chart without a band has none. */
+  band(log: boolean): string | null;
+  line: string;
+  /** Of the steps that are marked, and where there is none. */
+  marked(steps: number): string;
+  unmarked: string;
+  mark: Status;
+  /** The numbers at a step. */
+  facts(data: RangeChartData, step: number): string[];
 }
 
 export interface Curve {
@@ -182,14 +197,15 @@ function paintMarks(
   x: (at: number) => number,
   height: number,
 ): void {
-  const colours = markColours("diverged");
+  const { mark } = data.texts;
+  const colours = markColours(mark);
   let last = Number.NEGATIVE_INFINITY;
   curve.start.forEach((start, b) => {
     const middle = x((start + curve.end[b]!) / 2);
     // Marks side by side, not a smear.
     if (!isBad(data, curve, b) || middle - last < 9) return;
     last = middle;
-    drawMark(c, "diverged", middle, TOP - 7, colours, 3.2);
+    drawMark(c, mark, middle, TOP - 7, colours, 3.2);
   });
   if (data.onset === null) return;
   const at = Math.round(x(data.axis.start(data.onset))) + 0.5;

@@ -197,9 +197,17 @@ export class ParallelView {
     height: number,
     strong = false,
   ): void {
-    const many = this.model!.trials.length > 200;
+    const { length } = this.model!.trials;
+    // The more lines lie upon one another, the fainter each, or all were one surface.
+    const crowd = length > 200 ? Math.min(1, 1000 / length) : 2;
     c.save();
-    c.globalAlpha = strong ? 1 : !inside ? 0.07 : trial.bad ? 0.85 : many ? 0.25 : 0.5;
+    c.globalAlpha = strong
+      ? 1
+      : !inside
+        ? 0.07 * Math.min(1, crowd)
+        : trial.bad
+          ? Math.max(0.15, 0.85 * Math.min(1, crowd))
+          : Math.max(0.02, 0.25 * crowd);
     c.strokeStyle = themeColour(trial.bad ? "bad" : "accent");
     c.lineWidth = strong ? 3 : trial.bad ? 1.6 : 1.2;
     // A dash as well as a colour: bad ones are told apart without it.
@@ -211,7 +219,8 @@ export class ParallelView {
       else c.lineTo(x, y);
     });
     c.stroke();
-    if (inside || strong) {
+    // Ends stand so close that they would hide the axis: among very many only bad ones.
+    if (strong || (inside && (trial.bad || length <= 2000))) {
       c.globalAlpha = 1;
       c.setLineDash([]);
       const last = this.axes.length - 1;
