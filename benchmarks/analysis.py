@@ -2,7 +2,10 @@
 
 Made-up searches as they come out of a random search over seven hyperparameters, whose
 rule is known: tests/reading/searches.py draws them, tests/reading/test_analysis.py has
-the rules. Prints Markdown, or writes it into docs/diagnosis.md.
+the rules. Prints Markdown, or writes it into docs/diagnosis.md. Beside what is found
+stands what can be: 24 trials need not hold one that tells a rule from another.
+
+The analysis was made with other seeds; `FINAL_SEED` was drawn after its last change.
 """
 
 from __future__ import annotations
@@ -14,10 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from tb_nanwatch.reading.analysis import Trial, analyse
+from tb_nanwatch.reading.axes import conditions
 from tb_nanwatch.reading.statistics import wilson
+from tb_nanwatch.reading.trials import Space
 from tests.reading.searches import RULES, search, values_of, without_rule
 
+FINAL_SEED: Final = 66144
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs" / "diagnosis.md"
 START: Final = "<!-- searches: made by `make corpus` -->"
 END: Final = "<!-- /searches -->"
@@ -33,7 +41,7 @@ MIN_BAD: Final = 5
 def main() -> None:
     """Runs the searches and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=FINAL_SEED)
     parser.add_argument("--write", action="store_true", help="into docs/diagnosis.md")
     arguments = parser.parse_args()
     made = "\n".join([*power(arguments.seed), "", *false_findings(arguments.seed)])
@@ -54,7 +62,7 @@ def power(seed: int) -> list[str]:
     for name, (rule, names) in RULES.items():
         cells = []
         for n, searches in SIZES.items():
-            asked = found = part = 0
+            asked = found = part = can = 0
             for i in range(searches):
                 trials = search(n, rule, seed + i)
                 bad = sum(t.bad for t in trials)
@@ -65,11 +73,37 @@ def power(seed: int) -> list[str]:
                 told = _names_in(findings[0].condition) if findings else set()
                 found += told == names
                 part += bool(told & names) and told != names
-            print(name, n, found, part, asked, file=sys.stderr, flush=True)
+                can += decidable(trials, names)
+            print(name, n, found, part, can, asked, file=sys.stderr, flush=True)
+            more = [f"in part {part}"] if part else []
+            more += [f"decidable {can}"] if can < asked else []
             cell = f"{found} of {asked}"
-            cells.append(cell + (f" (in part {part})" if part else ""))
+            cells.append(cell + (f" ({', '.join(more)})" if more else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def decidable(trials: Sequence[Trial], names: set[str]) -> bool:
+    """Returns whether the trials allow no other rule than one on `names`.
+
+    As an oracle would say that knows what the analysis does not: that there are no
+    exceptions. Of all conditions, or else of all conjunctions of two, it takes those
+    that hold in every bad trial and in no other.
+    """
+    space = Space.of(trials, "min", "trial")
+    every = [
+        c for i, axis in enumerate(space.axes) for c in conditions(i, axis, len(trials))
+    ]
+    holds = np.array([space.axes[c.axis].holds(c) for c in every])
+    covering = np.flatnonzero(holds[:, space.bad].all(axis=1))
+    clean = holds[covering][:, ~space.bad].astype(np.float32)
+    of = [space.axes[every[i].axis].name for i in covering]
+    alone = {of[i] for i in np.flatnonzero(~clean.any(axis=1))}
+    if alone:
+        return len(alone) == 1 and alone == names
+    pairs = np.argwhere(clean @ clean.T == 0)
+    told = {frozenset((of[i], of[j])) for i, j in pairs if of[i] != of[j]}
+    return told == {frozenset(names)}
 
 
 def false_findings(seed: int) -> list[str]:
