@@ -26,20 +26,21 @@ def build(hp: keras_tuner.HyperParameters) -> keras.Model:
     return model
 
 
-tuner = keras_tuner.RandomSearch(
-    build,
-    objective="val_loss",
-    max_trials=5,
-    seed=1,
-    directory=places.tuner_dir(),
-    project_name="as_asked",
-)
-tuner.search(
-    x,
-    y,
-    validation_split=0.2,
-    epochs=5,
-    verbose=0,
-    callbacks=[NanWatch(places.log_dir("as_asked"))],
-)
-places.say(tuner)
+if __name__ == "__main__":
+    tuner = keras_tuner.RandomSearch(
+        build,
+        objective="val_loss",
+        max_trials=5,
+        seed=1,
+        directory=places.tuner_dir(),
+        project_name="as_asked",
+    )
+    tuner.search(
+        x,
+        y,
+        validation_split=0.2,
+        epochs=5,
+        verbose=0,
+        callbacks=[NanWatch(places.log_dir("as_asked"))],
+    )
+    places.say(tuner)

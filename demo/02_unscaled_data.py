@@ -59,5 +59,6 @@ def search(name: str, optimizer: type[keras.optimizers.Optimizer]) -> None:
         places.say(tuner)
 
 
-search("unscaled_adam", keras.optimizers.Adam)
-search("unscaled_sgd", keras.optimizers.SGD)
+if __name__ == "__main__":
+    search("unscaled_adam", keras.optimizers.Adam)
+    search("unscaled_sgd", keras.optimizers.SGD)

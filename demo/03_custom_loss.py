@@ -30,25 +30,26 @@ def build(hp: keras_tuner.HyperParameters) -> keras.Model:
     return model
 
 
-tuner = keras_tuner.RandomSearch(
-    build,
-    objective="val_loss",
-    max_trials=5,
-    seed=3,
-    directory=places.tuner_dir(),
-    project_name="custom_loss",
-)
-try:
-    tuner.search(
-        x,
-        y,
-        validation_split=0.2,
-        epochs=5,
-        verbose=0,
-        callbacks=[NanWatch(places.log_dir("custom_loss"))],
+if __name__ == "__main__":
+    tuner = keras_tuner.RandomSearch(
+        build,
+        objective="val_loss",
+        max_trials=5,
+        seed=3,
+        directory=places.tuner_dir(),
+        project_name="custom_loss",
     )
-except RuntimeError as error:
-    places.say(tuner)
-    places.aborted(error)
-else:
-    places.say(tuner)
+    try:
+        tuner.search(
+            x,
+            y,
+            validation_split=0.2,
+            epochs=5,
+            verbose=0,
+            callbacks=[NanWatch(places.log_dir("custom_loss"))],
+        )
+    except RuntimeError as error:
+        places.say(tuner)
+        places.aborted(error)
+    else:
+        places.say(tuner)

@@ -49,21 +49,22 @@ class Wide(keras_tuner.HyperModel):
         return model.fit(*args, batch_size=batch_size, **kw)
 
 
-tuner = keras_tuner.RandomSearch(
-    Wide(),
-    objective="val_loss",
-    max_trials=TRIALS,
-    max_consecutive_failed_trials=TRIALS,  # the search goes through, whatever fails
-    seed=1,
-    directory=places.tuner_dir(),
-    project_name="wide_search",
-)
-tuner.search(
-    x,
-    y,
-    validation_split=0.2,
-    epochs=6,
-    verbose=0,
-    callbacks=[NanWatch(places.log_dir("wide_search"))],
-)
-places.say(tuner)
+if __name__ == "__main__":
+    tuner = keras_tuner.RandomSearch(
+        Wide(),
+        objective="val_loss",
+        max_trials=TRIALS,
+        max_consecutive_failed_trials=TRIALS,  # the search goes through, whatever fails
+        seed=1,
+        directory=places.tuner_dir(),
+        project_name="wide_search",
+    )
+    tuner.search(
+        x,
+        y,
+        validation_split=0.2,
+        epochs=6,
+        verbose=0,
+        callbacks=[NanWatch(places.log_dir("wide_search"))],
+    )
+    places.say(tuner)

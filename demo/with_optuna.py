@@ -29,5 +29,6 @@ def objective(trial: optuna.Trial) -> float:
     return history.history["loss"][-1]
 
 
-study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-study.optimize(objective, n_trials=8)
+if __name__ == "__main__":
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(objective, n_trials=8)

@@ -322,6 +322,8 @@ class PostMortem:
         data: name of the input, label or sample weight that is non-finite itself.
         rows: of the batch that are bad there, at most 100.
         capsule: where the capsule lies, "" for nowhere.
+        own_code: what the model uses that the capsule does not hold, by name; a replay
+            of the capsule needs the code that makes the model.
         seconds: what it took.
         counterfactuals: changes that were tried.
     """
@@ -347,6 +349,7 @@ class PostMortem:
     data: str | None = None
     rows: list[int] = field(default_factory=list)
     capsule: str = ""
+    own_code: list[str] = field(default_factory=list)
     seconds: float = 0.0
     counterfactuals: list[Counterfactual] = field(default_factory=list)
 

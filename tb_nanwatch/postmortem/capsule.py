@@ -51,6 +51,9 @@ the batch, the model's weights and the optimizer's variables before the step.
 IT CONTAINS TRAINING DATA. Treat it as you treat the data it was made from.
 
 To run that step again: tb-nanwatch replay <this directory>
+Where the model uses a loss or layer of yours, add --model FILE.py:FUNCTION, the function
+that returns the compiled model. The file is run as it is imported: keep what trains,
+tuner.search or fit, under if __name__ == "__main__":
 """
 # Dtypes that are stored as they are.
 _PLAIN: Final = (

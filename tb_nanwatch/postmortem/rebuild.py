@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,8 +18,10 @@ from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule
 
 _HELP = (
-    "Pass --model module:function, where the function returns the compiled model; it may "
-    "take a KerasTuner HyperParameters, which then holds the trial's values"
+    "Pass --model FILE.py:FUNCTION (or module:function), where the function returns the "
+    "compiled model; it may take a KerasTuner HyperParameters, which then holds the "
+    "trial's values. The file is run as it is imported: keep what trains, tuner.search or "
+    'fit, under if __name__ == "__main__":'
 )
 
 
@@ -26,8 +30,8 @@ def model_of(capsule: Capsule, function: str | None = None) -> Any:
 
     Args:
         capsule: whose model.
-        function: "module:function" of the code that makes it; None takes Keras'
-            configuration in the capsule, which runs no code of anybody's.
+        function: "module:function" or "file.py:function" of the code that makes it;
+            None takes Keras' configuration in the capsule, which runs nobody's code.
 
     Raises:
         CapsuleError: the model cannot be made.
@@ -49,6 +53,16 @@ def model_of(capsule: Capsule, function: str | None = None) -> Any:
     return model
 
 
+def own_code(capsule: Capsule) -> list[str]:
+    """Returns what the model is made of that is not Keras' own and so not in the capsule.
+
+    Names, sorted; the whole model where it has no configuration.
+    """
+    if capsule.model is None or capsule.compiled is None:
+        return [capsule.description]
+    return sorted(set(_foreign(capsule.model)) | set(_foreign(capsule.compiled)))
+
+
 def tensors_of(data: Any) -> Any:
     """Returns the batch with tensors for arrays."""
     return keras.tree.map_structure(
@@ -57,15 +71,15 @@ def tensors_of(data: Any) -> Any:
 
 
 def _from_function(function: str, capsule: Capsule) -> Any:
-    module_name, _, name = function.partition(":")
+    # The last colon: a path on Windows has one of its own.
+    module_name, _, name = function.rpartition(":")
     if not module_name or not name:
         raise CapsuleError(
-            f"--model was given {function!r}; expected module:function, e.g. train:build"
+            f"--model was given {function!r}; expected FILE.py:FUNCTION or "
+            "module:function, e.g. train.py:build"
         )
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        make = getattr(importlib.import_module(module_name), name)
+        make = getattr(_module(module_name), name)
         needs = [
             p
             for p in inspect.signature(make).parameters.values()
@@ -75,6 +89,22 @@ def _from_function(function: str, capsule: Capsule) -> Any:
         return make(_hyperparameters(capsule)) if needs else make()
     except Exception as e:
         raise CapsuleError(f"--model {function} failed: {type(e).__name__}: {e}") from e
+
+
+def _module(name: str) -> Any:
+    """Returns a module by its name, or by the path of its file, run as a program is."""
+    is_file = name.endswith(".py")
+    home = os.path.dirname(os.path.abspath(name)) if is_file else os.getcwd()
+    if home not in sys.path:
+        sys.path.insert(0, home)
+    if not is_file:
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # Keras looks for classes there
+    spec.loader.exec_module(module)
+    return module
 
 
 def _hyperparameters(capsule: Capsule) -> Any:
@@ -92,10 +122,10 @@ def _from_config(capsule: Capsule) -> Any:
             f"the capsule has no configuration of the {what}, since Keras could not "
             f"serialize it. {_HELP}"
         )
-    foreign = sorted(set(_foreign(capsule.model)) | set(_foreign(capsule.compiled)))
-    if foreign:
+    own = own_code(capsule)
+    if own:
         raise CapsuleError(
-            f"the model uses code that the capsule does not hold: {', '.join(foreign)}. "
+            f"the model uses code that the capsule does not hold: {', '.join(own)}. "
             f"{_HELP}"
         )
     try:

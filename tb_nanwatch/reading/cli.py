@@ -120,9 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("capsule", help="the capsule's directory")
     replay.add_argument(
         "--model",
-        metavar="MODULE:FUNCTION",
-        help="the function that returns the compiled model, where its configuration is "
-        "not enough; runs your code",
+        metavar="FILE.py:FUNCTION",
+        help="the function that returns the compiled model, where that uses code of "
+        "yours; module:function will do as well. The file is run as it is imported: keep "
+        'what trains, tuner.search or fit, under if __name__ == "__main__":',
     )
     replay.add_argument(
         "--try",

@@ -152,5 +152,9 @@ def _postmortem(found: dict[str, Any] | None) -> list[str]:
     if kept:
         said.append(f"it would have stayed finite with {', or '.join(kept)}.")
     if found["capsule"]:
-        said.append(f"to run the step again: tb-nanwatch replay {found['capsule']}")
+        # The model's own code is not in the capsule.
+        model = " --model FILE.py:build" if found["own_code"] else ""
+        said.append(
+            f"to run the step again: tb-nanwatch replay {found['capsule']}{model}"
+        )
     return said

@@ -17,6 +17,7 @@ import keras
 import tb_nanwatch
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NanWatchWarning, NonFiniteError, UnsupportedError
+from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
@@ -358,6 +359,7 @@ class _Watch:
                 try_changes=self._options.counterfactuals,
             )
             result.capsule = self._capsule_place
+            result.own_code = rebuild.own_code(capsule)
             result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
         except Exception as e:
@@ -371,9 +373,12 @@ class _Watch:
         if onset is None or origin is None:
             return
         mode = self._options.on_nonfinite
-        with contextlib.suppress(Exception):  # the message goes out all the same
-            if mode in ("fail", "raise"):
-                self._session.end_of_steps()  # it can draw on everything
+        if mode in ("fail", "raise"):
+            # The message is the last that is said: it can draw on everything.
+            with contextlib.suppress(Exception):
+                self._session.end_of_steps()
+            self._take_out()
+            self._examine()
         message = self._message(onset, origin)
         with contextlib.suppress(Exception):  # standard error may be closed
             print(f"\n{message}", file=sys.stderr, flush=True)
@@ -386,17 +391,19 @@ class _Watch:
             self._fail(NonFiniteError(message, step=onset.step))
 
     def _fail(self, error: Exception) -> None:
-        self.end_with(error)
+        self._end_failed(error)
         raise error
 
     def _message(self, onset: Position, origin: BadTensor) -> str:
         # Names may hold what a terminal would obey, and may be long.
         cause = clean(self._cause(), 1000)
         cause = f"{cause} " if cause else ""
+        made = self._session.made()
+        made = f"It comes from {clean(made, 1000)}. " if made else ""
         run, log_dir = clean(self._session.run), clean(self._options.log_dir, 4096)
         return (
             f"NaN Watch: {run} went bad at {position_text(onset)}: "
-            f"{clean(tensor_text(origin), 400)}. {cause}To see "
+            f"{clean(tensor_text(origin), 400)}. {made}{cause}To see "
             f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
             f"report {log_dir}"
         )
@@ -437,6 +444,9 @@ class _Watch:
         self._take_out()
         if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
             self._examine()
+        self._end_failed(error)
+
+    def _end_failed(self, error: BaseException | None) -> None:
         try:
             self._session.end("failed", error=error)
             self._close()

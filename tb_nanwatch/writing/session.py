@@ -226,6 +226,10 @@ class Session:
             schema.PostMortemRecord(self.id, self._seq("postmortem"), result=result)
         )
 
+    def made(self) -> str:
+        """Returns the operation and line that the post-mortem named, "" where none."""
+        return self._post_mortem.text if self._post_mortem is not None else ""
+
     def write_verdict(self, verdict: Verdict) -> None:
         """Writes the tuner's verdict on this session's trial."""
         if self.trial is None:

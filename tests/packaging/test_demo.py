@@ -155,6 +155,19 @@ def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
         assert trial["status"] == "diverged"
         assert trial["onset"]["epoch"] == 0
 
+    # The loss is the program's own; importing it runs no search.
+    post_mortem = found["runs"][0]["postmortem"]
+    assert post_mortem["own_code"] == ["relative_error"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("tb-nanwatch"), "replay", post_mortem["capsule"],
+         "--model", "demo/03_custom_loss.py:build"],
+        cwd=home, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "KerasTuner" not in done.stdout
+    assert "03_custom_loss.py:17" in done.stdout
+    assert "denominators" in done.stdout
+
 
 def test_the_training_that_works_is_clean(home: Path) -> None:
     said = run("05_plain_training.py", home, "only")

@@ -92,7 +92,8 @@ def test_a_new_process_names_the_line_and_its_exit_code_tells(
     capsule = a_capsule("lambda_layer", tmp_path / "c")
     assert main(["replay", str(tmp_path / "c")]) == 2
     error = capsys.readouterr().err
-    assert "--model module:function" in error and "a lambda" in error
+    assert "--model FILE.py:FUNCTION" in error and "a lambda" in error
+    assert "tuner.search or fit, under if __name__" in error
 
     command = [sys.executable, "-m", "tb_nanwatch.reading.cli", "replay"]
     model = "tests.postmortem.programs:lambda_model"
@@ -123,7 +124,7 @@ def test_code_that_the_capsule_names_is_not_imported(tmp_path: Path) -> None:
     with pytest.raises(CapsuleError, match=r"antigravity\.InputLayer"):
         rebuild.model_of(capsule)
     assert "antigravity" not in sys.modules
-    with pytest.raises(CapsuleError, match="expected module:function"):
+    with pytest.raises(CapsuleError, match=r"expected FILE\.py:FUNCTION"):
         rebuild.model_of(capsule, "nonsense")
     with pytest.raises(CapsuleError, match="expected a compiled"):
         rebuild.model_of(capsule, "tests.postmortem.programs:numbers")

@@ -393,6 +393,28 @@ def test_raise_raises(mode: Any, tmp_path: Path, log: Any) -> None:
     assert status.status == "diverged" and status.steps == 2
 
 
+def relative_error(y: Any, p: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y - p) / keras.ops.abs(y))
+
+
+def test_the_exception_names_the_line_where_one_is_found(tmp_path: Path) -> None:
+    x, y = data()
+    y[9] = 0.0
+    line = relative_error.__code__.co_firstlineno + 1
+    for capsules in (1, 0):
+        model = mlp()
+        model.compile("sgd", relative_error)
+        path = tmp_path / str(capsules)
+        watch = NanWatch(path, on_nonfinite="raise", capsules=capsules)
+        with pytest.raises(NonFiniteError) as e:
+            model.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
+        said = str(e.value)
+        assert "went bad at epoch 1, batch 2 (step 1): loss" in said
+        made = f"test_callback.py:{line}: 1 of 8 denominators is 0. Likely cause: loss"
+        # Without the step, which alone tells, no line is made up.
+        assert (made in said) == ("It comes from" in said) == bool(capsules), said
+
+
 def test_contained_values_stop_nothing(tmp_path: Path, log: Any) -> None:
     class Masked(keras.layers.Layer):
         def call(self, x: Any) -> Any:
