@@ -8,7 +8,7 @@
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (half an hour)
 # make versions  the fast tests on each Python and on the oldest of all that setup.py allows
-# make corpus  how often causes and rules are found, into docs/diagnosis.md (half an hour)
+# make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
 #
@@ -44,7 +44,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab faults fuzz robustness versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab faults fuzz robustness corpus versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile

@@ -314,7 +314,7 @@ def _layer_candidate(m: Measured, weight: float, sure: float = 0.97) -> Candidat
         sure,
         [_upstream_text(m), _counts_text(m)],
         "This layer's function left its domain (logarithm, root or division): keep its "
-        "argument away from there, e.g. ops.log(ops.maximum(x, 1e-6)).",
+        "argument away from there, e.g. keras.ops.log(keras.ops.maximum(x, 1e-6)).",
     )
 
 
@@ -338,7 +338,7 @@ def _domain_of_loss(m: Measured) -> list[Candidate]:
             0.97,
             evidence,
             "The loss left its domain: guard its division, logarithm or root, e.g. "
-            "ops.abs(y - p) / ops.maximum(ops.abs(y), 1e-3).",
+            "keras.ops.abs(y - p) / keras.ops.maximum(keras.ops.abs(y), 1e-3).",
         )
     ]
 
@@ -374,7 +374,7 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         0.93,
         evidence,
         "The loss's derivative is not finite where its argument is zero (a root, norm or "
-        "power): add a small number inside, e.g. ops.sqrt(x + 1e-12).",
+        "power): add a small number inside, e.g. keras.ops.sqrt(x + 1e-12).",
     )
     layer = _layer_candidate(m, 3.0, 0.95)
     layer.evidence = evidence
@@ -446,6 +446,7 @@ def _growth(m: Measured, growth: float) -> list[Candidate]:
     for candidate in drivers:
         if at_this_rate and candidate.id in ("unscaled_inputs", "unscaled_targets"):
             candidate.evidence.append(at_this_rate)
+            candidate.about = m.rate()
         candidate.evidence.append(how)
     came = _inherited_weights(m)
     if came is None:
@@ -696,7 +697,7 @@ def _gain_driver(m: Measured) -> Candidate | None:
                 f"{leap:.3g} times what entered it."
             ],
             "This layer's function grows out of bounds (an exponential or a power): "
-            "bound its argument, e.g. ops.exp(ops.minimum(x, 20.0)).",
+            "bound its argument, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)).",
         )
     if by_time:
         return _amplification(

@@ -16,6 +16,7 @@ from tb_nanwatch.diagnosis import (
 )
 from tb_nanwatch.reading.grouping import trials_of
 from tb_nanwatch.reading.session import Session
+from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Search
 
 # KerasTuner's own default, for logs that do not say.
@@ -62,7 +63,13 @@ def explain(
         "trials": [str(group[0].status.trial_id) for group in row],
         "reasons": [_reason(group, causes or {}) for group in row],
         "message": message,
-        "fix": _fix(limit, len(row), bad, search.oracle != "GridSearchOracle"),
+        "fix": _fix(
+            limit,
+            len(row),
+            bad,
+            search.oracle != "GridSearchOracle",
+            _shared_cause(row, causes or {}),
+        ),
     }
 
 
@@ -124,12 +131,32 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
     return "its objective was NaN, although all that was watched stayed finite"
 
 
-def _fix(limit: int, count: int, bad: int, resumes: bool) -> str:
+def _shared_cause(
+    row: Sequence[Group], causes: Mapping[tuple[str, str], Sequence[Cause]]
+) -> str | None:
+    """Returns the cause of all these trials that no value of the space would mend."""
+    found = set()
+    for group in row:
+        session = max(group, key=lambda s: STATUSES.index(s.status.status))
+        known = causes.get((session.run, session.id), ())
+        found.add(known[0].id if known else None)
+    (cause,) = found if len(found) == 1 else (None,)
+    return cause if cause in NOT_OF_THE_SPACE else None
+
+
+def _fix(limit: int, count: int, bad: int, resumes: bool, shared: str | None) -> str:
     if bad:
         which = "These trials all" if bad == count else f"{bad} of these {count} trials"
         told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
     else:
         told = f"The last {count} trials failed, and not by going bad"
+    if shared:
+        return (
+            f"{told}; after {limit} in a row it gives the whole search up. They share "
+            f"their cause, {shared.replace('_', ' ')}, which is none of the search space's. "
+            "Mend it and search anew, with overwrite=True or a new project_name; a higher "
+            "limit would only let more trials fail."
+        )
     setting = f"max_consecutive_failed_trials={raised_failure_limit(limit)}"
     # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
     # once, or with a KeyError.

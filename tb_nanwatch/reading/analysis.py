@@ -30,7 +30,7 @@ from tb_nanwatch.reading.trials import (
     suspects_of,
     value_text,
 )
-from tb_nanwatch.reading.verdict import nothing_found, without_comparison
+from tb_nanwatch.reading.verdict import more_needed, nothing_found, without_comparison
 from tb_nanwatch.schema import JSONScalar
 
 # Findings of one search; what is left after three is noise to a reader.
@@ -132,10 +132,20 @@ def _finding(
     saves = _saves(space, edit) if edit else ""
     cause = common_cause(space, region.inside & left)
     died = cause.replace("_", " ") if cause and inside[0] > 1 else ""
-    if died and region.p_value > ALPHA:  # only what they died of speaks for it
+    if region.p_value > ALPHA:  # only what they died of speaks for it
+        more = more_needed(region, inside, outside)
+        would = (
+            f"; {more} more trials, half of them there, would if they fare as these did"
+            if more
+            else ""
+        )
         sentence += (
-            f". Statistics alone do not settle it (corrected p = {p}), but all "
-            f"{inside[0]} died of the same cause: {died}."
+            f". A hint: statistics alone do not settle it (corrected p = {p}{would})"
+        )
+        sentence += (
+            f", but all {inside[0]} died of the same cause: {died}."
+            if died
+            else ", but what they died of points there."
         )
     else:
         sentence += f"; corrected p = {p}."

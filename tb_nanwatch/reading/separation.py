@@ -122,7 +122,9 @@ def separate(
         if found.best is not None:
             return found
         # Two looks share the error that is promised.
-        found = _separate(axes, bad, best_trial, within, range(len(axes)), ALPHA / 2)
+        found = _separate(
+            axes, bad, best_trial, within, range(len(axes)), ALPHA / 2, _POINTED
+        )
         return _prefer(found, suspects)
     return _separate(axes, bad, best_trial, within, range(len(axes)), ALPHA)
 
@@ -134,6 +136,7 @@ def _separate(
     within: Bools | None,
     suspects: Collection[int],
     alpha: float,
+    worse: float | None = None,
 ) -> Separation:
     chosen = np.ones(len(bad), np.bool_) if within is None else within
     y = bad[chosen]
@@ -151,7 +154,8 @@ def _separate(
     closest = min(singles, key=lambda r: (r.raw_p, -r.score), default=None)
     if best is not None:
         best = _refine(axes, best, bad, chosen)
-    rivals = _rivals(best, regions) if best is not None else []
+    rivals = _rivals(best, regions, worse or _RIVAL) if best is not None else []
+    rivals = rivals if worse else rivals[:_MAX_RIVALS]
     # Of regions with the same trials one is looked at; here each is at its best.
     rivals = [_refine(axes, r, bad, chosen) for r in rivals]
     return Separation(best, closest, rivals, len(family.singles), tested.critical)
@@ -407,13 +411,15 @@ def _refine(axes: Sequence[Axis], region: Region, bad: Bools, chosen: Bools) -> 
     return replace(region, conditions=tuple(found), inside=inside)
 
 
-# A rival describes the outcome with at least a twentieth of the probability.
+# A rival describes the outcome with at least a twentieth of the probability. One that
+# the runs themselves point at may do worse by two exceptions, each a factor of 18.
 _RIVAL: Final = math.log(20)
+_POINTED: Final = math.log(400)
 # More than these are no longer a hint, but say that nothing is known.
 _MAX_RIVALS: Final = 2
 
 
-def _rivals(best: Region, regions: Sequence[Region]) -> list[Region]:
+def _rivals(best: Region, regions: Sequence[Region], worse: float) -> list[Region]:
     """Returns for each other axis the best region that does about as well as `best`.
 
     On that axis alone, or with one of the axes of `best` besides. None need pass a
@@ -426,13 +432,9 @@ def _rivals(best: Region, regions: Sequence[Region]) -> list[Region]:
         if len(others) != 1 or len(region.conditions) > len(best.conditions):
             continue
         (axis,) = others
-        if (
-            axis not in rivals
-            and region.fit >= best.fit - _RIVAL
-            and region.raw_p < ALPHA
-        ):
+        if axis not in rivals and region.fit >= best.fit - worse and region.raw_p < ALPHA:
             rivals[axis] = region
-    return list(rivals.values())[:_MAX_RIVALS]
+    return list(rivals.values())
 
 
 def _prefer(found: Separation, suspects: Collection[int]) -> Separation:
@@ -443,4 +445,5 @@ def _prefer(found: Separation, suspects: Collection[int]) -> Separation:
     for rival in found.rivals:
         if any(c.axis in suspects for c in rival.conditions):
             return replace(found, best=rival, rivals=[best], preferred=True)
-    return found
+    alike = [r for r in found.rivals if r.fit >= best.fit - _RIVAL]
+    return replace(found, rivals=alike[:_MAX_RIVALS])

@@ -44,9 +44,21 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
                 "trials not shown; the latest decides.",
                 file=out,
             )
+        said: dict[str, list[str]] = {}
         for run in shown:
             for sentence in _remarks(run):
-                print(f"  {clean(run['run'])}: {clean(sentence, 1000)}", file=out)
+                said.setdefault(sentence, []).append(
+                    clean(run["trial_id"] or run["run"], 40)
+                )
+        told: set[str] = set()
+        for run in shown:
+            for sentence in _remarks(run):
+                if sentence in told:
+                    continue
+                told.add(sentence)
+                others = list(dict.fromkeys(said[sentence][1:]))
+                also = f" (also in {', '.join(others)})" if others else ""
+                print(f"  {clean(run['run'])}{also}: {clean(sentence, 1000)}", file=out)
         for run in runs:
             which = "an earlier attempt of " if run["superseded"] else ""
             for sentence in run["damage"]:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.reading.axes import MIN_SIDE, Condition
+from tb_nanwatch.reading.edit import number_text
 from tb_nanwatch.reading.separation import ALPHA, Region, Separation
 from tb_nanwatch.reading.statistics import log_tails
 from tb_nanwatch.reading.trials import (
@@ -26,7 +27,7 @@ _MAX_MORE: Final = 12
 # Two products of p-values count as equal within this share.
 _EQUAL: Final = 1e-3
 # Causes that lie in the program or its data, whatever the hyperparameters.
-_NOT_OF_THE_SPACE: Final = (
+NOT_OF_THE_SPACE: Final = (
     "unscaled_inputs",
     "unscaled_targets",
     "nonfinite_data",
@@ -36,6 +37,7 @@ _NOT_OF_THE_SPACE: Final = (
     "layer_domain",
     "half_precision",
 )
+_OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets")
 _NONE_LIVED: Final = (
     "No {} stayed finite, so none of the values that were tried is known to live; widen "
     "the space towards milder ones (a smaller learning rate first), or look for what all "
@@ -54,7 +56,9 @@ def without_comparison(space: Space) -> str:
             return "One trial alone says nothing about its hyperparameters.".replace(
                 "trial", space.noun
             )
-        if common and common_cause(space) in _NOT_OF_THE_SPACE:
+        if common and common_cause(space) in _OF_THE_DATA:
+            return f"{common}. {_scale_first(space)}"
+        if common and common_cause(space) in NOT_OF_THE_SPACE:
             return f"{common}: no hyperparameter is to blame."
         if common:
             return f"{common}. {_NONE_LIVED.format(space.noun)}"
@@ -67,6 +71,18 @@ def without_comparison(space: Space) -> str:
         f"No hyperparameter took two values, so none can be compared; {bad} of "
         f"{space.count(total)} went bad by chance (initial weights, order of the data)."
     )
+
+
+def _scale_first(space: Space) -> str:
+    """Returns what to do about unscaled data, and which rates are too high for them."""
+    rates = [t.about for t in space.trials if t.about is not None]
+    text = "Scale the data first"
+    if rates:
+        # Keras keeps a rate in float32.
+        low, high = (number_text(float(f"{r:.3g}")) for r in (min(rates), max(rates)))
+        which = f"rate {low} is" if low == high else f"rates tried ({low} to {high}) are"
+        text += f": at their present scale the learning {which} too high"
+    return text + ", and only then search."
 
 
 def _common(space: Space) -> str | None:
@@ -114,6 +130,27 @@ def nothing_found(space: Space, separation: Separation) -> str:
         f"({inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}; corrected "
         f"p = {p_text(closest.p_value)})."
     )
+
+
+def more_needed(
+    region: Region, inside: tuple[int, int], outside: tuple[int, int]
+) -> int | None:
+    """Returns how many more trials would settle a region, None where too many.
+
+    Half of them inside, half outside of it, if they fare as the (bad, total) of each
+    side did, and as many regions are looked at as now.
+    """
+    looks = region.p_value / max(region.raw_p, 1e-300)
+    for more in range(2, 2 * _MAX_MORE + 1, 2):
+        half = more // 2
+        hits = inside[0] + round(half * inside[0] / inside[1])
+        others = outside[0] + round(half * outside[0] / max(1, outside[1]))
+        size, n = inside[1] + half, inside[1] + outside[1] + more
+        bad = hits + others
+        tail = float(log_tails(n, bad, np.array([size]))[0, hits])
+        if math.exp(tail) * looks <= ALPHA:
+            return more
+    return None
 
 
 def _too_few(space: Space, separation: Separation) -> str | None:

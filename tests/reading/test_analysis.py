@@ -257,9 +257,9 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
     monkeypatch.setattr(analysis, "separate", unsettled)
     text = analyse("s", trials).findings[0].text
     assert text.startswith(
-        "any name >= 0.05 went bad in 4 of 5 trials, elsewhere 0 of 19. Statistics alone "
-        "do not settle it (corrected p = 0.1), but all 4 died of the same cause: learning "
-        "rate. units <= 32 fits the counts better ("
+        "any name >= 0.05 went bad in 4 of 5 trials, elsewhere 0 of 19. A hint: statistics "
+        "alone do not settle it (corrected p = 0.1; 2 more trials, half of them there, would "
+        "if they fare as these did), but all 4 died of the same cause: learning rate. units <= 32 fits the counts better ("
     )
     assert "probably chance: what the trials died of points to any name." in text
 
@@ -326,6 +326,23 @@ def test_all_bad_by_a_hyperparameters_doing_blames_the_space() -> None:
         "9 of 9 bad trials alike: learning rate, first in loss total. "
     )
     assert "no hyperparameter is to blame" not in verdict
+
+
+def test_all_bad_by_unscaled_data_blames_them_and_not_the_space() -> None:
+    for about in (None, 0.01):
+        trials = [
+            dataclasses.replace(
+                t, cause="unscaled_inputs", about=about and about * (1 + i % 2)
+            )
+            for i, t in enumerate(search(9, lambda v: True))
+        ]
+        verdict = analyse("s", trials).verdict
+        assert "Scale the data first" in verdict
+        rates = (
+            "at their present scale the learning rates tried (0.01 to 0.02) are too high"
+        )
+        assert (rates in verdict) == (about is not None)
+        assert "no hyperparameter is to blame" not in verdict
 
 
 def test_a_finding_names_the_cause_that_its_trials_share() -> None:

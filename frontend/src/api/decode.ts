@@ -193,6 +193,7 @@ function postmortem(value: unknown): PostMortem | null {
     data: textOrNull(p.data),
     rows: list(p.rows, count),
     capsule: text(p.capsule),
+    own_code: texts(p.own_code),
     seconds: count(p.seconds),
     counterfactuals: list(p.counterfactuals, (v) => {
       const c = object(v, "counterfactual");

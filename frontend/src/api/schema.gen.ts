@@ -155,6 +155,7 @@ export interface PostMortem {
   data: string | null;
   rows: number[];
   capsule: string;
+  own_code: string[];
   seconds: number;
   counterfactuals: Counterfactual[];
 }

@@ -396,7 +396,7 @@ function happened(run: RunSummary): Child[] {
     const spent = run.seconds_after_onset > 0 ? `, ${words.duration(run.seconds_after_onset)}` : "";
     rows.push([
       "trained on",
-      `for ${plural(run.steps_after_onset, "step")}${spent} after it${run.recovered ? "; recovered" : ""}`,
+      `for ${plural(run.steps_after_onset, "more step")}${spent} after it${run.recovered ? "; recovered" : ""}`,
     ]);
   }
   return [list(rows), el("p", { class: "aside" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
