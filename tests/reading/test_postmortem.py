@@ -88,7 +88,7 @@ def test_a_script_runs_the_step_again(tmp_path: Path) -> None:
     assert [name.name for node in imported for name in node.names] == ["sys"]
     assert "tb-nanwatch replay logs/it's here" in printed(found)
     assert "--model" not in printed(found)
-    own = a_post_mortem(2, capsule="c", own_code=["relative_error"])
+    own = a_post_mortem(3, capsule="c", own_code=["relative_error"])
     write(tmp_path / "b2", a_status(3, bad=True), own)
     assert "tb-nanwatch replay c --model FILE.py:build" in printed(full(tmp_path))
 
