@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
@@ -66,6 +68,26 @@ class Layout:
     sources: list[int]
     num_columns: int
     has_batch: bool
+
+    @functools.cached_property
+    def sizes(self) -> tuple[npt.NDArray[np.float64], Bools]:
+        """What the shapes say of each probe's tensor.
+
+        Returns:
+            [probes] number of elements, or of those of one example where the batch size
+            varies and is known; NaN where the shape does not tell. [probes] whether it
+            is of one example.
+        """
+        sizes = np.full(len(self.probes), np.nan)
+        per_example = np.zeros(len(self.probes), np.bool_)
+        for i, probe in enumerate(self.probes):
+            rest = probe.shape[1:]
+            if None not in probe.shape:
+                sizes[i] = math.prod(d or 0 for d in probe.shape)
+            elif self.has_batch and None not in rest:
+                sizes[i] = math.prod(d or 0 for d in rest)
+                per_example[i] = True
+        return sizes, per_example
 
     def sums(self, row: Floats) -> Iterator[tuple[Kind, str, float]]:
         """Yields kind, name and half sum of squares of each probe that has a column."""

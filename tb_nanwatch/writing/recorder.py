@@ -7,7 +7,6 @@ files; the callback takes from it what is to be written.
 from __future__ import annotations
 
 import bisect
-import math
 import threading
 import time
 from collections import deque
@@ -272,22 +271,20 @@ class Recorder:
         """
         rms = np.full((len(rows), len(phase.probes)), np.nan)
         bad = np.zeros(rms.shape, np.bool_)
-        batch = rows[:, -1].astype(np.float64) if layout.has_batch else None
-        for index, probe, column in zip(
-            indices, layout.probes, layout.columns, strict=True
-        ):
-            if column < 0:
-                continue
-            shape = probe.shape
-            size: Any = phase.sizes.get(index, 0)
-            if None not in shape:
-                size = float(math.prod(d or 0 for d in shape))
-            elif batch is not None and None not in shape[1:]:
-                size = batch * float(math.prod(d or 0 for d in shape[1:]))
-            halves = rows[:, column].astype(np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                rms[:, index] = np.sqrt(2.0 * halves / size)
-            bad[:, index] = ~np.isfinite(halves)
+        columns = np.array(layout.columns)
+        watched = np.flatnonzero(columns >= 0)
+        sizes, per_example = layout.sizes
+        # Where shapes do not tell, the last full look does.
+        looked = [phase.sizes.get(i, 0) for i in indices]
+        size = np.where(np.isnan(sizes), looked, sizes)[watched][None]
+        if layout.has_batch:
+            batch = rows[:, -1:].astype(np.float64)
+            size = np.where(per_example[watched], size * batch, size)
+        places = np.array(indices)[watched]
+        halves = rows[:, columns[watched]].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rms[:, places] = np.sqrt(2.0 * halves / size)
+        bad[:, places] = ~np.isfinite(halves)
         return rms, bad
 
     def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
