@@ -85,6 +85,10 @@ class Measured:
         """Returns the indices of the probes of these kinds, in causal order."""
         return [i for i, p in enumerate(self.probes) if p.kind in kinds]
 
+    def is_float(self, index: int) -> bool:
+        """Returns whether a probe's tensor is of floats, not of labels or words."""
+        return self.probes[index].dtype.startswith(("float", "bfloat"))
+
     @property
     def bad_tensor(self) -> BadTensor | None:
         """Returns the origin with its counts."""
@@ -341,6 +345,11 @@ def largest(values: Any) -> float:
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]
     return float(finite.max()) if finite.size else math.nan
+
+
+def smallest(values: Any) -> float:
+    """Returns the smallest of the values that are finite, as `largest` does."""
+    return -largest(-np.asarray(values, np.float64))
 
 
 def number(value: Any) -> float:

@@ -1,0 +1,38 @@
+"""The rules that name a run's cause, and every threshold they use; pure.
+
+First it is asked how the run went bad. Either one tensor *left its domain*: what it
+was computed from was finite and of ordinary size (a division by zero, the logarithm
+of a negative number, data that came in bad). Or the numbers *grew* until they no
+longer fitted; then each possible driver of the growth (step size, scale of inputs
+and targets, gain of the initial weights, depth or time, settings of the optimizer)
+is measured at the run's first step, in decades above what is usual, and the share of
+each in the sum is how sure one can be of it.
+"""
+
+from __future__ import annotations
+
+from tb_nanwatch.measured import Measured
+from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.rules.data import bad_data
+from tb_nanwatch.rules.domain import domain_candidates, left_domain
+from tb_nanwatch.rules.growth import growth_candidates
+from tb_nanwatch.rules.thresholds import THRESHOLDS, at
+
+__all__ = ["THRESHOLDS", "Candidate", "candidates"]
+
+
+def candidates(m: Measured) -> list[Candidate]:
+    """Returns the causes that the record speaks for, in no order."""
+    if m.origin is not None:
+        kind = m.probes[m.origin].kind
+        if kind in ("input", "label", "sample_weight"):
+            return [bad_data(m, kind)]
+    if m.first is None or m.onset is None:
+        return []
+    if m.origin is not None and left_domain(m):
+        return domain_candidates(m)
+    if m.trained is not None and m.growth() >= at("domain_growth"):
+        # What a validation pass shows first is the training's divergence all the same:
+        # its drivers are measured at the training's own first step.
+        return growth_candidates(m.trained, m.growth())
+    return growth_candidates(m, m.growth())

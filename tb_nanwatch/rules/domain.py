@@ -1,0 +1,264 @@
+"""A tensor left its domain: what it was computed from was finite and of ordinary size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tb_nanwatch.measured import Measured, largest, smallest
+from tb_nanwatch.rules.amplification import amplification
+from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.rules.inherited import INHERITED_FIX, whose_weights
+from tb_nanwatch.rules.settings import odd_settings, settings_fix
+from tb_nanwatch.rules.thresholds import at
+
+
+def left_domain(m: Measured) -> bool:
+    """Returns whether the origin was computed from finite numbers of ordinary size."""
+    assert m.origin is not None and m.onset is not None
+    top = m.upstream_top()
+    if math.isnan(top):
+        return m.at_first_step
+    kind = m.probes[m.origin].kind
+    if m.probes[m.origin].dtype == "float16":
+        return True  # what is large for float16 is small for all else: judged there
+    if m.at_first_step and top < at("domain_top"):
+        return True
+    # A layer that multiplies by a matrix cannot leave a domain, only overflow; that
+    # its own activation function did is likely only among small numbers.
+    multiplies = kind == "activation" and bool(m.matrices_of(m.origin))
+    if multiplies and not m.at_first_step:
+        small = top < at("matrix_top") and m.growth() < at("domain_growth")
+        return small and not m.is_recurrent(m.origin)
+    # Numbers of any scale may meet a domain error, as long as they have not just grown.
+    grown = m.growth() >= at("domain_growth") and not m.at_first_step
+    limit = at("domain_top") if kind == "gradient" else at("domain_top_large")
+    return not grown and top < limit
+
+
+def domain_candidates(m: Measured) -> list[Candidate]:
+    """Returns the causes of a tensor that left its domain, by what kind it is of."""
+    assert m.origin is not None
+    kind = m.probes[m.origin].kind
+    rules: dict[str, Callable[[Measured], list[Candidate]]] = {
+        "activation": _domain_of_layer,
+        "prediction": _domain_of_layer,
+        "loss": _domain_of_loss,
+        "metric": _domain_of_metric,
+        "gradient": _domain_of_gradient,
+        "optimizer": _domain_of_update,
+        "weight": _domain_of_update,
+        "layer_state": _domain_of_layer,
+    }
+    found = rules[kind](m)
+    return [*_half(m), *found]
+
+
+def _upstream_text(m: Measured) -> str:
+    top = m.upstream_top()
+    if math.isnan(top):
+        return "Nothing before it in the step was measured."
+    return f"Everything it was computed from was finite, at most {top:.3g} in size."
+
+
+def _counts_text(m: Measured) -> str:
+    t = m.bad_tensor
+    if t is None:
+        return ""
+    parts = []
+    if t.num_nan:
+        parts.append(f"{t.num_nan:,} NaN")
+    if t.num_pos_inf:
+        parts.append(f"{t.num_pos_inf:,} Inf")
+    if t.num_neg_inf:
+        parts.append(f"{t.num_neg_inf:,} -Inf")
+    return f"{' and '.join(parts)} of {t.size:,} values came out of it."
+
+
+def _half(m: Measured) -> list[Candidate]:
+    assert m.origin is not None
+    tensor, top = m.bad_tensor, m.upstream_top()
+    if m.probes[m.origin].dtype != "float16" or tensor is None:
+        return []
+    overflowed = tensor.num_pos_inf + tensor.num_neg_inf > 0
+    share = m.facts.closest.get("float16", 0.0)
+    # Sums of products leave no domain: with a matrix of its own it can only overflow.
+    # What else gives an infinity and no NaN, beside values near the limit, has grown
+    # past it (an exponential); a division by zero stands alone among ordinary ones.
+    past = bool(m.matrices_of(m.origin)) or (
+        not tensor.num_nan and share >= at("half_share")
+    )
+    if not top >= at("half_top") and not (past and overflowed):
+        return []
+    return [
+        Candidate(
+            "half_precision",
+            6.0 if overflowed or share >= at("half_share") else 2.0,
+            0.96,
+            [
+                f"The tensor is float16, which ends at 65504; what it was computed from "
+                f"reached {top:.3g}, and the largest finite number of a float16 tensor "
+                f"was {share * 65504:.3g}.",
+                _counts_text(m),
+                "The same values fit in float32 with room to spare.",
+            ],
+            'Compute this layer in float32 (dtype="float32") or in bfloat16 '
+            '(keras.mixed_precision.set_global_policy("mixed_bfloat16")), or scale down '
+            "what enters it.",
+        )
+    ]
+
+
+def _domain_of_layer(m: Measured) -> list[Candidate]:
+    assert m.origin is not None and m.bad_tensor is not None
+    tensor = m.bad_tensor
+    own = m.matrices_of(m.origin)
+    bad = tensor.num_nan + tensor.num_pos_inf + tensor.num_neg_inf
+    units = m.probes[m.origin].shape[-1] if m.probes[m.origin].shape else None
+    # A weight is shared by all rows: it spoils whole columns of the output.
+    columns = bool(units) and bad % max(1, tensor.size // (units or 1)) == 0
+    known = bool(m.weights_of(m.origin)) and bool(whose_weights(m))
+    if m.at_first_step and (known or (own and columns)):
+        # Sums of products of finite numbers are not NaN: a factor was not finite.
+        evidence = [
+            whose_weights(m),
+            _upstream_text(m),
+            f"{bad:,} of {tensor.size:,} values were non-finite in the first step of this "
+            "training"
+            + (", whole columns of them" if columns else "")
+            + ": a layer that multiplies finite inputs by its weights gives that only "
+            "where the weights already held it.",
+        ]
+        return [
+            Candidate(
+                "inherited",
+                20.0 if known else 8.0 if bad == tensor.size else 5.0,
+                0.97,
+                evidence,
+                INHERITED_FIX
+                if known
+                else "Do not go on from these weights: build the model anew, or load a "
+                "checkpoint from before they went bad.",
+            ),
+            _layer_candidate(m, 1.0),
+        ]
+    if own and not m.at_first_step:
+        return [_layer_candidate(m, 1.0, 0.5)]
+    return [_layer_candidate(m, 1.0)]
+
+
+def _layer_candidate(m: Measured, weight: float, sure: float = 0.97) -> Candidate:
+    return Candidate(
+        "layer_domain",
+        weight,
+        sure,
+        [_upstream_text(m), _counts_text(m)],
+        "This layer's function left its domain (logarithm, root or division): keep its "
+        "argument away from there, e.g. keras.ops.log(keras.ops.maximum(x, 1e-6)).",
+    )
+
+
+def _domain_of_loss(m: Measured) -> list[Candidate]:
+    assert m.onset is not None
+    evidence = [_upstream_text(m), _counts_text(m)]
+    labels, predictions = m.of("label"), m.of("prediction")
+    zeros = largest(m.onset.zeros[labels])
+    if zeros > 0:
+        evidence.append(f"{zeros:.1%} of this batch's labels were exactly zero.")
+    low, high = smallest(m.onset.low[labels]), largest(m.onset.high[labels])
+    if not math.isnan(low):
+        evidence.append(f"Labels lay in [{low:.3g}, {high:.3g}].")
+    low, high = smallest(m.onset.low[predictions]), largest(m.onset.high[predictions])
+    if not math.isnan(low):
+        evidence.append(f"Predictions lay in [{low:.3g}, {high:.3g}].")
+    return [
+        Candidate(
+            "loss_domain",
+            1.0,
+            0.97,
+            evidence,
+            "The loss left its domain: guard its division, logarithm or root, e.g. "
+            "keras.ops.abs(y - p) / keras.ops.maximum(keras.ops.abs(y), 1e-3).",
+        )
+    ]
+
+
+def _domain_of_metric(m: Measured) -> list[Candidate]:
+    assert m.onset is not None
+    evidence = [_upstream_text(m), _counts_text(m)]
+    zeros = largest(m.onset.zeros[m.of("label")])
+    if zeros > 0:
+        evidence.append(f"{zeros:.1%} of this batch's labels were exactly zero.")
+    return [
+        Candidate(
+            "metric_domain",
+            1.0,
+            0.97,
+            [*evidence, "Loss and weights stayed finite: the training itself is sound."],
+            "Guard the metric's division, logarithm or root, or choose another objective.",
+        )
+    ]
+
+
+def _domain_of_gradient(m: Measured) -> list[Candidate]:
+    assert m.origin is not None and m.onset is not None
+    gradients = [i for i in m.of("gradient") if i < m.origin]
+    passed = [i for i in gradients if m.onset.bad[i] == 0]
+    evidence = [
+        _upstream_text(m),
+        "The loss itself was finite: only its derivative was not.",
+    ]
+    loss = Candidate(
+        "loss_domain",
+        3.0,
+        0.93,
+        evidence,
+        "The loss's derivative is not finite where its argument is zero (a root, norm or "
+        "power): add a small number inside, e.g. keras.ops.sqrt(x + 1e-12).",
+    )
+    layer = _layer_candidate(m, 3.0, 0.95)
+    layer.evidence = evidence
+    layer.fix = (
+        "The derivative of a layer's function is not finite at some of its inputs (a "
+        "root, norm or power at zero): add a small number inside it."
+    )
+    if not passed:
+        layer.weight = 0.6
+        return [loss, layer]
+    evidence.append(
+        f"{len(passed)} gradients nearer to the loss were finite, so it began between "
+        "two layers."
+    )
+    if m.is_recurrent(m.origin):
+        through_time = amplification(
+            1e3,
+            "It belongs to a recurrent layer, whose gradient is multiplied by the same "
+            "matrix at every step of the sequence.",
+        )
+        through_time.evidence = [*evidence, *through_time.evidence]
+        layer.weight = 1.0
+        return [through_time, layer]
+    loss.weight = 0.3
+    return [layer, loss]
+
+
+def _domain_of_update(m: Measured) -> list[Candidate]:
+    gradients = m.of("gradient")
+    assert m.onset is not None
+    evidence = [
+        f"All gradients of that step were finite, at most "
+        f"{largest(m.onset.top[gradients]):.3g}; the update made of them was not."
+    ]
+    evidence += [text for _, text in odd_settings(m)]
+    zeros = largest(m.onset.zeros[gradients])
+    if zeros > 0:
+        evidence.append(f"Up to {zeros:.0%} of a gradient's elements were exactly zero.")
+    return [
+        Candidate(
+            "optimizer_settings",
+            1.0,
+            0.97 if odd_settings(m) else 0.85,
+            evidence,
+            settings_fix(m),
+        )
+    ]

@@ -1,0 +1,304 @@
+"""The numbers grew until they no longer fitted: what drove them, in decades at step 0."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from tb_nanwatch.measured import Measured, largest, smallest
+from tb_nanwatch.rules.amplification import amplification
+from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.rules.inherited import inherited_weights
+from tb_nanwatch.rules.settings import settings_driver
+from tb_nanwatch.rules.thresholds import NORMALISED, USUAL_RATES, at
+
+
+def growth_candidates(m: Measured, growth: float) -> list[Candidate]:
+    """Returns the drivers of a growth, each weighed by the decades it adds."""
+    found = [
+        rule(m)
+        for rule in (
+            settings_driver,
+            _inputs_driver,
+            _targets_driver,
+            _gain_driver,
+            _labels_driver,
+            _rate_driver,
+        )
+    ]
+    drivers = [c for c in found if c is not None]
+    at_this_rate = _rate_at_this_scale(m)
+    how = _how_it_grew(m, growth)
+    for candidate in drivers:
+        if at_this_rate and candidate.id in ("unscaled_inputs", "unscaled_targets"):
+            candidate.evidence.append(at_this_rate)
+            candidate.about = m.rate()
+        candidate.evidence.append(how)
+    came = inherited_weights(m)
+    if came is None:
+        return drivers
+    # A training that began blown up was driven there by no setting of its own: these
+    # can only have carried on what the earlier one died of.
+    total = sum(c.weight for c in drivers) or 1.0
+    came.weight = total * at("inherited_share") / (1 - at("inherited_share"))
+    return [came, *drivers]
+
+
+def _how_it_grew(m: Measured, growth: float) -> str:
+    onset = m.facts.onset
+    steps = onset.step if onset is not None else 0
+    if math.isnan(growth):
+        return "How it grew was not recorded."
+    return (
+        f"Loss, activations or weights had grown {growth:.3g}-fold over the first step "
+        f"after {steps:,} steps."
+    )
+
+
+def _rate_driver(m: Measured) -> Candidate | None:
+    rate = m.rate()
+    if math.isnan(rate) or rate <= 0:
+        return None
+    name = str(m.optimizer.get("class_name", ""))
+    usual = USUAL_RATES.get(name, 1e-2)
+    momentum = m.setting("momentum")
+    effective = rate
+    if 0 < momentum < at("momentum"):
+        effective = rate / (1 - momentum)
+    decades = math.log10(effective / usual)
+    evidence = [
+        f"The learning rate is {rate:.3g}"
+        + (f" with momentum {momentum:.3g}" if 0 < momentum < 1 else "")
+        + f"; {usual:.3g} is usual for this optimizer."
+    ]
+    ratio = _update_ratio(m)
+    if not math.isnan(ratio):
+        evidence.append(
+            f"The first update of the weights, gradient times rate, was {_ratio_text(ratio)}."
+        )
+    # Even a usual rate is too high where nothing else is unusual.
+    weight = max(decades, 0.3)
+    seen = m.growth() >= at("domain_growth") or ratio >= at("update_ratio")
+    sure = 0.97 if decades >= at("noticeable") else 0.7
+    lower = 10 ** math.floor(math.log10(min(rate, usual)) - 0.5)
+    return Candidate(
+        "learning_rate",
+        weight,
+        sure if seen else 0.5,
+        evidence,
+        f"Lower the learning rate, e.g. to {min(usual, lower * 10):.0e}, or clip the "
+        "gradients (clipnorm=1.0).",
+        rate,
+    )
+
+
+def _rate_at_this_scale(m: Measured) -> str | None:
+    """Returns what the learning rate does with data of this scale, if that is much."""
+    ratio = _update_ratio(m)
+    if not ratio >= at("update_ratio"):
+        return None
+    return (
+        f"With data of this scale the learning rate of {m.rate():.3g} is too high: the "
+        f"first update of the weights was {_ratio_text(ratio)}."
+    )
+
+
+def _ratio_text(ratio: float) -> str:
+    # Weights are recorded after the update: next to a large one they are that update.
+    if ratio > _DROWNED:
+        return "larger than the weights themselves (1e-3 of them is usual, 0.1 too much)"
+    return f"up to {ratio:.3g} of their size (1e-3 is usual, 0.1 too much)"
+
+
+# u / sqrt(w * w + u * u) of an update u that is twice the weights w.
+_DROWNED: Final = 0.9
+
+
+def _update_ratio(m: Measured) -> float:
+    """Returns the largest rate * gradient / weight at the first step, of matrices."""
+    if m.first is None or str(m.optimizer.get("class_name", "")) in NORMALISED:
+        return math.nan
+    gradients = {m.probes[i].name: i for i in m.of("gradient")}
+    ratios = []
+    for i in m.of("weight"):
+        j = gradients.get(m.probes[i].name)
+        if j is None or len(m.probes[i].shape) < 2 or not m.first.rms[i] > 0:
+            continue
+        ratios.append(m.rate() * m.first.rms[j] / m.first.rms[i])
+    return largest(ratios) if ratios else math.nan
+
+
+def _inputs_driver(m: Measured) -> Candidate | None:
+    assert m.first is not None
+    floats = [i for i in m.of("input") if m.is_float(i)]
+    rms = largest(m.first.rms[floats])
+    if not rms >= at("input_rms") or _entered(m, rms) < at("input_entered"):
+        return None
+    low, high = smallest(m.first.low[floats]), largest(m.first.high[floats])
+    return Candidate(
+        "unscaled_inputs",
+        # Activations and gradients both carry the scale.
+        2 * math.log10(rms),
+        0.97,
+        [
+            f"Inputs lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; layers "
+            "are made for values about 1."
+        ],
+        "Scale the inputs to mean 0 and deviation 1, e.g. with a "
+        "keras.layers.Normalization() layer adapted to the training data.",
+    )
+
+
+def _entered(m: Measured, rms: float) -> float:
+    """Returns how much of the inputs' scale the first layer with a matrix passes on.
+
+    Hardly any where a layer before it normalises, or where inputs are indices.
+    """
+    assert m.first is not None
+    for i in m.of("activation"):
+        if m.matrices_of(i):
+            size = m.first.rms[i]
+            return float(size / rms) if math.isfinite(size) else 1.0
+    return 1.0
+
+
+def _targets_driver(m: Measured) -> Candidate | None:
+    assert m.first is not None
+    labels = [i for i in m.of("label") if m.is_float(i)]
+    rms = largest(m.first.rms[labels])
+    if not rms >= at("target_ratio"):
+        return None
+    predicted = largest(m.first.rms[m.of("prediction")])
+    # Predictions carry the scale of the inputs, whose own fault that is.
+    inputs = largest(m.first.rms[m.of("input")])
+    inputs = inputs if _entered(m, inputs) >= at("input_entered") else 1.0
+    if inputs >= at("input_rms"):
+        predicted /= inputs
+    scale = rms / max(1.0, predicted) if not math.isnan(predicted) else rms
+    if scale < at("target_ratio"):
+        return None
+    low, high = smallest(m.first.low[labels]), largest(m.first.high[labels])
+    return Candidate(
+        "unscaled_targets",
+        math.log10(scale) * 1.2,
+        0.97,
+        [
+            f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
+            f"the first predictions of scaled inputs would have had {predicted:.3g}."
+            if inputs >= at("input_rms")
+            else f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, "
+            f"where the first predictions had {predicted:.3g}."
+        ],
+        "Scale the targets to mean 0 and deviation 1, and undo it on the predictions.",
+    )
+
+
+def _gain_driver(m: Measured) -> Candidate | None:
+    """Growth from layer to layer before anything was learned: by weights, depth or time."""
+    assert m.first is not None
+    if m.phase == "validation" or m.facts.inherited is not None:
+        return None  # these weights are no longer the initial ones
+    rms = m.first.rms
+    layers = m.of("activation")
+    inputs = m.of("input")
+    entering = max(1.0, largest(rms[inputs])) if inputs else 1.0
+    gains = []
+    before = largest(rms[inputs]) if inputs else math.nan
+    if _entered(m, before) < at("input_entered"):
+        entering, before = 1.0, math.nan  # indices, or scaled by a layer
+    recurrent_gain = leap = 1.0
+    for i in layers:
+        if not rms[i] > 0:
+            continue
+        if not m.weights_of(i) and before > 0:
+            leap = max(leap, rms[i] / before)
+        if m.matrices_of(i) and before > 0:
+            gain = rms[i] / before
+            if m.is_recurrent(i):
+                recurrent_gain = max(recurrent_gain, gain)
+            gains.append(gain)
+        before = rms[i]
+    peak = largest(rms[layers])
+    # Where the very first step already overflowed, what was finite of it counts.
+    peak = largest(np.array([peak, largest(m.first.top[layers]) / 10]))
+    forward = peak / entering if peak > 0 else 1.0
+    backward = _backward_growth(m)
+    by_time = recurrent_gain >= at("depth_growth")
+    if forward < at("depth_growth") and backward < at("depth_growth"):
+        return None
+    median = float(np.median(gains)) if gains else 1.0
+    growth = max(forward, math.sqrt(backward))
+    if leap >= at("leap") and leap**2 >= forward:
+        return Candidate(
+            "layer_domain",
+            2 * math.log10(growth),
+            0.95,
+            [
+                f"At the first step, before any update, a layer without weights gave "
+                f"{leap:.3g} times what entered it."
+            ],
+            "This layer's function grows out of bounds (an exponential or a power): "
+            "bound its argument, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)).",
+        )
+    if by_time:
+        return amplification(
+            growth,
+            f"A recurrent layer's output was {recurrent_gain:.3g} times its input before "
+            "anything was learned: its loop multiplies at every step of the sequence.",
+        )
+    if forward >= at("depth_growth") and median >= at("layer_gain"):
+        return Candidate(
+            "initialization",
+            2 * math.log10(growth),
+            0.97,
+            [
+                f"At the first step, before any update, activations grew {forward:.3g}-fold "
+                f"from the input on, {median:.3g}-fold in a layer (0.5 to 2 is usual)."
+            ],
+            'Use an initializer that keeps the scale: "he_normal" with relu, '
+            '"glorot_uniform" with tanh.',
+        )
+    if forward >= at("depth_growth"):
+        return amplification(
+            growth,
+            f"At the first step, before any update, activations grew {forward:.3g}-fold "
+            f"through {len(gains)} layers, only {median:.3g}-fold in each.",
+        )
+    return amplification(
+        math.sqrt(backward),
+        f"At the first step gradients grew {backward:.3g}-fold from the last layer to the "
+        "first, while activations did not.",
+    )
+
+
+def _backward_growth(m: Measured) -> float:
+    assert m.first is not None
+    matrices = [i for i in m.of("gradient") if len(m.probes[i].shape) >= 2]
+    sizes = [float(m.first.rms[i]) for i in matrices if m.first.rms[i] > 0]
+    return max(sizes) / sizes[0] if sizes else 1.0
+
+
+def _labels_driver(m: Measured) -> Candidate | None:
+    """A loss that falls below zero without bound: no label allowed for that."""
+    losses = m.of("loss")
+    lowest = smallest(m.lowest[losses])
+    if not lowest < at("label_loss"):
+        return None
+    labels = m.of("label")
+    low, high = smallest(m.lowest[labels]), largest(m.highest[labels])
+    outside = low < 0 or high > 1
+    if not outside:
+        return None
+    return Candidate(
+        "label_range",
+        12.0,
+        0.97,
+        [
+            f"The loss fell to {lowest:.3g}, below zero and without bound; labels lie in "
+            f"[{low:.3g}, {high:.3g}], outside of [0, 1]."
+        ],
+        "Bring the labels into the range that the loss is made for (0 and 1 for a binary "
+        "cross-entropy), or take a loss made for these labels.",
+    )

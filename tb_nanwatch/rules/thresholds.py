@@ -1,0 +1,89 @@
+"""Every threshold that a rule uses, each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A number that decides, and where it comes from."""
+
+    value: float
+    source: str
+
+
+THRESHOLDS: Final[dict[str, Threshold]] = {
+    "domain_top": Threshold(
+        1e4,
+        "own corpus: tensors of a training that has not run away stay below; what is "
+        "made of such gradients and activations is far from float32's 3.4e38",
+    ),
+    "domain_growth": Threshold(
+        1e3,
+        "own corpus: clean runs grow less than 1e2 over their first step, and one decade "
+        "is left for the loss, which is squared",
+    ),
+    "matrix_top": Threshold(1e3, "a tenth of domain_top: both factors count"),
+    "domain_top_large": Threshold(
+        1e12, "products of two such numbers still fit in float32 (3.4e38)"
+    ),
+    "input_rms": Threshold(
+        10.0, "UMLAUT warns beyond [-1, 1]; AutoTrainer takes mean |activation| >= 10"
+    ),
+    "input_entered": Threshold(
+        0.02, "a layer initialised by Glorot's rule passes 0.05 to 1 of the scale on"
+    ),
+    "target_ratio": Threshold(
+        10.0, "as for inputs, over the spread of the first predictions"
+    ),
+    "layer_gain": Threshold(
+        4.0,
+        "TheDeepChecker: activations' deviation within 0.5 to 2 at step 0, twice as much "
+        "again for layers without normalisation",
+    ),
+    "depth_growth": Threshold(1e2, "DeepDiagnosis: gradients growing through layers"),
+    "leap": Threshold(
+        1e4, "own corpus: functions without weights give a few times what enters them"
+    ),
+    "half_top": Threshold(
+        100.0, "squares and sums of so large values reach float16's 65504"
+    ),
+    "half_share": Threshold(0.05, "Hugging Face DebugUnderflowOverflow: 6e4 of 65504"),
+    "tiny_epsilon": Threshold(1e-12, "Keras' default is 1e-7; float32 resolves 1.2e-7"),
+    "momentum": Threshold(0.999, "a sum over 1,000 steps and more"),
+    "decay_step": Threshold(1.0, "|1 - decay * rate| > 1 from 2 on; 1 forgets at once"),
+    "label_loss": Threshold(
+        -1.0, "losses of labels within their range are bounded below near zero"
+    ),
+    "update_ratio": Threshold(0.1, "TheDeepChecker: 1e-4 to 1e-1"),
+    "inherited_share": Threshold(
+        0.9, "a convention: the rest is for what the training's own settings add"
+    ),
+    "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
+}
+
+# Learning rates that Keras takes by default, by the optimizer's class.
+USUAL_RATES: Final[dict[str, float]] = {
+    "SGD": 1e-2,
+    "Adam": 1e-3,
+    "AdamW": 1e-3,
+    "Nadam": 1e-3,
+    "Adamax": 1e-3,
+    "RMSprop": 1e-3,
+    "Adagrad": 1e-3,
+    "Adadelta": 1e-3,
+    "Ftrl": 1e-3,
+    "Lion": 1e-4,
+    "Adafactor": 1e-3,
+    "Lamb": 1e-3,
+    "Muon": 1e-3,
+}
+# Their steps depend on the rate alone, not on the size of the gradient.
+NORMALISED: Final = tuple(name for name in USUAL_RATES if name != "SGD")
+
+
+def at(name: str) -> float:
+    """Returns a threshold's value."""
+    return THRESHOLDS[name].value
