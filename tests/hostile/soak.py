@@ -1,8 +1,8 @@
 """A training of any length, played to the recorder by a simulated clock.
 
-`python -m tests.hostile.soak [STEPS]` plays a million steps of the benchmark's
+`python -m tests.hostile.soak [STEPS] [--write]` plays a million steps of the benchmark's
 convolutional model: its probes, its 0.138 s a step, an epoch and a validation pass
-every 1,000 steps, full looks that take 0.2 s each.
+every 1,000 steps, full looks that take 0.2 s each. With `--write` the README says so.
 """
 
 from __future__ import annotations
@@ -191,7 +191,28 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def main(steps: int) -> None:
+README = Path(__file__).parents[2] / "README.md"
+START, END = "<!-- soak: made by tests/hostile/soak.py -->", "<!-- /soak -->"
+
+
+def write_readme(steps: int, size: int) -> None:
+    """Writes into the README what so many steps take, in bytes of log."""
+    text = README.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise RuntimeError(f"README.md lacks {START} or {END}")
+    probes = len(conv_probes()["train"])
+    said = (
+        f"{steps:,} steps of the model of 10 convolutions, with {probes} tensors watched "
+        f"and a\nvalidation pass every {EPOCH:,} steps, took {size / 1e6:.2f} MB of log "
+        "(played by a simulated clock)."
+    )
+    README.write_text(f"{before}{start}\n{said}\n{end}{after}", encoding="utf-8")
+
+
+def main(steps: int, write: bool = False) -> None:
+    """Plays it, and prints what it took."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(Path(folder), steps)
@@ -204,8 +225,11 @@ def main(steps: int) -> None:
         f"{[round(s / 1e6, 2) for s in soak.sizes]}, peak memory {peak:.0f} MB, "
         f"{time.monotonic() - began:.0f} s"
     )
+    if write:
+        write_readme(steps, size)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    numbers = [int(a) for a in sys.argv[1:] if a != "--write"]
+    main(numbers[0] if numbers else 1_000_000, "--write" in sys.argv)

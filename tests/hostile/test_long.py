@@ -16,7 +16,7 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import RANGE_COLUMNS
 from tests.hostile.conftest import FULL, Tally
-from tests.hostile.soak import Soak
+from tests.hostile.soak import Soak, write_readme
 from tests.hostile.writers import RANGES
 from tests.reading.records import CTX, LOADERS
 from tests.writing.logs import read_log
@@ -57,6 +57,8 @@ def test_a_soak_keeps_every_extreme_in_a_small_log(tmp_path: Path, tally: Tally)
     passes = [r for r in log.all("ranges") if r.phase == "validation"]
     assert passes[-1].steps[-1, 1] == -(-SOAK_STEPS // 1_000) * 50 - 1
     tally.add("simulated training steps", SOAK_STEPS)
+    if FULL and os.environ.get("NANWATCH_UPDATE_README") == "1":
+        write_readme(SOAK_STEPS, soak.log_bytes())
 
 
 def test_trials_of_four_processes_are_read_whole(tmp_path: Path, tally: Tally) -> None:
