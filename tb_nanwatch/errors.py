@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 class NanWatchError(Exception):
     """Base class of every exception that NaN Watch raises on purpose."""
@@ -44,3 +46,8 @@ class CapsuleError(NanWatchError):
 
 class NanWatchWarning(UserWarning):
     """NaN Watch could not do all it was asked to; training itself goes on."""
+
+
+def warn(message: str) -> None:
+    """Warns with a `NanWatchWarning`, as from the caller's caller."""
+    warnings.warn(message, NanWatchWarning, stacklevel=3)

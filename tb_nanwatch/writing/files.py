@@ -161,3 +161,12 @@ def _layer(log_dir: str) -> Any:
             )
         ) from e
     return gfile
+
+
+def run_directory(log_dir: str, run: str) -> str:
+    """Returns the directory of a run below a log directory, local or remote."""
+    if not run:
+        return log_dir
+    if "://" in log_dir:
+        return f"{log_dir.rstrip('/')}/{run}"
+    return os.path.join(log_dir, *run.split("/"))

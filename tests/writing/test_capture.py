@@ -299,13 +299,13 @@ def test_the_post_mortem_is_no_training_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tb_nanwatch.schema import PostMortem
-    from tb_nanwatch.writing import callback
+    from tb_nanwatch.writing import watched
 
     def slow(*_: Any, **__: Any) -> PostMortem:
         time.sleep(5)
         return PostMortem()
 
-    monkeypatch.setattr(callback, "examine", slow)
+    monkeypatch.setattr(watched, "examine", slow)
     began = time.monotonic()
     fit(mlp(loss=relative), tmp_path, X, ZEROS)
     without = time.monotonic() - began - 5

@@ -1,0 +1,63 @@
+"""What is trained and with what, as the log tells it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+import tb_nanwatch
+from tb_nanwatch.writing.session import Environment
+
+
+def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
+    """Returns how a model is trained; `params` are those that Keras gives a callback."""
+    versions = {
+        "python": sys.version.split()[0],
+        "tb_nanwatch": tb_nanwatch.__version__,
+        "keras": keras.__version__,
+    }
+    for name in ("tensorflow", "keras_tuner", "numpy"):
+        module = sys.modules.get(name)
+        if module is not None:
+            versions[name] = str(getattr(module, "__version__", ""))
+    epochs = (params or {}).get("epochs")
+    return Environment(
+        model=f"{type(model).__name__} {model.name!r}",
+        optimizer=_optimizer(model),
+        loss=_loss_name(model),
+        precision=str(getattr(model.dtype_policy, "name", "")),
+        replicas=int(getattr(model.distribute_strategy, "num_replicas_in_sync", 1)),
+        jit_compile=model.jit_compile is True,
+        steps_per_execution=int(model.steps_per_execution),
+        versions=versions,
+        epochs_planned=epochs if isinstance(epochs, int) else None,
+    )
+
+
+def _optimizer(model: Any) -> dict[str, Any]:
+    if model.optimizer is None:
+        return {}
+    try:
+        config = dict(model.optimizer.get_config())
+    except Exception:  # a user's own optimizer without a configuration
+        config = {}
+    return {"class_name": type(model.optimizer).__name__, **config}
+
+
+def loss_scale_of(model: Any) -> float | None:
+    """Returns the scale of the loss as training begins, None where there is none."""
+    optimizer = model.optimizer
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return None
+    return float(
+        optimizer.dynamic_scale.numpy() if optimizer.built else optimizer.initial_scale
+    )
+
+
+def _loss_name(model: Any) -> str:
+    loss = getattr(model, "loss", None)
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    return str(name or loss or "")[:200]

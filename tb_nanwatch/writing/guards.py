@@ -1,0 +1,71 @@
+"""The end of a fit that an exception leaves: Keras calls no callback then."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from types import FrameType
+from typing import Any, Final
+
+import keras
+
+_GUARDED: Final = (
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_begin",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+    "on_test_end",
+    "on_train_end",
+)
+
+
+def guard(callbacks: Any, watched: Any) -> None:
+    """Has `watched.end_with` called where an exception leaves a callback, or fit.
+
+    Args:
+        callbacks: the `CallbackList` of the fit.
+        watched: weakly referenced.
+    """
+    for name in _GUARDED:
+        _guard(callbacks, name, weakref.WeakMethod(watched.end_with))
+    # An exception anywhere else leaves only this trace: fit's list goes away.
+    weakref.finalize(callbacks, _finalize, weakref.ref(watched))
+
+
+def _guard(callbacks: Any, name: str, end_with: weakref.WeakMethod[Any]) -> None:
+    method = getattr(callbacks, name)
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except BaseException as e:
+            end = end_with()
+            if end is not None:
+                end(e)
+            raise
+
+    callbacks.__dict__[name] = guarded
+
+
+def _finalize(watch: weakref.ref[Any]) -> None:
+    alive = watch()
+    if alive is not None:
+        alive.end_with(None)
+
+
+def callback_list() -> Any:
+    """Returns the `CallbackList` of the `fit` that calls, None elsewhere."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = (
+            frame.f_locals.get("self")
+            if frame.f_code.co_name == "on_train_begin"
+            else None
+        )
+        if isinstance(owner, keras.callbacks.CallbackList):
+            return owner
+        frame = frame.f_back
+    return None

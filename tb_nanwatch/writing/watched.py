@@ -1,0 +1,384 @@
+"""One training that is being watched, from its beginning to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import weakref
+from typing import Any, Protocol
+
+import keras
+
+from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
+from tb_nanwatch.errors import NonFiniteError, warn
+from tb_nanwatch.postmortem import rebuild
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.schema import STATUSES, BadTensor, Position
+from tb_nanwatch.text import clean
+from tb_nanwatch.writing import capsules, earlier
+from tb_nanwatch.writing import hparams as hparams_log
+from tb_nanwatch.writing import tuner as tuners
+from tb_nanwatch.writing import verdict as verdicts
+from tb_nanwatch.writing.aftermath import examine
+from tb_nanwatch.writing.environment import environment_of, loss_scale_of
+from tb_nanwatch.writing.files import run_directory
+from tb_nanwatch.writing.guards import callback_list, guard
+from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.session import Session
+
+
+class Options(Protocol):
+    """What the callback was given, and what Keras gave to the callback."""
+
+    log_dir: str
+    hparams: dict[str, Any]
+    on_nonfinite: str
+    keep_score: bool
+    activations_only: bool
+    capsules: int
+    capsule_bytes: int
+    counterfactuals: bool
+
+    @property
+    def model(self) -> Any:
+        """The model that is being fitted."""
+
+    @property
+    def params(self) -> Any:
+        """Of the fit: a mapping, or None."""
+
+
+class Watched:
+    """One training that is being watched."""
+
+    def __init__(self, callback: Options) -> None:
+        self._options = callback
+        self._model = callback.model
+        callbacks = callback_list()
+        # Weakly: the model's hooks lead here, and would keep a fit alive that died.
+        self._callbacks = (lambda: None) if callbacks is None else weakref.ref(callbacks)
+        trial = tuners.current_trial()
+        run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
+        run_dir = run_directory(callback.log_dir, run)
+        self._trial = trial
+        self._run_dir = run_dir
+        self._capsule: Capsule | None = None
+        self._capsule_place = ""
+        self._told = self._stopped = self._over = False
+        self._recorder = Recorder(
+            objectives=trial.objectives if trial else (),
+            replicas=int(
+                getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)
+            ),
+            loss_scale=loss_scale_of(self._model),
+            loss_scale_name=lambda: str(self._model.optimizer.dynamic_scale.path),
+        )
+        self._instrument = Instrument(
+            self._model,
+            self._recorder,
+            activations_only=callback.activations_only,
+            after_call=self._after_call,
+            after_read=self._after_read,
+            on_error=self.end_with,
+            on_failure=self.give_up,
+            capture_bytes=callback.capsule_bytes if callback.capsules else 0,
+        )
+        plain = tuners.plain_hparams(callback.hparams)
+        if trial is not None:
+            named = {h.name for h in trial.hparams}
+            trial.hparams += [h for h in plain if h.name not in named]
+        self._session = Session(
+            run_dir,
+            run or os.path.basename(os.path.normpath(callback.log_dir)),
+            self._recorder,
+            environment_of(self._model, callback.params),
+            trial,
+            plain,
+            self._instrument.notes,
+            place=callback.log_dir,
+            earlier=earlier.training_of(self._model),
+        )
+        self._training = earlier.Training(self._session.id, run_dir, self._session.fit)
+        earlier.begin(self._model, self._training)
+        self._instrument.install(callbacks or self)
+        try:
+            others = getattr(callbacks, "callbacks", ())
+            self._writes_hparams = not hparams_log.written_by_others(others, run_dir)
+            if self._writes_hparams and self._session.hparams:
+                start = hparams_log.session_start(
+                    self._session.hparams,
+                    trial.trial_id if trial else None,
+                    self._session.started,
+                )
+                self._session.writer.write_summary(start)
+            self._session.begin()
+            if callbacks is not None:
+                guard(callbacks, self)
+            if trial is not None:
+                verdicts.when_trial_ends(
+                    trial.tuner,
+                    trial.trial_id,
+                    _judge(weakref.ref(self), self._session),
+                )
+        except BaseException:
+            self.abandon()
+            raise
+
+    # --- Training -------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Notes where an epoch begins; epochs count from 0."""
+        self._read()
+        self._recorder.begin_epoch(epoch, self._instrument.steps("train"))
+        self._session.epochs = epoch + 1
+
+    def end_epoch(self) -> None:
+        """Writes what the epoch brought."""
+        self._read()
+        self._session.flush()
+
+    def begin_validation(self) -> None:
+        """Notes where a validation pass begins."""
+        self._read()
+        self._recorder.begin_validation(
+            self._instrument.steps("validation"), self._instrument.steps("train")
+        )
+
+    def end_validation(self) -> None:
+        """Closes the validation pass."""
+        self._read()
+        self._recorder.end_validation()
+
+    def _read(self) -> None:
+        self._instrument.read()
+
+    def _after_read(self) -> None:
+        if self._trial is not None:
+            tuners.keep_identity(self._trial)
+        if self._recorder.wants_look():
+            self._instrument.ask("train")
+        self._session.flush()
+
+    def _after_call(self) -> None:
+        if self._recorder.is_bad and not self._told:
+            self._told = True
+            try:
+                self._read()
+                self._session.flush()
+            except Exception as e:
+                self.give_up(e)
+            self._keep_capsule()
+            self._act()
+
+    def _keep_capsule(self) -> None:
+        """Writes the step at which the run went bad, as soon as it is known."""
+        capture = self._instrument.capture
+        if capture is None:
+            return
+        try:
+            if capture.too_large:
+                self._note(
+                    "no capsule was kept: model, optimizer and batch are larger than "
+                    f"capsule_bytes={self._options.capsule_bytes:,}"
+                )
+            kept = capture.take()
+            if kept is None:
+                return
+            self._capsule = capsules.make(
+                kept, self._model, self._session, self._recorder
+            )
+            place = capsules.place_for(
+                self._options.log_dir, self._run_dir, self._options.capsules
+            )
+            if self._capsule is not None and place is not None:
+                self._capsule.write(place, self._options.capsule_bytes)
+                self._capsule_place = str(place)
+        except Exception as e:  # a capsule is never worth a training
+            self._note(f"no capsule was kept: {type(e).__name__}: {e}")
+
+    def _examine(self) -> None:
+        """Runs the failing step again, once the model is no longer watched."""
+        capsule, self._capsule = self._capsule, None
+        if capsule is None:
+            return
+        began = time.monotonic()
+        try:
+            result = examine(
+                self._model,
+                capsule,
+                activations_only=self._options.activations_only,
+                try_changes=self._options.counterfactuals,
+            )
+            result.capsule = self._capsule_place
+            result.own_code = rebuild.own_code(capsule)
+            result.seconds = time.monotonic() - began
+            self._session.write_post_mortem(result)
+        except Exception as e:
+            warn(f"NaN Watch's post-mortem failed: {type(e).__name__}: {e}")
+
+    def _note(self, note: str) -> None:
+        self._instrument.notes.append(note)
+
+    def _act(self) -> None:
+        _, onset, origin = self._recorder.status()
+        if onset is None or origin is None:
+            return
+        mode = self._options.on_nonfinite
+        if mode in ("fail", "raise"):
+            # The message is the last that is said: it can draw on everything.
+            with contextlib.suppress(Exception):
+                self._session.end_of_steps()
+            self._take_out()
+            self._examine()
+        message = self._message(onset, origin)
+        with contextlib.suppress(Exception):  # standard error may be closed
+            print(f"\n{message}", file=sys.stderr, flush=True)
+        if mode == "stop":
+            self._stopped = True
+            self._model.stop_training = True
+        elif mode == "fail" and self._trial is not None:
+            self._fail(tuners.failed_trial_error(message))
+        elif mode in ("fail", "raise"):
+            self._fail(NonFiniteError(message, step=onset.step))
+
+    def _fail(self, error: Exception) -> None:
+        self._end_failed(error)
+        raise error
+
+    def _message(self, onset: Position, origin: BadTensor) -> str:
+        # Names may hold what a terminal would obey, and may be long.
+        cause = clean(self._cause(), 1000)
+        cause = f"{cause} " if cause else ""
+        made = self._session.made()
+        made = f"It comes from {clean(made, 1000)}. " if made else ""
+        run, log_dir = clean(self._session.run), clean(self._options.log_dir, 4096)
+        return (
+            f"NaN Watch: {run} went bad at {position_text(onset)}: "
+            f"{clean(tensor_text(origin), 400)}. {made}{cause}To see "
+            f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
+            f"report {log_dir}"
+        )
+
+    def _cause(self) -> str:
+        try:
+            causes = diagnose(self._session.facts())
+        except Exception:  # the message goes out all the same
+            return ""
+        if not causes or causes[0].id == "unknown":
+            return ""
+        name = causes[0].id.replace("_", " ")
+        return f"Likely cause: {name} ({causes[0].confidence:.2f}). {causes[0].fix}"
+
+    # --- The end --------------------------------------------------------------
+
+    def end(self) -> None:
+        """Ends a training that reached `on_train_end`."""
+        if self._over:
+            return
+        self._read()
+        self._take_out()
+        self._examine()
+        if self._trial is not None:
+            if self._stopped and not self._options.keep_score:
+                _unscore(self._model, self._trial.objectives)
+            self._session.best_epoch = _best_epoch(self._model, self._trial.tuner)
+        stopped_by = self._stopped_by()
+        self._session.end("stopped" if stopped_by else "finished", stopped_by=stopped_by)
+        self._close()
+
+    def end_with(self, error: BaseException | None) -> None:
+        """Ends a training that an exception leaves; None where it is not known."""
+        if self._over:
+            return
+        with contextlib.suppress(Exception):  # what cannot be read is lost, no more
+            self._read()
+        self._take_out()
+        if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
+            self._examine()
+        self._end_failed(error)
+
+    def _end_failed(self, error: BaseException | None) -> None:
+        try:
+            self._session.end("failed", error=error)
+            self._close()
+        except Exception as e:
+            warn(f"NaN Watch could not end its run: {type(e).__name__}: {e}")
+
+    def abandon(self) -> None:
+        """Takes the probes out and writes no more."""
+        self._take_out()
+        self._session.writer.close()
+
+    def give_up(self, error: Exception) -> None:
+        """Ends watching, and only that, where watching itself fails."""
+        if self._over:
+            return
+        self.abandon()
+        warn(
+            f"NaN Watch stopped watching, training goes on: {type(error).__name__}: {error}"
+        )
+
+    def _take_out(self) -> None:
+        self._over = True
+        self._instrument.uninstall()
+        self._training.status, _, _ = self._recorder.status()
+        if self._trial is not None:
+            statuses = verdicts.state_of(self._trial.tuner).statuses
+            known = statuses.get(self._trial.trial_id, "unwatched")
+            statuses[self._trial.trial_id] = max(
+                known, self._training.status, key=STATUSES.index
+            )
+
+    def _close(self) -> None:
+        if self._writes_hparams and self._session.hparams:
+            self._session.writer.write_summary(
+                hparams_log.session_end(not self._recorder.is_bad, self._session.now())
+            )
+        if self._trial is None:
+            self._session.writer.close()
+
+    def _stopped_by(self) -> str | None:
+        if self._stopped:
+            return "NanWatch"
+        if not self._model.stop_training:
+            return None
+        for callback in getattr(self._callbacks(), "callbacks", ()):
+            if getattr(callback, "stopped_epoch", 0):
+                return type(callback).__name__
+            if (
+                isinstance(callback, keras.callbacks.TerminateOnNaN)
+                and self._recorder.is_bad
+            ):
+                return "TerminateOnNaN"
+        return "model.stop_training"
+
+
+def _judge(watch: weakref.ref[Watched], session: Session) -> verdicts.Listener:
+    """Returns what logs the tuner's verdict on a training."""
+
+    def judge(verdict: verdicts.Verdict) -> None:
+        alive = watch()
+        if alive is not None:  # an exception left fit unnoticed, e.g. as it began
+            alive.end_with(None)
+        session.write_verdict(verdict)
+
+    return judge
+
+
+def _unscore(model: Any, objectives: list[str]) -> None:
+    """Makes the objective NaN in every epoch, so that the tuner keeps no score."""
+    history = getattr(getattr(model, "history", None), "history", {})
+    for name in objectives:
+        if name in history:
+            history[name] = [float("nan")] * len(history[name])
+
+
+def _best_epoch(model: Any, tuner: Any) -> int | None:
+    history = getattr(getattr(model, "history", None), "history", {})
+    try:
+        return tuners.best_epoch(history, tuner)
+    except Exception:  # a user's own objective may want more than the metrics
+        return None
