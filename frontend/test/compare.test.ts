@@ -5,6 +5,7 @@ import { hparamAxis, kept, outcomeAxes, varying } from "../src/state/compare/axe
 import { differences, nearestOther, pairOf, partingOf } from "../src/state/compare/nearest";
 import { partsOf, rateOf } from "../src/state/compare/parts";
 import { INITIAL_COMPARE } from "../src/state/compare/state";
+import { tileLength, tiles } from "../src/state/compare/tiles";
 import { createModel, INITIAL } from "../src/state/state";
 import { PairView } from "../src/views/compare/pair";
 import { otherOf, SearchesView, spaceText } from "../src/views/compare/searches";
@@ -250,6 +251,46 @@ describe("two hyperparameters", () => {
     const rows = [...table.querySelectorAll("tbody tr")].map((r) => r.textContent);
     expect(rows).toContain("adam····0/4");
     expect(rows.find((r) => r!.startsWith("sgd"))).toContain("✖ 1/1");
+  });
+});
+
+describe("tiles of many trials", () => {
+  it("hold every trial once, on a value of few or in a grid of many", () => {
+    const { trials } = MODEL;
+    const [rate, kind] = [hparamAxis(MODEL, "rate"), hparamAxis(MODEL, "kind")];
+    expect(tileLength(kind, 300)).toBe(56);
+    expect(tileLength({ ...rate, levels: 400 }, 300)).toBe(14);
+    const place = (axis: typeof rate) => (t: (typeof trials)[number]) => 300 * axis.at(t)!;
+    const across = place(rate);
+    const found = tiles(trials, across, place(kind), () => ({
+      width: 14,
+      height: 56,
+    }));
+    expect(found.flatMap((p) => p.trials.map((t) => t.id)).toSorted()).toEqual(
+      trials.map((t) => t.id).toSorted(),
+    );
+    // Four rates and two kinds, apart.
+    expect(found.length).toBe(8);
+    for (const { trials: inside, x, y, width } of found) {
+      expect(Math.abs(across(inside[0]!) - x)).toBeLessThanOrEqual(width / 2);
+      expect([0, 300]).toContain(y);
+    }
+    const together = tiles(
+      trials,
+      () => 20,
+      () => 20,
+      () => ({ width: 14, height: 14 }),
+    );
+    expect(together.map((p) => [p.trials.length, p.x, p.y])).toEqual([[trials.length, 21, 21]]);
+  });
+
+  it("are what is said of a crowd, marks of a few", () => {
+    const view = new PairView({ pair: () => {}, select: () => {} }, { show() {}, hide() {} });
+    view.update(STATE, MODEL);
+    expect(view.node.textContent).toContain("a mark is a trial: ✖ went bad");
+    const trials = Array.from({ length: 401 }, (_, i) => MODEL.trials[i % MODEL.trials.length]!);
+    view.update(STATE, { ...MODEL, trials });
+    expect(view.node.textContent).toContain("a tile is several trials");
   });
 });
 

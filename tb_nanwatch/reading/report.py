@@ -59,6 +59,8 @@ RUN_KEYS: Final = (
     "lineage",
     "inherited",
     "closest_call",
+    "loss_scale",
+    "skipped_steps",
     "scalars",
     "hparams",
     "onset",
@@ -186,6 +188,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "num_episodes": status.num_episodes,
         "closest": status.closest,
         "closest_call": _closest_call(session),
+        **_loss_scaling(status),
         "lineage": status.lineage,
         "inherited": session.inherited,
         "scalars": [
@@ -196,6 +199,15 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "error_message": status.error_message,
         "damage": session.damage,
         "records": {"read": session.read, "written": session.written},
+    }
+
+
+def _loss_scaling(status: schema.StatusRecord) -> dict[str, Any]:
+    """Returns the run's last loss scale and its skipped steps, None where none is scaled."""
+    scaled = len(status.lane_loss_scale) > 0
+    return {
+        "loss_scale": float(status.lane_loss_scale[-1]) if scaled else None,
+        "skipped_steps": int(status.lane_skipped.sum()) if scaled else None,
     }
 
 

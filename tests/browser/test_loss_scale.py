@@ -19,16 +19,18 @@ def test_loss_scale_is_drawn_with_its_skipped_steps(
     run_program(str(HERE / "scaled_fit.py"), str(logs / "fit"))
     tab = Tab(browser, serve(logs, "true"))
     tab.wait_for_rows()
-    key = tab.page.evaluate(
+    run = tab.page.evaluate(
         "fetch('data/plugin/nanwatch/overview').then((r) => r.json())"
-        ".then((o) => [o.runs[0].run, o.runs[0].session])"
+        ".then((o) => o.runs[0])"
     )
     scaling = tab.page.evaluate(
         "([run, session]) => fetch('data/plugin/nanwatch/run?' + new URLSearchParams("
         "{run, session})).then((r) => r.json()).then((d) => d.loss_scaling)",
-        key,
+        [run["run"], run["session"]],
     )
     skipped = int(sum(scaling["skipped_steps"]))
+    assert run["skipped_steps"] == skipped
+    assert run["loss_scale"] == scaling["loss_scale"][-1]
     assert skipped > 0 and scaling["loss_scale"][-1] < scaling["loss_scale"][0] * 2
     tab.frame.locator(".row .id").first.click()
     tab.frame.get_by_role("button", name="loss scale").click()

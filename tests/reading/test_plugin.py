@@ -426,11 +426,13 @@ def test_the_loss_scale_and_the_steps_that_it_skipped(
         lane_skipped=np.array([0, 1, 2]),
     )
     write(tmp_path / RUN, status)
-    assert body(ask(serve(tmp_path), "run", **key()))["loss_scaling"] == {
+    shown = body(ask(serve(tmp_path), "run", **key()))
+    assert shown["loss_scaling"] == {
         "steps": [0, 1, 3],
         "loss_scale": [32768, 16384, 4096],
         "skipped_steps": [0, 1, 2],
     }
+    assert (shown["run"]["loss_scale"], shown["run"]["skipped_steps"]) == (4096, 3)
 
 
 def test_run_without_its_session_record_says_so(tmp_path: Path, serve: Serve) -> None:

@@ -65,9 +65,9 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
             "postmortem",
             "reproduction",
         ),
-        "closest_call",
-        "fit",
+        *("closest_call", "fit", "loss_scale", "skipped_steps"),
     }
+    assert (run["loss_scale"], run["skipped_steps"]) == (None, None)
     assert run["onset"] == {"phase": "train", "step": 37, "epoch": 1, "batch": 12}
     assert run["origin"] == {
         "kind": "gradient",

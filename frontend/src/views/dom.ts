@@ -86,3 +86,8 @@ export function themeColour(name: string): string {
 
 let ids = 0;
 export const uniqueId = (prefix: string): string => `${prefix}-${ids++}`;
+
+/** A label below an axis of lanes; the last one is kept from running over the axis' end. */
+export function tickLabel(tick: { at: number; label: string }, left: number): HTMLElement {
+  return el("span", { class: tick.at > 0.98 ? "end" : "", style: `left:${left}px` }, tick.label);
+}

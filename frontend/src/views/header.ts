@@ -1,7 +1,7 @@
 // Which search is shown, and how its trials fared.
 
 import type { SearchSummary } from "../api/types";
-import { plural } from "../format/number";
+import { integer, plural } from "../format/number";
 import * as words from "../format/words";
 import type { Model, State } from "../state/state";
 import { el, replace } from "./dom";
@@ -64,13 +64,19 @@ export class HeaderView {
           "span",
           { class: "count", title: words.STATUS_MEANING[status] },
           MARKED.includes(status) ? markImage(status) : null,
-          el("span", { class: `word ${status}` }, `${n} ${words.status(status, "finished")}`),
+          el(
+            "span",
+            { class: `word ${status}` },
+            `${integer(n)} ${words.status(status, "finished")}`,
+          ),
         ),
       ),
       model.scoredAnyway
         ? el("span", { class: "badge" }, `${model.scoredAnyway} scored anyway`)
         : null,
-      model.running ? el("span", { class: "count running" }, `${model.running} running`) : null,
+      model.running
+        ? el("span", { class: "count running" }, `${integer(model.running)} running`)
+        : null,
     );
   }
 }

@@ -14,7 +14,7 @@ import { takesTrial } from "../state/without";
 import { brush, placeIn } from "./brush";
 import { type Columns, layOut } from "./columns";
 import { type CutActions, CutStrip, cutHeight } from "./cut";
-import { el, replace } from "./dom";
+import { el, replace, tickLabel } from "./dom";
 import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
 import { LaneTiles } from "./lane_tiles";
 import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
@@ -378,7 +378,7 @@ export class TableView {
     const span = columns!.lane - 2 * LANE_INSET;
     const ticks = el("div", { class: "ticks", "aria-hidden": "true" });
     for (const tick of model!.axis.ticks(span)) {
-      ticks.append(el("span", { style: `left:${LANE_INSET + tick.at * span}px` }, tick.label));
+      ticks.append(tickLabel(tick, LANE_INSET + tick.at * span));
     }
     cell.append(ticks);
     brush(ticks, LANE_INSET, (a, b) =>

@@ -19,6 +19,23 @@ export class VerdictView {
   private key = "";
   private open = false;
 
+  constructor() {
+    // In little room it scrolls; then its lower edge fades, and the keyboard reaches it.
+    this.node.addEventListener("scroll", () => this.showRest());
+    new ResizeObserver(() => this.showRest()).observe(this.node);
+  }
+
+  private showRest(): void {
+    const { node } = this;
+    const scrolls = node.scrollHeight > node.clientHeight + 2;
+    node.classList.toggle(
+      "goes-on",
+      scrolls && node.scrollTop + node.clientHeight < node.scrollHeight - 2,
+    );
+    if (scrolls) node.tabIndex = 0;
+    else node.removeAttribute("tabindex");
+  }
+
   update(model: Model): void {
     const { search, findings, overview } = model;
     const key = JSON.stringify([
@@ -41,7 +58,11 @@ export class VerdictView {
       el(
         "div",
         { class: "told" },
-        el("p", { class: "sentence" }, search.verdict || "No trial has been watched yet."),
+        el(
+          "p",
+          { class: "sentence" },
+          ...headline(search.verdict || "No trial has been watched yet."),
+        ),
         top && !told && el("p", {}, sentence(top)),
         top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
         search.cost?.text ? el("p", { "data-fact": "cost" }, search.cost.text) : null,
@@ -51,6 +72,7 @@ export class VerdictView {
       ),
       top?.edit && codeBlock(top.edit, "the edit of the search space"),
     );
+    this.showRest();
   }
 
   /** Which trials in a row, why each failed, and what would have let the search go on. */
@@ -95,6 +117,24 @@ export class VerdictView {
     });
     return node;
   }
+}
+
+const HINT = " A hint: ";
+
+/** What a hint rests on is told less loudly; code is set as code; "1e-92" is not broken. */
+function headline(verdict: string): Child[] {
+  const at = verdict.indexOf(HINT);
+  const words = (text: string) =>
+    text.split(/(`[^`]+`|\S*\de-\d\S*)/).map((part, i): Child => {
+      if (i % 2 === 0) return part;
+      if (part.startsWith("`")) return el("code", {}, part.slice(1, -1));
+      return el("span", { class: "unbroken" }, part);
+    });
+  if (at < 0) return words(verdict);
+  return [
+    ...words(verdict.slice(0, at)),
+    el("span", { class: "hint" }, ...words(verdict.slice(at))),
+  ];
 }
 
 function sentence(f: Finding): string {

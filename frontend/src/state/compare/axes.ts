@@ -18,6 +18,8 @@ export interface Axis {
   none: string;
   ticks: { at: number; label: string }[];
   log: boolean;
+  /** How many values trials took on it. */
+  levels: number;
 }
 
 export const ONSET_AXIS = "first bad step";
@@ -59,6 +61,7 @@ export function hparamAxis(model: Model, name: string): Axis {
     none: "not active",
     ticks: placed.length <= 9 && !decades.length ? placed : decades.length >= 2 ? decades : ends,
     log: scale?.log ?? false,
+    levels: values.length,
   };
 }
 
@@ -83,6 +86,7 @@ export function outcomeAxes(model: Model): Axis[] {
       { at: 1, label: integer(most) },
     ],
     log: true,
+    levels: Number.POSITIVE_INFINITY,
   };
   const scores = model.trials
     .map((t) => t.score)
@@ -102,6 +106,7 @@ export function outcomeAxes(model: Model): Axis[] {
         ]
       : [],
     log: model.score.log,
+    levels: Number.POSITIVE_INFINITY,
   };
   return model.trials.some((t) => t.bad) ? [onset, score] : [score];
 }

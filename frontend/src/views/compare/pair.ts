@@ -2,13 +2,15 @@
 // went bad in each cell. Inactive values have a strip of their own.
 
 import { keyOf } from "../../api/types";
+import { integer } from "../../format/number";
 import * as words from "../../format/words";
 import type { Painter, Picture } from "../../paint/painter";
 import { type Axis, hparamAxis, varying } from "../../state/compare/axes";
 import { partsOf, rateOf } from "../../state/compare/parts";
+import { CROWDED, type Place, tileLength, tiles } from "../../state/compare/tiles";
 import type { Model, State } from "../../state/state";
 import type { Trial } from "../../state/trials";
-import { el, prepareCanvas, replace, themeColour } from "../dom";
+import { el, prepareCanvas, replace, setText, themeColour } from "../dom";
 import type { Tooltip } from "../tooltip";
 import { intervalText } from "./interval";
 import { drawOutcome } from "./outcome";
@@ -26,18 +28,13 @@ export interface PairActions {
   select(key: string): void;
 }
 
-interface Place {
-  trial: Trial;
-  x: number;
-  y: number;
-}
-
 export class PairView {
   readonly node: HTMLElement;
   private readonly across: HTMLSelectElement;
   private readonly up: HTMLSelectElement;
   private readonly canvas = el("canvas", { "aria-hidden": "true" });
   private readonly plot: HTMLElement;
+  private readonly told = el("span", { class: "aside legend-mark" });
   private readonly matrix = el("div", { class: "matrix" });
   private model: Model | null = null;
   private state: State | null = null;
@@ -77,7 +74,7 @@ export class PairView {
         { class: "compare-controls" },
         el("label", {}, "across ", this.across),
         el("label", {}, "up ", this.up),
-        el("span", { class: "aside" }, "a mark is a trial; ○ stayed finite"),
+        this.told,
       ),
       el("div", { class: "pair-body" }, this.plot, this.matrix),
     );
@@ -111,6 +108,12 @@ export class PairView {
     const key = [model.trials, first, second, state.theme, state.selected];
     if (key.every((k, i) => k === this.key[i])) return;
     this.key = key;
+    setText(
+      this.told,
+      model.trials.length > CROWDED
+        ? "a tile is several trials: the stronger, the more; filled from below by the share that went bad"
+        : "a mark is a trial: ✖ went bad, ○ stayed finite",
+    );
     this.draw();
     this.drawMatrix(model);
   }
@@ -149,12 +152,22 @@ export class PairView {
       top: TOP,
       bottom: height - BOTTOM - strips.y,
     };
+    const crowded = trials.length > CROWDED;
+    const tile = {
+      width: tileLength(across, box.right - box.left),
+      height: tileLength(up, box.bottom - box.top),
+    };
+    // Between the frame and what stands at the end of an axis.
+    const edge = {
+      x: crowded ? tile.width / 2 + 4 : 10,
+      y: crowded ? tile.height / 2 + 4 : 10,
+    };
     const x = (at: number | null) =>
-      at === null ? LEFT + STRIP / 2 : box.left + 10 + at * (box.right - box.left - 20);
+      at === null ? LEFT + STRIP / 2 : box.left + edge.x + at * (box.right - box.left - 2 * edge.x);
     const y = (at: number | null) =>
       at === null
         ? height - BOTTOM - STRIP / 2
-        : box.bottom - 10 - at * (box.bottom - box.top - 20);
+        : box.bottom - edge.y - at * (box.bottom - box.top - 2 * edge.y);
     const muted = themeColour("muted");
     c.font = `11px ${family}`;
     c.textBaseline = "middle";
@@ -187,29 +200,40 @@ export class PairView {
     if (strips.y) c.fillText("–", LEFT - 6, y(null));
     c.textAlign = "left";
 
-    const crowd = new Map<string, number>();
-    const places = trials.map((trial): Place => {
-      const [px, py] = [x(across.at(trial)), y(up.at(trial))];
-      // Trials with the same values stand side by side in a small spiral, none hides another.
-      const spot = `${Math.round(px / 4)} ${Math.round(py / 4)}`;
-      const n = crowd.get(spot) ?? 0;
-      crowd.set(spot, n + 1);
-      const angle = n * 2.4;
-      const r = Math.min(18, 6.5 * Math.sqrt(n));
-      return { trial, x: px + r * Math.cos(angle), y: py + r * Math.sin(angle) };
+    const [px, py] = [(t: Trial) => x(across.at(t)), (t: Trial) => y(up.at(t))];
+    const size = (t: Trial) => ({
+      width: across.at(t) === null ? STRIP - 8 : tile.width,
+      height: up.at(t) === null ? STRIP - 8 : tile.height,
     });
-    // Bad ones on top.
-    for (const place of places.toSorted((a, b) => Number(a.trial.bad) - Number(b.trial.bad)))
-      drawOutcome(c, place.trial, place.x, place.y);
-    const ring = places[this.active] ?? places.find((p) => this.isSelected(p.trial));
-    if (ring) {
-      c.beginPath();
-      c.arc(ring.x, ring.y, 8.5, 0, 2 * Math.PI);
-      c.strokeStyle = themeColour("ink");
-      c.lineWidth = 1.5;
-      c.stroke();
-    }
+    const places = crowded ? tiles(trials, px, py, size) : marks(trials, px, py);
+    const ring = places[this.active] ?? places.find((p) => p.trials.some(this.isSelected, this));
+    if (crowded) this.paintTiles(c, places, ring);
+    else paintMarks(c, places, ring);
     return places;
+  }
+
+  private paintTiles(c: Painter, places: readonly Place[], ring: Place | undefined): void {
+    const most = Math.max(...places.map((p) => p.trials.length));
+    for (const { trials, x, y, width, height } of places) {
+      const { bad, total } = rateOf(trials);
+      const [w, h] = [width - 1, height - 1];
+      const [left, top] = [x - w / 2, y - h / 2];
+      // By the square root: a tile of one trial is still seen beside one of a hundred.
+      const strength = Math.sqrt(trials.length / most);
+      // One bad trial among many is a line of its own, all bad ones fill the tile.
+      const filled = bad === 0 ? 0 : bad === total ? h : Math.max(2, (h * bad) / total);
+      c.globalAlpha = 0.2 + 0.8 * strength;
+      c.fillStyle = themeColour(total ? "accent" : "muted");
+      c.fillRect(left, top, w, h - filled);
+      c.globalAlpha = 0.5 + 0.5 * strength;
+      c.fillStyle = themeColour("bad");
+      c.fillRect(left, top + h - filled, w, filled);
+    }
+    c.globalAlpha = 1;
+    if (!ring) return;
+    c.strokeStyle = themeColour("ink");
+    c.lineWidth = 2;
+    c.strokeRect(ring.x - ring.width / 2, ring.y - ring.height / 2, ring.width, ring.height);
   }
 
   private isSelected(trial: Trial): boolean {
@@ -271,9 +295,11 @@ export class PairView {
     const box = this.plot.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     let found = -1;
-    let least = REACH ** 2;
+    let least = this.model!.trials.length > CROWDED ? 1 : REACH ** 2;
     this.places.forEach((p, i) => {
-      const d = (p.x - x) ** 2 + (p.y - y) ** 2;
+      const d =
+        Math.max(0, Math.abs(p.x - x) - p.width / 2) ** 2 +
+        Math.max(0, Math.abs(p.y - y) - p.height / 2) ** 2;
       if (d < least) [found, least] = [i, d];
     });
     return found;
@@ -282,10 +308,18 @@ export class PairView {
   private onHover(event: MouseEvent): void {
     const place = this.places[this.nearest(event)];
     if (!place) this.tooltip.hide();
-    else this.tooltip.show(this.facts(place.trial), event.clientX, event.clientY);
+    else this.tooltip.show(this.facts(place), event.clientX, event.clientY);
   }
 
-  private facts(trial: Trial): string[] {
+  private facts({ trials }: Place): string[] {
+    const trial = trials[0]!;
+    if (trials.length > 1) {
+      const rate = rateOf(trials);
+      return [
+        `${integer(trials.length)} trials; ${integer(rate.bad)} went bad (95 % interval ${intervalText(rate)})`,
+        ...(this.axes ?? []).map((a) => `${a.title} ${rangeText(a, trials)}`),
+      ];
+    }
     const run = trial.runs[0]!;
     return [
       `${run.trial_id === null ? run.run : `trial ${run.trial_id}`}: ${words.status(trial.status, run.state)}`,
@@ -295,7 +329,8 @@ export class PairView {
   }
 
   private open(index: number): void {
-    const trial = this.places[index]?.trial;
+    const trials = this.places[index]?.trials;
+    const trial = trials?.find((t) => t.bad) ?? trials?.[0];
     if (trial) this.actions.select(keyOf(trial.runs[0]!));
   }
 
@@ -306,9 +341,9 @@ export class PairView {
   }
 
   private tell(): void {
-    const trial = this.places[this.active]?.trial;
+    const place = this.places[this.active];
     this.plot.setAttribute("aria-valuenow", String(Math.max(0, this.active)));
-    this.plot.setAttribute("aria-valuetext", trial ? this.facts(trial).join(", ") : "none");
+    this.plot.setAttribute("aria-valuetext", place ? this.facts(place).join(", ") : "none");
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -328,6 +363,50 @@ export class PairView {
     event.preventDefault();
     this.setActive(order[Math.min(order.length - 1, Math.max(0, next))] ?? -1);
   }
+}
+
+/** Trials with the same values stand side by side in a small spiral, none hides another. */
+function marks(
+  trials: readonly Trial[],
+  x: (trial: Trial) => number,
+  y: (trial: Trial) => number,
+): Place[] {
+  const crowd = new Map<string, number>();
+  return trials.map((trial): Place => {
+    const spot = `${Math.round(x(trial) / 4)} ${Math.round(y(trial) / 4)}`;
+    const n = crowd.get(spot) ?? 0;
+    crowd.set(spot, n + 1);
+    const angle = n * 2.4;
+    const r = Math.min(18, 6.5 * Math.sqrt(n));
+    return {
+      trials: [trial],
+      x: x(trial) + r * Math.cos(angle),
+      y: y(trial) + r * Math.sin(angle),
+      width: 0,
+      height: 0,
+    };
+  });
+}
+
+function paintMarks(c: Painter, places: readonly Place[], ring: Place | undefined): void {
+  // Bad ones on top.
+  for (const { trials, x, y } of places.toSorted((a, b) => badness(a) - badness(b)))
+    drawOutcome(c, trials[0]!, x, y);
+  if (!ring) return;
+  c.beginPath();
+  c.arc(ring.x, ring.y, 8.5, 0, 2 * Math.PI);
+  c.strokeStyle = themeColour("ink");
+  c.lineWidth = 1.5;
+  c.stroke();
+}
+
+const badness = ({ trials }: Place): number => Number(trials[0]!.bad);
+
+/** "0.011 to 0.013", "sgd" */
+function rangeText(axis: Axis, trials: readonly Trial[]): string {
+  const sorted = trials.toSorted((a, b) => (axis.at(a) ?? -1) - (axis.at(b) ?? -1));
+  const [low, high] = [axis.text(sorted[0]!), axis.text(sorted[sorted.length - 1]!)];
+  return low === high ? low : `${low} to ${high}`;
 }
 
 function fitted(c: Painter, text: string, width: number): string {

@@ -8,6 +8,7 @@ import type { Painter, Picture } from "../../paint/painter";
 import { type Axis, hparamAxis, kept, outcomeAxes, varying } from "../../state/compare/axes";
 import { rateOf } from "../../state/compare/parts";
 import type { Brush } from "../../state/compare/state";
+import { CROWDED } from "../../state/compare/tiles";
 import type { Model, State } from "../../state/state";
 import type { Trial } from "../../state/trials";
 import { el, prepareCanvas, replace, setText, themeColour } from "../dom";
@@ -24,6 +25,10 @@ const REACH = 6;
 /** A brush at this place holds what has no place on the axis. */
 export const NOWHERE: Brush = [-1, -1];
 const KEY_STEP = 0.02;
+/** Lines that cross an axis of few values cross it within this many pixels of the value. */
+const SPREAD = 22;
+const FEW_LEVELS = 12;
+const GOLDEN = 0.6180339887;
 
 export interface ParallelActions {
   brush(name: string, brush: Brush | null): void;
@@ -44,6 +49,9 @@ export class ParallelView {
   private state: State | null = null;
   private axes: Axis[] = [];
   private hovered: Trial | null = null;
+  /** How far a trial's line stands beside its value, -0.5 to 0.5. */
+  private spread = new Map<Trial, number>();
+  private bad = 0;
   private overlayKey = "";
   private key: unknown[] = [];
 
@@ -96,6 +104,13 @@ export class ParallelView {
       ...outcomeAxes(model),
     ];
     this.hovered = null;
+    this.bad = model.trials.filter((t) => t.bad).length;
+    // The golden ratio's multiples fill an interval evenly, however many there are.
+    this.spread = new Map(
+      model.trials.length > CROWDED
+        ? model.trials.map((t, i) => [t, ((i * GOLDEN) % 1) - 0.5])
+        : [],
+    );
     this.draw();
   }
 
@@ -138,6 +153,13 @@ export class ParallelView {
 
   private y(at: number | null, height: number): number {
     return at === null ? height - NONE / 2 - 6 : TOP + (1 - at) * (height - TOP - NONE - 8);
+  }
+
+  /** Where its line crosses an axis: among very many, beside the value, so that shares are seen. */
+  private place(axis: Axis, trial: Trial, height: number): number {
+    const at = axis.at(trial);
+    const spread = at === null ? 0 : (this.spread.get(trial) ?? 0);
+    return this.y(at, height) + (axis.levels <= FEW_LEVELS ? spread * SPREAD : 0);
   }
 
   private paint(c: Painter, width: number, height: number): void {
@@ -199,22 +221,23 @@ export class ParallelView {
   ): void {
     const { length } = this.model!.trials;
     // The more lines lie upon one another, the fainter each, or all were one surface.
-    const crowd = length > 200 ? Math.min(1, 1000 / length) : 2;
+    const faint = (most: number, enough: number, count: number) =>
+      Math.max(0.04, Math.min(most, (most * enough) / Math.max(1, count)));
     c.save();
     c.globalAlpha = strong
       ? 1
       : !inside
-        ? 0.07 * Math.min(1, crowd)
+        ? faint(0.07, 1000, length)
         : trial.bad
-          ? Math.max(0.15, 0.85 * Math.min(1, crowd))
-          : Math.max(0.02, 0.25 * crowd);
+          ? Math.max(0.15, faint(0.85, 60, this.bad))
+          : faint(0.5, 150, length - this.bad);
     c.strokeStyle = themeColour(trial.bad ? "bad" : "accent");
     c.lineWidth = strong ? 3 : trial.bad ? 1.6 : 1.2;
     // A dash as well as a colour: bad ones are told apart without it.
     if (trial.bad) c.setLineDash([7, 3]);
     c.beginPath();
     this.axes.forEach((axis, i) => {
-      const [x, y] = [this.x(i, width), this.y(axis.at(trial), height)];
+      const [x, y] = [this.x(i, width), this.place(axis, trial, height)];
       if (i === 0) c.moveTo(x, y);
       else c.lineTo(x, y);
     });
@@ -291,8 +314,8 @@ export class ParallelView {
       const share = (x - this.x(i, width)) / step;
       for (const trial of this.model?.trials ?? []) {
         if (!kept(trial, this.axes, this.brushes)) continue;
-        const from = this.y(left.at(trial), height);
-        const d = Math.abs(from + share * (this.y(right.at(trial), height) - from) - y);
+        const from = this.place(left, trial, height);
+        const d = Math.abs(from + share * (this.place(right, trial, height) - from) - y);
         if (d < least || (d === least && trial.bad)) [found, least] = [trial, d];
       }
     }

@@ -20,6 +20,7 @@ export interface SearchesActions {
 export class SearchesView {
   readonly node: HTMLElement;
   private readonly select: HTMLSelectElement;
+  private readonly controls: HTMLElement;
   private readonly body = el("div", { class: "two-body" });
   private key: unknown[] = [];
   private state: State | null = null;
@@ -32,17 +33,13 @@ export class SearchesView {
 
   constructor(private readonly actions: SearchesActions) {
     this.select = el("select", { change: () => actions.against(this.select.value) });
-    this.node = el(
+    this.controls = el(
       "div",
-      { class: "two" },
-      el(
-        "div",
-        { class: "compare-controls" },
-        el("label", {}, "beside ", this.select),
-        el("span", { class: "aside" }, "the older one stands on the left"),
-      ),
-      this.body,
+      { class: "compare-controls" },
+      el("label", {}, "beside ", this.select),
+      el("span", { class: "aside" }, "the older one stands on the left"),
     );
+    this.node = el("div", { class: "two" }, this.controls, this.body);
   }
 
   update(state: State, model: Model): void {
@@ -54,7 +51,7 @@ export class SearchesView {
     const others = model.overview.searches.filter((s) => s.search !== model.search.search);
     const other = otherOf(others, model.search, state.compare.against);
     replace(this.select, ...others.map((s) => el("option", { value: s.search }, nameOf(s))));
-    this.select.disabled = other === null;
+    this.controls.hidden = other === null;
     if (!other) {
       replace(
         this.body,

@@ -18,7 +18,7 @@ import { Latest } from "../../state/latest";
 import type { Model, State } from "../../state/state";
 import { isBad, type Trial } from "../../state/trials";
 import { AXIS_WORDS } from "../controls";
-import { type Child, el, replace, themeColour } from "../dom";
+import { type Child, el, replace, themeColour, tickLabel } from "../dom";
 import { drawLane, LANE_INSET, type LaneStyle, paintLane, SERIES_WORDS } from "../lane";
 import { markImage } from "../marks";
 
@@ -240,9 +240,7 @@ export class TrialsView {
     const span = width - 2 * LANE_INSET;
     replace(
       this.ticks,
-      ...style.axis
-        .ticks(span)
-        .map((t) => el("span", { style: `left:${LANE_INSET + t.at * span}px` }, t.label)),
+      ...style.axis.ticks(span).map((t) => tickLabel(t, LANE_INSET + t.at * span)),
     );
     for (const [i, [, run]] of this.pair.entries()) drawLane(this.canvases[i]!, run, style);
   }
@@ -303,7 +301,7 @@ function hparamTable(model: Model, left: Trial, right: Trial): HTMLElement {
     [
       same === found.length
         ? "hyperparameters: all the same"
-        : `hyperparameters: ${found.length - same} differ`,
+        : `hyperparameters: ${found.length - same} ${found.length - same === 1 ? "differs" : "differ"}`,
       titleOf(left.runs[0]!),
       titleOf(right.runs[0]!),
     ],

@@ -67,7 +67,7 @@ export class ValuesView {
             {},
             el("th", { scope: "col" }, "value"),
             el("th", { scope: "col" }, "went bad"),
-            el("th", { scope: "col" }, "share, 0 to 100 %"),
+            el("th", { scope: "col", title: "from 0 to 100 %" }, "share"),
             el("th", { scope: "col" }, "95 %"),
           ),
         ),
