@@ -2,8 +2,10 @@
 import { describe, expect, it } from "vitest";
 import { decodeOverview } from "../src/api/decode";
 import { createModel, INITIAL } from "../src/state/state";
+import { el } from "../src/views/dom";
 import { HeaderView } from "../src/views/header";
 import { MessageView } from "../src/views/message";
+import { prose } from "../src/views/prose";
 import { VerdictView } from "../src/views/verdict";
 
 const HOSTILE = '<img src=x onerror="alert(1)">';
@@ -15,6 +17,18 @@ function model(search: object, runs: object[], findings: object[] = []) {
 }
 
 describe("verdict", () => {
+  it("sets code as code, keeps numbers whole, tells a hint less loudly", () => {
+    const node = el("p", {}, ...prose("3 of 3: `tf.divide`; p = 1e-92. A hint: `x` (p = 0.1)."));
+    expect(node.textContent).toBe("3 of 3: tf.divide; p = 1e-92. A hint: x (p = 0.1).");
+    const texts = (selector: string) =>
+      [...node.querySelectorAll(selector)].map((n) => n.textContent);
+    expect(texts("code")).toEqual(["tf.divide", "x"]);
+    expect(texts(".unbroken")).toEqual(["1e-92."]);
+    expect(texts(".hint")).toEqual([" A hint: x (p = 0.1)."]);
+    const hostile = el("p", {}, ...prose(`\`${HOSTILE}\` ${HOSTILE}`));
+    expect(hostile.querySelector("img")).toBeNull();
+  });
+
   it("shows the sentence, the abort and its fix", () => {
     const view = new VerdictView();
     view.update(

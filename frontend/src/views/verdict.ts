@@ -6,6 +6,7 @@ import type { Model } from "../state/state";
 import type { Trial } from "../state/trials";
 import { codeBlock } from "./copy";
 import { type Child, el, replace } from "./dom";
+import { prose } from "./prose";
 
 export const REMINDER =
   "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the old " +
@@ -61,7 +62,7 @@ export class VerdictView {
         el(
           "p",
           { class: "sentence" },
-          ...headline(search.verdict || "No trial has been watched yet."),
+          ...prose(search.verdict || "No trial has been watched yet."),
         ),
         top && !told && el("p", {}, sentence(top)),
         top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
@@ -117,24 +118,6 @@ export class VerdictView {
     });
     return node;
   }
-}
-
-const HINT = " A hint: ";
-
-/** What a hint rests on is told less loudly; code is set as code; "1e-92" is not broken. */
-function headline(verdict: string): Child[] {
-  const at = verdict.indexOf(HINT);
-  const words = (text: string) =>
-    text.split(/(`[^`]+`|\S*\de-\d\S*)/).map((part, i): Child => {
-      if (i % 2 === 0) return part;
-      if (part.startsWith("`")) return el("code", {}, part.slice(1, -1));
-      return el("span", { class: "unbroken" }, part);
-    });
-  if (at < 0) return words(verdict);
-  return [
-    ...words(verdict.slice(0, at)),
-    el("span", { class: "hint" }, ...words(verdict.slice(at))),
-  ];
 }
 
 function sentence(f: Finding): string {

@@ -9,6 +9,7 @@ import { Latest } from "../../state/latest";
 import type { Model, State } from "../../state/state";
 import { type Trial, trialsOf } from "../../state/trials";
 import { type Child, el, replace } from "../dom";
+import { prose } from "../prose";
 import { intervalBar, intervalText, rateText } from "./interval";
 import { sideBySide } from "./trials";
 
@@ -84,7 +85,7 @@ export class SearchesView {
             "p",
             { class: "verdict-beside" },
             el("strong", {}, `${nameOf(search)}: `),
-            search.verdict || "No verdict yet.",
+            ...prose(search.verdict || "No verdict yet."),
           ),
         ),
       ),
@@ -95,7 +96,8 @@ export class SearchesView {
 function told({ verdict, changes, removed }: SearchComparison): Child[] {
   return [
     verdict !== "" && el("p", { class: "parting", "data-fact": "compared" }, verdict),
-    removed && el("p", {}, removed),
+    // Where it is known, the verdict ends with it.
+    removed && !verdict.includes(removed) && el("p", {}, removed),
     changes.length > 0 && el("ul", {}, ...changes.map((c) => el("li", {}, c.text))),
   ];
 }

@@ -1,0 +1,21 @@
+// Sentences of the server, set for reading.
+
+import { type Child, el } from "./dom";
+
+const HINT = " A hint: ";
+
+/** What a hint rests on is told less loudly, code is set as code, "1e-92" is not broken. */
+export function prose(verdict: string): Child[] {
+  const at = verdict.indexOf(HINT);
+  const words = (text: string) =>
+    text.split(/(`[^`]+`|\S*\de-\d\S*)/).map((part, i): Child => {
+      if (i % 2 === 0) return part;
+      if (part.startsWith("`")) return el("code", {}, part.slice(1, -1));
+      return el("span", { class: "unbroken" }, part);
+    });
+  if (at < 0) return words(verdict);
+  return [
+    ...words(verdict.slice(0, at)),
+    el("span", { class: "hint" }, ...words(verdict.slice(at))),
+  ];
+}
