@@ -35,8 +35,6 @@ class Stepper:
         from benchmarks.models import MODELS, STRETCH
 
         switch_on = ROWS[row].switch_on
-        if switch_on is not None:
-            switch_on(log_dir)
         keras.utils.set_random_seed(0)
         model, data = MODELS[model_name](jit if jit else "auto")
         batch = next(iter(data))[0]
@@ -63,6 +61,8 @@ class Stepper:
 
         def run() -> None:
             try:
+                if switch_on is not None:  # for this thread alone, as TensorFlow has it
+                    switch_on(log_dir)
                 model.fit(
                     data,
                     epochs=10**6,

@@ -34,7 +34,7 @@ class Measured:
     Attributes:
         ratios: of each row to plain, a round each.
         steps: seconds of a plain step, a round each.
-        stretch: steps of a round.
+        stretches: steps of a round, each number that was used.
         starts: what each fresh process measured.
         logged: bytes and the steps that they are of.
         failed: why a row could not run.
@@ -43,7 +43,7 @@ class Measured:
 
     ratios: dict[str, list[float]] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)
-    stretch: int = 0
+    stretches: set[int] = field(default_factory=set)
     starts: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     logged: dict[str, list[int]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,8 @@ class Measured:
         for row, ratios in part.get("ratios", {}).items():
             self.ratios.setdefault(row, []).extend(ratios)
         self.steps += part.get("step", [])
-        self.stretch = part.get("stretch", self.stretch)
+        if "stretch" in part:
+            self.stretches.add(part["stretch"])
         for row, found in part.get("starts", {}).items():
             self.starts.setdefault(row, []).append(found)
         self.logged.update({r: n for r, n in part.get("logged", {}).items() if n})
@@ -157,7 +158,7 @@ def _about(m: Measured) -> str:
         rounds = len(m.ratios.get(AGAIN, m.steps))
         parts.append(
             f"A plain step takes {1e3 * median(m.steps):.2f} ms; {rounds} rounds of "
-            f"{m.stretch} steps, which are an epoch; "
+            f"{' or '.join(map(str, sorted(m.stretches)))} steps, which are an epoch; "
         )
     firsts = [s["first"] for s in m.starts.get(PLAIN, [])]
     if firsts:
