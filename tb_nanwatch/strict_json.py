@@ -27,14 +27,38 @@ def json_safe(value: Any) -> Any:
         value: any nesting of dicts, lists, tuples, dataclasses, NumPy scalars and
             JSON scalars. Anything else becomes its `str`.
     """
-    if value is None or isinstance(value, bool | int | str):
-        if isinstance(value, str):  # lone surrogates cannot be encoded as UTF-8
-            return value.encode("utf-8", "replace").decode("utf-8")
+    kind = type(value)  # by what most values are: an overview holds 100,000 of them
+    if kind is str:
+        return _text(value)
+    if kind is float:
+        return value if math.isfinite(value) else _word(value)
+    if value is None or kind is int or kind is bool:
         return value
+    if kind is dict:
+        return {
+            _text(k if type(k) is str else str(k)): json_safe(v) for k, v in value.items()
+        }
+    if kind is list:
+        return [json_safe(v) for v in value]
+    return _other(value)
+
+
+def _text(value: str) -> str:
+    # Lone surrogates cannot be encoded as UTF-8.
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _word(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(str(value))
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return float(value) if math.isfinite(value) else _word(value)
     if isinstance(value, np.generic):
         return json_safe(value.item())
     if isinstance(value, np.ndarray):
@@ -44,7 +68,7 @@ def json_safe(value: Any) -> Any:
             f.name: json_safe(getattr(value, f.name)) for f in dataclasses.fields(value)
         }
     if isinstance(value, dict):
-        return {str(json_safe(str(k))): json_safe(v) for k, v in value.items()}
+        return {_text(str(k)): json_safe(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [json_safe(v) for v in value]
     return json_safe(str(value))
