@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from tb_nanwatch.measured import Measured
 from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.schema import BadTensor
 
 
 def bad_data(m: Measured, kind: str) -> Candidate:
@@ -21,6 +23,7 @@ def bad_data(m: Measured, kind: str) -> Candidate:
             f"The batch itself held {bad:,} non-finite of {tensor.size:,} {_KIND[kind]} "
             f"values{row}; nothing had been computed from it yet."
         )
+        evidence += _place_in_data(m, tensor)
     return Candidate(
         "nonfinite_data",
         1.0,
@@ -29,6 +32,30 @@ def bad_data(m: Measured, kind: str) -> Candidate:
         f"Find the non-finite {_KIND[kind]} values before training (np.isfinite), and "
         "drop or fill these rows.",
     )
+
+
+def _place_in_data(m: Measured, tensor: BadTensor) -> list[str]:
+    """Returns in a sentence which example it is, where batches are whole and in order.
+
+    Keras tells a callback neither the batch size nor whether it shuffles, so the
+    sentence says what it takes. A replica's row is one of its share alone.
+    """
+    onset, session = m.facts.onset, m.facts.session
+    if onset is None or session is None or session.replicas > 1 or m.origin is None:
+        return []
+    values_a_row = math.prod(d or 0 for d in m.probes[m.origin].shape[1:])
+    if tensor.row is None or not m.probes[m.origin].shape or not values_a_row:
+        return []
+    rows = tensor.size // values_a_row
+    example = onset.batch * rows + tensor.row
+    whose = (
+        f"epoch {onset.epoch + 1}" if onset.phase == "train" else "the validation data"
+    )
+    return [
+        f"That is example {example:,} of {whose}, counted from 0 in the order in which "
+        f"they came, if each batch before had {rows:,} of them; without shuffling it is "
+        "the row of the data set."
+    ]
 
 
 _KIND: Final = {"input": "input", "label": "label", "sample_weight": "sample weight"}

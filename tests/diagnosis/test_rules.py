@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -224,6 +225,29 @@ def test_later_is_the_same_cause(case: str) -> None:
 
 
 # --- Inherited ---------------------------------------------------------------------------
+
+
+def test_the_example_of_the_data_set_is_named_where_it_can_be_told() -> None:
+    whole = facts(
+        "input", step=3
+    )  # the fourth batch of 32 rows; the third of them is bad
+    (best, *_) = diagnose(whole)
+    assert any("example 98 of epoch 1" in e and "32" in e for e in best.evidence)
+    assert whole.session is not None and whole.onset is not None
+    checked = replace(whole, onset=replace(whole.onset, phase="validation"))
+    probes = whole.session.train_probes
+    session = replace(whole.session, validation_probes=probes)
+    (best, *_) = diagnose(replace(checked, session=session))
+    assert any("example 98 of the validation data" in e for e in best.evidence)
+    # A replica sees its share of the batch alone; a scalar has no rows.
+    assert whole.origin is not None
+    for silent in (
+        replace(whole, session=replace(whole.session, replicas=2)),
+        replace(whole, origin=replace(whole.origin, row=None)),
+    ):
+        (best, *_) = diagnose(silent)
+        assert best.id == "nonfinite_data"
+        assert not any("example" in e for e in best.evidence)
 
 
 def test_inherited_says_whose_weights_and_what_drives_it_besides() -> None:
