@@ -341,7 +341,7 @@ CASES: list[tuple[str, Callable[[], Any], Callable[[], Any], list[tuple[str, str
     ("`jit_compile=True`", lambda: sequential(jit_compile=True), data, [(A, "a")]),
     ("`jit_compile=False`", lambda: sequential(jit_compile=False), data, [(A, "a")]),
     (
-        "`steps_per_execution` above 1, and above the ring",
+        "`steps_per_execution` above 1, and above the 256 steps that are kept between readings",
         lambda: sequential(steps_per_execution=300),
         lambda: data(32 * 301),
         [(A, "a")],
