@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.made import put
 from tb_nanwatch.reading.analysis import Trial, analyse
 from tb_nanwatch.reading.axes import conditions
 from tb_nanwatch.reading.statistics import wilson
@@ -47,10 +48,7 @@ def main() -> None:
     made = "\n".join([*power(arguments.seed), "", *false_findings(arguments.seed)])
     print(made)
     if arguments.write:
-        before, rest = DOCS.read_text(encoding="utf-8").split(START)
-        after = rest.split(END)[1]
-        text = f"{before}{START}\nSeed {arguments.seed}.\n\n{made}\n{END}{after}"
-        DOCS.write_text(text, encoding="utf-8")
+        put(DOCS, START, END, f"Seed {arguments.seed}.\n\n{made}")
 
 
 def power(seed: int) -> list[str]:

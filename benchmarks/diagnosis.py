@@ -23,6 +23,7 @@ from typing import Final
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks.made import put
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose
 from tb_nanwatch.reading.statistics import wilson
 from tests.corpus.programs import CAUSES, CLEAN, CONTAINED, programs
@@ -72,10 +73,7 @@ def main() -> None:
             f"{len(outcomes)} programs, {arguments.per_cause} of each kind for each "
             f"seed. Right of those that went bad, by seed: {each}.\n\n"
         )
-        before, rest = DOCS.read_text(encoding="utf-8").split(START)
-        after = rest.split(END)[1]
-        made = f"{before}{START}\n{head}{text}\n{END}{after}"
-        DOCS.write_text(made, encoding="utf-8")
+        put(DOCS, START, END, head + text)
 
 
 def run(seed: int, per_cause: int, keep: str | None = None) -> Iterator[Outcome]:

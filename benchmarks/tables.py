@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from benchmarks.made import put
 
 PLAIN: Final = "plain"
 AGAIN: Final = "plain against itself"
@@ -209,13 +210,7 @@ def write(parts: Sequence[Part], root: Path) -> None:
     )
     docs = root / "docs" / "overhead.md"
     docs.write_text(text + full(parts), encoding="utf-8")
-    readme = root / "README.md"
-    old = readme.read_text(encoding="utf-8")
-    block = re.compile(re.escape(START) + r"\n.*?" + re.escape(END), re.DOTALL)
-    if not block.search(old):
-        raise SystemExit(f"README.md has no lines {START} and {END}")
-    made = f"{START}\n{short(parts)}\n{END}"
-    readme.write_text(block.sub(lambda _: made, old), encoding="utf-8")
+    put(root / "README.md", START, END, short(parts))
 
 
 def _cell(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.made import put
 from tb_nanwatch.schema import Phase, Probe
 from tb_nanwatch.writing.observer import Layout
 from tb_nanwatch.writing.recorder import FIRST_LOOKS, Recorder
@@ -197,18 +198,13 @@ START, END = "<!-- soak: made by tests/hostile/soak.py -->", "<!-- /soak -->"
 
 def write_readme(steps: int, size: int) -> None:
     """Writes into the README what so many steps take, in bytes of log."""
-    text = README.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise RuntimeError(f"README.md lacks {START} or {END}")
     probes = len(conv_probes()["train"])
     said = (
         f"{steps:,} steps of the model of 10 convolutions, with {probes} tensors watched "
         f"and a\nvalidation pass every {EPOCH:,} steps, took {size / 1e6:.2f} MB of log "
         "(played by a simulated clock)."
     )
-    README.write_text(f"{before}{start}\n{said}\n{end}{after}", encoding="utf-8")
+    put(README, START, END, said)
 
 
 def main(steps: int, write: bool = False) -> None:
