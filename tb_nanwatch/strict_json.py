@@ -34,11 +34,9 @@ def json_safe(value: Any) -> Any:
         return value if math.isfinite(value) else _word(value)
     if value is None or kind is int or kind is bool:
         return value
-    if kind is dict:
-        return {
-            _text(k if type(k) is str else str(k)): json_safe(v) for k, v in value.items()
-        }
-    if kind is list:
+    if isinstance(value, dict):
+        return {_text(str(k)): json_safe(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [json_safe(v) for v in value]
     return _other(value)
 
@@ -67,10 +65,6 @@ def _other(value: Any) -> Any:
         return {
             f.name: json_safe(getattr(value, f.name)) for f in dataclasses.fields(value)
         }
-    if isinstance(value, dict):
-        return {_text(str(k)): json_safe(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_safe(v) for v in value]
     return json_safe(str(value))
 
 

@@ -28,9 +28,8 @@ _STATUS_SHARE: Final = 0.1
 _STATUS_MIN_SECONDS: Final = 1.0
 _STATUS_MAX_SECONDS: Final = 900.0
 # In between a small record shows that the run is alive: a third of a megabyte in two days.
-_BEAT_SECONDS: Final = 140.0
-# A run is given up after three of them: a step, a validation pass or
-# the compilation of a large model may take minutes.
+# A run is given up after three of them: a step, a validation pass or the compilation of
+# a large model may take minutes.
 _HEARTBEAT_SECONDS: Final = 140.0
 # Buckets are written together while nothing happens: fewer, better compressed records.
 _BUCKETS_SECONDS: Final = 10.0
@@ -155,7 +154,7 @@ class Session:
         ):
             self._status_key = key
             self._write_status("running")
-        elif now - self._beat_at > _BEAT_SECONDS:
+        elif now - self._beat_at > _HEARTBEAT_SECONDS:
             self._beat_at = now
             self._write(
                 schema.HeartbeatRecord(
