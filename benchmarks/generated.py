@@ -36,6 +36,7 @@ from tb_nanwatch.schema import (
     TrialRecord,
 )
 from tb_nanwatch.writing.buckets import bucket_end
+from tb_nanwatch.writing.recorder import FIRST_LOOKS
 from tb_nanwatch.writing.summary import EventWriter
 
 STEPS_PER_EPOCH = 100
@@ -234,9 +235,15 @@ def _lane(
     if onset is not None:
         drift = np.where(at < onset, 30 * ((at + 1) / (onset + 1)) ** 3, np.nan)
     noise = rng.normal(0, 0.05, (len(ends), len(schema.LANE_SERIES)))
-    first = np.array([0.0, math.log10(loss), 0.3, 0.0, -0.5])
+    first = np.array([0.0, math.log10(loss), 0.3, 0.0, -0.5, -3.0, 0.7])
     with np.errstate(over="ignore"):
         lane = 10 ** np.minimum(first + drift[:, None] + noise, 38)
+    # A step of 2 ms is looked at once a second: few of the first points hold one.
+    wide = np.diff(at, prepend=-1) >= 500
+    looked = wide | (at < FIRST_LOOKS) | (rng.random(len(at)) < 0.02)
+    for i, name in enumerate(schema.LANE_SERIES):
+        if name in schema.LOOKED_SERIES:
+            lane[~looked, i] = np.nan
     return lane.astype(np.float32)
 
 

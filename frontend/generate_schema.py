@@ -35,6 +35,7 @@ TUPLES = {
     "RANGE_COLUMNS": None,
     "COUNT_COLUMNS": None,
     "LANE_SERIES": None,
+    "LOOKED_SERIES": "LaneSeries",
 }
 RECORD_PARTS = (
     schema.Condition,

@@ -117,6 +117,7 @@ def decode(elements: typing.Sequence[bytes]) -> AnyRecord:
     values = {**header, **arrays}
     record = build(cls, values, cls.__name__)
     _check_shapes(record)
+    _take_known_columns(record)
     return typing.cast(AnyRecord, record)
 
 
@@ -310,7 +311,7 @@ def _check_shapes(record: Any) -> None:
         ok = (
             record.steps.shape == (n, 2)
             and record.bad_steps.shape == (n, p)
-            and record.stats.shape == (n, p, len(RANGE_COLUMNS))
+            and _has_columns(record.stats, n, p)
             and record.counts.shape == (n, p, len(COUNT_COLUMNS))
             and record.measured.shape == (n,)
         )
@@ -321,14 +322,14 @@ def _check_shapes(record: Any) -> None:
             record.steps.shape == (n,)
             and record.full_steps.shape == (m,)
             and record.rms.shape == (n, p)
-            and record.stats.shape == (m, p, len(RANGE_COLUMNS))
+            and _has_columns(record.stats, m, p)
             and record.counts.shape == (m, p, len(COUNT_COLUMNS))
         )
     elif isinstance(record, StatusRecord):
         n = len(record.lane_steps)
         ok = (
             record.lane_steps.shape == (n,)
-            and record.lane.shape == (n, len(LANE_SERIES))
+            and _has_columns(record.lane, n)
             and record.lane_seconds.shape == (n,)
             and record.lane_epochs.shape == (n,)
             and record.lane_loss_scale.shape in ((0,), (n,))
@@ -338,3 +339,24 @@ def _check_shapes(record: Any) -> None:
         return
     if not ok:
         raise RecordError(f"arrays of the {record.KIND} record do not fit each other")
+
+
+def _has_columns(array: Array, *axes: int) -> bool:
+    """Returns whether the array has these axes and, last, one of columns."""
+    return array.shape[:-1] == axes and array.shape[-1] > 0
+
+
+# Arrays whose columns another version may have more or fewer of; they are appended only.
+_COLUMNS: Final[dict[str, int]] = {"lane": len(LANE_SERIES), "stats": len(RANGE_COLUMNS)}
+
+
+def _take_known_columns(record: Any) -> None:
+    """Leaves out columns that are not known; those that are missing are NaN."""
+    for name, wanted in _COLUMNS.items():
+        array = getattr(record, name, None)
+        if array is None or array.shape[-1] == wanted:
+            continue
+        known = array[..., :wanted]
+        missing = wanted - known.shape[-1]
+        padding = np.full((*known.shape[:-1], missing), np.nan, known.dtype)
+        setattr(record, name, np.concatenate([known, padding], axis=-1))

@@ -64,7 +64,8 @@ CAUSES: Final[tuple[str, ...]] = (
     "unknown",
 )
 
-# Columns of the arrays below.
+# Columns of the arrays below. New ones are appended, never put between: a log of another
+# version then holds the same columns, fewer or more of them.
 RANGE_COLUMNS: Final[tuple[str, ...]] = (
     "min",  # smallest finite element seen, NaN where none was
     "max",  # largest finite element seen
@@ -72,6 +73,9 @@ RANGE_COLUMNS: Final[tuple[str, ...]] = (
     "rms_max",  # largest root mean square of a step
     "rms",  # root mean square over the bucket's finite steps
     "zero_fraction",  # share of elements that are exactly zero
+    # largest ||after - before|| / ||before|| of a step's update, of weights with two or
+    # more dimensions; known where two consecutive steps were looked at in full
+    "update_ratio",
 )
 COUNT_COLUMNS: Final[tuple[str, ...]] = ("num_nan", "num_pos_inf", "num_neg_inf")
 # One value each for a point of a lane; NaN where nothing finite was measured.
@@ -80,8 +84,13 @@ LANE_SERIES: Final[tuple[str, ...]] = (
     "loss",  # |total loss|
     "gradient_norm",  # global norm of the gradients as they reach the optimizer
     "activation",  # largest rms of an activation
-    "weight",  # largest rms of a weight
+    "weight",  # largest rms of a weight with two or more dimensions
+    "update_ratio",  # largest ||after - before|| / ||before|| of such a weight in a step
+    "activation_max",  # largest finite |element| of an activation
 )
+# Of these, what is known of the steps that were looked at in full alone, and NaN in points
+# that hold none; the others are of every step.
+LOOKED_SERIES: Final[tuple[str, ...]] = ("update_ratio", "activation_max")
 
 HParamType = Literal["int", "float", "choice", "boolean", "fixed", "text", "number"]
 

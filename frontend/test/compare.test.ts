@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { decodeOverview, decodeRunComparison, decodeSearchComparison } from "../src/api/decode";
+import { type LaneSeries, LOOKED_SERIES } from "../src/api/schema.gen";
 import { hparamAxis, kept, outcomeAxes, varying } from "../src/state/compare/axes";
 import { differences, nearestOther, pairOf, partingOf } from "../src/state/compare/nearest";
 import { partsOf, rateOf } from "../src/state/compare/parts";
@@ -156,6 +157,21 @@ describe("two trials", () => {
       left: 50,
     });
     expect(partingOf(run("sgd0"), run("adam0"))).toBeNull();
+    // Two runs are looked at in full at different times: that parts them nowhere.
+    const looked = (name: string, series: LaneSeries, ...values: number[]) => {
+      const { lane, ...rest } = run(name);
+      return {
+        ...rest,
+        lane: { ...lane, series: { ...lane.series, [series]: Float64Array.from(values) } },
+      };
+    };
+    for (const series of ["weight", ...LOOKED_SERIES] as const) {
+      const parting = partingOf(
+        looked("sgd0", series, 1, 99, 1, 1),
+        looked("adam0", series, 1, 1, 1, 1),
+      );
+      expect(parting?.series ?? null).toBe(series === "weight" ? series : null);
+    }
   });
 
   it("stand side by side", () => {

@@ -81,14 +81,39 @@ describe("packed lanes", () => {
     const whole = block();
     expect(() => decodeLanes(whole.slice(0, whole.byteLength - 4))).toThrow(/cut short/);
     const few = framed({ runs: [["a", "s", 2]], series: SERIES }, { steps: new Uint32Array(1) });
-    expect(() => decodeLanes(few)).toThrow(/scales has no values, expected 11/);
+    const expected = `scales has no values, expected ${2 * SERIES.length + 1}`;
+    expect(() => decodeLanes(few)).toThrow(expected);
   });
 
   it("are told exactly one by one", () => {
-    const values = new Float32Array([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    const n = SERIES.length;
+    const values = Float32Array.from({ length: 2 * n }, (_, i) => i + 1);
     const lane = decodeExactLane(framed({ series: SERIES }, { values }));
-    expect([...lane.growth]).toEqual([1, 6]);
-    expect([...lane[SERIES[4]!]]).toEqual([5, 10]);
+    expect([...lane.growth]).toEqual([1, 1 + n]);
+    expect([...lane[SERIES[4]!]]).toEqual([5, 5 + n]);
+  });
+
+  it("of a server that knows fewer series, or more, hold those that both know", () => {
+    const { NaN: nan } = Number;
+    const series = ["loss", "of another version"];
+    const lane = decodeExactLane(framed({ series }, { values: new Float32Array([1, 2, 3, 4]) }));
+    expect([...lane.loss]).toEqual([1, 3]);
+    expect([...lane.update_ratio]).toEqual([nan, nan]);
+    const packed = decodeLanes(
+      framed(
+        { runs: [["a", "s", 2]], series },
+        {
+          scales: new Float32Array([0, 1, 0, 1, 1]),
+          steps: new Uint32Array([1, 1]),
+          seconds: new Uint16Array(2),
+          epochs: new Uint16Array(2),
+          values: new Uint8Array([3, 255, 3, 3]),
+        },
+      ),
+    ).get("s/a")!;
+    expect([...packed.series.loss]).toEqual([1, 10]);
+    expect([...packed.series.update_ratio]).toEqual([nan, nan]);
+    expect(packed.extremes("update_ratio")).toBeNull();
   });
 });
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -31,10 +31,13 @@ class FullLook:
     Attributes:
         step: of the phase.
         healths: for each probe index the healths, one of each replica that looked.
+        updates: update-to-weight ratios by probe index, where the step before was looked
+            at, too; replicas hold the same weights, so they are the first one's.
     """
 
     step: int
     healths: dict[int, list[Health]]
+    updates: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Bucket:
     counts: npt.NDArray[np.int64]
     bad_steps: npt.NDArray[np.int64]
     last: Floats  # root mean squares of the last step
+    updates: Floats  # largest update-to-weight ratios
     measured: int = 0
     skipped: int = 0  # steps that the optimizer skipped
 
@@ -75,6 +79,7 @@ class Bucket:
             np.zeros((probes, len(COUNT_COLUMNS)), np.int64),
             np.zeros(probes, np.int64),
             nan.copy(),
+            nan.copy(),
         )
 
     def widen(self, probes: int) -> None:
@@ -86,6 +91,7 @@ class Bucket:
         for name in (
             *("low", "high", "rms_min", "rms_max", "squares", "finite_steps"),
             *("zeros", "elements", "counts", "bad_steps", "last"),
+            "updates",
         ):
             setattr(
                 self, name, np.concatenate([getattr(self, name), getattr(more, name)])
@@ -110,6 +116,8 @@ class Bucket:
     def add_look(self, look: FullLook) -> None:
         """Merges a full look; its step's row is added apart."""
         self.measured += 1
+        for index, ratio in look.updates.items():
+            self.updates[index] = np.fmax(self.updates[index], ratio)
         for index, healths in look.healths.items():
             for h in healths:
                 self.low[index] = np.fmin(self.low[index], h.min)
@@ -133,6 +141,7 @@ class Bucket:
                 "rms_max": self.rms_max,
                 "rms": rms,
                 "zero_fraction": self.zeros / self.elements,
+                "update_ratio": self.updates,
             }
             stacked = np.stack([columns[c] for c in RANGE_COLUMNS], axis=1)
             clipped: npt.NDArray[np.float32] = np.clip(stacked, -top, top).astype(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tb_nanwatch.schema import LANE_SERIES, Kind, Probe
 from tb_nanwatch.writing.buckets import Bucket
+from tb_nanwatch.writing.updates import is_kernel
 
 Array = npt.NDArray[Any]
 
@@ -68,16 +69,18 @@ class Lane:
         """
         top = bucket.rms_max
         loss = _largest(top[_losses(probes)])
-        activation = _largest(top[_of(probes, "activation", "prediction")])
-        # Biases and scales start at 0 or 1: their growth says nothing.
-        kernels = [i for i in _of(probes, "weight") if len(probes[i].shape) >= 2]
-        weight = _largest(top[kernels])
+        activations = _of(probes, "activation", "prediction")
+        activation = _largest(top[activations])
+        ends = np.fmax(np.abs(bucket.low), np.abs(bucket.high))
+        weight = _largest(top[[i for i, p in enumerate(probes) if is_kernel(p)]])
         values = {
             "growth": float("nan"),
             "loss": loss,
             "gradient_norm": _norm(top, _of(probes, "gradient"), sizes),
             "activation": activation,
             "weight": weight,
+            "update_ratio": _largest(bucket.updates),
+            "activation_max": _largest(ends[activations]),
         }
         for name in ("loss", "activation", "weight"):
             if np.isfinite(values[name]) and values[name] > 0:

@@ -32,6 +32,7 @@ from tb_nanwatch.writing.episodes import EpisodeTracker
 from tb_nanwatch.writing.health import Health, tensor_health
 from tb_nanwatch.writing.lane import Lane, Point
 from tb_nanwatch.writing.observer import LOOK_NEXT, NO_LIMIT, Expectation, Layout
+from tb_nanwatch.writing.updates import Updates, is_kernel
 
 Array = npt.NDArray[Any]
 
@@ -115,6 +116,11 @@ class Recorder:
         self._pass_trained: list[int] = []
         self.tracker = EpisodeTracker(objectives, self.locate)
         self._lane = Lane()
+        self._updates = Updates()
+        # Whether the next look is one that was asked for, and whether such a look has the
+        # next step looked at, too.
+        self._asked = False
+        self._looks_in_pairs = False
         self._loss_scale = loss_scale
         self._loss_scale_name = loss_scale_name
         self._loss_scale_index: int | None = None
@@ -173,11 +179,36 @@ class Recorder:
                 layout.phase, step, replica, phase.probes, by_probe, indices
             )
             expectation = self._expectation(layout, healths, step)
+            if layout.phase == "train" and replica == 0:
+                kernels = {
+                    index: tensors[source]
+                    for index, probe, source in zip(
+                        indices, layout.probes, layout.sources, strict=True
+                    )
+                    if is_kernel(probe) and not healths[source].num_bad
+                }
+                if self._compare(look, kernels):
+                    expectation = expectation._replace(limit=LOOK_NEXT)
             phase.last_look = max(phase.last_look, step)
             now = self._clock()
             phase.look_seconds = 0.5 * (phase.look_seconds + now - began)
             phase.looked_at = now
             return expectation
+
+    def _compare(self, look: FullLook, kernels: dict[int, Array]) -> bool:
+        """Takes the update of a training step, if the step before was looked at.
+
+        Returns:
+            Whether the next step is wanted, too, for its update.
+        """
+        look.updates = self._updates.ratios(look.step, kernels)
+        asked, self._asked = self._asked, False
+        if asked or look.step + 1 < FIRST_LOOKS:
+            kept = self._updates.keep(look.step, kernels)
+            self._looks_in_pairs = kept
+            return kept
+        self._updates.release()
+        return False
 
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
         """Returns whether the episode that decides the status began there."""
@@ -231,13 +262,19 @@ class Recorder:
         return Expectation(limit, bad)
 
     def wants_look(self) -> bool:
-        """Returns whether the next training step should be looked at in full."""
+        """Returns whether the next training step is to be looked at in full.
+
+        The caller has it looked at then. Where there are kernels to compare, the step
+        after it is looked at, too, and the two share the time.
+        """
         with self._lock:
             phase = self._phases["train"]
             if phase.last_look < 0:
                 return False
-            wait = max(MIN_LOOK_SECONDS, phase.look_seconds / LOOK_SHARE)
-            return self._clock() - phase.looked_at > wait
+            seconds = phase.look_seconds * (2 if self._looks_in_pairs else 1)
+            wait = max(MIN_LOOK_SECONDS, seconds / LOOK_SHARE)
+            self._asked = self._clock() - phase.looked_at > wait
+            return self._asked
 
     def rows(self, layout: Layout, replica: int, first_step: int, rows: Array) -> None:
         """Takes in the rows of consecutive steps; see `observer.Observer`."""
@@ -327,6 +364,8 @@ class Recorder:
             if bucket.end >= end:
                 self._close(phase)
         phase.steps = max(phase.steps, first + len(rms))
+        if phase.name == "train":
+            self._updates.release(before=phase.steps)
 
     def _skipped(self, phase: _Phase, rms: Array) -> Array:
         """Returns [steps], whether the optimizer skipped the step: it halves the scale."""
@@ -470,6 +509,7 @@ class Recorder:
     def finish(self) -> None:
         """Says that no more steps will come: everything open closes."""
         with self._lock:
+            self._updates.release()
             for name, phase in self._phases.items():
                 self._close(phase)
                 if phase.steps or phase.last_look >= 0:

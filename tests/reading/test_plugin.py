@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import math
@@ -261,7 +262,7 @@ def unpacked(response: TestResponse) -> list[dict[str, Any]]:
 
 
 def test_lanes_are_packed_and_one_is_told_exactly(tmp_path: Path, serve: Serve) -> None:
-    lane = 10.0 ** np.random.default_rng(0).uniform(-3, 30, (6, 5))
+    lane = 10.0 ** np.random.default_rng(0).uniform(-3, 30, (6, len(schema.LANE_SERIES)))
     lane[1:4, 2] = [math.nan, 0.0, math.inf]
     lane = lane.astype(np.float32)
     series = {
@@ -271,7 +272,7 @@ def test_lanes_are_packed_and_one_is_told_exactly(tmp_path: Path, serve: Serve) 
         "lane_epochs": np.array([0, 0, 1, 1, 2, 2]),
     }
     none = {
-        "lane": np.zeros((0, 5)),
+        "lane": np.zeros((0, len(schema.LANE_SERIES))),
         "lane_steps": np.zeros(0),
         "lane_seconds": np.zeros(0),
         "lane_epochs": np.zeros(0),
@@ -297,6 +298,35 @@ def test_lanes_are_packed_and_one_is_told_exactly(tmp_path: Path, serve: Serve) 
     _, arrays = framed(ask(client, "lane", run="a", session=session_id(1)))
     np.testing.assert_array_equal(arrays["values"], lane)
     np.testing.assert_array_equal(arrays["seconds"], series["lane_seconds"])
+
+
+@pytest.mark.parametrize("more", [-2, -1, 1, 3])
+def test_logs_of_another_version_are_shown(
+    tmp_path: Path, serve: Serve, more: int
+) -> None:
+    wide, ranges = len(schema.LANE_SERIES) + more, a_ranges(1, 0, [(0, 0), (1, 4)])
+    stats = np.ones((2, 2, len(schema.RANGE_COLUMNS) + more), np.float32)
+    write(
+        tmp_path / "a",
+        a_status(1, lane=np.full((5, wide), 10.0, np.float32)),
+        dataclasses.replace(ranges, stats=stats),
+    )
+    write(tmp_path / "b", a_status(2))  # of this version, in the same block
+    client = serve(tmp_path)
+    other, this = unpacked(ask(client, "lanes", search="search-1", block="0"))
+    _, exact = framed(ask(client, "lane", run="a", session=session_id(1)))
+    for i, name in enumerate(schema.LANE_SERIES):
+        known = i < wide
+        expected = np.full(5, 10.0 if known else math.nan)
+        np.testing.assert_array_equal(other["values"][name], expected)
+        np.testing.assert_array_equal(exact["values"][:, i], expected)
+        assert this["values"][name] == [1.0] * 5
+    query = {"run": "a", "session": session_id(1), "phase": "train"}
+    header, arrays = framed(ask(client, "ranges", **query))
+    for i, column in enumerate(arrays["stats"].transpose(2, 0, 1)):
+        known = i < len(schema.RANGE_COLUMNS) + more
+        np.testing.assert_array_equal(column, 1.0 if known else math.nan)
+    assert header["columns"] == list(schema.RANGE_COLUMNS)
 
 
 def test_a_block_of_lanes_changes_with_its_runs_alone(

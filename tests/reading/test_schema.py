@@ -249,6 +249,36 @@ def test_a_newer_schema_says_what_to_do() -> None:
     assert (raised.value.found, raised.value.known) == (2, schema.SCHEMA_VERSION)
 
 
+OF_COLUMNS = [
+    ("lane", a_status(), len(schema.LANE_SERIES)),
+    ("stats", a_ranges(1, 0, [(0, 4), (5, 9)]), len(schema.RANGE_COLUMNS)),
+]
+
+
+def with_columns(name: str, record: Any, columns: int) -> tuple[Any, list[bytes]]:
+    """Returns the array with another number of columns, and the record that holds it."""
+    shape = (*getattr(record, name).shape[:-1], columns)
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    return array, codec.encode(dataclasses.replace(record, **{name: array}))
+
+
+@pytest.mark.parametrize(("name", "record", "known"), OF_COLUMNS)
+def test_columns_of_another_version(name: str, record: Any, known: int) -> None:
+    for columns in (1, known - 2, known - 1, known, known + 1, known + 5):
+        array, elements = with_columns(name, record, columns)
+        read = getattr(codec.decode(elements), name)
+        assert read.shape == (*array.shape[:-1], known) and read.dtype == np.float32
+        both = min(columns, known)
+        np.testing.assert_array_equal(read[..., :both], array[..., :both])
+        assert np.isnan(read[..., both:]).all()
+
+
+@pytest.mark.parametrize(("name", "record", "known"), OF_COLUMNS)
+def test_no_columns_are_no_version(name: str, record: Any, known: int) -> None:
+    with pytest.raises(RecordError):
+        codec.decode(with_columns(name, record, 0)[1])
+
+
 @pytest.mark.parametrize("kind", sorted(schema.RECORDS))
 def test_tags(kind: str) -> None:
     tag = metadata.make_tag("0123456789abcdef", kind)

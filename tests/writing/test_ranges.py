@@ -106,4 +106,5 @@ def numpys(tensor: Any) -> tuple[list[int], list[float]]:
         rms = scale * np.sqrt(np.mean(np.square(finite / scale)))
     if plain.size:
         zeros = np.mean(plain == 0)
-    return counts, [low, high, rms, rms, rms, zeros]
+    no_update = np.nan  # of a tensor that is no weight
+    return counts, [low, high, rms, rms, rms, zeros, no_update]

@@ -19,12 +19,13 @@ export const KINDS: readonly Kind[] = ["input", "label", "sample_weight", "activ
 export const PERSISTENT_KINDS: readonly Kind[] = ["optimizer", "weight", "layer_state"];
 export const CAUSES = ["learning_rate", "unscaled_inputs", "unscaled_targets", "nonfinite_data", "label_range", "loss_domain", "metric_domain", "layer_domain", "initialization", "gradient_amplification", "half_precision", "optimizer_settings", "inherited", "unknown"] as const;
 export type Cause = (typeof CAUSES)[number];
-export const RANGE_COLUMNS = ["min", "max", "rms_min", "rms_max", "rms", "zero_fraction"] as const;
+export const RANGE_COLUMNS = ["min", "max", "rms_min", "rms_max", "rms", "zero_fraction", "update_ratio"] as const;
 export type RangeColumn = (typeof RANGE_COLUMNS)[number];
 export const COUNT_COLUMNS = ["num_nan", "num_pos_inf", "num_neg_inf"] as const;
 export type CountColumn = (typeof COUNT_COLUMNS)[number];
-export const LANE_SERIES = ["growth", "loss", "gradient_norm", "activation", "weight"] as const;
+export const LANE_SERIES = ["growth", "loss", "gradient_norm", "activation", "weight", "update_ratio", "activation_max"] as const;
 export type LaneSeries = (typeof LANE_SERIES)[number];
+export const LOOKED_SERIES: readonly LaneSeries[] = ["update_ratio", "activation_max"];
 
 export interface Condition {
   name: string;

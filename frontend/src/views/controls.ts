@@ -1,6 +1,6 @@
 // How the table is drawn: axis, order, facet, colour, with the legend beside.
 
-import { LANE_SERIES, type LaneSeries } from "../api/schema.gen";
+import { LANE_SERIES, type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";
 import { integer } from "../format/number";
 import type { AxisName } from "../scale/axis";
 import { cuttable } from "../state/cut";
@@ -8,7 +8,7 @@ import { hparamColumn, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { el, replace, setText } from "./dom";
 import { SERIES_WORDS } from "./lane";
-import { decadeLegend, laneBadSwatch } from "./legend";
+import { carriedSwatch, decadeLegend, laneBadSwatch } from "./legend";
 
 export interface ControlActions {
   xScale(name: AxisName): void;
@@ -37,6 +37,17 @@ const SERIES_TITLES: Record<LaneSeries, string> = {
   gradient_norm: "gradient norm",
   activation: "largest activation (rms)",
   weight: "largest weight (rms)",
+  update_ratio: "largest update-to-weight ratio",
+  activation_max: "largest |activation|",
+};
+
+const SERIES_NOTES: Partial<Record<LaneSeries, string>> = {
+  update_ratio:
+    "how far one step moved a weight, over its size: ||after - before|| / ||before|| of each weight " +
+    "with two or more dimensions, the largest of them. Measured in the first steps and once a second.",
+  activation_max:
+    "the largest finite element of a layer's output, without its sign, in the steps that were looked " +
+    "at in full: the first ones, one or two a second, and each that stood out.",
 };
 
 export class ControlsView {
@@ -151,7 +162,14 @@ export class ControlsView {
       this.legendKey = legendKey;
       replace(
         this.legend,
-        decadeLegend(SERIES_TITLES[state.colour], model.colours, state.theme),
+        decadeLegend(
+          SERIES_TITLES[state.colour],
+          model.colours,
+          state.theme,
+          false,
+          SERIES_NOTES[state.colour],
+        ),
+        LOOKED_SERIES.includes(state.colour) && carriedSwatch(model.colours),
         laneBadSwatch(state.theme),
       );
     }

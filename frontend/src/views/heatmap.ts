@@ -402,6 +402,8 @@ export function cellFacts(ranges: Ranges, probe: number, step: number): string[]
     facts.push(`finite from ${compact(stat("min"), 4)} to ${compact(stat("max"), 4)}`);
   }
   if (stat("zero_fraction") > 0) facts.push(`${compact(100 * stat("zero_fraction"))} % zeros`);
+  if (Number.isFinite(stat("update_ratio")))
+    facts.push(`update / weight ${compact(stat("update_ratio"), 3)}`);
   const bad = ranges.badSteps[at]!;
   if (bad > 0) {
     facts.push(first === last ? "non-finite" : `non-finite in ${integer(bad)} steps`);

@@ -1,6 +1,6 @@
 // One run's timeline: what grew when, and where it went bad.
 
-import type { LaneSeries } from "../api/schema.gen";
+import { type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";
 import type { Lane, RunSummary } from "../api/types";
 import { compact, integer } from "../format/number";
 import { position } from "../format/words";
@@ -59,9 +59,9 @@ export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
 function drawPoints(c: Painter, run: RunSummary, style: LaneStyle): void {
   const bad = badPattern(c, style.theme, "aftermath");
   const top = style.height / 2 - 6.5;
-  for (const { left, right, colour } of spansOf(run, style)) {
+  for (const { left, right, colour, carried } of spansOf(run, style)) {
     c.fillStyle = colour ?? bad;
-    fillSpan(c, left, right, top, 13);
+    fillSpan(c, left, right, carried ? top + 4 : top, carried ? 5 : 13);
   }
 }
 
@@ -70,6 +70,8 @@ interface Span {
   left: number;
   right: number;
   colour: string | null;
+  /** Nothing was measured here: the colour is that of the last measurement before. */
+  carried: boolean;
 }
 
 // A sort or a cut moves lanes and changes none: their spans are worked out once.
@@ -107,6 +109,9 @@ function measured(run: RunSummary, { theme, series, axis, colours, width }: Lane
   let left = edge(0);
   let pending = Number.NEGATIVE_INFINITY;
   let pendingBad = false;
+  // Of what is measured now and then, the last measurement goes on as a thin line.
+  const now = LOOKED_SERIES.includes(series);
+  let latest: string | null = null;
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     const last = ends[i]!;
@@ -118,14 +123,13 @@ function measured(run: RunSummary, { theme, series, axis, colours, width }: Lane
     if (left === end) break;
     // Points narrower than a pixel share one: the worst is shown, none is skipped.
     if (right - left < 1 && i < values.length - 1) continue;
-    const colour = pendingBad
-      ? null
-      : pending === Number.NEGATIVE_INFINITY
-        ? nothing
-        : colours.of(pending > 0 ? Math.log10(pending) : -99);
+    const measured = pending !== Number.NEGATIVE_INFINITY;
+    if (measured) latest = colours.of(pending > 0 ? Math.log10(pending) : -99);
+    const carried: boolean = now && !measured && !pendingBad && latest !== null;
+    const colour: string | null = pendingBad ? null : measured || carried ? latest : nothing;
     const before = spans[spans.length - 1];
-    if (before?.colour === colour) before.right = right;
-    else spans.push({ left, right, colour });
+    if (before?.colour === colour && before.carried === carried) before.right = right;
+    else spans.push({ left, right, colour, carried });
     left = right;
     pending = Number.NEGATIVE_INFINITY;
     pendingBad = false;
@@ -165,8 +169,10 @@ export const SERIES_WORDS: Record<LaneSeries, string> = {
   growth: "growth",
   loss: "loss",
   gradient_norm: "gradient norm",
-  activation: "activation",
-  weight: "weight",
+  activation: "activation rms",
+  weight: "weight rms",
+  update_ratio: "update / weight",
+  activation_max: "largest |activation|",
 };
 
 /** What the lane holds at a place, in words. */

@@ -11,6 +11,7 @@ export function decadeLegend(
   colours: ColourScale,
   theme: Theme,
   withBad = false,
+  note?: string,
 ): HTMLElement {
   const bar = el("canvas", { "aria-hidden": "true" });
   const stops = colours.stops;
@@ -34,9 +35,11 @@ export function decadeLegend(
     {
       class: "legend-scale",
       role: "img",
-      title: colours.growth
-        ? "growth: the largest rms (root mean square) of a layer's output or weight, over what it was in the run's first step"
-        : "powers of ten, from the least to the largest value; rms is the root mean square, the usual size of a tensor's values",
+      title: note
+        ? note
+        : colours.growth
+          ? "growth: the largest rms (root mean square) of a layer's output or weight, over what it was in the run's first step"
+          : "powers of ten, from the least to the largest value; rms is the root mean square, the usual size of a tensor's values",
       "aria-label": `${title}: ${stops.map(power).join(", ")}`,
     },
     el("span", { class: "legend-title" }, title),
@@ -54,6 +57,27 @@ function badSwatch(theme: Theme, use: BadUse): HTMLElement {
   }
   const title = "hatched: NaN or infinite, or trained on after the first bad step";
   return el("span", { class: "legend-mark", title }, canvas, "non-finite");
+}
+
+/** What stands on a lane between two measurements. */
+export function carriedSwatch(colours: ColourScale): HTMLElement {
+  const canvas = el("canvas", { "aria-hidden": "true" });
+  const c = prepareCanvas(canvas, 22, 10);
+  if (c) {
+    const [low, high] = [colours.stops[1] ?? 0, colours.stops[colours.stops.length - 2] ?? 0];
+    for (const [x, decade] of [
+      [0, low],
+      [12, high],
+    ] as const) {
+      c.fillStyle = colours.of(decade);
+      c.fillRect(x, 0, 4, 10);
+      c.fillRect(x, 3, 10, 4);
+    }
+  }
+  const title =
+    "Full height: measured there. Thin line: not measured, the colour is that of the last " +
+    "measurement before.";
+  return el("span", { class: "legend-mark", title }, canvas, "thin: as last measured");
 }
 
 /** What follows the first bad step on a lane. Shapes need no legend: the counts show them. */

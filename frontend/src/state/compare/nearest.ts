@@ -1,7 +1,7 @@
 // Two runs beside each other: which ones to begin with, in what they differ, and where
 // they part; pure.
 
-import { type JSONScalar, LANE_SERIES, type LaneSeries } from "../../api/schema.gen";
+import { type JSONScalar, LANE_SERIES, type LaneSeries, LOOKED_SERIES } from "../../api/schema.gen";
 import type { RunSummary } from "../../api/types";
 import { keyOf } from "../../api/types";
 import type { Model } from "../state";
@@ -84,11 +84,14 @@ export interface Parting {
 // Two trainings of the same kind differ by a few times from one batch to the next.
 export const PARTING_FACTOR = 10;
 
+// What is measured now and then is measured at other steps in each of two runs.
+const COMPARED = LANE_SERIES.filter((s) => !LOOKED_SERIES.includes(s));
+
 /** The first step at which one of the lanes' series is ten times the other, or bad in one only. */
 export function partingOf(a: RunSummary, b: RunSummary): Parting | null {
   const ends = [...new Set([...a.lane.steps, ...b.lane.steps])].sort((x, y) => x - y);
   for (const step of ends) {
-    for (const series of LANE_SERIES) {
+    for (const series of COMPARED) {
       const left = valueAt(a, series, step);
       const right = valueAt(b, series, step);
       if (left === null || right === null) continue;
