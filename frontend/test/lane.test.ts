@@ -139,6 +139,14 @@ describe("the legend", () => {
   it("says what an update-to-weight ratio is", () => {
     const node = legend("update_ratio").querySelector(".legend-scale")!;
     expect(node.textContent).toContain("largest update-to-weight ratio");
+    expect([...node.querySelectorAll(".legend-labels span")].map((n) => n.textContent)).toEqual([
+      "1e-4",
+      "1e-3",
+      "1e-2",
+      "1e-1",
+      "1",
+      "10",
+    ]);
     expect(node.getAttribute("title")).toContain("||after - before|| / ||before||");
   });
 });

@@ -262,6 +262,9 @@ function colourScale(
   _lanes: number,
 ): ColourScale {
   if (series === LANE_SERIES[0]) return growthScale(theme);
+  // A ratio means the same in every run; one that reached 1e18 must not flatten all others.
+  // Up to 1e-1 is usual (TheDeepChecker warns above it), at 1 a step replaces the weights.
+  if (series === "update_ratio") return decadeScale(theme, -4, 1);
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   for (const trial of trials) {

@@ -44,7 +44,8 @@ const SERIES_TITLES: Record<LaneSeries, string> = {
 const SERIES_NOTES: Partial<Record<LaneSeries, string>> = {
   update_ratio:
     "how far one step moved a weight, over its size: ||after - before|| / ||before|| of each weight " +
-    "with two or more dimensions, the largest of them. Measured in the first steps and once a second.",
+    "with two or more dimensions, the largest of them; up to 1e-1 is usual, and the colours end at 10. " +
+    "Measured in the first steps and once a second.",
   activation_max:
     "the largest finite element of a layer's output, without its sign, in the steps that were looked " +
     "at in full: the first ones, one or two a second, and each that stood out.",
