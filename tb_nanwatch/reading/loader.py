@@ -7,6 +7,7 @@ module or in `fix_flags` stops all of TensorBoard, not just this plugin.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from tensorboard.plugins import base_plugin
@@ -20,12 +21,17 @@ logger = tb_logging.get_logger()
 # Status records are cumulative, so the newest is all that is needed.
 _SAMPLES = {PLUGIN_NAME: 0, STATUS_PLUGIN_NAME: 1}
 
+_READ_BY_TENSORFLOW = ("gs", "file", "ram")
+
 
 class NanWatchLoader(base_plugin.TBLoader):
     """Sets the flags that keep records from being lost, and loads the plugin."""
 
     def fix_flags(self, flags: Any) -> None:
         """Fills in flags that the user has not chosen; never raises.
+
+        Says so where TensorBoard will not be able to read the log directory: what it
+        says itself then sends people to a package that no longer helps.
 
         `samples_per_plugin` is made to keep all of our records, and
         `reload_multifile` is turned on: without it the Python loader polls only the
@@ -39,6 +45,7 @@ class NanWatchLoader(base_plugin.TBLoader):
                 flags.samples_per_plugin = {**_SAMPLES, **samples}
             if getattr(flags, "reload_multifile", None) is None:
                 flags.reload_multifile = True
+            _warn_of_remote(getattr(flags, "logdir", None))
         except Exception:
             logger.warning(
                 "NaN Watch could not adjust TensorBoard's flags; records may be "
@@ -63,6 +70,23 @@ class NanWatchLoader(base_plugin.TBLoader):
                 e,
             )
             return None
+
+
+def _warn_of_remote(logdir: Any) -> None:
+    """Warns of a place that TensorBoard reads only where TensorFlow is not installed."""
+    scheme, found, _ = str(logdir or "").partition("://")
+    if not found or scheme in _READ_BY_TENSORFLOW:
+        return
+    if find_spec("tensorflow") is None or find_spec("tensorflow_io") is not None:
+        return
+    logger.warning(
+        "With TensorFlow installed, TensorBoard cannot read %s://. Start it in an "
+        "environment without TensorFlow, made with: pip install tb-nanwatch %s. Here, "
+        "`tb-nanwatch report %s` reads it.",
+        scheme,
+        "boto3" if scheme == "s3" else "fsspec (and its driver)",
+        logdir,
+    )
 
 
 def _parse_samples(value: Any) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tensorboard.plugins.base_plugin import TBContext
 
+from tb_nanwatch.reading import loader
 from tb_nanwatch.reading.loader import NanWatchLoader
 
 OURS = {"nanwatch": 0, "nanwatch_status": 1}
@@ -63,6 +64,37 @@ def test_flags_that_cannot_be_set_do_not_stop_tensorboard() -> None:
         __slots__ = ()
 
     NanWatchLoader().fix_flags(Frozen())
+
+
+@pytest.mark.parametrize(
+    "logdir, installed, expected",
+    [
+        ("s3://bucket/logs", {"tensorflow"}, "install tb-nanwatch boto3"),
+        ("az://bucket/logs", {"tensorflow"}, "install tb-nanwatch fsspec"),
+        ("s3://bucket/logs", set(), None),
+        ("s3://bucket/logs", {"tensorflow", "tensorflow_io"}, None),
+        ("gs://bucket/logs", {"tensorflow"}, None),
+        ("logs", {"tensorflow"}, None),
+        (None, {"tensorflow"}, None),
+    ],
+)
+def test_a_place_that_tensorboard_cannot_read_is_said(
+    logdir: str | None,
+    installed: set[str],
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(
+        loader, "find_spec", lambda name: object() if name in installed else None
+    )
+    monkeypatch.setattr(loader.logger, "propagate", True)
+    fixed(logdir=logdir)
+    if expected is None:
+        assert not caplog.records
+    else:
+        (record,) = caplog.records
+        assert expected in record.getMessage() and str(logdir) in record.getMessage()
 
 
 def test_load_returns_the_plugin() -> None:
