@@ -3,7 +3,8 @@
 It stands in a file in the project's directory, which every worker shares, which a
 resumed search finds again and which `overwrite=True` deletes. Each worker of a
 distributed search deletes it, though, whenever it is started: so a tuner remembers
-its own, the oldest counts, and what was deleted is written again.
+its own, the oldest counts, and what was deleted is written again. Where a worker learns of
+an older one late, the trials that it had ended by then are told.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import os
 import time
 import uuid
 import weakref
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
-
-from tb_nanwatch.writing.verdict import own_oracle
 
 _SEARCH_FILE: Final = "nanwatch_search.json"
 # How long a worker waits for the one that has the first trial: that one looks after
@@ -28,27 +29,58 @@ Identity = tuple[str, float]
 _KNOWN: weakref.WeakKeyDictionary[Any, Identity] = weakref.WeakKeyDictionary()
 _CHECKED: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
+Listener = Callable[[Identity], None]
+# Trials that a worker may end before another one, which trains, looks after the file.
+_MAX_TOLD: Final = 64
+_LISTENERS: weakref.WeakKeyDictionary[Any, deque[Listener]] = weakref.WeakKeyDictionary()
 
-def of(tuner: Any, waits: bool = False) -> Identity:
+
+def of(tuner: Any, waits: bool = False, now: bool = False) -> Identity:
     """Returns the id of the tuner's search and when it began, seconds since the epoch.
 
     Args:
         tuner: KerasTuner's.
         waits: in a distributed search, for another worker to write it first.
+        now: look after the file whether that is due or not.
     """
     project_dir = str(tuner.project_dir)
-    shared = own_oracle(tuner) is not tuner.oracle
     known = _KNOWN.get(tuner)
     if known is None:
-        if shared and waits:
+        if waits and is_shared(tuner):
             _wait_for(project_dir)
         known = _in_file(project_dir)
-    elif shared and time.monotonic() - _CHECKED.get(tuner, 0.0) >= _CHECK_SECONDS:
-        known = _settle(project_dir, known)
+    elif is_shared(tuner) and (
+        now or time.monotonic() - _CHECKED.get(tuner, 0.0) >= _CHECK_SECONDS
+    ):
+        before, known = known, _settle(project_dir, known)
+        _KNOWN[tuner] = known
+        if known != before:
+            for listener in _LISTENERS.pop(tuner, ()):
+                listener(known)
     else:
         return known
     _KNOWN[tuner], _CHECKED[tuner] = known, time.monotonic()
     return known
+
+
+def when_settled(tuner: Any, listener: Listener) -> None:
+    """Calls `listener` once, if the tuner's search turns out to be an older one."""
+    if is_shared(tuner):
+        _LISTENERS.setdefault(tuner, deque(maxlen=_MAX_TOLD)).append(listener)
+
+
+def own_oracle(tuner: Any) -> Any:
+    """Returns the oracle that this process made.
+
+    On a worker the tuner's oracle is a client of the chief's, which knows next to
+    nothing of the settings; the oracle that the worker's program made is in it.
+    """
+    return getattr(tuner.oracle, "_oracle", tuner.oracle)
+
+
+def is_shared(tuner: Any) -> bool:
+    """Whether the tuner is a worker of a distributed search."""
+    return own_oracle(tuner) is not tuner.oracle
 
 
 def _wait_for(project_dir: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Facts
 from tb_nanwatch.schema import HParam, Phase, State
-from tb_nanwatch.writing import lane
+from tb_nanwatch.writing import lane, rename, tuner
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.summary import EventWriter
@@ -95,6 +96,7 @@ class Session:
             self.fit = earlier.fit + 1
         self.hparams = list(trial.hparams if trial is not None else hparams)
         self.recorder = recorder
+        self._place = place
         self.writer = EventWriter(run_dir, clock, place)
         self.epochs = 0
         self.environment = environment
@@ -112,6 +114,7 @@ class Session:
         self.best_epoch: int | None = None
         # What was written of late, for the diagnosis in the callback's message.
         self._described: schema.SessionRecord | None = None
+        self._status: schema.StatusRecord | None = None
         self._first_ranges: list[schema.RangesRecord] = []
         self._last_ranges: deque[schema.RangesRecord] = deque(maxlen=_KEPT_RANGES)
         self._flights: list[schema.FlightRecord] = []
@@ -234,6 +237,11 @@ class Session:
         """Writes the tuner's verdict on this session's trial."""
         if self.trial is None:
             return
+        with contextlib.suppress(Exception):  # of a place that cannot be read
+            tuner.keep_identity(self.trial)
+        status, search = self._status, self.trial.search
+        if status is not None and status.search != search:
+            self._write(replace(status, seq=self._seq("status"), search=search))
         self._write(
             schema.TrialRecord(
                 self.id,
@@ -249,6 +257,11 @@ class Session:
             )
         )
         self.writer.close()
+        if self._status is not None:
+            tuner.when_settled(
+                self.trial,
+                rename.search_of(self._status, self.writer.log_dir, self._place),
+            )
 
     # --- What -----------------------------------------------------------------
 
@@ -258,7 +271,9 @@ class Session:
     def _write(self, record: schema.AnyRecord) -> None:
         self._written[record.KIND] = record.seq + 1
         self.writer.write(record)
-        if isinstance(record, schema.SessionRecord):
+        if isinstance(record, schema.StatusRecord):
+            self._status = record
+        elif isinstance(record, schema.SessionRecord):
             self._described = record
         elif isinstance(record, schema.RangesRecord):
             kept = self._first_ranges

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Final
 
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
 from tb_nanwatch.writing import identities
-from tb_nanwatch.writing.verdict import own_oracle, state_of
+from tb_nanwatch.writing.verdict import state_of
 
 # Values that Hyperband keeps its books with; they are no hyperparameters.
 _BOOKKEEPING: Final = "tuner/"
@@ -83,9 +83,18 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
 
 def keep_identity(trial: Trial) -> None:
     """Gives `trial` its search's identity anew: other workers may have settled it."""
-    identity, started = identities.of(trial.tuner)
-    if identity != trial.search.id:
-        trial.search = replace(trial.search, id=identity, started=started)
+    trial.search = _named(trial.search, identities.of(trial.tuner))
+
+
+def when_settled(trial: Trial, told: Callable[[Search], None]) -> None:
+    """Calls `told` with the trial's search if it turns out to be an older one."""
+    search = trial.search
+    identities.when_settled(trial.tuner, lambda found: told(_named(search, found)))
+
+
+def _named(search: Search, identity: identities.Identity) -> Search:
+    found, started = identity
+    return replace(search, id=found, started=started) if found != search.id else search
 
 
 def failed_trial_error(message: str) -> Exception:
@@ -139,7 +148,7 @@ def _number(trial_id: Any) -> int | None:
 
 
 def _search_of(tuner: Any, number: int | None) -> Search:
-    oracle, objective = own_oracle(tuner), tuner.oracle.objective
+    oracle, objective = identities.own_oracle(tuner), tuner.oracle.objective
     # Whoever has the first trial names the search; the other workers wait for it.
     identity, started = identities.of(tuner, waits=number != 1)
     return Search(

@@ -6,8 +6,9 @@ import time
 import uuid
 
 from tb_nanwatch import schema
+from tb_nanwatch.writing import rename
 from tb_nanwatch.writing.summary import EventWriter
-from tb_nanwatch.writing.tuner import Trial
+from tb_nanwatch.writing.tuner import Trial, when_settled
 from tb_nanwatch.writing.verdict import Verdict
 
 _MAX_MESSAGE = 2000
@@ -29,26 +30,27 @@ def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) 
     kind, _, text = error.partition(": ")
     failed = verdict.status != "COMPLETED"
     writer = EventWriter(run_dir)
+    status = schema.StatusRecord(
+        session_id,
+        0,
+        run=run,
+        search=trial.search,
+        trial_id=trial.trial_id,
+        number=trial.number,
+        execution=trial.execution,
+        attempt=trial.attempt,
+        worker=trial.worker,
+        lineage=trial.lineage,
+        hparams=trial.hparams,
+        state="failed" if failed else "finished",
+        error_type=kind.rpartition(".")[2] or None,
+        error_message=text[:_MAX_MESSAGE] or None,
+        started=began,
+        updated=time.time(),
+        status="unwatched",
+    )
     writer.write(
-        schema.StatusRecord(
-            session_id,
-            0,
-            run=run,
-            search=trial.search,
-            trial_id=trial.trial_id,
-            number=trial.number,
-            execution=trial.execution,
-            attempt=trial.attempt,
-            worker=trial.worker,
-            lineage=trial.lineage,
-            hparams=trial.hparams,
-            state="failed" if failed else "finished",
-            error_type=kind.rpartition(".")[2] or None,
-            error_message=text[:_MAX_MESSAGE] or None,
-            started=began,
-            updated=time.time(),
-            status="unwatched",
-        ),
+        status,
         schema.TrialRecord(
             session_id,
             0,
@@ -62,3 +64,4 @@ def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) 
         ),
     )
     writer.close()
+    when_settled(trial, rename.search_of(status, run_dir))

@@ -17,7 +17,7 @@ from typing import Any
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.schema import Status
 from tb_nanwatch.text import clean
-from tb_nanwatch.writing import advice
+from tb_nanwatch.writing import advice, identities
 
 # The reason in it is a message of somebody's exception.
 _MAX_ADVICE = 2_000
@@ -99,15 +99,6 @@ def state_of(tuner: Any) -> State:
     return _STATES[tuner]
 
 
-def own_oracle(tuner: Any) -> Any:
-    """Returns the oracle that this process made.
-
-    On a worker the tuner's oracle is a client of the chief's, which knows next to
-    nothing of the settings; the oracle that the worker's program made is in it.
-    """
-    return getattr(tuner.oracle, "_oracle", tuner.oracle)
-
-
 def when_trial_ends(tuner: Any, trial_id: str, listener: Listener) -> None:
     """Calls `listener` with the tuner's verdict after the trial has ended.
 
@@ -148,6 +139,8 @@ def _hook(tuner: Any, state: State) -> None:
 
     def on_search_end() -> None:
         _unhook(tuner, state)
+        with contextlib.suppress(Exception):  # of a place that cannot be read
+            identities.of(tuner, now=True)
         original_search_end()
 
     tuner.__dict__["on_trial_end"] = on_trial_end
@@ -202,7 +195,7 @@ def _tell(tuner: Any, state: State, ended: Any, aborted: str | None) -> None:
         bury(ended, runs.attempt, verdict)
     if not state.advised and (verdict.status == "FAILED" or aborted is not None):
         state.advised = True
-        oracle = own_oracle(tuner)
+        oracle = identities.own_oracle(tuner)
         text = advice.before_abort(
             trial_id,
             verdict.message,

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("tuner0", "tuner1")
 
 
-def start(name: str, port: int, path: Path, limit: int) -> subprocess.Popen[str]:
+def start(name: str, port: int, path: Path, how: int | str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "KERASTUNER_TUNER_ID": name,
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
@@ -32,7 +33,7 @@ def start(name: str, port: int, path: Path, limit: int) -> subprocess.Popen[str]
         "TF_NUM_INTRAOP_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.tuner.worker", str(path), str(limit)],
+        [sys.executable, "-m", "tests.tuner.worker", str(path), str(how)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -41,12 +42,17 @@ def start(name: str, port: int, path: Path, limit: int) -> subprocess.Popen[str]
     )
 
 
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+    return port
+
+
 @contextmanager
 def processes(path: Path, limit: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Starts a chief and its workers, and ends what is left of them."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     started = [start(name, port, path, limit) for name in ("chief", *WORKERS)]
     try:
         yield started
@@ -102,3 +108,40 @@ def test_an_abort_by_the_chief_is_seen(tmp_path: Path) -> None:
     assert len(aborted["trials"]) == len(aborted["reasons"]) == 2
     assert all(r.startswith("diverged at epoch") for r in aborted["reasons"])
     assert "max_consecutive_failed_trials=10" in aborted["fix"]
+
+
+def run_staggered(path: Path, how: str) -> None:
+    """A worker starts when another has ended a trial, and deletes the project."""
+    port = free_port()
+    ended = len(list(path.glob("log/*/execution0/*.nanwatch")))
+    started = [start(name, port, path, how) for name in ("chief", "tuner0")]
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(path.glob("log/*/execution0/*.nanwatch"))) < ended + 2:
+            assert started[1].poll() is None and time.monotonic() < deadline, started[1]
+            time.sleep(0.1)
+        started.append(start("tuner1", port, path, how))
+        for worker in started[1:]:
+            printed = worker.communicate(timeout=240)[0]
+            assert worker.returncode == 0, printed
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.slow
+def test_workers_that_start_one_after_the_other_share_a_search(tmp_path: Path) -> None:
+    """Each with `overwrite=True`; run again, it is another search."""
+    run_staggered(tmp_path, "staggered hastily")
+    (first,) = overview(tmp_path / "log")["searches"]
+    run_staggered(tmp_path, "staggered")
+    full = overview(tmp_path / "log")
+    assert len({s["search"] for s in full["searches"]}) == 2
+    for search in full["searches"]:
+        assert search["trials"] == 6
+        runs = [r for r in full["runs"] if r["search"] == search["search"]]
+        assert sorted(r["run"] for r in runs) == [f"{i}/execution0" for i in range(6)]
+        assert {r["worker"] for r in runs} == set(WORKERS)
+        assert all(r["state"] == "finished" for r in runs)
+    assert first["search"] in {s["search"] for s in full["searches"]}

@@ -1,6 +1,7 @@
 """One process of a distributed search: KERASTUNER_* in its environment say which.
 
-python worker.py DIRECTORY [MAX_CONSECUTIVE_FAILED_TRIALS]
+python worker.py DIRECTORY MAX_CONSECUTIVE_FAILED_TRIALS
+python worker.py DIRECTORY "staggered [hastily]": each start overwrites the project
 """
 
 from __future__ import annotations
@@ -8,23 +9,44 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
+from typing import Any
+
+import keras
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.writing import identities
 from tests.tuner.searches import make, search, with_rates
 
 path = pathlib.Path(sys.argv[1])
-limit = int(sys.argv[2])
-rates = [1e8, 1e9, 1e10, 1e11] if limit < 4 else [0.01, 1e8, 0.02, 1e9, 0.03, 1e10]
+staggered = sys.argv[2].startswith("staggered")
+if sys.argv[2] == "staggered hastily":  # not even a while for the others to stir
+    identities.WAIT_SECONDS = 0.0  # type: ignore[misc]
+
+
+class Slow(keras.callbacks.Callback):
+    """Takes long enough for another worker to start meanwhile."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        time.sleep(0.1)
+
+
+rates = [0.01, 1e8, 0.02, 1e9, 0.03, 1e10]
+limit = 100 if staggered else int(sys.argv[2])
+if limit < 4:
+    rates = [1e8, 1e9, 1e10, 1e11]
 tuner = make(
     "RandomSearch",
     with_rates(*rates),
     path,
     max_trials=len(rates),
     max_consecutive_failed_trials=limit,
+    overwrite=staggered,
 )
-if "chief" not in tuner.tuner_id:  # both workers begin together, and share the trials
+if "chief" not in tuner.tuner_id and not staggered:
+    # Both workers begin together, and share the trials.
     (path / f"{tuner.tuner_id}.ready").touch()
     deadline = time.monotonic() + 120
     while len(list(path.glob("*.ready"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-search(tuner, NanWatch(path / "log"), batch_size=8, epochs=2)
+callbacks = [NanWatch(path / "log"), *([Slow()] if staggered else [])]
+search(tuner, *callbacks, batch_size=4 if staggered else 8, epochs=2)
