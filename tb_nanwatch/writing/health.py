@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Elements converted at a time, so that a large tensor is never copied whole.
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 13
 
 
 class Health(NamedTuple):
