@@ -7,7 +7,6 @@ holds that the README says what happened here.
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.made import put
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.writing.probes import check_supported
@@ -460,13 +460,8 @@ def test_the_readme_says_so() -> None:
     table = "\n".join(
         ["| training | watched | weights |", "|---|---|---|", *ROWS.values()]
     )
-    text = README.read_text(encoding="utf-8")
-    block = re.compile(re.escape(START) + r"\n.*?" + re.escape(END), re.DOTALL)
-    made = f"{START}\n{table}\n{END}"
-    assert block.search(text), "the README lacks the coverage block"
     if os.environ.get("NANWATCH_UPDATE_README"):
-        README.write_text(block.sub(lambda _: made, text), encoding="utf-8")
-    else:
-        assert made in text, (
-            "run NANWATCH_UPDATE_README=1 pytest tests/writing/test_coverage.py"
-        )
+        put(README, START, END, table)
+    assert f"{START}\n{table}\n{END}" in README.read_text(encoding="utf-8"), (
+        "run NANWATCH_UPDATE_README=1 pytest tests/writing/test_coverage.py"
+    )
