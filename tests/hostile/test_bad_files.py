@@ -21,6 +21,7 @@ from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.plugin import NanWatchPlugin
 from tb_nanwatch.reading.reader import Reader, Snapshot
 from tb_nanwatch.reading.session import Session
+from tb_nanwatch.schema import RANGE_COLUMNS
 from tb_nanwatch.writing.summary import record_event
 from tests.hostile.conftest import FULL, Tally
 from tests.reading.records import (
@@ -108,6 +109,7 @@ def no_time(event: Any) -> None:
 
 
 STATUS, RANGES, EVENT = 7, 3, 5  # of the records in the middle
+SHAPE = b"[1,2,%d]" % len(RANGE_COLUMNS)
 LAST = len(EVENTS) - 1
 # What was done, the file, and whether what is left of the run must be complained of.
 BY_HAND: dict[str, tuple[bytes, bool]] = {
@@ -115,8 +117,11 @@ BY_HAND: dict[str, tuple[bytes, bool]] = {
     "foreign record under our tag": (edited(RANGES, foreign), True),
     "newer schema": (edited(RANGES, header(b'"v":1', b'"v":99')), True),
     "newer schema of the end": (edited(LAST, header(b'"v":1', b'"v":99')), True),
-    "wrong shape": (edited(RANGES, header(b"[1,2,6]", b"[2,1,6]")), True),
-    "huge size": (edited(RANGES, header(b"[1,2,6]", b"[67108864,1,6]")), True),
+    "wrong shape": (edited(RANGES, header(SHAPE, SHAPE.replace(b"1,2", b"2,1"))), True),
+    "huge size": (
+        edited(RANGES, header(SHAPE, SHAPE.replace(b"1,2", b"67108864,1"))),
+        True,
+    ),
     "another tensor type": (edited(EVENT, wrong_type), True),
     "dimensions that are not there": (edited(EVENT, wrong_dims), True),
     "no time": (edited(STATUS, no_time), False),
