@@ -157,6 +157,16 @@ export function start(root: HTMLElement, client: Client): void {
   header.node.append(nav.node);
   const message = new MessageView(() => live.refresh());
   const stale = el("p", { class: "stale", role: "status", hidden: true });
+  const hint = el(
+    "p",
+    { class: "what-next" },
+    el(
+      "span",
+      {},
+      "Click a trial to see here what happened in it: causes, layers step by step, ranges, last " +
+        "steps. Or choose it with the arrow keys and Enter.",
+    ),
+  );
   const main = el(
     "main",
     { class: "main", hidden: true },
@@ -167,6 +177,7 @@ export function start(root: HTMLElement, client: Client): void {
     removed.node,
     stale,
     table.node,
+    hint,
     compare.node,
     detail.node,
   );
@@ -195,6 +206,7 @@ export function start(root: HTMLElement, client: Client): void {
     const frontier = view === "frontier";
     main.dataset.view = view;
     controls.node.hidden = table.node.hidden = !frontier;
+    hint.hidden = !frontier || state.selected !== null || shown.shown === 0;
     verdict.node.hidden = view === "trials" || view === "searches";
     removed.update(shown.removed);
     if (!frontier) removed.node.hidden = true;

@@ -1,8 +1,11 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { decodeOverview, decodeRunComparison, decodeSearchComparison } from "../src/api/decode";
+import { NO_LANE } from "../src/api/lane";
 import { type LaneSeries, LOOKED_SERIES } from "../src/api/schema.gen";
+import { laneAxis } from "../src/scale/axis";
 import { hparamAxis, kept, outcomeAxes, varying } from "../src/state/compare/axes";
+import { courseOf, nearestTo } from "../src/state/compare/course";
 import { differences, nearestOther, pairOf, partingOf } from "../src/state/compare/nearest";
 import { partsOf, rateOf } from "../src/state/compare/parts";
 import { INITIAL_COMPARE } from "../src/state/compare/state";
@@ -13,6 +16,7 @@ import { otherOf, SearchesView, spaceText } from "../src/views/compare/searches"
 import { TrialsView } from "../src/views/compare/trials";
 import { ValuesView } from "../src/views/compare/values";
 
+const NO_TOOLTIP = { show: () => {}, hide: () => {} };
 const SPACE = [
   { name: "rate", type: "float", min: 1e-4, max: 1, sampling: "log" },
   { name: "kind", type: "choice", values: ["sgd", "adam"] },
@@ -175,13 +179,48 @@ describe("two trials", () => {
   });
 
   it("stand side by side", () => {
-    const view = new TrialsView({ compare: never, runs: () => {}, open: () => {} });
+    const view = new TrialsView({ compare: never, runs: () => {}, open: () => {} }, NO_TOOLTIP);
     const runs = ["s/sgd3/execution0", "s/adam3/execution0"] as const;
     view.update({ ...STATE, compare: { ...INITIAL_COMPARE, runs } }, MODEL);
     const text = view.node.textContent!;
     expect(text).toContain("They part by step 1: loss 50 against 0.9");
     expect(text).toContain("hyperparameters: 2 differ");
     expect(view.node.querySelectorAll(".two-lane canvas.lane")).toHaveLength(2);
+    // Only what was measured has a chart; what it shows is said in words, too.
+    const charts = [...view.node.querySelectorAll(".course [role=img]")];
+    expect(charts.map((c) => c.getAttribute("aria-label"))).toEqual([
+      "growth over the run's first step: Trial sgd3 from 1 to 1, Trial adam3 from 1 to 1",
+      "loss: Trial sgd3 from 1 to 50, Trial adam3 from 1 to 0.7",
+    ]);
+  });
+
+  it("have no charts where nothing was measured", () => {
+    const view = new TrialsView({ compare: never, runs: () => {}, open: () => {} }, NO_TOOLTIP);
+    const bare = { ...OVERVIEW, runs: OVERVIEW.runs.map((r) => ({ ...r, lane: NO_LANE })) };
+    const state = { ...STATE, overview: bare };
+    view.update(state, createModel()(state)!);
+    expect(view.node.querySelectorAll(".course")).toHaveLength(0);
+    expect(view.node.querySelector(".course-key")).toBeNull();
+  });
+
+  it("are drawn as far as they mean something", () => {
+    const run = (id: string) => MODEL.trials.find((t) => t.id === id)!.runs[0]!;
+    const axis = laneAxis("linear", [run("sgd3")]);
+    const course = courseOf(run("sgd3"), "loss", axis);
+    // The weights are lost from step 2 on; a step is a quarter of the axis.
+    expect(course.at).toEqual([0.125, 0.375, 0.625, 0.875]);
+    expect(course.values).toEqual([1, 50, Number.NaN, Number.NaN]);
+    expect(nearestTo(course, 0.9)).toBe(1);
+    expect(courseOf(run("adam3"), "loss", axis).values).toEqual([1, 0.9, 0.8, 0.7]);
+    const none = courseOf(run("sgd3"), "weight", axis);
+    expect(nearestTo(none, 0.5)).toBe(-1);
+    const { lane, ...rest } = run("adam3");
+    const now = Float64Array.of(Number.NaN, 3, Number.NaN, 4);
+    const series = { ...lane.series, update_ratio: now, weight: now };
+    const looked = { ...rest, lane: { ...lane, series } };
+    // A measurement now and then is a line of points; a gap in every step's series is a gap.
+    expect(courseOf(looked, "update_ratio", axis).values).toEqual([3, 4]);
+    expect(courseOf(looked, "weight", axis).values).toEqual([Number.NaN, 3, Number.NaN, 4]);
   });
 });
 
@@ -197,11 +236,14 @@ describe("what the server compares", () => {
       ],
       parting: { step: 1, last_step: 1, text: "They part at step 1, in loss." },
     });
-    const view = new TrialsView({
-      compare: () => Promise.resolve(answer),
-      runs: () => {},
-      open: () => {},
-    });
+    const view = new TrialsView(
+      {
+        compare: () => Promise.resolve(answer),
+        runs: () => {},
+        open: () => {},
+      },
+      NO_TOOLTIP,
+    );
     view.update(STATE, MODEL);
     expect(view.node.querySelectorAll('[data-fact="parting"]')).toHaveLength(1);
     await turn();
@@ -210,11 +252,14 @@ describe("what the server compares", () => {
     for (const text of ["100 times higher", "Labels are larger"])
       expect(view.node.textContent).toContain(text);
 
-    const failing = new TrialsView({
-      compare: () => Promise.reject(new Error("no such run")),
-      runs: () => {},
-      open: () => {},
-    });
+    const failing = new TrialsView(
+      {
+        compare: () => Promise.reject(new Error("no such run")),
+        runs: () => {},
+        open: () => {},
+      },
+      NO_TOOLTIP,
+    );
     failing.update(STATE, MODEL);
     await turn();
     expect(failing.node.textContent).toContain("Not compared in full: no such run");
@@ -327,6 +372,15 @@ describe("two searches", () => {
     expect(rows).toContain("≠ rate1e-4 to 10, log1e-4 to 1, log");
     expect(rows).toContain("≠ kindabsentsgd, adam");
     expect(rows).toContain("≠ diverged02");
+    // The same values in both: how many went bad; an empty side has none.
+    const kind = [...view.node.querySelectorAll(".by-value")].find(
+      (c) => c.querySelector("h2")!.textContent === "kind",
+    )!;
+    const kinds = [...kind.querySelectorAll("tbody tr")].map((r) => r.textContent);
+    expect(kinds).toEqual(expect.arrayContaining(["sgd–2 of 4 (15–85 %)", "adam–0 of 4 (0–49 %)"]));
+    expect([...kind.querySelectorAll(".some")].map((c) => c.textContent)).toEqual([
+      "2 of 4 (15–85 %)",
+    ]);
   });
 
   it("say what to do where there is one only", () => {

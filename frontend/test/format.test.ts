@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compact, integer, plural, power, scientific } from "../src/format/number";
+import { compact, integer, plural, power, scientific, tickLabels } from "../src/format/number";
 import * as words from "../src/format/words";
 
 describe("numbers", () => {
@@ -8,12 +8,27 @@ describe("numbers", () => {
     [0.0143, "0.0143"],
     [1.5, "1.5"],
     [2048, "2,048"],
+    [76949.3, "76,949"],
+    [99999.7, "100,000"],
     [123456.7, "1.23e5"],
     [1e-7, "1e-7"],
     [Number.NaN, "NaN"],
     [Number.POSITIVE_INFINITY, "Inf"],
     [Number.NEGATIVE_INFINITY, "-Inf"],
   ])("writes %d compactly", (value, text) => expect(compact(value)).toBe(text));
+
+  it("writes fewer digits than a number has, without a plus", () => {
+    expect(compact(345.6, 2)).toBe("3.5e2");
+    expect(compact(76949.3, 1)).toBe("8e4");
+    expect(compact(76949.3, 4)).toBe("76,949");
+  });
+
+  it("labels an axis with as many digits as tell its ticks apart", () => {
+    expect(tickLabels([0.13, 0.135, 0.14])).toEqual(["0.13", "0.135", "0.14"]);
+    expect(tickLabels([99999.99, 1000])).toEqual(["100,000", "1,000"]);
+    expect(tickLabels([0.01, 0.1])).toEqual(["0.01", "0.1"]);
+    expect(tickLabels([2, 2])).toEqual(["2", "2"]);
+  });
 
   it("lines up log-scaled values", () => {
     expect(scientific(0.31)).toBe("3.1e-1");

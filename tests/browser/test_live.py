@@ -15,6 +15,18 @@ HERE = pathlib.Path(__file__).resolve().parent
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+# The first row below the head of the table, and how far below; how far it was scrolled.
+SEEN = """() => {
+  const table = document.querySelector(".table");
+  const edge = table.querySelector(".head-group").getBoundingClientRect().bottom;
+  const rows = [...table.querySelectorAll(".row")]
+    .map((r) => [r.querySelector(".id")?.textContent, r.getBoundingClientRect().top - edge])
+    .filter(([id, top]) => id && top >= 0)
+    .sort((a, b) => a[1] - b[1]);
+  return {row: rows[0], scrolled: table.scrollTop};
+}"""
+
+
 def row(tab: Tab, trial: str) -> Any:
     return tab.frame.locator(f'.row:has(.id:text-is("{trial}"))')
 
@@ -45,9 +57,9 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         # Low, so that the panel's facts have to be scrolled.
         tab = Tab(browser, serve(logs, load_fast), height=560)
         tab.wait_for_rows()
-        row(tab, "0").get_by_text("clean so far").wait_for(timeout=60_000)
+        row(tab, "12").get_by_text("clean so far").wait_for(timeout=60_000)
         tab.frame.get_by_text("1 running").wait_for()
-        row(tab, "0").click()
+        row(tab, "12").click()
         tab.frame.wait_for_selector(".detail:not([hidden])")
         tab.frame.locator(".grid").focus()
         tab.page.keyboard.press("+")
@@ -55,21 +67,30 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         facts = tab.frame.locator(".facts")
         facts.evaluate("node => { node.scrollTop = 24 }")
         tab.wait_for_hash("zoom=")
+        tab.frame.locator(".table").evaluate("node => { node.scrollTop -= 30 }")
+        seen = tab.frame.evaluate(SEEN)
+        assert seen["scrolled"] > 22  # rows, of 22 pixels each, lie above
 
         (flags / "go").touch()
-        row(tab, "1").locator(".word.diverged, .word.score_lost").wait_for(timeout=60_000)
         news = tab.frame.locator("p[aria-live=polite]")
-        assert news.inner_text().startswith("Trial 1: ")
+        news.get_by_text("Trial 13: ").wait_for(timeout=60_000, state="attached")
+        # It stands above all others, out of sight: what was read stays where it was.
+        new = tab.frame.evaluate(SEEN)
+        assert new["row"] == seen["row"] and new["scrolled"] >= seen["scrolled"] + 22
         # What goes on is the running trial that died, and all that was chosen stays.
         tab.frame.get_by_text("1 running").wait_for()
-        assert "0" in tab.frame.locator(".detail h2").inner_text()
-        assert "selected" in (row(tab, "0").get_attribute("class") or "")
+        assert "12" in tab.frame.locator(".detail h2").inner_text()
+        assert "selected" in (row(tab, "12").get_attribute("class") or "")
         assert tab.frame.locator(".zoom-out").is_visible()
         assert facts.evaluate("node => node.scrollTop") == 24
 
         (flags / "end").touch()
         tab.frame.get_by_text("1 running").wait_for(state="detached", timeout=60_000)
         assert search.wait(60) == 0, (tmp_path / "output").read_text()
+        assert tab.frame.evaluate(SEEN)["row"] == seen["row"]
+        tab.frame.locator(".table").evaluate("node => { node.scrollTop = 0 }")
+        row(tab, "13").wait_for()
+        assert tab.trials()[0] == "13"
         assert "zoom=0.25-0.75" in tab.hash()
         zoomed = tab.frame.locator(".ticks").inner_text()
         assert facts.evaluate("node => node.scrollTop") == 24
@@ -79,7 +100,7 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         tab.wait_for_rows()
         tab.frame.locator(".zoom-out").wait_for()
         assert tab.frame.locator(".ticks").inner_text() == zoomed
-        assert "0" in tab.frame.locator(".detail h2").inner_text()
+        assert "12" in tab.frame.locator(".detail h2").inner_text()
         tab.check()
         tab.close()
     finally:

@@ -153,6 +153,50 @@ def test_a_band_is_checked_off(tab: Tab, told: dict[str, Any]) -> None:
     assert band.is_checked() and strip.is_hidden()
 
 
+def test_bands_are_in_the_link_and_back_undoes(
+    browser: Any,
+    serve: Callable[[pathlib.Path, str], str],
+    outcomes: pathlib.Path,
+    told: dict[str, Any],
+) -> None:
+    tab = Tab(browser, serve(outcomes, "true"), 1500, 1000)
+    tab.wait_for_rows()
+    choose(tab, told, "RandomSearch")
+    facet = tab.frame.locator(".controls label", has_text="facet")
+    facet.locator("select").select_option("rate")
+
+    def band(value: str) -> Any:
+        return tab.frame.locator(f'.row.heading:has-text("rate = {value}") input.band')
+
+    def shown() -> tuple[str, int]:
+        return (
+            tab.frame.locator(".removed-strip").inner_text(),
+            tab.frame.locator(".row.removed:not(.heading)").count(),
+        )
+
+    band("0.01").uncheck()
+    tab.wait_for_hash("without=")
+    before = shown()
+    assert before[1] > 0 and band("0.02").is_checked()
+    tab.page.reload()
+    tab.frame = tab._frame()
+    tab.wait_for_rows()
+    band("0.01").wait_for()
+    assert not band("0.01").is_checked() and band("0.02").is_checked()
+    assert shown() == before
+    tab.page.evaluate("history.back()")
+    tab.page.wait_for_function("!location.hash.includes('without=')")
+    tab.frame.locator(".removed-strip").wait_for(state="hidden")
+    assert band("0.01").is_checked()
+    assert tab.frame.locator(".row.removed").count() == 0
+    tab.page.evaluate("history.forward()")
+    tab.wait_for_hash("without=")
+    tab.frame.locator(".removed-strip").wait_for()
+    assert not band("0.01").is_checked() and shown() == before
+    tab.check()
+    tab.close()
+
+
 def test_lanes_are_zoomed_by_keyboard_and_by_dragging(
     tab: Tab, told: dict[str, Any]
 ) -> None:

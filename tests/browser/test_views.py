@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tb_nanwatch.schema import LANE_SERIES
 from tests.browser.tab import Tab
 
 BAD = ("score_lost", "runaway", "diverged")
@@ -203,12 +204,51 @@ def test_two_trials_side_by_side(tab: Tab, report: dict[str, Any]) -> None:
     assert re.match(r"They part (at|by) step", tab.fact("parting"))
     rate = tab.frame.get_by_role("row").filter(has_text="≠ learning_rate")
     assert rate.count() == 1
+    # Their series beside each other, in words as well; every one was measured.
+    charts = tab.frame.locator(".course [role=img]")
+    told = [c.get_attribute("aria-label") or "" for c in charts.all()]
+    assert len(told) == len(LANE_SERIES)
+    for text in told:
+        assert f"Trial {run['trial_id']} from" in text and f"{heads[1]} from" in text
+    drawn = (
+        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
+    )
+    assert all(c.evaluate(drawn) for c in tab.frame.locator(".course canvas").all())
+    charts.first.hover()
+    tab.frame.locator(".tooltip", has_text=f"Trial {run['trial_id']}: ≈ ").wait_for()
     # Another one, by hand; the link holds both.
     select = tab.frame.get_by_label("second trial")
     select.select_option(index=0)
     tab.wait_for_hash("runs=")
     held = re.search(r"runs=([^&]+)", tab.hash())
     assert held and len(json.loads(urllib.parse.unquote(held[1]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [("update_ratio", "update / weight"), ("activation_max", "largest |activation|")],
+)
+def test_lanes_are_coloured_by_what_is_measured_now_and_then(
+    tab: Tab, report: dict[str, Any], series: str, words: str
+) -> None:
+    run = next(r for r in report["runs"] if r["status"] == "clean")
+    go_to(tab, "Frontier")
+    colour = tab.frame.locator(".controls label", has_text="colour").locator("select")
+    assert "as last measured" not in tab.frame.locator(".controls .legend").inner_text()
+    colour.select_option(label=words)
+    tab.wait_for_hash(f"colour={series}")
+    assert "thin: as last measured" in tab.frame.locator(".controls .legend").inner_text()
+    # Steps 1 to 3 are measured in every run; exact numbers come when somebody points there.
+    row = tab.frame.locator(f'.row:has(.id:text-is("{run["trial_id"]}"))')
+    row.scroll_into_view_if_needed()
+    box = row.locator(".lane-cell").bounding_box()
+    assert box
+    at = {"x": box["width"] * 0.25, "y": box["height"] / 2}
+    row.locator(".lane-cell").hover(position=at, force=True)
+    tooltip = tab.frame.locator(".tooltip")
+    tooltip.get_by_text(re.compile(rf"^{re.escape(words)} [^≈]*\d")).wait_for()
+    tab.frame.locator(".controls").hover(position={"x": 2, "y": 2})
+    colour.select_option("growth")
 
 
 def test_one_search_alone_says_what_to_do(tab: Tab) -> None:

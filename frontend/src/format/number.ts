@@ -24,11 +24,23 @@ export function compact(value: number, digits = 3): string {
   const size = Math.abs(value);
   if (size === 0) return "0";
   if (Number.isInteger(value) && size < 1e6) return GROUPED.format(value);
-  if (size < 1e-3 || size >= 1e5) {
+  // Of thousands with fewer digits than were asked for, `toPrecision` would write "7.98e+4".
+  if (size >= 1e3 && size < 1e5 && digits >= 3) return GROUPED.format(Math.round(value));
+  if (size < 1e-3 || size >= 1e5 || size >= 10 ** digits) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e") as [string, string];
     return `${trimZeros(mantissa)}e${Number(exponent)}`;
   }
   return trimZeros(value.toPrecision(digits));
+}
+
+/** Labels of an axis: no more digits than tell them apart. */
+export function tickLabels(values: readonly number[]): string[] {
+  // Powers of ten come back from their logarithm as 99999.99...
+  const rounded = values.map((v) => Number(v.toPrecision(6)));
+  for (let digits = 2; ; digits++) {
+    const labels = rounded.map((v) => compact(v, digits));
+    if (digits === 6 || new Set(labels).size === labels.length) return labels;
+  }
 }
 
 function trimZeros(decimal: string): string {

@@ -31,7 +31,7 @@ export const AXIS_WORDS: Record<AxisName, string> = {
 // A facet for each of many values would be no grouping.
 const MOST_FACETS = 12;
 
-const SERIES_TITLES: Record<LaneSeries, string> = {
+export const SERIES_TITLES: Record<LaneSeries, string> = {
   growth: "growth over the run's first step",
   loss: "loss",
   gradient_norm: "gradient norm",

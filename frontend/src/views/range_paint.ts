@@ -3,7 +3,7 @@
 
 import type { Probe, Status } from "../api/schema.gen";
 import type { Ranges } from "../api/types";
-import { compact } from "../format/number";
+import { tickLabels } from "../format/number";
 import type { Painter } from "../paint/painter";
 import { badPattern, type Theme } from "../scale/colour";
 import type { DetailAxis } from "../scale/detail";
@@ -106,7 +106,10 @@ export function paintRange(
     c.fillRect(LEFT, Math.round(y(scale.at(value)!)), width - LEFT - RIGHT, 1);
   c.fillStyle = themeColour("muted");
   c.textAlign = "right";
-  for (const value of labels) c.fillText(label(value), LEFT - 6, y(scale.at(value)!));
+  const texts = tickLabels(labels);
+  labels.forEach((value, i) => {
+    c.fillText(texts[i]!, LEFT - 6, y(scale.at(value)!));
+  });
   c.textAlign = "center";
   for (const tick of ticks)
     c.fillText(tick.label, Math.min(width - 14, x(tick.at)), height - BOTTOM + 11);
@@ -218,9 +221,4 @@ function paintMarks(
   c.lineTo(at, height - BOTTOM);
   c.stroke();
   c.restore();
-}
-
-// inverse(forward(1e5)) is 99999.99...: labels are of powers of ten, so round to them.
-function label(value: number): string {
-  return compact(Number(value.toPrecision(3)), 2);
 }

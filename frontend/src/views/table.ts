@@ -120,10 +120,13 @@ export class TableView {
     const themeChanged = this.state?.theme !== state.theme;
     const selectionChanged = this.state?.selected !== state.selected;
     const searchChanged = before?.search.search !== model.search.search;
+    // Where somebody sorts, the top is shown. Where rows move because new ones came, or because
+    // another hyperparameter now says more, what is read stays where it is.
+    const fromTop = searchChanged || this.state?.sort !== state.sort;
     this.state = state;
     this.model = model;
     if (before !== model || themeChanged) {
-      const anchor = searchChanged ? null : this.anchor();
+      const anchor = fromTop ? null : this.anchor();
       const cut = model.cut;
       const gapAfter = cut ? cut.line - 1 : -1;
       this.tops = sumHeights(
@@ -134,8 +137,8 @@ export class TableView {
         ),
       );
       this.grid.setAttribute("aria-rowcount", String(model.lines.length + 1));
-      this.layOutAndDraw(before?.sort === model.sort ? anchor : null);
-      if (searchChanged || before?.sort !== model.sort) this.scrollTo(0);
+      this.layOutAndDraw(anchor);
+      if (fromTop) this.scrollTo(0);
     }
     if (selectionChanged) {
       this.active = state.selected ?? this.active;

@@ -42,14 +42,17 @@ export class CompareView {
         { brush: actions.brush, clear: () => actions.set({ brushes: {} }), select: actions.select },
         tooltip,
       ),
-      trials: new TrialsView({
-        compare: (left, right, signal) => actions.client.compareRuns(left, right, signal),
-        runs: (runs) => actions.set({ runs }),
-        open: (key) => {
-          actions.set({ view: "frontier" });
-          actions.select(key);
+      trials: new TrialsView(
+        {
+          compare: (left, right, signal) => actions.client.compareRuns(left, right, signal),
+          runs: (runs) => actions.set({ runs }),
+          open: (key) => {
+            actions.set({ view: "frontier" });
+            actions.select(key);
+          },
         },
-      }),
+        tooltip,
+      ),
       searches: new SearchesView({
         compare: (before, after, signal) => actions.client.compareSearches(before, after, signal),
         against: (against) => actions.set({ against }),

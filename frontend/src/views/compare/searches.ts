@@ -4,7 +4,8 @@ import { type HParam, STATUSES } from "../../api/schema.gen";
 import type { SearchComparison, SearchSummary } from "../../api/types";
 import { compact, integer } from "../../format/number";
 import * as words from "../../format/words";
-import { rateOf } from "../../state/compare/parts";
+import { hparamScale } from "../../scale/hparam";
+import { partsOf, rateOf } from "../../state/compare/parts";
 import { Latest } from "../../state/latest";
 import type { Model, State } from "../../state/state";
 import { type Trial, trialsOf } from "../../state/trials";
@@ -89,6 +90,7 @@ export class SearchesView {
           ),
         ),
       ),
+      byValue(sides),
     );
   }
 }
@@ -127,6 +129,13 @@ export function otherOf(
 const nameOf = (s: SearchSummary): string =>
   s.search === "" ? "runs without a search" : `${s.name || "search"} · ${words.moment(s.started)}`;
 
+/** Without what both have in common, where that leaves enough. */
+function shortNames([a, b]: readonly SearchSummary[]): [string, string] {
+  const names = [a!, b!].map((s) => s.name);
+  if (names[0] !== names[1] && names.every((n) => n !== "")) return names as [string, string];
+  return [nameOf(a!), nameOf(b!)];
+}
+
 function outcomes(sides: readonly [Side, Side]): HTMLElement {
   const both = (of: (side: Side) => Child): [Child, Child] => [of(sides[0]), of(sides[1])];
   const rows: [string, Child, Child][] = [
@@ -151,7 +160,32 @@ function outcomes(sides: readonly [Side, Side]): HTMLElement {
   return sideBySide(["", nameOf(sides[0].search), nameOf(sides[1].search)], rows);
 }
 
-function rateCell({ trials }: Side): Child {
+/** How often the same values went bad in the one and in the other. */
+function byValue(sides: readonly [Side, Side]): Child {
+  const spaces = new Map(sides.flatMap((s) => s.search.hparams.map((h) => [h.name, h] as const)));
+  const both = sides.flatMap((s) => s.trials);
+  const cards = [...spaces.values()].flatMap((space) => {
+    const observed = both.map((t) => t.hparams[space.name] ?? null);
+    const parts = partsOf(hparamScale(space, observed), both);
+    if (parts.length < 2) return [];
+    const rows = parts.map((part) => {
+      const cells = sides.map(({ trials }) => {
+        const held = trials.filter((t) => part.holds(t.hparams[space.name]));
+        const bad = held.some((t) => t.bad);
+        return el("td", { class: bad ? "some" : "" }, rateCell({ trials: held }));
+      });
+      return el("tr", {}, el("th", { scope: "row" }, part.label), ...cells);
+    });
+    const heads = ["went bad", ...shortNames(sides.map((s) => s.search))];
+    const head = el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)));
+    const table = el("table", { class: "rates" }, el("thead", {}, head), el("tbody", {}, ...rows));
+    return [el("section", { class: "card by-value" }, el("h2", {}, space.name), table)];
+  });
+  return cards.length > 0 && el("div", { class: "cards" }, ...cards);
+}
+
+function rateCell({ trials }: Pick<Side, "trials">): Child {
+  if (!trials.length) return "–";
   const rate = rateOf(trials);
   return el(
     "span",

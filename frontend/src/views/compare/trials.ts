@@ -21,6 +21,8 @@ import { AXIS_WORDS } from "../controls";
 import { type Child, el, replace, themeColour, tickLabel } from "../dom";
 import { drawLane, LANE_INSET, type LaneStyle, paintLane, SERIES_WORDS } from "../lane";
 import { markImage } from "../marks";
+import type { Tooltip } from "../tooltip";
+import { CoursesView } from "./courses";
 
 const LANE_HEIGHT = 24;
 
@@ -40,6 +42,7 @@ export class TrialsView {
   ];
   private readonly ticks = el("div", { class: "ticks", "aria-hidden": "true" });
   private readonly lanes = el("div", { class: "two-lanes" });
+  private readonly courses: CoursesView;
   private pair: [Trial, RunSummary][] = [];
   private state: State | null = null;
   private model: Model | null = null;
@@ -51,7 +54,11 @@ export class TrialsView {
     if (state && model) this.update(state, model);
   });
 
-  constructor(private readonly actions: TrialsActions) {
+  constructor(
+    private readonly actions: TrialsActions,
+    tooltip: Tooltip,
+  ) {
+    this.courses = new CoursesView(tooltip, titleOf);
     const choose = () => actions.runs([this.selects[0].value, this.selects[1].value]);
     this.selects = [
       el("select", { "aria-label": "first trial", change: choose }),
@@ -117,7 +124,10 @@ export class TrialsView {
         this.facts(left, right),
         hparamTable(model, left[0], right[0]),
       ),
+      this.courses.node,
     );
+    const runs = this.pair.map(([, run]) => run);
+    this.courses.update(runs, laneAxis(state.xScale, runs));
     replace(
       this.lanes,
       el(

@@ -82,7 +82,8 @@ function row(rate: HParamRate): HTMLElement {
   return el(
     "tr",
     { class: rate.bad ? "some" : "" },
-    el("th", { scope: "row" }, rate.label),
+    // A range of numbers stays on one line; a long name may not.
+    el("th", { scope: "row", class: / to /.test(rate.label) ? "number" : "" }, rate.label),
     el("td", { class: "number" }, rate.bad ? el("b", {}, "✖ ") : null, rateText(rate)),
     el("td", {}, intervalBar(rate)),
     el("td", { class: "number aside" }, intervalText(rate)),
