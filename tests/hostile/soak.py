@@ -130,6 +130,8 @@ class Soak:
         }
         looked: set[Phase] = set()
         early = range(FIRST_LOOKS)
+        # Phases whose next step the recorder wants, since it looks at two in a row.
+        pairs: set[Phase] = set()
 
         def look(phase: Phase, step: int, scale: Any) -> None:
             layout = layouts[phase]
@@ -141,7 +143,9 @@ class Soak:
                 )
             clock.now += LOOK_SECONDS
             looked.add(phase)
-            recorder.observe(layout, 0, step, tensors)
+            pairs.discard(phase)
+            if recorder.observe(layout, 0, step, tensors).limit < 0:
+                pairs.add(phase)
 
         def window(phase: Phase, first: int, n: int, ask: bool) -> None:
             # Scales drift over the training, each its own way, with rare spikes.
@@ -151,7 +155,8 @@ class Soak:
             rows = (scale**2 * sizes[phase] / 2).astype(np.float32)
             for i in range(n):
                 clock.now += STEP_SECONDS
-                if phase not in looked or first + i in early or (ask and i == 0):
+                asked = phase not in looked or first + i in early or (ask and i == 0)
+                if asked or phase in pairs:
                     look(phase, first + i, scale[i])
             recorder.rows(layouts[phase], 0, first, rows)
             if phase == "train":
