@@ -7,7 +7,7 @@
 # make picture the README's picture, taken of the demo's logs (DEMO_SERVE=0 make demo makes them)
 # make faults  thousands of injected faults instead of hundreds
 # make fuzz    a million inputs to the decoder of records
-# make robustness  everything that can go wrong, tried; the README's table (half an hour)
+# make robustness  everything that can go wrong, tried; the README's table (40 minutes)
 # make versions  the fast tests on each Python and on the oldest of all that setup.py allows
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/

@@ -39,8 +39,9 @@ BAD_STEPS = 70
 # Until here buffers fill up, of the plain training too: its allocator keeps what is freed.
 SETTLED = PLACES // 10
 # What may be added afterwards, beyond what the plain training adds: buckets in number
-# like the logarithm of the steps, and the noise of an allocator.
-MAX_GROWTH = 4 << 20
+# like the logarithm of the steps, and the noise of an allocator: 1 to 3 MB were seen. A
+# leak of seven bytes a step is more.
+MAX_GROWTH = 6 << 20
 
 
 def value(step: Any) -> Any:
