@@ -143,6 +143,9 @@ def test_a_band_is_checked_off(tab: Tab, told: dict[str, Any]) -> None:
         "select"
     ).select_option("rate")
     band = tab.frame.locator(".row.heading", has_text="rate = 0.01").locator("input.band")
+    # A row that stood for a run and is a band's heading now leaves the run's id to its row.
+    ids = tab.frame.eval_on_selector_all(".row", "rows => rows.map(r => r.id)")
+    assert ids.count("") == 2 and len({i for i in ids if i}) == len(ids) - 2
     band.uncheck()
     strip = tab.frame.locator(".removed-strip")
     gone = sum(rate == 0.01 for rate in trials.values())

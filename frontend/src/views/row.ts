@@ -114,6 +114,7 @@ export class Row {
     this.node.classList.toggle("heading", !isRun);
     if (isRun) this.bindRun(line.trial, line.run, line.first, context);
     else {
+      this.node.removeAttribute("id"); // it may have stood for a run before
       const { removed, ranking } = context.model;
       const off =
         removed?.removed.hparam === line.name &&
