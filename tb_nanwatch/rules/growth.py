@@ -53,7 +53,7 @@ def _how_it_grew(m: Measured, growth: float) -> str:
         return "How it grew was not recorded."
     return (
         f"Loss, activations or weights had grown {growth:.3g}-fold over the first step "
-        f"after {steps:,} steps."
+        f"after {steps:,} {'step' if steps == 1 else 'steps'}."
     )
 
 
@@ -82,13 +82,14 @@ def _rate_driver(m: Measured) -> Candidate | None:
     weight = max(decades, 0.3)
     seen = m.growth() >= at("domain_growth") or ratio >= at("update_ratio")
     sure = 0.97 if decades >= at("noticeable") else 0.7
-    lower = 10 ** math.floor(math.log10(min(rate, usual)) - 0.5)
+    # A power of ten at least three times below the rate that went bad.
+    lower = min(usual, 10.0 ** math.floor(math.log10(rate) - 0.5))
     return Candidate(
         "learning_rate",
         weight,
         sure if seen else 0.5,
         evidence,
-        f"Lower the learning rate, e.g. to {min(usual, lower * 10):.0e}, or clip the "
+        f"Lower the learning rate, e.g. to {lower:.0e}, or clip the "
         "gradients (clipnorm=1.0).",
         rate,
     )
@@ -143,7 +144,7 @@ def _inputs_driver(m: Measured) -> Candidate | None:
         2 * math.log10(rms),
         0.97,
         [
-            f"Inputs lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; layers "
+            f"Inputs of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; layers "
             "are made for values about 1."
         ],
         "Scale the inputs to mean 0 and deviation 1, e.g. with a "
@@ -185,10 +186,10 @@ def _targets_driver(m: Measured) -> Candidate | None:
         math.log10(scale) * 1.2,
         0.97,
         [
-            f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
+            f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
             f"the first predictions of scaled inputs would have had {predicted:.3g}."
             if inputs >= at("input_rms")
-            else f"Targets lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, "
+            else f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, "
             f"where the first predictions had {predicted:.3g}."
         ],
         "Scale the targets to mean 0 and deviation 1, and undo it on the predictions.",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose
 from tb_nanwatch.rules import THRESHOLDS
@@ -390,3 +393,15 @@ def test_records_of_other_widths_do_no_harm() -> None:
 
 def test_every_threshold_has_its_source() -> None:
     assert all(len(t.source) > 10 for t in THRESHOLDS.values())
+
+
+@given(rate=st.floats(1e-8, 1e6))
+def test_the_rate_to_try_is_below_the_one_that_went_bad(rate: float) -> None:
+    causes = diagnose(
+        facts("total", later=GREW, optimizer={**SGD, "learning_rate": rate})
+    )
+    (fix,) = [c.fix for c in causes if c.id == "learning_rate"]
+    found = re.search(r"e\.g\. to (\S+),", fix)
+    assert found is not None, fix
+    assert float(found[1]) < rate / 2
+    assert float(found[1]) <= 0.01  # what is usual for SGD
