@@ -21,6 +21,7 @@ from benchmarks.made import put
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.writing.probes import check_supported
+from tests.writing.faults import two_replicas
 from tests.writing.logs import Log, read_log
 
 L = keras.layers
@@ -229,7 +230,7 @@ def half(policy: str) -> Callable[[], Any]:
 
 
 def mirrored() -> Any:
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with two_replicas().scope():
         return sequential()
 
 

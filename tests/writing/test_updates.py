@@ -17,6 +17,7 @@ from tb_nanwatch.writing import updates
 from tb_nanwatch.writing.observer import Layout
 from tb_nanwatch.writing.recorder import FIRST_LOOKS, LOOK_SHARE, Recorder
 from tb_nanwatch.writing.updates import Updates, is_kernel
+from tests.writing.faults import two_replicas
 from tests.writing.logs import read_log
 
 L = keras.layers
@@ -158,7 +159,7 @@ def test_of_plain_gradient_descent_it_is_rate_times_gradient(tmp_path: Path) -> 
 
 def test_replicas_in_sync_have_the_ratio_of_one(tmp_path: Path) -> None:
     ratios, _ = played(build(keras.optimizers.SGD(0.05)))
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with two_replicas().scope():
         model = build(keras.optimizers.SGD(0.05))
     shown = lane(watched(model, tmp_path), RATIO)
     expected = [max(ratios[s].values()) for s in range(1, FIRST_LOOKS)]
