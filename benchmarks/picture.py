@@ -11,8 +11,6 @@ import argparse
 import contextlib
 import json
 import pathlib
-import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -20,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.tab import ROOT, chromium, plugin_frame
+from benchmarks.tab import ROOT, chromium, plugin_frame, started
 
 SEARCH = "wide_search"
 SIZE = {"width": 1600, "height": 1080}
@@ -32,17 +30,7 @@ WAIT_MS = 60_000
 @contextlib.contextmanager
 def tensorboard(logdir: pathlib.Path) -> Iterator[str]:
     """Starts TensorBoard as a user does; yields its address once all is loaded."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = [f"--logdir={logdir}", f"--port={port}", "--host=127.0.0.1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tensorboard.main", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
+    with started(["-m", "tensorboard.main"], logdir.resolve()) as (url, process):
         deadline = time.monotonic() + START_SECONDS
         known, since = 0, time.monotonic()
         # Rows move while TensorBoard loads: wait until no more runs come.
@@ -54,9 +42,6 @@ def tensorboard(logdir: pathlib.Path) -> Iterator[str]:
             if found != known:
                 known, since = found, time.monotonic()
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def runs(url: str) -> int:

@@ -105,27 +105,39 @@ class Table:
 
 
 @contextlib.contextmanager
-def server(logdir: pathlib.Path, how: str, runs: int) -> Iterator[tuple[str, int]]:
-    """Starts TensorBoard; yields its address and process once all is loaded."""
+def started(
+    program: list[str], logdir: pathlib.Path
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Starts TensorBoard on a free port; yields its address and its process.
+
+    Args:
+        program: what Python is to run as TensorBoard.
+        logdir: what it is to show.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    options = [f"--logdir={logdir}", f"--port={port}", "--host=127.0.0.1"]
     process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", LAUNCHER, how),
-            *(f"--logdir={logdir}", f"--port={port}", "--host=127.0.0.1"),
-        ],
+        [sys.executable, *program, *options],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    url = f"http://127.0.0.1:{port}/data"
     try:
-        _wait_for_runs(url, runs, process)
-        yield url, process.pid
+        yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextlib.contextmanager
+def server(logdir: pathlib.Path, how: str, runs: int) -> Iterator[tuple[str, int]]:
+    """Starts TensorBoard; yields its address and process once all is loaded."""
+    with started(["-c", LAUNCHER, how], logdir) as (address, process):
+        url = f"{address}/data"
+        _wait_for_runs(url, runs, process)
+        yield url, process.pid
 
 
 def _wait_for_runs(url: str, runs: int, process: subprocess.Popen[bytes]) -> None:

@@ -46,6 +46,13 @@ class Health(NamedTuple):
         return float(np.sqrt(self.sum_squares / finite)) if finite else float("nan")
 
 
+def flat_real(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns the elements as one axis; of a complex array its real and imaginary parts."""
+    if array.dtype.kind == "c":
+        array = np.ascontiguousarray(array).view(array.real.dtype)
+    return array.reshape(-1)
+
+
 def tensor_health(tensor: npt.ArrayLike) -> Health:
     """Returns the health of `tensor`.
 
@@ -56,9 +63,7 @@ def tensor_health(tensor: npt.ArrayLike) -> Health:
     """
     array: npt.NDArray[Any] = np.asarray(tensor)
     shape = array.shape
-    if array.dtype.kind == "c":
-        array = np.ascontiguousarray(array).view(array.real.dtype)
-    flat = array.reshape(-1)
+    flat = flat_real(array)
     if flat.size == 0:
         return Health(0, 0, 0, 0, np.nan, np.nan, 0.0, 0, None)
     num_nan = num_pos_inf = num_neg_inf = num_zero = 0

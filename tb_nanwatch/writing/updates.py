@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.schema import Probe
+from tb_nanwatch.writing.health import flat_real
 
 Array = npt.NDArray[Any]
 
@@ -91,7 +92,7 @@ class Updates:
 def _ratio(before: Array, after: Array) -> float:
     if before.shape != after.shape:
         return math.nan
-    old, new = _flat(before), _flat(after)
+    old, new = flat_real(before), flat_real(after)
     moved = size = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, old.size, _CHUNK):
@@ -101,9 +102,3 @@ def _ratio(before: Array, after: Array) -> float:
             size += float(was @ was)
     ratio = math.sqrt(moved) / math.sqrt(size) if size > 0 else math.nan
     return ratio if math.isfinite(ratio) else math.nan
-
-
-def _flat(array: Array) -> Array:
-    if array.dtype.kind == "c":
-        array = np.ascontiguousarray(array).view(array.real.dtype)
-    return array.reshape(-1)
