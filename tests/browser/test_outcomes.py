@@ -156,6 +156,36 @@ def test_a_band_is_checked_off(tab: Tab, told: dict[str, Any]) -> None:
     assert band.is_checked() and strip.is_hidden()
 
 
+def test_a_press_outlives_what_is_drawn_meanwhile(tab: Tab, told: dict[str, Any]) -> None:
+    """A band's check box stays itself: the keyboard's place, and a click that has begun."""
+    choose(tab, told, "RandomSearch")
+    tab.frame.locator(".controls label", has_text="facet").locator(
+        "select"
+    ).select_option("rate")
+    band = tab.frame.locator(".row.heading", has_text="rate = 0.01").locator("input.band")
+    held = band.element_handle()
+    strip = tab.frame.locator(".removed-strip")
+    band.focus()
+    for checked in (False, True):
+        tab.page.keyboard.press("Space")
+        assert band.is_checked() == checked == strip.is_hidden()
+    for column in ("score", "trial", "score", "trial"):
+        tab.sort_by(column)  # other rows, in other places
+        assert held.evaluate("e => e.isConnected && e.checkVisibility()")
+        title = held.evaluate("e => e.closest('.row').innerText")
+        assert title.startswith("rate = 0.01")
+    box = held.bounding_box()
+    tab.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    tab.page.mouse.down()
+    tab.page.evaluate("document.body.classList.toggle('dark-mode')")
+    tab.frame.wait_for_selector('html[data-theme="dark"]', state="attached")
+    tab.page.mouse.up()
+    assert strip.is_visible()
+    tab.page.evaluate("document.body.classList.toggle('dark-mode')")
+    tab.frame.wait_for_selector('html[data-theme="light"]', state="attached")
+    strip.get_by_role("button", name="keep all").click()
+
+
 def test_bands_are_in_the_link_and_back_undoes(
     browser: Any,
     serve: Callable[[pathlib.Path, str], str],

@@ -5,13 +5,13 @@ import { keyOf } from "../api/types";
 import { compact, integer } from "../format/number";
 import * as words from "../format/words";
 import type { Theme } from "../scale/colour";
-import { cuttable } from "../state/cut";
 import { hparamOf, type Line } from "../state/order";
 import type { Model } from "../state/state";
 import { isBad, type Trial } from "../state/trials";
-import { removable, takesTrial } from "../state/without";
+import { takesTrial } from "../state/without";
 import type { Columns } from "./columns";
-import { el, replace, setText } from "./dom";
+import { el, setText } from "./dom";
+import { Heading } from "./heading";
 import type { LaneStyle } from "./lane";
 import { markImage, setMark } from "./marks";
 
@@ -68,7 +68,7 @@ export class Row {
     this.scoreAxis,
     this.badge,
   );
-  private readonly heading = el("div", { class: "facet", role: "gridcell" });
+  private readonly heading = new Heading();
   line: Line | null = null;
 
   constructor(columns: Columns, stops: (name: string) => readonly number[]) {
@@ -102,7 +102,7 @@ export class Row {
       this.status,
       this.laneCell,
       this.score,
-      this.heading,
+      this.heading.node,
     );
   }
 
@@ -115,29 +115,7 @@ export class Row {
     if (isRun) this.bindRun(line.trial, line.run, line.first, context);
     else {
       this.node.removeAttribute("id"); // it may have stood for a run before
-      const { removed, ranking } = context.model;
-      const off =
-        removed?.removed.hparam === line.name &&
-        line.value !== undefined &&
-        removed.removed.values.includes(line.value);
-      this.node.classList.toggle("removed", off);
-      const title = `${line.name} = ${words.value(line.value)}`;
-      replace(
-        this.heading,
-        line.value !== undefined && removable(ranking.space, line.name)
-          ? el(
-              "label",
-              { title: "leave this value out of the edited search space" },
-              el("input", { type: "checkbox", class: "band", checked: !off }),
-              el("strong", {}, title),
-            )
-          : el("strong", {}, title),
-        el("span", {}, `${integer(line.bad)} of ${integer(line.total)} went bad`),
-        context.model.cutBasis &&
-          cuttable(context.model.cutBasis) !== null &&
-          line.total > 1 &&
-          el("button", { type: "button", class: "cut-here" }, "✂ cut here"),
-      );
+      this.node.classList.toggle("removed", this.heading.bind(line, context.model));
     }
   }
 

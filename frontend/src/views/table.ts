@@ -470,10 +470,22 @@ export class TableView {
         this.pool.push(row);
       }
     }
-    for (let index = first; index < last; index++) {
-      if (this.rows.has(index)) continue;
+    const missing: number[] = [];
+    for (let index = first; index < last; index++) if (!this.rows.has(index)) missing.push(index);
+    // A line keeps its row where it has one: what is focused or pressed there stays itself.
+    const own = new Map(this.pool.map((row) => [nameOfLine(row.line!), row]));
+    const kept = new Map<number, Row>();
+    for (const index of missing) {
+      const row = own.get(nameOfLine(model.lines[index]!));
+      if (row) kept.set(index, row);
+    }
+    const taken = new Set(kept.values());
+    this.pool = this.pool.filter((row) => !taken.has(row));
+    for (const index of missing) {
       const row =
-        this.pool.pop() ?? new Row(columns, (name) => model.ranking.scales.get(name)?.stops ?? []);
+        kept.get(index) ??
+        this.pool.pop() ??
+        new Row(columns, (name) => model.ranking.scales.get(name)?.stops ?? []);
       row.bind(model.lines[index]!, index, this.tops.tops[index]!, { model, columns, lane });
       if (!row.node.isConnected) this.body.append(row.node);
       this.rows.set(index, row);
@@ -542,7 +554,7 @@ export class TableView {
   }
 
   private onKey(event: KeyboardEvent): void {
-    if ((event.target as Element).closest("button")) return;
+    if ((event.target as Element).closest("button, input")) return; // they have keys of their own
     const lines = this.model?.lines ?? [];
     const page = Math.max(1, Math.floor((this.height - HEAD_HEIGHT) / ROW_HEIGHT) - 1);
     const zooms: Record<string, () => Zoom> = {
@@ -636,6 +648,11 @@ export class TableView {
       );
     }, POINTED_MS);
   }
+}
+
+/** What a line stands for: the same one in another order, or when told anew. */
+function nameOfLine(line: Line): string {
+  return line.type === "run" ? keyOf(line.run) : JSON.stringify([line.name, line.value]);
 }
 
 function keyOfLine(line: Line | null): string | null {
