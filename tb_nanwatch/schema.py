@@ -433,7 +433,8 @@ class RangesRecord(Record):
 
     Buckets never overlap; they widen as training goes on. Merging never loses an
     extreme: `min` and `max` are those of all the steps that were measured in full,
-    `rms_min` and `rms_max` those of every step.
+    `rms_min` and `rms_max` those of every step; of a large tensor that the step proves to
+    be finite without summing it, those of some steps, at least one in 32.
 
     Attributes:
         phase: of the steps.
@@ -470,7 +471,8 @@ class FlightRecord(Record):
 
     Attributes:
         steps: int64 [n], consecutive.
-        rms: float32 [n, probes], NaN or Inf where the probe was non-finite.
+        rms: float32 [n, probes]; Inf where the probe was non-finite, NaN where it was
+            finite but not summed, or had no elements.
         full_steps: int64 [m], the steps among them that were measured in full.
         stats: float32 [m, probes, len(RANGE_COLUMNS)].
         counts: int64 [m, probes, len(COUNT_COLUMNS)].

@@ -52,8 +52,8 @@ const FLIGHT = flight(
   [2, 3, 4],
   [
     [1, 2, 4, 10, 1, 1, 1],
-    [1, 2, 400, inf, nan, nan, 1],
-    [1, 2, nan, nan, nan, nan, nan],
+    [1, nan, 400, inf, inf, inf, 1],
+    [1, 2, inf, inf, inf, inf, inf],
   ],
 );
 

@@ -1,6 +1,8 @@
+// @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
 import { decodeFlight } from "../src/api/decode";
-import { badText, inkOn, lastSteps } from "../src/views/flight";
+import type { Probe } from "../src/api/schema.gen";
+import { badText, FlightView, inkOn, lastSteps } from "../src/views/flight";
 
 function frame(probes: number, arrays: Record<string, [number[], number[]]>): ArrayBuffer {
   const header = JSON.stringify({
@@ -48,6 +50,39 @@ describe("flight recorder", () => {
     expect(badText(FLIGHT, 7, 0)).toBe("3 NaN, 12 Inf");
     expect(badText(FLIGHT, 7, 1)).toBe("");
     expect(badText(FLIGHT, 6, 0)).toBe("");
+  });
+
+  it("tells what was not measured from what was not finite", () => {
+    const inf = Number.POSITIVE_INFINITY;
+    const probe = (name: string): Probe => ({
+      kind: "activation",
+      name,
+      layer: name,
+      dtype: "float32",
+      shape: [4],
+    });
+    const view = new FlightView();
+    view.update({
+      flight: {
+        ...FLIGHT,
+        rms: Float32Array.from([1, 2, Number.NaN, 20, 3, inf]),
+        fullSteps: new Float32Array(0),
+        counts: new Float32Array(0),
+      },
+      probes: [probe("a"), probe("b")],
+      theme: "light",
+      onset: 7,
+      origin: null,
+    });
+    const cells = [...view.node.querySelectorAll("tbody tr")].map((row) =>
+      [...row.querySelectorAll("td")].map((cell) => cell.textContent),
+    );
+    expect(cells).toEqual([
+      ["1", "·", "3"],
+      ["2", "20", "✖ not finite"],
+    ]);
+    expect(view.node.querySelectorAll(".not-finite")).toHaveLength(1);
+    expect(view.node.querySelector(".not-summed")!.getAttribute("title")).toContain("finite");
   });
 
   it("is written in the ink that is read better", () => {

@@ -19,8 +19,18 @@ NO_LIMIT: Final = float(np.finfo(np.float32).max)
 # Has the next step looked at.
 LOOK_NEXT: Final = -1.0
 
+# Stands in a row for the sum of a tensor that is proved to be finite. No sum of squares
+# is a negative zero, and it adds nothing to one.
+NOT_SUMMED: Final = np.float32(-0.0)
+
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+
+
+def is_summed(rows: Floats) -> Bools:
+    """Returns where rows hold sums, and not `NOT_SUMMED`."""
+    negative_zero: Bools = (rows == 0) & np.signbit(rows)
+    return ~negative_zero
 
 
 class Expectation(NamedTuple):
@@ -90,9 +100,10 @@ class Layout:
         return sizes, per_example
 
     def sums(self, row: Floats) -> Iterator[tuple[Kind, str, float]]:
-        """Yields kind, name and half sum of squares of each probe that has a column."""
+        """Yields kind, name and half sum of squares of each probe that has one in `row`."""
+        summed = is_summed(row)
         for probe, column in zip(self.probes, self.columns, strict=True):
-            if column >= 0:
+            if column >= 0 and summed[column]:
                 yield probe.kind, probe.name, float(row[column])
 
 
@@ -108,4 +119,12 @@ class Observer(Protocol):
         """Returns whether the run's fault began at the step that was just observed."""
 
     def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
-        """Receives the rows [steps, columns] of consecutive steps since the last."""
+        """Receives the rows of consecutive steps since the last.
+
+        Args:
+            layout: what the columns stand for.
+            replica: that wrote them.
+            first_step: the step of the first row.
+            rows: [steps, columns] half sums of squares, `NOT_SUMMED` where a tensor was
+                proved to be finite instead.
+        """

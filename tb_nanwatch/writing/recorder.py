@@ -31,7 +31,13 @@ from tb_nanwatch.writing.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.episodes import EpisodeTracker
 from tb_nanwatch.writing.health import Health, tensor_health
 from tb_nanwatch.writing.lane import Lane, Point
-from tb_nanwatch.writing.observer import LOOK_NEXT, NO_LIMIT, Expectation, Layout
+from tb_nanwatch.writing.observer import (
+    LOOK_NEXT,
+    NO_LIMIT,
+    Expectation,
+    Layout,
+    is_summed,
+)
 from tb_nanwatch.writing.updates import Updates, is_kernel
 
 Array = npt.NDArray[Any]
@@ -304,7 +310,8 @@ class Recorder:
     ) -> tuple[Array, Array]:
         """Returns [steps, all probes of the phase] root mean squares and badness.
 
-        A root mean square is NaN where it is unknown or the tensor is empty.
+        A root mean square is NaN where it is unknown, the tensor is empty, or it was not
+        summed, being proved to be finite.
         """
         rms = np.full((len(rows), len(phase.probes)), np.nan)
         bad = np.zeros(rms.shape, np.bool_)
@@ -318,9 +325,10 @@ class Recorder:
             batch = rows[:, -1:].astype(np.float64)
             size = np.where(per_example[watched], size * batch, size)
         places = np.array(indices)[watched]
-        halves = rows[:, columns[watched]].astype(np.float64)
+        halves = rows[:, columns[watched]]
         with np.errstate(invalid="ignore", divide="ignore"):
-            rms[:, places] = np.sqrt(2.0 * halves / size)
+            roots = np.sqrt(2.0 * halves.astype(np.float64) / size)
+        rms[:, places] = np.where(is_summed(halves), roots, np.nan)
         bad[:, places] = ~np.isfinite(halves)
         return rms, bad
 

@@ -22,6 +22,8 @@ import tensorflow as tf
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.schema import PERSISTENT_KINDS, STATUSES
+from tb_nanwatch.writing.probes import proofs
+from tb_nanwatch.writing.probes import step as step_module
 from tests.writing.faults import (
     DATA_PLACES,
     VALUES,
@@ -54,6 +56,8 @@ class Configuration:
         ragged: every third batch is short, as where a dataset is repeated whose last
             batch is; the last of each epoch is among them.
         policy: of dtypes.
+        proofs: proofs stand in for the sums of small tensors, too, where the graph
+            bears them.
         options: for `compile`.
     """
 
@@ -62,6 +66,7 @@ class Configuration:
     steps_per_execution: int = 1
     ragged: bool = False
     policy: str = "float32"
+    proofs: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
@@ -72,6 +77,8 @@ class Configuration:
             how.append("short batches")
         if self.policy != "float32":
             how.append(self.policy)
+        if self.proofs:
+            how.append("proofs")
         return " ".join([self.kind, *how])
 
 
@@ -86,9 +93,13 @@ CONFIGURATIONS = [
     Configuration("nested", ragged=True),
     Configuration("several", policy="mixed_float16"),
     Configuration("shared", policy="mixed_bfloat16"),
+    *(Configuration(kind, proofs=True) for kind in ("conv", "transformer", "nested")),
+    Configuration("conv", proofs=True, options=(("jit_compile", True),)),
+    Configuration("conv", proofs=True, replicas=2),
+    Configuration("transformer", proofs=True, policy="mixed_bfloat16"),
 ]
 # More than 300 in all by default, besides the finite giants; shared out evenly.
-TOTAL = int(os.environ.get("NANWATCH_FAULTS", "350"))
+TOTAL = int(os.environ.get("NANWATCH_FAULTS", "470"))
 # A step that runs eagerly costs a hundred times as much: it gets half the share.
 EAGER = [dict(c.options).get("run_eagerly", False) for c in CONFIGURATIONS]
 PER_CONFIGURATION = -(-2 * TOTAL // sum(1 if eager else 2 for eager in EAGER))
@@ -358,7 +369,12 @@ def test_every_fault_is_recovered(
     configuration: Configuration,
     tmp_path: Path,
     record_property: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if configuration.proofs:
+        monkeypatch.setattr(proofs, "LARGE", 1)
+        # Not even in the first steps is anything summed for its mean square alone.
+        monkeypatch.setattr(step_module, "is_sampled", lambda number: tf.constant(False))
     eager = EAGER[CONFIGURATIONS.index(configuration)]
     faults = PER_CONFIGURATION // 2 if eager else PER_CONFIGURATION
     spacing = 2 * configuration.steps_per_execution

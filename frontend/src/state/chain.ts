@@ -97,6 +97,8 @@ function growth({ before, at }: Link): number {
   return before !== null && at !== null && before > 0 && at > 0 ? at / before : 0;
 }
 
+const known = (rms: number): number | null => (Number.isNaN(rms) ? null : rms);
+
 function fromFlight(flight: Flight, onset: number): Source | null {
   const i = flight.steps.indexOf(onset);
   if (i < 0) return null;
@@ -105,8 +107,8 @@ function fromFlight(flight: Flight, onset: number): Source | null {
     probes: flight.probes,
     before: i > 0 ? flight.steps[i - 1]! : null,
     at: onset,
-    rms: (where, p) => value(where === "at" ? i : i - 1, p),
-    bad: (p) => !Number.isFinite(value(i, p)),
+    rms: (where, p) => known(value(where === "at" ? i : i - 1, p)),
+    bad: (p) => value(i, p) === Number.POSITIVE_INFINITY,
   };
 }
 
@@ -117,10 +119,8 @@ function fromRanges(ranges: Ranges, onset: number): Source | null {
   }
   if (at < 0) return null;
   const column = ranges.columns.indexOf("rms");
-  const value = (b: number, p: number) => {
-    const rms = ranges.stats[(b * ranges.probes + p) * ranges.columns.length + column]!;
-    return Number.isNaN(rms) ? null : rms;
-  };
+  const value = (b: number, p: number) =>
+    known(ranges.stats[(b * ranges.probes + p) * ranges.columns.length + column]!);
   return {
     probes: ranges.probes,
     before: at > 0 ? ranges.steps[2 * at - 1]! : null,

@@ -19,7 +19,7 @@ export function onsetStep(
   const p = probes.findIndex((q) => q.kind === origin.kind && q.name === origin.name);
   if (p < 0 || p >= flight.probes) return null;
   const first = flight.steps.findIndex(
-    (_, i) => !Number.isFinite(flight.rms[i * flight.probes + p]!),
+    (_, i) => flight.rms[i * flight.probes + p] === Number.POSITIVE_INFINITY,
   );
   return first < 0 ? null : flight.steps[first]!;
 }

@@ -93,9 +93,12 @@ export class FlightView {
       ...steps.map((i) => {
         const rms = flight.rms[i * flight.probes + p]!;
         const bad = badText(flight, flight.steps[i]!, p);
-        const title = `${name}, step ${integer(flight.steps[i]!)}: ${bad || `rms ${compact(rms, 6)}`}`;
+        const where = `${name}, step ${integer(flight.steps[i]!)}`;
+        if (!bad && Number.isNaN(rms))
+          return el("td", { class: "not-summed", title: `${where}: finite, not measured` }, "·");
+        const title = `${where}: ${bad || `rms ${compact(rms, 6)}`}`;
         if (bad || !Number.isFinite(rms))
-          return el("td", { class: "not-finite", title }, `✖ ${bad || compact(rms)}`);
+          return el("td", { class: "not-finite", title }, `✖ ${bad || "not finite"}`);
         const ground = colours.of(rms > 0 ? Math.log10(rms) : -99);
         return el(
           "td",

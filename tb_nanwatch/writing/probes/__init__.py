@@ -2,7 +2,8 @@
 
 Every step computes half the sum of squares of each watched tensor (one fused
 kernel each) and writes them as one row into a ring buffer. A finite sum of
-squares proves that every element is finite, and gives the root mean square. A
+squares proves that every element is finite, and gives the root mean square. Where
+the step holds that proof already, a large tensor is not read once more. A
 step whose row stands out (its sum is not finite, or has grown beyond its limit, or
 a look was asked for) takes the slow branch of a conditional, which hands the very
 tensors of that step to NumPy on the host: exact counts and ranges, at no cost to the
@@ -15,6 +16,8 @@ alone; a port to another Keras backend replaces it.
     names.py       what is in a model, and what its parts are called
     ops.py         operations that the probes are made of
     tracing.py     the tensors met while a step is traced
+    proofs.py      which large tensors need no pass of their own
+    recompute.py   tensors made again for a look, where that is cheaper than keeping them
     ring.py        the rows, and the host's reading of them
     capture.py     what a bad step was made of, from before its update
     step.py        what the step computes: sums, ring, gate and slow branch

@@ -24,6 +24,7 @@ from tb_nanwatch.writing.probes.names import (
     walk,
 )
 from tb_nanwatch.writing.probes.ops import after
+from tb_nanwatch.writing.probes.proofs import Proofs, prove
 from tb_nanwatch.writing.probes.step import Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 
@@ -366,7 +367,10 @@ class Instrument:
                 compiled = self._jit and not model.run_eagerly
                 step = self._graph.begin(phase, data, compiled)
                 if compiled:
-                    logs, found = self._compiled_step(phase, train_step, data)
+                    logs, found, step.proofs = self._compiled_step(
+                        phase, train_step, data
+                    )
+                    step.proved = True
                 else:
                     self._current.step = step
                     try:
@@ -382,21 +386,26 @@ class Instrument:
 
     def _compiled_step(
         self, phase: Phase, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found]]:
+    ) -> tuple[Any, list[Found], Proofs]:
         kept: list[Found] = []
+        proofs = Proofs()
 
         def run(data: Any) -> Any:
+            nonlocal proofs
             logs, found = self._found_in_step(phase, train_step, data)
             kept[:] = found
-            return logs, [f.tensor for f in found]
+            proofs = prove(found) if phase == "train" else Proofs()
+            return logs, [f.tensor for f in found], proofs.tensors
 
         compiled = tf.function(run, jit_compile=True, autograph=False)
         self._jitted.append(compiled)
-        logs, tensors = compiled(data)
-        return logs, [
+        logs, tensors, others = compiled(data)
+        place = {id(f.tensor): t for f, t in zip(kept, tensors, strict=True)}
+        found = [
             Found(f.kind, f.name, f.layer, tensor)
             for f, tensor in zip(kept, tensors, strict=True)
         ]
+        return logs, found, proofs.moved(place, others)
 
     def _found_in_step(
         self, phase: Phase, train_step: Any, data: Any

@@ -44,20 +44,35 @@ def half_sum_of_squares(tensor: Any) -> Any:
     return tf.cast(tf.nn.l2_loss(tensor), tf.float32)
 
 
-def one_after(calm: Any, look: Callable[..., Any], inputs: list[Any]) -> Any:
-    """Returns the int64 scalar 1, after `look(1, *inputs)` unless `calm` is true.
+def one_after(
+    calm: Any,
+    look: Callable[..., Any],
+    inputs: list[Any],
+    more: Callable[[Callable[[Any], Any]], list[Any]] = lambda within: [],
+) -> Any:
+    """Returns the int64 scalar 1, after `look(1, *inputs, *more)` unless `calm` is true.
 
     `tf.cond` would put a switch in front of every input, which costs a small model a
     twentieth of its step. On CPU one switch is enough: a node with one dead input does
     not run, whatever its other inputs. Where tensors would have to be copied from an
     accelerator before that is known, or without a graph, it is `tf.cond`.
+
+    Args:
+        calm: a boolean scalar.
+        look: called with arrays; returns the int64 scalar 1.
+        inputs: tensors that are there anyway.
+        more: returns tensors that are made for the look alone. It is given a function
+            that returns a tensor as it is to be used for that.
     """
     one = tf.constant(1, tf.int64)
     if tf.executing_eagerly() or tf.config.list_logical_devices("GPU"):
         return tf.cond(
-            calm, lambda: one, lambda: tf.numpy_function(look, [one, *inputs], tf.int64)
+            calm,
+            lambda: one,
+            lambda: tf.numpy_function(look, [one, *inputs, *more(lambda t: t)], tf.int64),
         )
     stood_out, was_calm = tf.raw_ops.Switch(data=one, pred=calm)
+    inputs = [*inputs, *more(lambda t: tf.raw_ops.Switch(data=t, pred=calm)[0])]
     # Not stateful to TensorFlow: the step would be made to wait for it, dead or not.
     looked = tf.numpy_function(look, [stood_out, *inputs], tf.int64, stateful=False)
     merged, _ = tf.raw_ops.Merge(inputs=[was_calm, looked])

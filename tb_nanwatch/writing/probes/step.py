@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.schema import Phase
-from tb_nanwatch.writing.observer import Layout, Observer
+from tb_nanwatch.writing.observer import NOT_SUMMED, Layout, Observer
 from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Batch, Capture
 from tb_nanwatch.writing.probes.ops import (
     can_be_bad,
@@ -21,8 +21,21 @@ from tb_nanwatch.writing.probes.ops import (
     one_after,
     replica_id,
 )
+from tb_nanwatch.writing.probes.proofs import (
+    GUARD_LIMIT,
+    PROOF_LIMIT,
+    Proofs,
+    half_sum_by_moments,
+    prove,
+)
+from tb_nanwatch.writing.probes.recompute import make_again
 from tb_nanwatch.writing.probes.ring import Ring, new_limit
 from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
+
+# A tensor that is proved to be finite is summed now and then all the same, for its root
+# mean square: once in each bucket of steps (`buckets.py`), and once in so many steps.
+MOST_STEPS_BETWEEN: Final = 32
+_FIRST_OCTAVE: Final = 64
 
 
 @dataclass
@@ -35,9 +48,14 @@ class Step:
         limit: what the sums are compared with.
         replica: whose step it is.
         batch: what the capsule would hold; None where none is kept.
+        proofs: which tensors need no pass of their own.
+        proved: whether `proofs` is all there will be: the graph at hand does not show
+            how the tensors were made.
         sums: id of a tensor to the half sum of its squares.
+        implied: tensors that are proved to be finite, and the vector of their sums.
         gates: how many updates this step has made wait.
         checked: ids of the tensors whose sums are in `total`.
+        summed: those that have a sum of their own, in the order in which they came.
         read: the limit's value, None before it was needed.
     """
 
@@ -46,8 +64,12 @@ class Step:
     limit: ResourceVariable
     replica: int
     batch: Batch | None
+    proofs: Proofs = field(default_factory=Proofs)
+    proved: bool = False
     sums: dict[int, Any] = field(default_factory=dict)
+    implied: list[tuple[list[Any], Any]] = field(default_factory=list)
     checked: set[int] = field(default_factory=set)
+    summed: list[Any] = field(default_factory=list)
     gates: int = 0
     total: Any = None
     read: Any = None
@@ -58,21 +80,96 @@ class Step:
             self.read = self.limit.read_value()
         return self.read
 
+    def learn(self, found: Sequence[Found]) -> None:
+        """Takes in what the graph proves of tensors that were not summed yet.
+
+        A validation pass may be short, and is told as a whole: there all is summed.
+        """
+        if self.proved or self.phase == "validation":
+            return
+        before, self.proofs = self.proofs, prove(found)
+        for key in self.checked:
+            self.proofs.implied.pop(key, None)
+        self.proofs.implied.update(before.implied)
+
     def sum_of(self, tensor: Any) -> Any:
         """Returns the half sum of squares of a tensor, computed once."""
         if id(tensor) not in self.sums:
-            self.sums[id(tensor)] = half_sum_of_squares(tensor)
+            moments = self.proofs.moments.get(id(tensor))
+            self.sums[id(tensor)] = (
+                half_sum_of_squares(tensor)
+                if moments is None
+                else half_sum_by_moments(tensor, moments)
+            )
         return self.sums[id(tensor)]
 
-    def add_total(self, tensors: Sequence[Any]) -> Any:
-        """Returns the sum of all sums so far, those of `tensors` included."""
+    def add(self, tensors: Sequence[Any]) -> Sums:
+        """Adds what was met since the last call, and returns all so far.
+
+        Args:
+            tensors: all that can be non-finite and were met so far, each once.
+        """
         new = [t for t in tensors if id(t) not in self.checked]
         self.checked.update(id(t) for t in new)
-        parts = [self.sum_of(t) for t in new]
+        implied = [t for t in new if id(t) in self.proofs.implied]
+        summed = [t for t in new if id(t) not in self.proofs.implied]
+        self.summed += summed
+        parts = [self.sum_of(t) for t in summed]
         if self.total is not None:
             parts.insert(0, self.total)
-        self.total = tf.add_n(parts)
-        return self.total
+        if parts:
+            self.total = tf.add_n(parts)
+        if implied:
+            vector = self._sums_where_needed(implied)
+            self.implied.append((implied, vector))
+            self.total += tf.reduce_sum(vector)
+        return Sums(
+            self.total,
+            [*self.summed, *(t for group, _ in self.implied for t in group)],
+            [self.sum_of(t) for t in self.summed],
+            [vector for _, vector in self.implied],
+        )
+
+    def _sums_where_needed(self, tensors: list[Any]) -> Any:
+        """Returns [tensors] half sums, `NOT_SUMMED` where the proof is enough."""
+        holds = self.total <= tf.minimum(self.limit_value(), PROOF_LIMIT)
+        if self.proofs.guards:
+            guards = tf.add_n([half_sum_of_squares(t) for t in self.proofs.guards])
+            holds = tf.logical_and(holds, guards <= GUARD_LIMIT)
+        return tf.cond(
+            tf.logical_and(holds, tf.logical_not(is_sampled(self.number))),
+            lambda: tf.fill([len(tensors)], tf.constant(NOT_SUMMED)),
+            lambda: tf.stack(
+                [
+                    half_sum_of_squares(t)
+                    for t in make_again(tensors, self.proofs.made, lambda t: t)
+                ]
+            ),
+        )
+
+
+class Sums(NamedTuple):
+    """The sums of a step's tensors so far.
+
+    Attributes:
+        total: of all of them.
+        tensors: in the order of their sums.
+        scalars: the sums of the first tensors.
+        vectors: the sums of the others, where they were needed.
+    """
+
+    total: Any
+    tensors: list[Any]
+    scalars: list[Any]
+    vectors: list[Any]
+
+
+def is_sampled(number: Any) -> Any:
+    """Returns whether all tensors are summed at step `number`, an int64 scalar."""
+    strides = [1 << i for i in range(MOST_STEPS_BETWEEN.bit_length())]
+    begins = [_FIRST_OCTAVE << i for i in range(len(strides) - 1)]
+    octave = tf.reduce_sum(tf.cast(number >= tf.constant(begins, tf.int64), tf.int32))
+    return number % tf.gather(tf.constant(strides, tf.int64), octave) == 0
 
 
 class StepGraph:
@@ -146,14 +243,16 @@ class StepGraph:
             return None
         step.gates += 1
         missing = [MANY_UPDATES] if step.gates > 1 else []
+        step.learn(found)
+        sums = step.add(tensors)
+        parts = [*sums.scalars, *sums.vectors]
         known_bad = np.zeros(len(tensors), np.bool_)
-        split = len(tensors)
+        split = len(parts)
 
         def before_update(_: Any, number: Any, limit: Any, *arrays: Any) -> Any:
             nonlocal known_bad
             try:
-                sums = np.array(arrays[:split])
-                bad = ~np.isfinite(sums)
+                bad = ~np.isfinite(np.concatenate([np.ravel(a) for a in arrays[:split]]))
                 new = bool((bad & ~known_bad).any())
                 known_bad = bad
                 # A step that is looked at for no such reason is not kept.
@@ -172,10 +271,8 @@ class StepGraph:
             return np.int64(1)
 
         limit = step.limit_value()
-        calm = step.add_total(tensors) <= limit
-        sums = [step.sum_of(t) for t in tensors]
-        inputs = [step.number, limit, *sums, *batch.inputs]
-        return one_after(calm, before_update, inputs)
+        inputs = [step.number, limit, *parts, *batch.inputs]
+        return one_after(sums.total <= limit, before_update, inputs)
 
     def record(self, step: Step, found: list[Found]) -> None:
         """Adds the row, the ring and the slow branch to the step."""
@@ -183,17 +280,22 @@ class StepGraph:
         unique: dict[int, Any] = {}
         for f in found:
             unique.setdefault(id(f.tensor), f.tensor)
-        # Tensors that can be non-finite first: they are the ring's columns.
-        tensors = sorted(unique.values(), key=lambda t: not can_be_bad(t))
-        place = {id(t): i for i, t in enumerate(tensors)}
-        columns = [t for t in tensors if can_be_bad(t)]
+        columns = [t for t in unique.values() if can_be_bad(t)]
         if not columns:
             return
+        step.learn(found)
+        sums = step.add(columns)
+        # Tensors that can be non-finite first: they are the ring's columns.
+        tensors = [*sums.tensors, *(t for t in unique.values() if not can_be_bad(t))]
+        place = {id(t): i for i, t in enumerate(tensors)}
         size = _batch_size(found)
         layout = self._layout(step.phase, found, place, len(columns), size is not None)
         ring = self._ring(layout, step)
-        sums = [step.sum_of(t) for t in columns]
-        row = tf.stack(sums if size is None else [*sums, size])
+        last = [] if size is None else [size]
+        if sums.vectors:
+            row = tf.concat([tf.stack(sums.scalars), *sums.vectors, tf.stack(last)], 0)
+        else:
+            row = tf.stack([*sums.scalars, *last])
         tf.raw_ops.ResourceScatterUpdate(
             resource=ring.values.handle,
             indices=tf.math.floormod(step.number, ring.size),
@@ -201,23 +303,34 @@ class StepGraph:
         )
         batch = step.batch
         extra = [] if batch is None else batch.inputs
-        split = len(tensors)
+        made = step.proofs.made
+        kept = [i for i, t in enumerate(tensors) if id(t) not in made]
+        remade = [i for i, t in enumerate(tensors) if id(t) in made]
+        split = len(kept) + len(extra)
+        places = np.argsort([*kept, *remade])
 
         def look(_: Any, number: Any, row: Any, *arrays: Any) -> Any:
             try:
                 if ring.expectation.stands_out(row[: layout.num_columns]):
+                    values = [*arrays[: len(kept)], *arrays[split:]]
+                    values = [values[i] for i in places]
                     ring.expect(
-                        self._observer.observe(
-                            layout, step.replica, int(number), arrays[:split]
-                        )
+                        self._observer.observe(layout, step.replica, int(number), values)
                     )
-                    self._settle(step, layout, int(number), row, arrays[split:])
+                    self._settle(
+                        step, layout, int(number), row, arrays[len(kept) : split]
+                    )
             except Exception as e:  # watching must never end a training
                 self._note(f"a step could not be looked at: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        calm = step.add_total(columns) <= step.limit_value()
-        one = one_after(calm, look, [step.number, row, *tensors, *extra])
+        calm = sums.total <= step.limit_value()
+        one = one_after(
+            calm,
+            look,
+            [step.number, row, *(tensors[i] for i in kept), *extra],
+            lambda within: make_again([tensors[i] for i in remade], made, within),
+        )
         ring.step.assign_add(one, read_value=False)
 
     def _settle(

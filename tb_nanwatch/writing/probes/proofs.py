@@ -1,0 +1,366 @@
+"""Which large tensors need no pass of their own: the traced operations prove it.
+
+A sum over a tensor is one more pass through memory. For large activations the step
+often holds the answer already:
+
+* A normalisation takes mean and variance of its input. Together they are the sum of
+  squares, and one of them is not finite where an element is not.
+* Operations such as ReLU, addition and scaling by a small vector make finite values of
+  finite ones that are not huge. What they return is finite where what they receive is.
+* A sum whose one summand is not finite is not finite either. A branch is finite where
+  the sum it is added into is.
+
+All of this is read from the operations that made the very tensor, never from a layer's
+class or name: what the graph does not show to be safe is summed. Magnitudes are tracked
+as powers of two. They begin with what the sums allow (`PROOF_LIMIT`, `GUARD_LIMIT`: a
+step that exceeds them has every tensor summed) and end where a dtype could overflow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tb_nanwatch.schema import Kind
+from tb_nanwatch.writing.probes.recompute import those_that_can
+from tb_nanwatch.writing.probes.tracing import Found
+
+# Half sums of squares up to which a step's tensors, and its guards, carry a proof. Both
+# are far beyond what a training lives with.
+PROOF_LIMIT: Final = 2.0**100
+GUARD_LIMIT: Final = 2.0**64
+# Elements of one example, from which on a tensor's pass costs more than a few small
+# operations. Not of the whole batch: a step that is run again may know its size.
+LARGE: Final = 1024
+# The tensor whose pass a guard saves is larger than it by this, at least.
+_TIMES_LARGER: Final = 8
+# log2 of the largest element within such a sum; half a bit for what is rounded.
+_SUM_BITS: Final = (math.log2(PROOF_LIMIT) + 1) / 2 + 0.5
+_GUARD_BITS: Final = (math.log2(GUARD_LIMIT) + 1) / 2 + 0.5
+# Elements of a dtype are finite below two to the power of this.
+_FINITE_BITS: Final = {
+    "float16": 16.0,
+    "bfloat16": 128.0,
+    "float32": 128.0,
+    "float64": 128.0,
+}
+_INTEGER_BITS: Final = 64.0
+_MAX_DEPTH: Final = 16
+_MAX_STEPS: Final = 64
+
+_KINDS: Final[tuple[Kind, ...]] = ("activation", "prediction")
+# The result's elements are elements of the first input, their negatives, or zeros.
+_SELECTS: Final = frozenset(
+    (
+        *("Abs", "BroadcastTo", "ExpandDims", "Identity", "MaxPool", "Neg", "Pad"),
+        *("Relu", "Relu6", "Reshape", "Slice", "Squeeze", "StopGradient"),
+        *("StridedSlice", "Tile", "Transpose"),
+    )
+)
+# The result lies within -1 and 1 wherever the input is finite.
+_SQUASHES: Final = frozenset(("Erf", "Sigmoid", "Softmax", "Softsign", "Tanh"))
+_ADDS: Final = frozenset(("Add", "AddV2", "BiasAdd", "Sub"))
+# Where an element of an input is not finite, one of the result is not.
+_SPREADS: Final = frozenset((*_ADDS, "Cast", "Identity", "Mul", "Neg", "Reshape"))
+# So it is in a product with a matrix, since every element is multiplied: also 0 by inf.
+_PRODUCTS: Final = frozenset(("BatchMatMulV2", "MatMul"))
+
+
+class Moments(NamedTuple):
+    """Mean and variance of a tensor over some of its axes, which the step has anyway."""
+
+    mean: Any
+    variance: Any
+
+
+@dataclass
+class Proofs:
+    """What is known of tensors without a pass over them; keys are ids of tensors.
+
+    Attributes:
+        moments: of the tensors whose sum of squares follows from them.
+        implied: the tensors that are finite in every step in which the sums of all
+            others stay within `PROOF_LIMIT`, and those of the guards in `GUARD_LIMIT`.
+        guards: small tensors that no probe stands for, but a proof rests on.
+        made: the operations that make implied tensors, and what lies between them and
+            tensors that are summed; by the ids of what they make. Holds those alone
+            that `recompute` can make again.
+    """
+
+    moments: dict[int, Moments] = field(default_factory=dict)
+    implied: dict[int, Any] = field(default_factory=dict)
+    guards: list[Any] = field(default_factory=list)
+    made: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def tensors(self) -> list[Any]:
+        """What has to be handed on so that the proofs hold elsewhere: see `moved`."""
+        return [t for pair in self.moments.values() for t in pair] + self.guards
+
+    def moved(self, place: dict[int, Any], tensors: Sequence[Any]) -> Proofs:
+        """Returns the same for the tensors' copies outside of a compiled function.
+
+        Args:
+            place: the copies of watched tensors by the ids of the originals.
+            tensors: the copies of `tensors`.
+        """
+        last = 2 * len(self.moments)
+        pairs = zip(tensors[:last:2], tensors[1:last:2], strict=True)
+        return Proofs(
+            {
+                id(place[key]): Moments(*p)
+                for key, p in zip(self.moments, pairs, strict=True)
+            },
+            {id(place[key]): place[key] for key in self.implied},
+            list(tensors[last:]),
+        )  # nothing can be made again: the operations stay behind
+
+
+def half_sum_by_moments(tensor: Any, moments: Moments) -> Any:
+    """Returns half the sum of squares as a float32 scalar, from mean and variance.
+
+    Where an element is not finite, neither is its mean.
+    """
+    mean, variance = moments
+    each = tf.cast(tf.size(tensor, tf.int64) // tf.size(mean, tf.int64), mean.dtype)
+    halves = 0.5 * tf.reduce_sum(variance) + tf.nn.l2_loss(mean)
+    return tf.cast(each * halves, tf.float32)
+
+
+def prove(found: Iterable[Found]) -> Proofs:
+    """Returns what the graph proves of the large tensors among `found`.
+
+    Args:
+        found: all that was met of the step so far, in one graph.
+    """
+    proofs = Proofs()
+    if tf.executing_eagerly():
+        return proofs
+    watched = {id(f.tensor): f for f in found if f.tensor.dtype.is_floating}
+    large = {
+        key: f.tensor
+        for key, f in watched.items()
+        if f.kind in _KINDS and _elements(f.tensor) >= LARGE
+    }
+    for key, tensor in large.items():
+        moments = _moments(tensor)
+        if moments is not None:
+            proofs.moments[key] = moments
+    bounds = _Bounds({key: f.tensor for key, f in watched.items() if key not in large})
+    for key, tensor in large.items():
+        if key in proofs.moments:
+            bounds.add_summed(tensor)
+    for key, tensor in large.items():
+        if key in proofs.moments:
+            continue
+        if bounds.prove(tensor) or _spreads(tensor, proofs.moments):
+            proofs.implied[key] = tensor
+        else:
+            bounds.add_summed(tensor)
+    proofs.guards = list(bounds.guards.values())
+    proofs.made = those_that_can(bounds.made)
+    return proofs
+
+
+def _elements(tensor: Any) -> float:
+    """Returns the elements of one example; infinite where the shape does not tell."""
+    if tensor.shape.rank is None:
+        return math.inf
+    return math.prod(math.inf if d is None else d for d in list(tensor.shape)[1:])
+
+
+def _moments(tensor: Any) -> Moments | None:
+    """Returns mean and variance of a tensor, where the step computes both."""
+    for x in (tensor, *_casts(tensor)):
+        means = {
+            id(op.outputs[0]): (op.outputs[0], axes)
+            for op in _consumers(x, "Mean")
+            if (axes := _constant(op.inputs[1])) is not None
+        }
+        for difference in _consumers(x, "SquaredDifference"):
+            others = [_source(t) for t in difference.inputs if t is not x]
+            mean, axes = (
+                means.get(id(others[0]), (None, None)) if others else (None, None)
+            )
+            if mean is None:
+                continue
+            for op in _consumers(difference.outputs[0], "Mean"):
+                same = _constant(op.inputs[1])
+                if same is not None and np.array_equal(
+                    np.asarray(same), np.asarray(axes)
+                ):
+                    return Moments(mean, op.outputs[0])
+    return None
+
+
+def _casts(tensor: Any) -> list[Any]:
+    """Returns the tensor in wider dtypes, as the step has it."""
+    casts = [op.outputs[0] for op in _consumers(tensor, "Cast")]
+    wide = [c for c in casts if c.dtype.is_floating and c.dtype.size > tensor.dtype.size]
+    return wide
+
+
+def _source(tensor: Any) -> Any:
+    while tensor.op.type in ("Identity", "Reshape", "StopGradient"):
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _consumers(tensor: Any, kind: str) -> list[Any]:
+    return [op for op in tensor.consumers() if op.type == kind]
+
+
+def _constant(tensor: Any) -> Any:
+    return tf.get_static_value(tensor)
+
+
+def _spreads(tensor: Any, summed: dict[int, Any]) -> bool:
+    """Returns whether a summed tensor is not finite wherever this one is not."""
+    waiting, seen = [tensor], 0
+    while waiting and seen < _MAX_STEPS:
+        x = waiting.pop()
+        for op in x.consumers():
+            seen += 1
+            if not _spreads_through(op, x):
+                continue
+            result = op.outputs[0]
+            if id(result) in summed:
+                return True
+            waiting.append(result)
+    return False
+
+
+def _spreads_through(op: Any, x: Any) -> bool:
+    """Returns whether `op` has a result that is not finite wherever `x` is not."""
+    if not op.outputs:
+        return False
+    result = op.outputs[0]
+    if op.type in _PRODUCTS:
+        others = [t for t in op.inputs if t is not x]
+        return (
+            bool(others)
+            and others[0].shape.is_fully_defined()
+            and 0 not in others[0].shape
+        )
+    if op.type not in _SPREADS or not result.dtype.is_floating:
+        return False
+    if op.type == "Mul":
+        # What is multiplied by a constant zero may never be computed.
+        return _same_shape(result, x) and not any(_has_zero(t) for t in op.inputs)
+    # An input that is broadcast could meet a result without elements.
+    return op.type == "Reshape" or _same_shape(result, x)
+
+
+def _has_zero(tensor: Any) -> bool:
+    value = _constant(tensor)
+    return value is not None and not np.all(value)
+
+
+def _same_shape(a: Any, b: Any) -> bool:
+    return a.shape.rank is not None and list(a.shape) == list(b.shape)
+
+
+def _is_guard(tensor: Any, large: Any) -> bool:
+    """Returns whether a tensor is broadcast to a much larger one's shape."""
+    if tensor.shape.rank is None or large.shape.rank is None:
+        return False
+    dims, into = list(tensor.shape)[::-1], list(large.shape)[::-1]
+    times = 1
+    for i, size in enumerate(into):
+        if i >= len(dims) or dims[i] == 1:
+            times *= _TIMES_LARGER if size is None else size
+        elif dims[i] != size:
+            return False
+    return len(dims) <= len(into) and times >= _TIMES_LARGER
+
+
+class _Bounds:
+    """How large the elements of tensors can be at most, as powers of two.
+
+    Args:
+        summed: tensors whose sums are taken.
+    """
+
+    def __init__(self, summed: dict[int, Any]) -> None:
+        self._bits: dict[int, float] = {}
+        self.guards: dict[int, Any] = {}
+        # The operations of what was proved.
+        self.made: dict[int, Any] = {}
+        self._new: dict[int, Any] = {}
+        self._via: dict[int, Any] = {}
+        self._tried: dict[int, float | None] = {}
+        for tensor in summed.values():
+            self.add_summed(tensor)
+
+    def add_summed(self, tensor: Any) -> None:
+        """Says that the sum of a tensor is taken."""
+        self._bits[id(tensor)] = min(_SUM_BITS, _FINITE_BITS[tensor.dtype.name])
+
+    def prove(self, tensor: Any) -> bool:
+        """Returns whether a tensor is finite where the summed ones and the guards are."""
+        self._new, self._via, self._tried = {}, {}, {}
+        bits = self._by_operation(tensor, tensor, 0)
+        if bits is None:
+            return False
+        self._bits[id(tensor)] = bits
+        self.guards.update(self._new)
+        self.made.update(self._via)
+        return True
+
+    def _of(self, tensor: Any, large: Any, depth: int) -> float | None:
+        """Returns the bits of a tensor of which `large` is made; None where unknown."""
+        if id(tensor) in self._bits:
+            return self._bits[id(tensor)]
+        if not tensor.dtype.is_floating:
+            known = tensor.dtype.is_integer or tensor.dtype.is_bool
+            return _INTEGER_BITS if known else None
+        value = _constant(tensor) if tensor.op.type == "Const" else None
+        if value is not None:
+            largest = float(np.max(np.abs(value.astype(np.float64)), initial=1.0))
+            return math.log2(largest) if math.isfinite(largest) else None
+        if _is_guard(tensor, large):
+            self._new[id(tensor)] = tensor
+            return min(_GUARD_BITS, _FINITE_BITS[tensor.dtype.name])
+        if id(tensor) not in self._tried:
+            self._tried[id(tensor)] = self._by_operation(tensor, large, depth)
+        return self._tried[id(tensor)]
+
+    def _by_operation(self, tensor: Any, large: Any, depth: int) -> float | None:
+        op = tensor.op
+        inputs = self._inputs(op)
+        if inputs is None or depth > _MAX_DEPTH or tensor.dtype.name not in _FINITE_BITS:
+            return None
+        parts = [self._of(t, large, depth + 1) for t in inputs]
+        if None in parts:
+            return None
+        bits = [max(0.0, part) for part in parts if part is not None]
+        if op.type in _SQUASHES:
+            result = 0.0
+        elif op.type in _ADDS:
+            result = max(bits) + 1
+        elif op.type == "AddN":
+            result = max(bits) + math.log2(len(bits))
+        elif op.type in ("Mul", "Square"):
+            result = sum(bits) if op.type == "Mul" else 2 * bits[0]
+        else:
+            result = max(bits)
+        if result > _FINITE_BITS[tensor.dtype.name]:
+            return None
+        self._via[id(tensor)] = op
+        return result
+
+    def _inputs(self, op: Any) -> list[Any] | None:
+        """Returns the inputs that the elements of the result are made of."""
+        inputs = list(op.inputs)
+        if op.type in _SELECTS or op.type in _SQUASHES or op.type in ("Cast", "Square"):
+            return inputs[:1]
+        if op.type == "ConcatV2":
+            return inputs[:-1]
+        if op.type in _ADDS or op.type in ("AddN", "Maximum", "Minimum", "Mul", "Pack"):
+            return inputs
+        return None

@@ -1,0 +1,560 @@
+"""What stands in for a sum: every rule against the operations themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tb_nanwatch import NanWatch
+from tb_nanwatch.schema import RANGE_COLUMNS
+from tb_nanwatch.writing.observer import NOT_SUMMED, is_summed
+from tb_nanwatch.writing.probes import proofs, recompute
+from tb_nanwatch.writing.probes.step import MOST_STEPS_BETWEEN, is_sampled
+from tb_nanwatch.writing.probes.tracing import Found
+from tests.writing.logs import read_log
+
+SHAPE = (4, 8, 8, 32)  # 2,048 elements of one example
+BAD = (np.nan, np.inf, -np.inf)
+# An element that a sum within the limit can hold, to the power of two.
+LARGEST = 2.0**50
+
+
+def found(tensor: Any, kind: Any = "activation") -> Found:
+    return Found(kind, tensor.name, "layer", tensor)
+
+
+def asked(
+    make: Callable[..., Any],
+    shape: tuple[int | None, ...] = SHAPE,
+    dtype: Any = tf.float32,
+) -> tuple[proofs.Proofs, list[Any]]:
+    """Returns what is proved of the tensors that `make` returns, its input the first."""
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(dtype, shape)
+        made = make(x)
+        tensors = [x, *(made if isinstance(made, (list, tuple)) else [made])]
+        return proofs.prove([found(t) for t in tensors]), tensors
+
+
+def is_implied(make: Callable[..., Any], **options: Any) -> bool:
+    told, tensors = asked(make, **options)
+    return id(tensors[-1]) in told.implied
+
+
+# --- Finite in, finite out ----------------------------------------------------------
+
+vector = np.linspace(-3, 3, 32).astype(np.float32)
+
+KEEPS: dict[str, Callable[[Any], Any]] = {
+    "Abs": tf.abs,
+    "BroadcastTo": lambda x: tf.broadcast_to(x[:1], SHAPE),
+    "ExpandDims": lambda x: tf.expand_dims(x, 1),
+    "Identity": tf.identity,
+    "MaxPool": lambda x: tf.nn.max_pool2d(x, 2, 1, "SAME"),
+    "Neg": tf.negative,
+    "Pad": lambda x: tf.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]]),
+    "Relu": tf.nn.relu,
+    "Relu6": tf.nn.relu6,
+    "Reshape": lambda x: tf.reshape(x, [4, -1]),
+    "Slice": lambda x: tf.slice(x, [0, 0, 0, 0], [4, 8, 8, 16]),
+    "Squeeze": lambda x: tf.squeeze(x[:, None], 1),
+    "StopGradient": tf.stop_gradient,
+    "StridedSlice": lambda x: x[:, ::2],
+    "Tile": lambda x: tf.tile(x, [1, 1, 1, 2]),
+    "Transpose": lambda x: tf.transpose(x, [0, 3, 1, 2]),
+    "Erf": tf.math.erf,
+    "Sigmoid": tf.sigmoid,
+    "Softmax": tf.nn.softmax,
+    "Softsign": tf.nn.softsign,
+    "Tanh": tf.tanh,
+    "Add": lambda x: tf.raw_ops.Add(x=x, y=x),
+    "AddV2": lambda x: x + x,
+    "BiasAdd": lambda x: tf.nn.bias_add(x, vector),
+    "Sub": lambda x: x - 3.0 * x,
+    "AddN": lambda x: tf.add_n([x, x, x]),
+    "Cast": lambda x: tf.cast(x, tf.float64),
+    "ConcatV2": lambda x: tf.concat([x, x], 1),
+    "Maximum": lambda x: tf.maximum(x, -x),
+    "Minimum": lambda x: tf.minimum(x, 2.0 * x),
+    "Mul": lambda x: x * vector,
+    "Pack": lambda x: tf.stack([x, x], 1),
+    "Square": tf.square,
+}
+
+
+def test_every_rule_is_tested() -> None:
+    named = (
+        *proofs._SELECTS,
+        *proofs._SQUASHES,
+        *proofs._ADDS,
+        *("AddN", "Cast", "ConcatV2", "Maximum", "Minimum", "Mul", "Pack", "Square"),
+    )
+    assert set(named) == set(KEEPS)
+    assert {*proofs._SPREADS, *proofs._PRODUCTS} == set(SPREADS)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+@pytest.mark.parametrize("name", KEEPS)
+def test_finite_values_stay_finite(name: str, jit: bool) -> None:
+    make = KEEPS[name]
+    told, (_, made) = asked(lambda x: tf.identity(make(x)))
+    assert id(made) in told.implied and made.op.inputs[0].op.type == name
+    function = tf.function(make, jit_compile=jit)
+    rng = np.random.default_rng(0)
+    for largest in (1.0, 1e-30, LARGEST):
+        x = (rng.uniform(-1, 1, SHAPE) * largest).astype(np.float32)
+        x.flat[:4] = (0.0, -0.0, largest, -largest)
+        assert np.isfinite(function(tf.constant(x)).numpy()).all()
+
+
+NOT_PROVED: dict[str, Callable[[Any], Any]] = {
+    "exp": tf.exp,
+    "log": tf.math.log,
+    "division": lambda x: 1.0 / x,
+    "rsqrt": tf.math.rsqrt,
+    "a branch that is chosen": lambda x: tf.where(x > 0, x, np.inf),
+    "a constant that is not finite": lambda x: tf.minimum(x, np.inf),
+    "a matrix product": lambda x: tf.matmul(tf.reshape(x, [-1, 32]), tf.ones([32, 4096])),
+    "too large a power": lambda x: tf.square(tf.square(x)),
+    "an unwatched tensor of the same size": lambda x: tf.nn.relu(tf.exp(x)),
+    # As large as the tensor, though its first axis hides it.
+    "a reshaped one": lambda x: tf.reshape(tf.exp(tf.reshape(x, [-1, 32])), tf.shape(x)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_PROVED)
+@pytest.mark.parametrize("batch", [4, None])
+def test_what_is_not_proved_is_summed(name: str, batch: int | None) -> None:
+    told, tensors = asked(NOT_PROVED[name], shape=(batch, *SHAPE[1:]))
+    assert not told.implied and not told.moments and not told.guards
+    assert len(tensors) == 2
+
+
+def test_half_precision_may_overflow_where_single_does_not() -> None:
+    for dtype, fine in ((tf.float16, False), (tf.bfloat16, True), (tf.float32, True)):
+        assert is_implied(lambda x: x + x, dtype=dtype) == fine
+        assert is_implied(tf.nn.relu, dtype=dtype)
+    assert not is_implied(lambda x: tf.cast(x, tf.float16))
+    assert is_implied(lambda x: tf.cast(x, tf.float32), dtype=tf.float16)
+
+
+def test_what_is_proved_carries_the_next_proof_until_it_could_overflow() -> None:
+    def doubled(x: Any) -> list[Any]:
+        made = [x]
+        for _ in range(120):
+            made.append(made[-1] + made[-1])
+        return made[1:]
+
+    told, tensors = asked(doubled)
+    implied = [id(t) in told.implied for t in tensors[1:]]
+    summed = implied.index(False)
+    # What is summed begins anew.
+    assert 2.0**summed * LARGEST < 2.0**128 and implied[summed + 1]
+
+
+def test_small_tensors_are_summed_whatever_the_graph_shows() -> None:
+    assert not is_implied(tf.nn.relu, shape=(4096, proofs.LARGE - 1))
+    assert is_implied(tf.nn.relu, shape=(4, proofs.LARGE))
+    assert is_implied(tf.nn.relu, shape=(None, proofs.LARGE))
+
+
+def test_a_proof_rests_on_small_tensors_that_are_summed_with_it() -> None:
+    told, tensors = asked(lambda x: x * tf.exp(tf.reduce_sum(x, [0, 1, 2])))
+    (guard,) = told.guards
+    assert guard.shape == [32] and id(tensors[-1]) in told.implied
+    told, _ = asked(lambda x: x * tf.exp(x))  # as large as what it would save
+    assert not told.implied and not told.guards
+
+
+# --- Made again ---------------------------------------------------------------------
+
+
+def test_every_cheap_operation_is_tested() -> None:
+    assert set(KEEPS) >= recompute.CHEAP
+
+
+@pytest.mark.parametrize("name", sorted(recompute.CHEAP))
+def test_what_is_made_again_is_the_same_bit_by_bit(name: str) -> None:
+    @tf.function
+    def both(x: Any) -> Any:
+        x = tf.exp(x)
+        made = tf.identity(KEEPS[name](x))
+        told = proofs.prove([found(x), found(made)])
+        assert id(made) in told.made
+        kept: list[Any] = []
+
+        def within(tensor: Any) -> Any:
+            kept.append(tensor)
+            return tf.raw_ops.Switch(data=tensor, pred=tf.reduce_sum(x) < 0)[0]
+
+        (again,) = recompute.make_again([made], told.made, within)
+        assert any(t is x for t in kept) and not any(t is made for t in kept)
+        return made, again
+
+    x = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
+    made, again = both(tf.constant(x))
+    assert made.dtype == again.dtype and made.shape == again.shape
+    assert made.numpy().tobytes() == again.numpy().tobytes()
+
+
+def test_what_is_dear_is_kept() -> None:
+    told, (_, pooled, out) = asked(lambda x: [p := tf.nn.max_pool2d(x, 2, 1, "SAME"), -p])
+    assert {id(pooled), id(out)} <= set(told.implied)
+    assert id(pooled) not in told.made and id(out) not in told.made
+    # A watched one that is kept can be built upon, an unwatched one is not kept.
+    told, (_, out) = asked(lambda x: -tf.nn.max_pool2d(x, 2, 1, "SAME"))
+    assert id(out) in told.implied and not told.made
+
+
+# --- Not finite in, not finite out ----------------------------------------------------
+
+# What is added takes every finite element away: what is left is what was not finite.
+zeros_and_more = tf.constant([[0.0, 0.0, 1.0], [0.0, -2.0, 0.0]])
+SPREADS: dict[str, Callable[[Any], Any]] = {
+    "Add": lambda x: tf.raw_ops.Add(x=x, y=-x),
+    "AddV2": lambda x: x + -x,
+    "BiasAdd": lambda x: tf.nn.bias_add(x, [-1.0, 1.0]),
+    "Sub": lambda x: x - x,
+    "Cast": lambda x: tf.cast(x, tf.float64),
+    "Identity": tf.identity,
+    "Mul": lambda x: x * tf.zeros_like(x),
+    "Neg": tf.negative,
+    "Reshape": lambda x: tf.reshape(x, [2, 3]),
+    "MatMul": lambda x: tf.matmul(x, zeros_and_more),
+    "BatchMatMulV2": lambda x: tf.raw_ops.BatchMatMulV2(
+        x=x[None], y=zeros_and_more[None]
+    ),
+}
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+@pytest.mark.parametrize("name", SPREADS)
+def test_what_is_not_finite_shows_in_the_result(name: str, jit: bool) -> None:
+    function = tf.function(SPREADS[name], jit_compile=jit)
+    for place in range(6):
+        for bad in BAD:
+            x = np.arange(6, dtype=np.float32).reshape(3, 2)
+            x.flat[place] = bad
+            assert not np.isfinite(function(tf.constant(x)).numpy()).all(), (place, bad)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+@pytest.mark.parametrize("size", [1, 3, 64, 257])
+def test_a_matrix_product_skips_no_zero(size: int, jit: bool) -> None:
+    """Whatever kernel is chosen for the size, 0 times inf is computed."""
+    product = tf.function(tf.matmul, jit_compile=jit)
+    rng = np.random.default_rng(size)
+    zeros = tf.zeros([size, 5])
+    for bad in BAD:
+        x = rng.normal(size=(33, size)).astype(np.float32)
+        row, column = rng.integers(33), rng.integers(size)
+        x[row, column] = bad
+        rows = np.isnan(product(tf.constant(x), zeros).numpy()).all(1)
+        assert rows.tolist() == [r == row for r in range(33)]
+
+
+def normalised(x: Any) -> Any:
+    mean, variance = tf.nn.moments(x, [0, 1, 2])
+    return tf.nn.batch_normalization(x, mean, variance, None, None, 1e-3)
+
+
+def test_a_branch_is_finite_where_the_sum_is_that_it_is_added_into() -> None:
+    def branch(x: Any) -> list[Any]:
+        exp = tf.exp(x)  # nothing forward proves it
+        both = exp + x
+        return [exp, both, normalised(both)]
+
+    told, (_, exp, both, out) = asked(branch)
+    assert (
+        id(exp) in told.implied and id(both) in told.moments and id(out) in told.implied
+    )
+
+    def hidden(x: Any) -> list[Any]:
+        exp = tf.exp(x)
+        both = tf.nn.relu(exp) + x  # ReLU makes 0 of -inf
+        return [exp, both, normalised(both)]
+
+    told, (_, exp, both, _) = asked(hidden)
+    assert id(exp) not in told.implied and id(both) in told.moments
+
+
+# --- Mean and variance ------------------------------------------------------------------
+
+
+@given(
+    axes=st.sampled_from([(0, 1, 2), (3,), (1, 2), (0, 1, 2, 3)]),
+    scale=st.floats(1e-6, 1e6),
+    offset=st.floats(-1e3, 1e3),
+    bad=st.sampled_from([None, *BAD]),
+    at=st.integers(0, 4 * 8 * 8 * 32 - 1),
+    keep=st.booleans(),
+)
+def test_moments_are_the_sum_of_squares(
+    axes: tuple[int, ...], scale: float, offset: float, bad: Any, at: int, keep: bool
+) -> None:
+    x = np.random.default_rng(1).normal(size=SHAPE) * scale + offset
+    x = x.astype(np.float32)
+    if bad is not None:
+        x.flat[at] = bad
+
+    @tf.function
+    def half(x: Any) -> Any:
+        tf.nn.moments(x, axes, keepdims=keep)
+        moments = proofs.prove([found(x)]).moments[id(x)]
+        return proofs.half_sum_by_moments(x, moments)
+
+    got = float(half(tf.constant(x)))
+    if bad is None:
+        assert got == pytest.approx(0.5 * np.square(x.astype(np.float64)).sum(), rel=1e-4)
+    else:
+        assert not np.isfinite(got)
+
+
+def test_a_mean_alone_or_over_other_axes_is_no_sum_of_squares() -> None:
+    told, _ = asked(lambda x: tf.reduce_mean(x, 1))
+    assert not told.moments
+
+    def others(x: Any) -> Any:
+        mean = tf.reduce_mean(x, [1, 2], keepdims=True)
+        return tf.reduce_mean(tf.math.squared_difference(x, mean), [0, 3])
+
+    told, _ = asked(others)
+    assert not told.moments
+
+    def elsewhere(x: Any) -> Any:
+        mean = tf.reduce_mean(2.0 * x, [1, 2], keepdims=True)
+        return tf.reduce_mean(tf.math.squared_difference(x, mean), [1, 2])
+
+    told, _ = asked(elsewhere)
+    assert not told.moments
+
+
+# --- In a training ------------------------------------------------------------------------
+
+
+@given(st.integers(0, 1 << 40))
+def test_every_bucket_holds_a_step_in_which_all_is_summed(start: int) -> None:
+    from tb_nanwatch.writing.buckets import bucket_end
+
+    steps = range(start, min(bucket_end(start), start + MOST_STEPS_BETWEEN) + 1)
+    assert any(bool(is_sampled(tf.constant(s, tf.int64))) for s in steps)
+    if start >= 1 << 10:
+        first = -(-start // MOST_STEPS_BETWEEN) * MOST_STEPS_BETWEEN
+        assert bool(is_sampled(tf.constant(first, tf.int64)))
+        assert not bool(is_sampled(tf.constant(first + 1, tf.int64)))
+
+
+class Scale(keras.layers.Layer):
+    """Multiplies by a vector and adds one: finite where these are."""
+
+    def build(self, shape: Any) -> None:
+        self.times = self.add_weight(shape=shape[-1:], initializer="ones", name="times")
+        self.plus = self.add_weight(shape=shape[-1:], initializer="zeros", name="plus")
+
+    def call(self, x: Any) -> Any:
+        return x * self.times + self.plus
+
+
+class Mask(keras.layers.Layer):
+    """Sets one channel to -inf."""
+
+    def call(self, x: Any) -> Any:
+        return x + np.array([-np.inf, *[0.0] * 31], np.float32)
+
+
+class Break(keras.callbacks.Callback):
+    """Sets one element of a layer's vector before a step, and mends it after it."""
+
+    def __init__(self, plan: dict[int, tuple[str, str, float]]) -> None:
+        super().__init__()
+        self._plan, self._step = plan, 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._weights = self.model.get_weights()
+        if self._step in self._plan:
+            layer, name, bad = self._plan[self._step]
+            variable = getattr(self.model.get_layer(layer), name)
+            value = variable.numpy()
+            value[3] = bad
+            variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._step in self._plan:
+            self.model.set_weights(self._weights)
+        self._step += 1
+
+
+def scaled(jit: bool) -> Any:
+    """Returns a model whose large tensors are proved, but for the first."""
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(32, 1, name="conv")(inputs)
+    x = Scale(name="scale")(x)
+    x = keras.layers.ReLU(name="relu")(x)
+    y = Scale(name="again")(x)
+    y = keras.layers.Add(name="both")([x, y])
+    y = keras.layers.GlobalAveragePooling2D(name="pool")(y)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="last")(y))
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=jit)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+def test_faults_in_what_is_proved_are_found_at_their_step(
+    tmp_path: Path, jit: bool
+) -> None:
+    """A vector's element goes bad: the step is exact, and so are the counts.
+
+    The vectors are weights, whose own probes are read after the update: the onset of
+    the fault is the activation that they make.
+    """
+    keras.utils.set_random_seed(3)
+    model = scaled(jit)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(16, 8, 8, 4)).astype(np.float32)
+    # Late enough that most steps sum nothing that is proved.
+    plan = {
+        i: (layer, name, bad)
+        for i, (layer, name, bad) in zip(
+            range(301, 410, 9),
+            [
+                (la, n, b)
+                for la in ("scale", "again")
+                for n in ("times", "plus")
+                for b in BAD
+            ],
+            strict=False,
+        )
+    }
+    assert any(step % MOST_STEPS_BETWEEN for step in plan)
+    model.fit(
+        np.tile(x, (32, 1, 1, 1)),
+        np.ones((512, 1), np.float32),
+        batch_size=16,
+        epochs=13,
+        shuffle=False,
+        verbose=0,
+        callbacks=[NanWatch(tmp_path), Break(plan)],
+    )
+    log = read_log(tmp_path)
+    expected = {}
+    for step, (layer, name, bad) in plan.items():
+        if layer == "scale":
+            made = model.layers[1](x).numpy()[..., 3]
+        else:
+            made = keras.Model(model.input, model.get_layer("relu").output)(x).numpy()
+            made = made[..., 3]
+        with np.errstate(invalid="ignore"):
+            made = made * bad if name == "times" else made + bad
+        counts = np.isnan(made).sum(), (made == np.inf).sum(), (made == -np.inf).sum()
+        expected[step] = (layer, *map(int, counts))
+    got = {}
+    for episode in log.episodes:
+        tensor = episode.tensors[episode.new[0]]
+        got[episode.start.step] = (
+            tensor.name,
+            tensor.num_nan,
+            tensor.num_pos_inf,
+            tensor.num_neg_inf,
+        )
+    assert got == expected
+
+
+def test_a_contained_fault_does_not_hide_a_later_one(tmp_path: Path) -> None:
+    """While -inf stands before a ReLU, what is proved by it is summed in every step."""
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(32, 1, name="conv")(inputs)
+    x = Scale(name="scale")(x)
+    x = Mask(name="mask")(x)
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="last")(x))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    data = np.random.default_rng(0).normal(size=(16, 8, 8, 4)).astype(np.float32)
+    model.fit(
+        np.tile(data, (50, 1, 1, 1)),
+        np.ones((800, 1), np.float32),
+        batch_size=16,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        callbacks=[NanWatch(tmp_path), Break({77: ("scale", "plus", np.nan)})],
+    )
+    log = read_log(tmp_path)
+    first, second, *rest = log.episodes
+    assert first.start.step == 0 and first.level == "contained"
+    assert [first.tensors[i].name for i in first.new] == ["mask"]
+    assert second.start.step == 77 and second.level == "diverged"
+    new = [second.tensors[i] for i in second.new]
+    assert new[0].name == "scale" and "relu" in {t.name for t in new}
+    assert log.status.origin == new[0]
+    assert all(e.level == "contained" and not e.new for e in rest)
+
+
+def test_a_proved_tensor_is_measured_now_and_then(tmp_path: Path) -> None:
+    model = scaled(False)
+    x = np.ones((16, 8, 8, 4), np.float32)
+    model.fit(
+        np.tile(x, (400, 1, 1, 1)),
+        np.ones((6400, 1), np.float32),
+        batch_size=16,
+        shuffle=False,
+        verbose=0,
+        callbacks=[NanWatch(tmp_path)],
+    )
+    log = read_log(tmp_path)
+    assert log.status.status == "clean" and log.status.steps == 400
+    names = [p.name for p in log.session.train_probes]
+    column = RANGE_COLUMNS.index("rms")
+    seen = 0
+    for record in [r for r in log.all("ranges") if r.phase == "train"]:
+        rms = record.stats[:, names.index("relu"), column]
+        if record.steps[-1, 1] == 399:  # the training ended within this bucket
+            rms = rms[:-1]
+        # The weights stand still, and so does every output.
+        assert rms == pytest.approx(np.full(len(rms), rms[0]), rel=1e-6)
+        seen += len(rms)
+    assert seen > 50
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+def test_ranges_of_what_is_made_again_are_those_of_the_tensor(
+    tmp_path: Path, jit: bool
+) -> None:
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(32, 3, name="conv")(inputs)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.LayerNormalization(name="layer_norm")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(1)(x))
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=jit)
+    data = np.random.default_rng(0).normal(size=(16, 8, 8, 4)).astype(np.float32)
+    names = ["conv", "norm", "relu", "layer_norm"]
+    outputs = [model.get_layer(name).output for name in names]
+    expected = keras.Model(model.input, outputs)(data, training=True)
+    model.fit(data, np.ones((16, 1)), 16, verbose=0, callbacks=[NanWatch(tmp_path)])
+    log = read_log(tmp_path)
+    (record,) = [r for r in log.all("ranges") if r.phase == "train"]
+    probes = [p.name for p in log.session.train_probes]
+    for name, tensor in zip(names, expected, strict=True):
+        stats = dict(zip(RANGE_COLUMNS, record.stats[0, probes.index(name)], strict=True))
+        value = tensor.numpy().astype(np.float64)
+        assert stats["min"] == pytest.approx(value.min(), rel=1e-4, abs=1e-6)
+        assert stats["max"] == pytest.approx(value.max(), rel=1e-4)
+        assert stats["rms"] == pytest.approx(np.sqrt(np.square(value).mean()), rel=1e-4)
+
+
+def test_the_mark_of_what_is_not_summed_is_no_sum() -> None:
+    rows = np.array([NOT_SUMMED, 0.0, 1.0, np.nan, -np.nan, np.inf], np.float32)
+    assert is_summed(rows).tolist() == [False, True, True, True, True, True]
+    zeros = tf.nn.l2_loss(-0.0 * tf.ones([4])).numpy()
+    assert is_summed(np.array([zeros], np.float32)).all()
