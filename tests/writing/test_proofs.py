@@ -336,6 +336,13 @@ def test_a_mean_alone_or_over_other_axes_is_no_sum_of_squares() -> None:
     told, _ = asked(elsewhere)
     assert not told.moments
 
+    def turned(x: Any) -> Any:  # the mean of a row, taken from a column
+        mean = tf.reshape(tf.reduce_mean(x, [0, 2, 3]), [1, 1, 8, 1])
+        return tf.reduce_mean(tf.math.squared_difference(x, mean), [0, 2, 3])
+
+    told, _ = asked(turned)
+    assert not told.moments
+
 
 # --- In a training ------------------------------------------------------------------------
 

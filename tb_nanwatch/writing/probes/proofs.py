@@ -109,6 +109,7 @@ class Proofs:
             place: the copies of watched tensors by the ids of the originals.
             tensors: the copies of `tensors`.
         """
+        # Nothing can be made again there: the operations stay behind.
         last = 2 * len(self.moments)
         pairs = zip(tensors[:last:2], tensors[1:last:2], strict=True)
         return Proofs(
@@ -118,7 +119,7 @@ class Proofs:
             },
             {id(place[key]): place[key] for key in self.implied},
             list(tensors[last:]),
-        )  # nothing can be made again: the operations stay behind
+        )
 
 
 def half_sum_by_moments(tensor: Any, moments: Moments) -> Any:
@@ -183,17 +184,12 @@ def _moments(tensor: Any) -> Moments | None:
             if (axes := _constant(op.inputs[1])) is not None
         }
         for difference in _consumers(x, "SquaredDifference"):
-            others = [_source(t) for t in difference.inputs if t is not x]
-            mean, axes = (
-                means.get(id(others[0]), (None, None)) if others else (None, None)
-            )
-            if mean is None:
+            others = [id(_source(t)) for t in difference.inputs if t is not x]
+            if len(others) != 1 or others[0] not in means:
                 continue
+            mean, axes = means[others[0]]
             for op in _consumers(difference.outputs[0], "Mean"):
-                same = _constant(op.inputs[1])
-                if same is not None and np.array_equal(
-                    np.asarray(same), np.asarray(axes)
-                ):
+                if np.array_equal(np.asarray(_constant(op.inputs[1])), np.asarray(axes)):
                     return Moments(mean, op.outputs[0])
     return None
 
@@ -201,12 +197,11 @@ def _moments(tensor: Any) -> Moments | None:
 def _casts(tensor: Any) -> list[Any]:
     """Returns the tensor in wider dtypes, as the step has it."""
     casts = [op.outputs[0] for op in _consumers(tensor, "Cast")]
-    wide = [c for c in casts if c.dtype.is_floating and c.dtype.size > tensor.dtype.size]
-    return wide
+    return [c for c in casts if c.dtype.is_floating and c.dtype.size > tensor.dtype.size]
 
 
 def _source(tensor: Any) -> Any:
-    while tensor.op.type in ("Identity", "Reshape", "StopGradient"):
+    while tensor.op.type in ("Identity", "StopGradient"):
         tensor = tensor.op.inputs[0]
     return tensor
 
