@@ -24,6 +24,8 @@ SHORT: Final = {
 }
 START: Final = "<!-- cost: made by benchmarks/overhead.py -->"
 END: Final = "<!-- /cost -->"
+# Rounds from which on the first steps are told apart from later ones.
+_QUARTERED: Final = 40
 
 Part = dict[str, Any]
 
@@ -37,12 +39,14 @@ class Measured:
         steps: seconds of a plain step, a round each.
         stretches: steps of a round, each number that was used.
         starts: what each fresh process measured.
+        longest: of NaN Watch, the ratios of the part with the most rounds, in order.
         logged: bytes and the steps that they are of.
         failed: why a row could not run.
         machines: what it was measured on.
     """
 
     ratios: dict[str, list[float]] = field(default_factory=dict)
+    longest: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
     stretches: set[int] = field(default_factory=set)
     starts: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -54,6 +58,8 @@ class Measured:
         """Merges one part."""
         for row, ratios in part.get("ratios", {}).items():
             self.ratios.setdefault(row, []).extend(ratios)
+            if row == "NaN Watch" and len(ratios) > len(self.longest):
+                self.longest = ratios
         self.steps += part.get("step", [])
         if "stretch" in part:
             self.stretches.add(part["stretch"])
@@ -161,6 +167,10 @@ def _about(m: Measured) -> str:
             f"A plain step takes {1e3 * median(m.steps):.2f} ms; {rounds} rounds of "
             f"{' or '.join(map(str, sorted(m.stretches)))} steps, which are an epoch; "
         )
+    if len(m.longest) >= _QUARTERED:
+        n = len(m.longest) // 4
+        quarters = [f"{median(m.longest[i * n : (i + 1) * n]):.3f}" for i in range(4)]
+        parts.append(f"NaN Watch by quarters of the rounds {', '.join(quarters)}; ")
     firsts = [s["first"] for s in m.starts.get(PLAIN, [])]
     if firsts:
         parts.append(f"plain's first step {median(firsts):.2f} s, {len(firsts)} starts; ")

@@ -13,11 +13,16 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.models import MODELS
 from tb_nanwatch import NanWatch
 from tb_nanwatch.schema import RANGE_COLUMNS
 from tb_nanwatch.writing.observer import NOT_SUMMED, is_summed
 from tb_nanwatch.writing.probes import proofs, recompute
-from tb_nanwatch.writing.probes.step import MOST_STEPS_BETWEEN, is_sampled
+from tb_nanwatch.writing.probes.step import (
+    MOST_STEPS_BETWEEN,
+    StepGraph,
+    is_sampled,
+)
 from tb_nanwatch.writing.probes.tracing import Found
 from tests.writing.logs import read_log
 
@@ -565,3 +570,32 @@ def test_the_mark_of_what_is_not_summed_is_no_sum() -> None:
     assert is_summed(rows).tolist() == [False, True, True, True, True, True]
     zeros = tf.nn.l2_loss(-0.0 * tf.ones([4])).numpy()
     assert is_summed(np.array([zeros], np.float32)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "whole", "left"), [("conv", 103, 2.3), ("transformer", 71, 28)]
+)
+def test_of_the_benchmarks_models_little_is_left_to_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, whole: float, left: float
+) -> None:
+    """The README's numbers: megabytes of watched tensors, and of those that are summed."""
+    megabytes: dict[str, float] = {}
+    record = StepGraph.record
+
+    def counted(graph: StepGraph, step: Any, met: list[Found]) -> None:
+        record(graph, step, met)
+        tensors = {id(f.tensor): f.tensor for f in met if f.tensor.dtype.is_floating}
+        for key, tensor in tensors.items():
+            size = tensor.shape.num_elements() * tensor.dtype.size / 1e6
+            saved = key in step.proofs.moments or key in step.proofs.implied
+            for part in ("whole",) if saved else ("whole", "left"):
+                megabytes[part] = megabytes.get(part, 0.0) + size
+
+    monkeypatch.setattr(StepGraph, "record", counted)
+    model, data = MODELS[name]()
+    watch = [NanWatch(tmp_path)]
+    model.fit(data, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=watch)
+    traces = round(megabytes["whole"] / whole)
+    assert megabytes["whole"] / traces == pytest.approx(whole, abs=0.6)
+    assert megabytes["left"] / traces == pytest.approx(left, abs=0.2)
