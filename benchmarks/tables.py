@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.made import put
+from benchmarks.rows import ROWS
 
 PLAIN: Final = "plain"
 AGAIN: Final = "plain against itself"
@@ -79,10 +80,9 @@ class Measured:
             self.machines.append(words)
 
     def rows(self) -> list[str]:
-        """Returns the rows in the order in which they were measured first."""
-        found = dict.fromkeys([*self.ratios, *self.starts, *self.failed])
-        last = [AGAIN] if AGAIN in found else []
-        return [r for r in found if r not in (PLAIN, AGAIN)] + last
+        """Returns the rows that were measured, in the order of `ROWS`."""
+        found = {*self.ratios, *self.starts, *self.failed}
+        return [r for r in (*ROWS, AGAIN) if r in found and r != PLAIN]
 
     def step(self, row: str) -> str:
         """Returns the median ratio, with the interval that holds it by the odds."""
