@@ -24,7 +24,6 @@ from tb_nanwatch.writing.probes.names import (
     walk,
 )
 from tb_nanwatch.writing.probes.ops import after
-from tb_nanwatch.writing.probes.proofs import Proofs, prove
 from tb_nanwatch.writing.probes.step import Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 
@@ -367,10 +366,7 @@ class Instrument:
                 compiled = self._jit and not model.run_eagerly
                 step = self._graph.begin(phase, data, compiled)
                 if compiled:
-                    logs, found, step.proofs = self._compiled_step(
-                        phase, train_step, data
-                    )
-                    step.proved = True
+                    logs, found = self._compiled_step(step, train_step, data)
                 else:
                     self._current.step = step
                     try:
@@ -385,17 +381,15 @@ class Instrument:
         return wrap
 
     def _compiled_step(
-        self, phase: Phase, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found], Proofs]:
+        self, step: Step, train_step: Any, data: Any
+    ) -> tuple[Any, list[Found]]:
         kept: list[Found] = []
-        proofs = Proofs()
 
         def run(data: Any) -> Any:
-            nonlocal proofs
-            logs, found = self._found_in_step(phase, train_step, data)
+            logs, found = self._found_in_step(step.phase, train_step, data)
             kept[:] = found
-            proofs = prove(found) if phase == "train" else Proofs()
-            return logs, [f.tensor for f in found], proofs.tensors
+            step.learn(found)
+            return logs, [f.tensor for f in found], step.proofs.tensors
 
         compiled = tf.function(run, jit_compile=True, autograph=False)
         self._jitted.append(compiled)
@@ -405,7 +399,8 @@ class Instrument:
             Found(f.kind, f.name, f.layer, tensor)
             for f, tensor in zip(kept, tensors, strict=True)
         ]
-        return logs, found, proofs.moved(place, others)
+        step.proofs, step.proved = step.proofs.moved(place, others), True
+        return logs, found
 
     def _found_in_step(
         self, phase: Phase, train_step: Any, data: Any

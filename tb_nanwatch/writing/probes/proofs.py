@@ -93,7 +93,7 @@ class Proofs:
     """
 
     moments: dict[int, Moments] = field(default_factory=dict)
-    implied: dict[int, Any] = field(default_factory=dict)
+    implied: set[int] = field(default_factory=set)
     guards: list[Any] = field(default_factory=list)
     made: dict[int, Any] = field(default_factory=dict)
 
@@ -117,7 +117,7 @@ class Proofs:
                 id(place[key]): Moments(*p)
                 for key, p in zip(self.moments, pairs, strict=True)
             },
-            {id(place[key]): place[key] for key in self.implied},
+            {id(place[key]) for key in self.implied},
             list(tensors[last:]),
         )
 
@@ -152,15 +152,13 @@ def prove(found: Iterable[Found]) -> Proofs:
         moments = _moments(tensor)
         if moments is not None:
             proofs.moments[key] = moments
-    bounds = _Bounds({key: f.tensor for key, f in watched.items() if key not in large})
-    for key, tensor in large.items():
-        if key in proofs.moments:
-            bounds.add_summed(tensor)
+    summed = watched.keys() - large.keys() | proofs.moments.keys()
+    bounds = _Bounds([watched[key].tensor for key in summed])
     for key, tensor in large.items():
         if key in proofs.moments:
             continue
         if bounds.prove(tensor) or _spreads(tensor, proofs.moments):
-            proofs.implied[key] = tensor
+            proofs.implied.add(key)
         else:
             bounds.add_summed(tensor)
     proofs.guards = list(bounds.guards.values())
@@ -181,7 +179,7 @@ def _moments(tensor: Any) -> Moments | None:
         means = {
             id(op.outputs[0]): (op.outputs[0], axes)
             for op in _consumers(x, "Mean")
-            if (axes := _constant(op.inputs[1])) is not None
+            if (axes := tf.get_static_value(op.inputs[1])) is not None
         }
         for difference in _consumers(x, "SquaredDifference"):
             others = [id(_source(t)) for t in difference.inputs if t is not x]
@@ -189,7 +187,9 @@ def _moments(tensor: Any) -> Moments | None:
                 continue
             mean, axes = means[others[0]]
             for op in _consumers(difference.outputs[0], "Mean"):
-                if np.array_equal(np.asarray(_constant(op.inputs[1])), np.asarray(axes)):
+                if np.array_equal(
+                    np.asarray(tf.get_static_value(op.inputs[1])), np.asarray(axes)
+                ):
                     return Moments(mean, op.outputs[0])
     return None
 
@@ -208,10 +208,6 @@ def _source(tensor: Any) -> Any:
 
 def _consumers(tensor: Any, kind: str) -> list[Any]:
     return [op for op in tensor.consumers() if op.type == kind]
-
-
-def _constant(tensor: Any) -> Any:
-    return tf.get_static_value(tensor)
 
 
 def _spreads(tensor: Any, summed: dict[int, Any]) -> bool:
@@ -252,7 +248,7 @@ def _spreads_through(op: Any, x: Any) -> bool:
 
 
 def _has_zero(tensor: Any) -> bool:
-    value = _constant(tensor)
+    value = tf.get_static_value(tensor)
     return value is not None and not np.all(value)
 
 
@@ -281,7 +277,7 @@ class _Bounds:
         summed: tensors whose sums are taken.
     """
 
-    def __init__(self, summed: dict[int, Any]) -> None:
+    def __init__(self, summed: Iterable[Any]) -> None:
         self._bits: dict[int, float] = {}
         self.guards: dict[int, Any] = {}
         # The operations of what was proved.
@@ -289,7 +285,7 @@ class _Bounds:
         self._new: dict[int, Any] = {}
         self._via: dict[int, Any] = {}
         self._tried: dict[int, float | None] = {}
-        for tensor in summed.values():
+        for tensor in summed:
             self.add_summed(tensor)
 
     def add_summed(self, tensor: Any) -> None:
@@ -314,7 +310,7 @@ class _Bounds:
         if not tensor.dtype.is_floating:
             known = tensor.dtype.is_integer or tensor.dtype.is_bool
             return _INTEGER_BITS if known else None
-        value = _constant(tensor) if tensor.op.type == "Const" else None
+        value = tf.get_static_value(tensor) if tensor.op.type == "Const" else None
         if value is not None:
             largest = float(np.max(np.abs(value.astype(np.float64)), initial=1.0))
             return math.log2(largest) if math.isfinite(largest) else None

@@ -88,9 +88,8 @@ class Step:
         if self.proved or self.phase == "validation":
             return
         before, self.proofs = self.proofs, prove(found)
-        for key in self.checked:
-            self.proofs.implied.pop(key, None)
-        self.proofs.implied.update(before.implied)
+        new = self.proofs.implied - self.checked
+        self.proofs.implied = new | before.implied & self.checked
 
     def sum_of(self, tensor: Any) -> Any:
         """Returns the half sum of squares of a tensor, computed once."""
