@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,16 +110,35 @@ def test_an_abort_by_the_chief_is_seen(tmp_path: Path) -> None:
     assert "max_consecutive_failed_trials=10" in aborted["fix"]
 
 
+def until(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Waits for something that the process brings about."""
+    deadline = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < deadline, process.args
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
 def run_staggered(path: Path, how: str) -> None:
-    """A worker starts when another has ended a trial, and deletes the project."""
+    """A worker starts when another has ended a trial, and deletes the project.
+
+    One at a time: KerasTuner fails where two processes delete one project, or where
+    one writes into what another deletes.
+    """
     port = free_port()
-    ended = len(list(path.glob("log/*/execution0/*.nanwatch")))
-    started = [start(name, port, path, how) for name in ("chief", "tuner0")]
+    for left in path.glob("tuner*.*"):
+        left.unlink()
+    started = []
     try:
-        deadline = time.monotonic() + 120
-        while len(list(path.glob("log/*/execution0/*.nanwatch"))) < ended + 2:
-            assert started[1].poll() is None and time.monotonic() < deadline, started[1]
-            time.sleep(0.1)
+        started.append(start("chief", port, path, how))
+        until(lambda: listens(port), started[-1])
+        started.append(start("tuner0", port, path, how))
+        until((path / "tuner0.rests").exists, started[-1])
         started.append(start("tuner1", port, path, how))
         for worker in started[1:]:
             printed = worker.communicate(timeout=240)[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,9 +25,26 @@ if sys.argv[2] == "staggered hastily":  # not even a while for the others to sti
 
 
 class Slow(keras.callbacks.Callback):
-    """Takes long enough for another worker to start meanwhile."""
+    """Leaves trials to the late worker, and rests while that one deletes the project.
+
+    KerasTuner fails where one process writes into what another deletes.
+    """
+
+    trainings = 0  # of the class: a tuner copies its callbacks
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        Slow.trainings += 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        time.sleep(0.1)
+        if tuner.tuner_id == "tuner0" and Slow.trainings == 2:
+            (path / "tuner0.rests").touch()
+            until((path / "tuner1.ready").exists)
+
+
+def until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not there() and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
@@ -42,11 +60,9 @@ tuner = make(
     max_consecutive_failed_trials=limit,
     overwrite=staggered,
 )
+(path / f"{tuner.tuner_id}.ready").touch()
 if "chief" not in tuner.tuner_id and not staggered:
     # Both workers begin together, and share the trials.
-    (path / f"{tuner.tuner_id}.ready").touch()
-    deadline = time.monotonic() + 120
-    while len(list(path.glob("*.ready"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: all((path / f"tuner{i}.ready").exists() for i in range(2)))
 callbacks = [NanWatch(path / "log"), *([Slow()] if staggered else [])]
 search(tuner, *callbacks, batch_size=4 if staggered else 8, epochs=2)
