@@ -30,7 +30,13 @@ from tb_nanwatch.reading.trials import (
     suspects_of,
     value_text,
 )
-from tb_nanwatch.reading.verdict import more_needed, nothing_found, without_comparison
+from tb_nanwatch.reading.verdict import (
+    how_to_mend,
+    mend_first,
+    more_needed,
+    nothing_found,
+    without_comparison,
+)
 from tb_nanwatch.schema import JSONScalar
 
 # Findings of one search; what is left after three is noise to a reader.
@@ -103,7 +109,13 @@ def analyse(
         sentences.append(sentence)
         left &= ~separation.best.inside
     if findings:
-        return Analysis(findings, rates, " ".join(sentences))
+        # What lies in the program or its data is told first, unless the counts prove
+        # that hyperparameters have a part in it.
+        if findings[0].p_value > ALPHA:
+            sentences.insert(0, mend_first(space))
+        else:
+            sentences.append(how_to_mend(space))
+        return Analysis(findings, rates, " ".join(filter(None, sentences)))
     assert first is not None
     return Analysis([], rates, nothing_found(space, first))
 
@@ -133,7 +145,8 @@ def _finding(
     cause = common_cause(space, region.inside & left)
     died = cause.replace("_", " ") if cause and inside[0] > 1 else ""
     if region.p_value > ALPHA:  # only what they died of speaks for it
-        more = more_needed(region, inside, outside)
+        # More trials are no use before what lies in program or data is mended.
+        more = None if mend_first(space) else more_needed(region, inside, outside)
         would = (
             f"; {more} more trials, half of them there, would if they fare as these did"
             if more

@@ -105,4 +105,5 @@ def _trial(
         found[0].id if found else None,
         found[0].about if found else None,
         made_by(worst.postmortem) if bad else None,
+        found[0].fix if found else "",
     )

@@ -34,6 +34,7 @@ class Trial:
         cause: id of the likeliest cause; None where it is not known.
         about: value of the setting that this cause is about (a learning rate).
         made: the operation that made `origin`, with its line; None where not known.
+        fix: what to change, by the rule that named `cause`; empty where not known.
     """
 
     hparams: Sequence[HParam]
@@ -43,6 +44,7 @@ class Trial:
     cause: str | None = None
     about: float | None = None
     made: str | None = None
+    fix: str = ""
 
 
 @dataclass

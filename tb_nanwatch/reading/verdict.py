@@ -50,21 +50,21 @@ def without_comparison(space: Space) -> str:
     bad, total = int(space.bad.sum()), len(space.trials)
     if not bad:
         return ""
+    mend = mend_first(space)
     common = _common(space)
     if bad == total:
         if total == 1:
-            return "One trial alone says nothing about its hyperparameters.".replace(
-                "trial", space.noun
-            )
-        if common and common_cause(space) in _OF_THE_DATA:
-            return f"{common}. {_scale_first(space)}"
-        if common and common_cause(space) in NOT_OF_THE_SPACE:
-            return f"{common}: no hyperparameter is to blame."
+            alone = f"One {space.noun} alone says nothing about its hyperparameters."
+            return f"{mend} {alone}".strip()
+        if mend:
+            return mend
         if common:
             return f"{common}. {_NONE_LIVED.format(space.noun)}"
         if not space.axes:
             return f"All {space.count(total)} used the same values."
         return _NONE_LIVED.format(space.noun)
+    if mend:
+        return f"{mend} All {space.noun}s used the same hyperparameter values."
     if common:
         return f"{common}; all {space.noun}s used the same hyperparameter values."
     return (
@@ -73,20 +73,62 @@ def without_comparison(space: Space) -> str:
     )
 
 
+def mend_first(space: Space) -> str:
+    """Returns the cause of all bad trials and its fix; empty where the space may be to blame.
+
+    What lies in the program or its data is not found in hyperparameters: to mend it
+    comes before any comparison of their values, and before more trials.
+    """
+    cause = common_cause(space)
+    if cause not in NOT_OF_THE_SPACE:
+        return ""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    alike = _common(space) or f"The one bad {space.noun}: {', '.join(_shared(space))}"
+    if bad == total > 1 and cause not in _OF_THE_DATA:
+        alike += ": no hyperparameter is to blame"
+    return f"{alike}. {how_to_mend(space)}".strip()
+
+
+def how_to_mend(space: Space) -> str:
+    """Returns the fix of a cause that all bad trials share and that is not the space's."""
+    cause = common_cause(space)
+    if cause in _OF_THE_DATA:
+        return _scale_first(space)
+    fixes = Counter(t.fix for t in space.trials if t.bad and t.fix)
+    if cause not in NOT_OF_THE_SPACE or not fixes:
+        return ""
+    ((fix, share),) = fixes.most_common(1)
+    bad = int(space.bad.sum())
+    return f"Fix: {fix}" if share == bad else f"Fix in {share} of them: {fix}"
+
+
 def _scale_first(space: Space) -> str:
     """Returns what to do about unscaled data, and which rates are too high for them."""
-    rates = [t.about for t in space.trials if t.about is not None]
+    rates = [t.about for t in space.trials if t.bad and t.about is not None]
     text = "Scale the data first"
     if rates:
         # Keras keeps a rate in float32.
         low, high = (number_text(float(f"{r:.3g}")) for r in (min(rates), max(rates)))
-        which = f"rate {low} is" if low == high else f"rates tried ({low} to {high}) are"
+        # Of those that stayed finite nothing is said: another optimizer may bear more.
+        whose = "tried" if space.bad.all() else f"of the bad {space.noun}s"
+        which = (
+            f"rate {low} is" if low == high else f"rates {whose} ({low} to {high}) are"
+        )
         text += f": at their present scale the learning {which} too high"
     return text + ", and only then search."
 
 
 def _common(space: Space) -> str | None:
     """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it."""
+    bad = int(space.bad.sum())
+    parts = _shared(space)
+    if not parts or bad < 2:
+        return None
+    return f"{bad} of {bad} bad {space.noun}s alike: {', '.join(parts)}"
+
+
+def _shared(space: Space) -> list[str]:
+    """Returns what all bad trials share: the cause, the first bad tensor, its operation."""
     bad = [t for t in space.trials if t.bad]
     origins = Counter(t.origin for t in bad)
     cause = common_cause(space)
@@ -103,33 +145,56 @@ def _common(space: Space) -> str | None:
     made = {t.made for t in bad}
     if len(made) == 1 and None not in made:
         parts.append(f"made by {made.pop()}")
-    if not parts or (len(bad) < 2):
-        return None
-    return f"{len(bad)} of {len(bad)} bad {space.noun}s alike: {', '.join(parts)}"
+    return parts
 
 
 def nothing_found(space: Space, separation: Separation) -> str:
     """Returns what to say where trials differ and no difference stands out."""
-    total = len(space.trials)
-    few = _too_few(space, separation)
-    if few:
-        return few
+    mend = mend_first(space)
+    if _too_few(space, separation):
+        few = _few_text(space)
+        if mend:
+            text = f"{few} whether a hyperparameter has a part in it"
+            return f"{mend} {text}{_perfect(space, separation)}."
+        text = f"{few} which hyperparameter is to blame"
+        more = _more_trials(space, separation)
+        return f"{text}; {more}." if more else f"{text}."
     text = "No hyperparameter goes with going bad"
     common = _common(space)
-    if common:
+    if mend:
+        text = f"{mend} {text}"
+    elif common:
         text += f" ({common})"
     closest = separation.closest
     if closest is None:
         return text + "."
+    return f"{text}; {_closest_text(space, closest)}."
+
+
+def _closest_text(space: Space, closest: Region) -> str:
+    """Returns "the closest is learning_rate >= 0.1 (2 of 2, elsewhere 0 of 3; ...)"."""
     (condition,) = closest.conditions
     axis = space.axes[condition.axis]
-    bounds = bounds_of(space.axes, closest, condition, np.ones(total, np.bool_))
+    everyone = np.ones(len(space.trials), np.bool_)
+    bounds = bounds_of(space.axes, closest, condition, everyone)
     inside, outside = counts(space, closest.inside), counts(space, ~closest.inside)
     return (
-        f"{text}; the closest is {condition_text(axis, condition, *bounds)} "
+        f"the closest is {condition_text(axis, condition, *bounds)} "
         f"({inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}; corrected "
-        f"p = {p_text(closest.p_value)})."
+        f"p = {p_text(closest.p_value)})"
     )
+
+
+def _perfect(space: Space, separation: Separation) -> str:
+    """Returns the condition that parts bad trials from good ones without an exception.
+
+    The part of the program that is to blame may be a choice of the space. Empty where
+    there is none: of an imperfect one, so few trials say nothing.
+    """
+    closest = separation.closest
+    if closest is None or not np.array_equal(closest.inside, space.bad):
+        return ""
+    return f"; {_closest_text(space, closest)}"
 
 
 def more_needed(
@@ -153,23 +218,26 @@ def more_needed(
     return None
 
 
-def _too_few(space: Space, separation: Separation) -> str | None:
-    """Returns the sentence where even a perfect split would prove nothing."""
+def _too_few(space: Space, separation: Separation) -> bool:
+    """Returns whether even a perfect split would prove nothing."""
     bad, total = int(space.bad.sum()), len(space.trials)
     log_perfect = float(log_tails(total, bad, np.array([bad]))[0, bad])
     regions = max(1, separation.single_regions)
     testable = min(bad, total - bad) >= MIN_SIDE and log_perfect <= math.log(ALPHA)
-    if testable and math.exp(log_perfect) * regions < separation.critical * (1 - _EQUAL):
-        return None
+    settles = math.exp(log_perfect) * regions < separation.critical * (1 - _EQUAL)
+    return not (testable and settles)
+
+
+def _few_text(space: Space) -> str:
+    """Returns "5 trials are too few to tell"."""
+    bad, total = int(space.bad.sum()), len(space.trials)
     what = (
         space.count(total)
         if total <= 2 * bad + 4
         else f"{bad} bad of {space.count(total)}"
     )
     verb = "is" if what == f"1 {space.noun}" else "are"
-    text = f"{what} {verb} too few to tell which hyperparameter is to blame"
-    more = _more_trials(space, separation)
-    return f"{text}; {more}." if more else f"{text}."
+    return f"{what} {verb} too few to tell"
 
 
 def _more_trials(space: Space, separation: Separation) -> str | None:

@@ -302,6 +302,146 @@ def test_all_clean_says_nothing() -> None:
     assert analyse("s", search(24, lambda v: False)).verdict == ""
 
 
+# --- Causes that are none of the space's ----------------------------------------------
+
+OF_THE_PROGRAM = ["nonfinite_data", "label_range", "loss_domain", "layer_domain"]
+
+
+def died_of(trials: list[Trial], cause: str, **changes: Any) -> list[Trial]:
+    return [
+        dataclasses.replace(t, origin=("loss", "total"), cause=cause, **changes)
+        if t.bad
+        else t
+        for t in trials
+    ]
+
+
+@pytest.mark.parametrize("cause", OF_THE_PROGRAM)
+def test_few_trials_that_died_of_the_program_are_told_the_fix_first(cause: str) -> None:
+    trials = rates_only([1e-3, 2e-3, 0.2, 5e-3, 0.01], 0.1)
+    trials[1] = dataclasses.replace(trials[1], bad=True)
+    verdict = analyse("s", died_of(trials, cause, fix="Mend it.")).verdict
+    assert verdict == (
+        f"2 of 2 bad trials alike: {cause.replace('_', ' ')}, first in loss total. Fix: "
+        "Mend it. 5 trials are too few to tell whether a hyperparameter has a part in it."
+    )
+
+
+def test_few_trials_that_died_of_a_hyperparameter_are_asked_for_more() -> None:
+    trials = rates_only([1e-3, 2e-3, 5e-3, 0.2, 0.5], 0.1)
+    for cause in ("learning_rate", "unknown", "initialization"):
+        verdict = analyse("s", died_of(trials, cause, fix="Mend it.")).verdict
+        assert verdict.startswith("5 trials are too few to tell which hyperparameter")
+        assert " more at learning_rate" in verdict
+        assert "Mend it" not in verdict
+    # Two causes are not one that explains them all.
+    mixed = died_of(trials, "loss_domain", fix="Mend it.")
+    mixed[-1] = dataclasses.replace(mixed[-1], cause="nonfinite_data")
+    assert analyse("s", mixed).verdict.startswith("5 trials are too few")
+
+
+def test_one_bad_trial_of_few_is_told_its_fix() -> None:
+    trials = [Trial([learning_rate(1e-3 * (i + 1))], i == 4, 1.0) for i in range(5)]
+    verdict = analyse("s", died_of(trials, "loss_domain", fix="Mend it.")).verdict
+    assert verdict.startswith(
+        "The one bad trial: loss domain, first in loss total. Fix: Mend it. 5 trials "
+    )
+    alone = analyse("s", died_of(trials[4:], "loss_domain", fix="Mend it.")).verdict
+    assert alone.endswith(
+        "Fix: Mend it. One trial alone says nothing about its hyperparameters."
+    )
+
+
+def test_a_choice_that_parts_them_is_named_with_its_p_and_nothing_is_asked_for() -> None:
+    """Which layer is in the model may be a choice: that is said, and not as proved."""
+    trials = [
+        Trial([choice("activation", "log" if i < 2 else "relu", ["log", "relu"]),
+               learning_rate(1e-3 * (1 + (5 * i) % 7))], i < 2, 1.0)
+        for i in range(5)
+    ]  # fmt: skip
+    verdict = analyse("s", died_of(trials, "layer_domain", fix="Mend it.")).verdict
+    told = re.search(
+        r"too few to tell whether a hyperparameter has a part in it; the closest is "
+        r"activation = log \(2 of 2, elsewhere 0 of 3; corrected p = (.+)\)\.$",
+        verdict,
+    )
+    assert told is not None and float(told[1]) > 0.05
+    assert " more at " not in verdict
+
+
+def test_unscaled_data_are_scaled_before_more_trials_are_run() -> None:
+    def searched(cause: str) -> Analysis:
+        rates = [1e-3, 2e-3, 3e-3, 4e-3, 0.05, 0.06, 0.07]
+        trials = [
+            Trial([learning_rate(r), units(32 * (1 + i % 3)),
+                   choice("optimizer", OPTIMIZERS[i % 2], OPTIMIZERS)], r > 0.01, r)
+            for i, r in enumerate(rates)
+        ]  # fmt: skip
+        return analyse(
+            "s",
+            [
+                dataclasses.replace(
+                    t, cause=cause, about=values_of(list(t.hparams))["learning_rate"]
+                )
+                if t.bad
+                else t
+                for t in trials
+            ],
+        )
+
+    verdict = searched("unscaled_inputs").verdict
+    assert verdict.startswith(
+        "3 of 3 bad trials alike: unscaled inputs. Scale the data first: at their present "
+        "scale the learning rates of the bad trials (0.05 to 0.07) are too high, and only "
+        "then search. "
+    )
+    assert not re.search(r"\d+ more", verdict)
+    # The same counts, of trials that died of the rate itself.
+    verdict = searched("learning_rate").verdict
+    assert "Scale the data" not in verdict
+    assert re.search(r"\d+ more", verdict)
+
+
+def test_more_trials_of_a_hint_are_not_asked_for_where_data_are_to_be_scaled(
+    monkeypatch: Any,
+) -> None:
+    def unsettled(*arguments: Any) -> Any:
+        found = separate(*arguments)
+        if found.best is None:
+            return found
+        return dataclasses.replace(
+            found, best=dataclasses.replace(found.best, p_value=0.1)
+        )
+
+    settled = analyse("s", died_of(frontier(), "unscaled_inputs")).verdict
+    assert settled.startswith("optimizer = sgd and learning_rate >= 0.1 went bad in 5")
+    assert settled.endswith("Scale the data first, and only then search.")
+    monkeypatch.setattr(analysis, "separate", unsettled)
+    found = analyse("s", died_of(frontier(), "unscaled_inputs"))
+    assert found.verdict.startswith("5 of 5 bad trials alike: unscaled inputs, first in")
+    assert "A hint: statistics alone do not settle it (corrected p = 0.1), but all 5" in (
+        found.findings[0].text
+    )
+    of_the_rate = analyse("s", died_of(frontier(), "learning_rate"))
+    assert of_the_rate.verdict.startswith("optimizer = sgd and learning_rate >= 0.1")
+    assert "more trials, half of them there" in of_the_rate.findings[0].text
+
+
+def test_many_trials_without_a_finding_are_told_the_fix_before_the_closest() -> None:
+    trials = died_of(without_rule(60, 0.4, 1), "loss_domain", fix="Mend it.")
+    bad = sum(t.bad for t in trials)
+    assert analyse("s", trials).verdict.startswith(
+        f"{bad} of {bad} bad trials alike: loss domain, first in loss total. Fix: Mend it. "
+        "No hyperparameter goes with going bad; the closest is "
+    )
+
+
+def test_fixes_that_differ_are_counted() -> None:
+    trials = died_of(rates_only([1e-3, 0.2, 0.3, 0.4], 0.1), "loss_domain", fix="A.")
+    trials[-1] = dataclasses.replace(trials[-1], fix="B.")
+    assert "Fix in 2 of them: A." in analyse("s", trials).verdict
+
+
 @pytest.mark.parametrize("n", [2, 9, 200])
 def test_all_bad_by_one_cause_blames_no_hyperparameter(n: int) -> None:
     trials = [

@@ -50,6 +50,28 @@ def test_the_overview_names_the_cause(tmp_path: Path, read: Read) -> None:
     assert "row 3" in " ".join(runs["bad"][0]["evidence"])
 
 
+def test_the_verdict_of_a_few_trials_says_what_to_mend(
+    tmp_path: Path, read: Read
+) -> None:
+    for number in (1, 2):
+        write_bad_run(tmp_path / f"000{number}" / "execution0", number)
+    for number in (3, 4, 5):
+        write(tmp_path / f"000{number}" / "execution0", a_status(number))
+    reader = read()
+    snapshot = reader.snapshot(CTX, "")
+    causes = Causes(reader).of(CTX, "", snapshot.sessions)
+    (search,) = report.overview(snapshot, causes)["searches"]
+    assert (
+        "2 of 5 trials went bad (2 diverged). 2 of 2 bad trials alike: nonfinite data, "
+        "first in the input. Fix: Find the non-finite input values before training "
+        "(np.isfinite), and drop or fill these rows. 5 trials are too few to tell whether"
+    ) in search["verdict"]
+    # Without their full records the cause is not known: the trials may be to blame.
+    (search,) = report.overview(snapshot)["searches"]
+    assert "Fix" not in search["verdict"]
+    assert "too few to tell which hyperparameter is to blame" in search["verdict"]
+
+
 def test_a_run_is_read_once(
     tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
