@@ -15,6 +15,7 @@ from typing import Any, Final
 from tb_nanwatch import __version__
 from tb_nanwatch.diagnosis import position_text, tensor_text
 from tb_nanwatch.reading import lane_svg
+from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import status_text
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
@@ -164,26 +165,17 @@ def _finding(finding: dict[str, Any]) -> str:
 
 def _causes(runs: list[dict[str, Any]]) -> list[str]:
     """Returns each cause once with its fix, and which trials it was found in."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run in runs:
-        for cause in run["causes"][:1]:
-            found.setdefault((cause["id"], cause["fix"]), []).append(run)
-    parts = ["<h3>Causes</h3>"] if found else []
-    for (cause_id, fix), those in found.items():
-        surest = max(those, key=lambda r: float(r["causes"][0]["confidence"]))
-        cause = surest["causes"][0]
-        trials = dict.fromkeys(text(r["trial_id"] or r["run"], 60) for r in those)
-        sure = f" ({cause['confidence']:.2f})" if cause["confidence"] else ""
-        others = ", ".join(
-            f"{text(c['id'].replace('_', ' '))} ({c['confidence']:.2f})"
-            for c in surest["causes"][1:]
-        )
-        evidence = "".join(f"<li>{text(e, 1000)}</li>" for e in cause["evidence"])
+    causes = same_causes(runs)
+    parts = ["<h3>Causes</h3>"] if causes else []
+    for found in causes:
+        sure = f" ({text(found.confidence)})" if found.confidence else ""
+        trials = ", ".join(text(name) for name in found.names)
+        whose = f"<p>{text(found.whose)}</p>" if found.whose else ""
+        evidence = "".join(f"<li>{text(e, 1000)}</li>" for e in found.evidence)
         parts.append(
-            f'<article class="bad"><p><b>{text(cause_id.replace("_", " ").capitalize())}'
-            f"</b>{sure} in {', '.join(trials)}</p>"
-            f"<ul>{evidence}</ul><p>Fix: {text(fix, _LONG)}</p>"
-            + (f'<p class="soft">Next: {others}</p>' if others else "")
+            f'<article class="bad"><p><b>{text(found.name.capitalize())}</b>{sure} in '
+            f"{trials}</p>{whose}<ul>{evidence}</ul><p>Fix: {text(found.fix, _LONG)}</p>"
+            + (f'<p class="soft">{text(found.next, _LONG)}</p>' if found.next else "")
             + "</article>"
         )
     return parts

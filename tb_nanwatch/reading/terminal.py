@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any
 
+from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, table_of, width_of
 from tb_nanwatch.text import clean
 
@@ -98,21 +99,21 @@ def _beyond(text: str, said: str) -> str:
 
 def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
     """Prints each cause with its fix once, and which trials it was found in."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run in runs:
-        for cause in run["causes"][:1]:
-            found.setdefault((cause["id"], cause["fix"]), []).append(run)
-    for (cause_id, fix), those in found.items():
-        trials = dict.fromkeys(clean(r["trial_id"] or r["run"], 40) for r in those)
-        cause = max((r["causes"][0] for r in those), key=lambda c: float(c["confidence"]))
-        sure = f" ({cause['confidence']:.2f})" if cause["confidence"] else ""
-        name = clean(cause_id.replace("_", " "))
+    for found in same_causes(runs):
+        sure = f" ({found.confidence})" if found.confidence else ""
         print(
-            f"  Cause in {', '.join(trials)}: {name}{sure}. Fix: {clean(fix, 1000)}",
+            f"  Cause in {', '.join(found.names)}: {found.name}{sure}. Fix: {found.fix}",
             file=out,
         )
-        for sentence in cause["evidence"][1:4]:  # the first says where, as the row does
-            print(f"    {clean(sentence, 500)}", file=out)
+        indent = "    "
+        evidence = found.evidence[1:4]  # the first says where, as the row does
+        if found.whose and evidence:
+            print(f"    {found.whose}", file=out)
+            indent += "  "
+        for sentence in evidence:
+            print(f"{indent}{clean(sentence, 500)}", file=out)
+        if found.next:
+            print(f"    {found.next}", file=out)
 
 
 def _print_closest_call(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:
