@@ -109,6 +109,12 @@ def _where(facts: Facts) -> list[str]:
 
 
 def _unknown(facts: Facts, where: list[str]) -> Cause:
+    """Returns what is said where nothing is named.
+
+    Signs:
+        unknown: no rule applies, the records that it takes are missing, or the likeliest
+            cause has a confidence below {MIN_CONFIDENCE}; it then comes second.
+    """
     evidence = list(where)
     for dtype, share in sorted(facts.closest.items()):
         evidence.append(

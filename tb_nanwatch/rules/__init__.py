@@ -7,6 +7,9 @@ longer fitted; then each possible driver of the growth (step size, scale of inpu
 and targets, gain of the initial weights, depth or time, settings of the optimizer)
 is measured at the run's first step, in decades above what is usual, and the share of
 each in the sum is how sure one can be of it.
+
+What a rule looks for stands in its docstring below "Signs:", by cause; docs/causes.md
+quotes it, with the values of the thresholds that it names in braces.
 """
 
 from __future__ import annotations

@@ -11,7 +11,14 @@ from tb_nanwatch.schema import BadTensor
 
 
 def bad_data(m: Measured, kind: str) -> Candidate:
-    """Returns the cause of a run whose batch itself was non-finite, of this kind."""
+    """Returns the cause of a run whose batch itself was non-finite, of this kind.
+
+    Signs:
+        nonfinite_data: the first bad tensor is the batch itself: its inputs, labels or
+            sample weights held NaN or infinity before anything was computed from them.
+            The row in the batch is named, and the example of the data set where it can
+            be told.
+    """
     tensor = m.bad_tensor
     evidence = []
     if tensor is not None:

@@ -14,7 +14,14 @@ from tb_nanwatch.rules.thresholds import at
 
 
 def left_domain(m: Measured) -> bool:
-    """Returns whether the origin was computed from finite numbers of ordinary size."""
+    """Returns whether the origin was computed from finite numbers of ordinary size.
+
+    That is: all before it in the step was below {domain_top_large} ({domain_top} for a
+    gradient) in size, and after the first step nothing had grown {domain_growth}-fold
+    over it. A layer that multiplies by a matrix cannot leave a domain but by its own
+    activation function: after the first step only numbers below {matrix_top} count for
+    it, and none in a recurrent layer. A float16 tensor is judged by float16's own limit.
+    """
     assert m.origin is not None and m.onset is not None
     top = m.upstream_top()
     if math.isnan(top):
@@ -76,6 +83,14 @@ def _counts_text(m: Measured) -> str:
 
 
 def _half(m: Measured) -> list[Candidate]:
+    """Returns the cause of a float16 tensor that could have overflowed.
+
+    Signs:
+        half_precision: the first bad tensor is float16, and what it was computed from
+            reached {half_top}; or it holds infinities, and its layer multiplies by a
+            matrix, or, with no NaN in it, some float16 tensor had reached {half_share}
+            of the largest float16, 65504.
+    """
     assert m.origin is not None
     tensor, top = m.bad_tensor, m.upstream_top()
     if m.probes[m.origin].dtype != "float16" or tensor is None:
@@ -110,6 +125,17 @@ def _half(m: Measured) -> list[Candidate]:
 
 
 def _domain_of_layer(m: Measured) -> list[Candidate]:
+    """Returns the causes of a layer's output, or state, of ordinary numbers.
+
+    Signs:
+        layer_domain: the first bad tensor is a layer's output, its state or the
+            prediction, and what it was computed from was finite and of ordinary size.
+        inherited: in the very first step of a training a layer's output is the first bad
+            tensor, of numbers of ordinary size, in whole columns of a layer that
+            multiplies by a matrix (only weights that are non-finite already give these),
+            or in a layer whose weights are known to come from a training that had gone
+            bad.
+    """
     assert m.origin is not None and m.bad_tensor is not None
     tensor = m.bad_tensor
     own = m.matrices_of(m.origin)
@@ -159,6 +185,13 @@ def _layer_candidate(m: Measured, weight: float, sure: float = 0.97) -> Candidat
 
 
 def _domain_of_loss(m: Measured) -> list[Candidate]:
+    """Returns the cause of a loss of ordinary numbers.
+
+    Signs:
+        loss_domain: the first bad tensor is a loss, and predictions, labels and all else
+            that it was computed from were finite and of ordinary size. The share of
+            labels that are zero, and the ranges of labels and predictions, are told.
+    """
     assert m.onset is not None
     evidence = [_upstream_text(m), _counts_text(m)]
     labels, predictions = m.of("label"), m.of("prediction")
@@ -184,6 +217,12 @@ def _domain_of_loss(m: Measured) -> list[Candidate]:
 
 
 def _domain_of_metric(m: Measured) -> list[Candidate]:
+    """Returns the cause of a metric of ordinary numbers.
+
+    Signs:
+        metric_domain: the first bad tensor is a metric, of finite numbers of ordinary
+            size; loss and weights stayed finite.
+    """
     assert m.onset is not None
     evidence = [_upstream_text(m), _counts_text(m)]
     zeros = largest(m.onset.zeros[m.of("label")])
@@ -201,6 +240,16 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
 
 
 def _domain_of_gradient(m: Measured) -> list[Candidate]:
+    """Returns the causes of a gradient of ordinary numbers.
+
+    Signs:
+        loss_domain: the loss was finite, and the gradient nearest to it was not: the
+            derivative left its domain, as that of a root does at zero.
+        layer_domain: gradients nearer to the loss were finite, and one further on was
+            not: the derivative of a layer between the two left its domain.
+        gradient_amplification: gradients nearer to the loss were finite, and the first
+            that was not is that of a recurrent layer.
+    """
     assert m.origin is not None and m.onset is not None
     gradients = [i for i in m.of("gradient") if i < m.origin]
     passed = [i for i in gradients if m.onset.bad[i] == 0]
@@ -243,6 +292,12 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
 
 
 def _domain_of_update(m: Measured) -> list[Candidate]:
+    """Returns the cause of an update that was not finite although its gradients were.
+
+    Signs:
+        optimizer_settings: the first bad tensor is a weight or one of the optimizer's
+            variables; all gradients of that step were finite and of ordinary size.
+    """
     gradients = m.of("gradient")
     assert m.onset is not None
     evidence = [

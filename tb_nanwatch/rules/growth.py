@@ -58,6 +58,15 @@ def _how_it_grew(m: Measured, growth: float) -> str:
 
 
 def _rate_driver(m: Measured) -> Candidate | None:
+    """Returns the learning rate, weighed by its decades above the usual one.
+
+    Signs:
+        learning_rate: the numbers grew, and the learning rate (divided by 1 - momentum)
+            is above what is usual for the optimizer: 0.01 for SGD, 0.001 for most
+            others. Within {noticeable} decades of it, or below, it is named only where
+            little else is unusual, and with less confidence. How large the first update
+            was beside the weights is told; {update_ratio} of them is too much.
+    """
     rate = m.rate()
     if math.isnan(rate) or rate <= 0:
         return None
@@ -132,6 +141,15 @@ def _update_ratio(m: Measured) -> float:
 
 
 def _inputs_driver(m: Measured) -> Candidate | None:
+    """Returns the scale of the inputs, where it is unusual and enters the model.
+
+    Signs:
+        unscaled_inputs: the numbers grew, the inputs of the first batch have a root mean
+            square of {input_rms} or more, and the first layer with a matrix passes at
+            least {input_entered} of it on (hardly any where a layer before it
+            normalises, or where inputs are indices). What the learning rate does at
+            this scale is told.
+    """
     assert m.first is not None
     floats = [i for i in m.of("input") if m.is_float(i)]
     rms = largest(m.first.rms[floats])
@@ -166,6 +184,13 @@ def _entered(m: Measured, rms: float) -> float:
 
 
 def _targets_driver(m: Measured) -> Candidate | None:
+    """Returns the scale of the targets, where it is beyond what is first predicted.
+
+    Signs:
+        unscaled_targets: the numbers grew, and the root mean square of the first batch's
+            targets is {target_ratio} or more, and as many times that of the first
+            predictions (for inputs of usual scale).
+    """
     assert m.first is not None
     labels = [i for i in m.of("label") if m.is_float(i)]
     rms = largest(m.first.rms[labels])
@@ -197,7 +222,18 @@ def _targets_driver(m: Measured) -> Candidate | None:
 
 
 def _gain_driver(m: Measured) -> Candidate | None:
-    """Growth from layer to layer before anything was learned: by weights, depth or time."""
+    """Growth from layer to layer before anything was learned: by weights, depth or time.
+
+    Signs:
+        initialization: in the first step, before any update, activations grew
+            {depth_growth}-fold or more from the input on, and {layer_gain}-fold or more
+            in half of the layers.
+        gradient_amplification: in the first step, before any update, activations grew
+            {depth_growth}-fold or more through layers of which each adds little, or in a
+            recurrent layer; or gradients did from the last layer to the first.
+        layer_domain: in the first step, before any update, a layer without weights gave
+            at least {leap} times what entered it.
+    """
     assert m.first is not None
     if m.phase == "validation" or m.facts.inherited is not None:
         return None  # these weights are no longer the initial ones
@@ -282,7 +318,12 @@ def _backward_growth(m: Measured) -> float:
 
 
 def _labels_driver(m: Measured) -> Candidate | None:
-    """A loss that falls below zero without bound: no label allowed for that."""
+    """A loss that falls below zero without bound: no label allowed for that.
+
+    Signs:
+        label_range: the numbers grew, the loss had fallen below {label_loss}, and labels
+            lie outside of 0 to 1.
+    """
     losses = m.of("loss")
     lowest = smallest(m.lowest[losses])
     if not lowest < at("label_loss"):

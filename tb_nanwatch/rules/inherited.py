@@ -17,7 +17,13 @@ INHERITED_FIX: Final = (
 
 
 def inherited_weights(m: Measured) -> Candidate | None:
-    """Weights that came out of all proportion from a training that had gone bad."""
+    """Weights that came out of all proportion from a training that had gone bad.
+
+    Signs:
+        inherited: the weights are known to come from a training that had gone bad, and
+            in the first step, before any update, outputs were {domain_growth} times the
+            size of the data already.
+    """
     if m.first is None or m.facts.inherited not in BAD_STATUSES:
         return None
     outputs = m.of("activation", "prediction")

@@ -42,7 +42,13 @@ def settings_fix(m: Measured) -> str:
 
 
 def settings_driver(m: Measured) -> Candidate | None:
-    """Returns the cause where a setting is one that no training survives."""
+    """Returns the cause where a setting is one that no training survives.
+
+    Signs:
+        optimizer_settings: the numbers grew, and epsilon is below {tiny_epsilon},
+            momentum {momentum} or more, a beta or rho 1 or more, or weight decay times
+            learning rate {decay_step} or more.
+    """
     odd = odd_settings(m)
     if not odd:
         return None

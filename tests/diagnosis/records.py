@@ -1,0 +1,187 @@
+"""Hand-made records of a small regression, and which cause is to be named of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.schema import (
+    RANGE_COLUMNS,
+    BadTensor,
+    Position,
+    Probe,
+    RangesRecord,
+    SessionRecord,
+)
+
+# Probes of a small regression: (kind, name, layer, dtype, shape).
+PROBES: list[tuple[Any, ...]] = [
+    ("input", "input", "", "float32", [32, 10]),
+    ("label", "label", "", "float32", [32, 1]),
+    ("activation", "dense", "dense", "float32", [32, 16]),
+    ("activation", "odd", "odd", "float32", [32, 16]),
+    ("activation", "dense_1", "dense_1", "float32", [32, 1]),
+    ("prediction", "prediction", "", "float32", [32, 1]),
+    ("loss", "total", "", "float32", []),
+    ("metric", "error", "", "float32", []),
+    ("gradient", "dense_1/kernel", "dense_1", "float32", [16, 1]),
+    ("gradient", "dense/kernel", "dense", "float32", [10, 16]),
+    ("weight", "dense/kernel", "dense", "float32", [10, 16]),
+    ("weight", "dense_1/kernel", "dense_1", "float32", [16, 1]),
+]
+SGD = {"class_name": "SGD", "learning_rate": 0.01, "momentum": 0.0}
+
+
+def facts(
+    origin: str | None = None,
+    *,
+    step: int = 3,
+    status: Any = "diverged",
+    sizes: dict[str, float] | None = None,
+    later: dict[str, float] | None = None,
+    bad: tuple[int, int] = (4, 0),
+    optimizer: dict[str, Any] | None = None,
+    dtype: str = "float32",
+    inherited: Any = None,
+) -> Facts:
+    """A run whose tensors have root mean square 1, but for what is given.
+
+    Args:
+        origin: name of the first bad probe.
+        sizes: rms by name at the first step; `later` at the onset.
+        bad: how many NaN and Inf the origin has.
+    """
+    probes = [
+        Probe(k, n, la, dtype if n == origin else d, s) for k, n, la, d, s in PROBES
+    ]
+    steps = [0, step] if step else [0]
+    stats = np.ones((len(steps), len(probes), len(RANGE_COLUMNS)), np.float32)
+    counts = np.zeros((len(steps), len(probes), 3), np.int64)
+    # Gradients and weights share their names.
+    names = [p.name if p.kind != "weight" else f"weight {p.name}" for p in probes]
+    for i, values in enumerate((sizes or {}, later or {})[: len(steps)]):
+        for name, value in values.items():
+            stats[i:, names.index(name), :5] = [-value, value, value, value, value]
+    stats[:, :, 5] = 0
+    found = None
+    if origin is not None:
+        at = names.index(origin)
+        stats[-1, at, :5] = np.nan
+        counts[-1, at] = [bad[0], bad[1], 0]
+        size = int(np.prod(probes[at].shape))
+        found = BadTensor(probes[at].kind, origin, bad[0], bad[1], 0, size, row=2)
+    return Facts(
+        status,
+        Position("train", step, 0, step),
+        found,
+        inherited=inherited,
+        session=SessionRecord("s", 0, probes, [], optimizer=optimizer or SGD),
+        ranges=[
+            RangesRecord(
+                "s", 0, phase="train",
+                steps=np.array([[s, s] for s in steps], np.int64),
+                stats=stats, counts=counts,
+                bad_steps=(counts.sum(2) > 0).astype(np.int64),
+                measured=np.ones(len(steps), np.int64),
+            )
+        ],
+    )  # fmt: skip
+
+
+GREW = {"dense_1": 1e30, "prediction": 1e30, "total": 1e36, "weight dense/kernel": 1e20}
+CASES: dict[str, tuple[str, Facts]] = {
+    "NaN in the batch": ("nonfinite_data", facts("input")),
+    "a layer of small numbers": ("layer_domain", facts("odd")),
+    "a layer of large numbers at the first step": (
+        "layer_domain",
+        facts("odd", step=0, sizes={"input": 1e5, "dense": 1e5}),
+    ),
+    "a layer that multiplies, at the first step": (
+        "inherited",
+        facts("dense", step=0, bad=(512, 0)),
+    ),
+    "its activation, not whole columns": ("layer_domain", facts("dense", step=0, bad=(77, 0))),
+    "the loss of ordinary numbers": ("loss_domain", facts("total", bad=(1, 0))),
+    "the metric alone": ("metric_domain", facts("error", status="score_lost", bad=(1, 0))),
+    "a gradient, next to the loss": ("loss_domain", facts("dense_1/kernel")),
+    "a gradient, further on": ("layer_domain", facts("dense/kernel")),
+    "half precision": (
+        "half_precision",
+        facts("odd", sizes={"dense": 3000}, bad=(0, 9), dtype="float16"),
+    ),
+    "a division in half precision": ("layer_domain", facts("odd", bad=(0, 9), dtype="float16")),
+    "a large rate": (
+        "learning_rate",
+        facts("total", later=GREW, optimizer={**SGD, "learning_rate": 10.0}),
+    ),
+    "large inputs": (
+        "unscaled_inputs",
+        facts("total", sizes={"input": 1e3, "dense": 500}, later=GREW),
+    ),
+    "large inputs that a layer scales": (
+        "learning_rate",
+        facts("total", sizes={"input": 1e3}, later=GREW,
+              optimizer={**SGD, "learning_rate": 10.0}),
+    ),
+    "large targets": ("unscaled_targets", facts("total", sizes={"label": 1e4}, later=GREW)),
+    "large first weights": (
+        "initialization",
+        facts("total", sizes={"dense": 100, "odd": 100, "dense_1": 1e4}, later=GREW),
+    ),
+    "momentum": (
+        "optimizer_settings",
+        facts("total", later=GREW, optimizer={**SGD, "momentum": 1.0}),
+    ),
+    "a bias that came as NaN, at the first step": (
+        "inherited",
+        facts("dense", step=0, bad=(32, 0), inherited="diverged"),
+    ),
+    "weights that came blown up": (
+        "inherited",
+        facts("total", sizes={"dense_1": 1e15, "prediction": 1e15, "total": 1e30},
+              optimizer={**SGD, "learning_rate": 10.0}, inherited="runaway"),
+    ),
+    "weights that came from before it": (
+        "learning_rate",
+        facts("total", later=GREW, optimizer={**SGD, "learning_rate": 10.0},
+              inherited="diverged"),
+    ),
+    "weights that had learned large targets": (
+        "learning_rate",
+        facts("total", sizes={"label": 1e4, "dense_1": 1e4, "prediction": 1e4},
+              later=GREW, optimizer={**SGD, "learning_rate": 10.0}, inherited="diverged"),
+    ),
+    "a loss of ordinary numbers at the first step of a training that went on": (
+        "loss_domain",
+        facts("total", step=0, bad=(1, 0), inherited="diverged"),
+    ),
+    "large weights of a training that was well": (
+        "learning_rate",
+        facts("total", sizes={"dense": 100, "odd": 100, "dense_1": 1e4}, later=GREW,
+              optimizer={**SGD, "learning_rate": 10.0}, inherited="clean"),
+    ),
+    "labels outside of the loss's range": (
+        "label_range",
+        facts("total", sizes={"total": 5, "label": 3}, later=GREW),
+    ),
+    "gradients that grow on their way": (
+        "gradient_amplification",
+        facts("total", sizes={"dense/kernel": 1e4}, later=GREW),
+    ),
+    "a layer that gives a power of what enters it": (
+        "layer_domain",
+        facts("total", sizes={"odd": 1e5}, later=GREW),
+    ),
+    "an epsilon of nothing": (
+        "optimizer_settings",
+        facts("total", later=GREW,
+              optimizer={"class_name": "Adam", "learning_rate": 1e-3, "epsilon": 0.0}),
+    ),
+    "a beta of one": (
+        "optimizer_settings",
+        facts("total", later=GREW,
+              optimizer={"class_name": "Adam", "learning_rate": 1e-3, "beta_1": 1.0}),
+    ),
+}  # fmt: skip
