@@ -24,6 +24,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 FAST = (
     "tests/writing/test_health.py",
     "tests/writing/test_ranges.py",
+    "tests/writing/test_proofs.py",
     "tests/writing/test_callback.py",
     "tests/writing/test_end_to_end.py",
     "tests/reading/test_schema.py",

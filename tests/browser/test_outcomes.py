@@ -186,6 +186,34 @@ def test_a_press_outlives_what_is_drawn_meanwhile(tab: Tab, told: dict[str, Any]
     strip.get_by_role("button", name="keep all").click()
 
 
+def test_the_keyboard_goes_through_the_bands_from_top_to_bottom(
+    tab: Tab, told: dict[str, Any]
+) -> None:
+    """Rows are used again for other lines: their order in the document follows."""
+    choose(tab, told, "RandomSearch")
+    facet = tab.frame.locator(".controls label", has_text="facet").locator("select")
+    tops = "rows => rows.map(row => row.getBoundingClientRect().top)"
+    seen_orders = set()
+    for column in ("trial", "trial", "rate", "rate", "facet"):
+        facet.select_option("rate") if column == "facet" else tab.sort_by(column)
+        rows = tab.frame.locator(".row")
+        drawn = rows.evaluate_all(tops)
+        assert len(drawn) > 3 and drawn == sorted(drawn)
+        seen_orders.add(tuple(rows.all_inner_texts()))
+    assert len(seen_orders) > 2
+    bands = tab.frame.locator("input.band:visible")
+    bands.first.focus()
+    seen = []
+    for _ in range(bands.count()):
+        at = tab.frame.locator("input.band:focus")
+        seen.append(at.bounding_box()["y"])
+        for _ in range(9):  # past buttons between
+            tab.page.keyboard.press("Tab")
+            if tab.frame.locator("input.band:focus").count():
+                break
+    assert len(set(seen)) == bands.count() and seen == sorted(seen)
+
+
 def test_bands_are_in_the_link_and_back_undoes(
     browser: Any,
     serve: Callable[[pathlib.Path, str], str],

@@ -38,6 +38,26 @@ export function setText(node: Element, text: string): void {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Puts siblings in order: the keyboard and a screen reader follow the document's order, not
+ * where things are drawn. What is focused or pressed stays where it is, since a node that is
+ * moved loses both, and the others move around it.
+ */
+export function putInOrder(nodes: readonly Element[]): void {
+  const holds = (node: Element) => node.contains(document.activeElement) || node.matches(":active");
+  const held = nodes.findIndex(holds);
+  // New lines come at either end, so that from the middle few have to move.
+  const anchor = held < 0 ? nodes.length >> 1 : held;
+  for (let i = anchor - 1; i >= 0; i--) {
+    const next = nodes[i + 1]!;
+    if (nodes[i]!.nextElementSibling !== next) next.before(nodes[i]!);
+  }
+  for (let i = anchor + 1; i < nodes.length; i++) {
+    const last = nodes[i - 1]!;
+    if (nodes[i]!.previousElementSibling !== last) last.after(nodes[i]!);
+  }
+}
+
 /** Sizes a canvas to its place in device pixels; null where it has none yet. */
 export function prepareCanvas(
   canvas: HTMLCanvasElement,

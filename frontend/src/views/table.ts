@@ -14,7 +14,7 @@ import { takesTrial } from "../state/without";
 import { brush, placeIn } from "./brush";
 import { type Columns, layOut } from "./columns";
 import { type CutActions, CutStrip, cutHeight } from "./cut";
-import { el, replace, tickLabel } from "./dom";
+import { el, putInOrder, replace, tickLabel } from "./dom";
 import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
 import { LaneTiles } from "./lane_tiles";
 import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
@@ -491,6 +491,10 @@ export class TableView {
       this.rows.set(index, row);
     }
     for (const row of this.pool) row.node.remove();
+    if (missing.length) {
+      const shown = [...this.rows].sort(([a], [b]) => a - b);
+      putInOrder(shown.map(([, row]) => row.node));
+    }
     const { removed } = model;
     this.lanes.draw(
       model.lines,
