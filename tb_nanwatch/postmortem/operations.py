@@ -102,6 +102,7 @@ _PUBLIC: Final[dict[str, str]] = {
 }
 
 _BINARY: Final = ("first input", "second input")
+_AXES: Final = "axis"  # which ones, not how large
 _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
     "RealDiv": ("numerator", "denominator"),
     "Div": ("numerator", "denominator"),
@@ -127,6 +128,7 @@ _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
         "BatchMatMulV2 BatchMatMulV3".split(),
         _BINARY,
     ),
+    **dict.fromkeys("Max Mean Min Prod Sum EuclideanNorm".split(), ("element", _AXES)),
 }
 
 
@@ -197,7 +199,7 @@ def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
         if i < len(names):
             name = names[i]
         else:
-            name = "argument" if len(arrays) == 1 else f"input {i + 1}"
+            name = "argument" if len(arrays) == 1 else f"input no. {i + 1}"
         found.append(operand(name, array))
     return found
 
@@ -265,9 +267,10 @@ def _power(base: Array, exponent: Array) -> list[str]:
 
 def _overflow(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
     largest = _largest(dtype)
-    measured = [o for o in measure(op_type, arrays) if not math.isnan(o.max)]
+    operands = measure(op_type, arrays)
+    measured = [o for o in operands if o.name != _AXES and not math.isnan(o.max)]
     ranges = ", ".join(
-        f"{o.name}{'s' if o.size != 1 else ''} {_range(o)}" for o in measured[:3]
+        f"{_plural(o.name) if o.size != 1 else o.name} {_range(o)}" for o in measured[:3]
     )
     if largest is None:
         return ranges
@@ -279,6 +282,10 @@ def _overflow(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
     if not ranges:
         return ""
     return f"the result is beyond {largest:.3g}, the largest {dtype}: {ranges}"
+
+
+def _plural(name: str) -> str:
+    return f"elements of {name}" if name[-1].isdigit() else f"{name}s"
 
 
 def _range(o: Operand) -> str:
