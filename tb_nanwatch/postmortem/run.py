@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -68,6 +69,8 @@ def run(
         result = _run(model, capsule, tracer, seconds, memory)
     except LimitError as e:
         result = PostMortem(reason=f"The step could not be run again: {e}.")
+    except tf.errors.InvalidArgumentError as e:
+        result = PostMortem(reason=_refusal(e.message))
     except Exception as e:
         message = f"The step could not be run again: {type(e).__name__}: {e}"[:500]
         result = PostMortem(reason=message)
@@ -79,6 +82,19 @@ def run(
             )
     result.seconds = time.monotonic() - began
     return result
+
+
+def _refusal(message: str) -> str:
+    """Returns what an operation said that takes less than its compiled kin did.
+
+    XLA and GPUs give NaN for what TensorFlow's operations on a CPU refuse, such as a
+    label of a class that the model has no output for.
+    """
+    op = re.search(r"\[Op:(\w+)\]", message)
+    name = f"`{operations.public_name(op[1])}`" if op else "an operation"
+    said = re.sub(r"\{\{.*?\}\}|\[Op:.*|\[\[.*|\n.*", "", message, flags=re.DOTALL)
+    first = re.split(r"(?<=\.)\s", said.strip())[0]
+    return f"Run operation by operation, {name} refuses its input: {first[:300]}"
 
 
 def _run(

@@ -185,9 +185,12 @@ def _layer_candidate(m: Measured, weight: float, sure: float = 0.97) -> Candidat
 
 
 def _domain_of_loss(m: Measured) -> list[Candidate]:
-    """Returns the cause of a loss of ordinary numbers.
+    """Returns the causes of a loss of ordinary numbers.
 
     Signs:
+        label_range: the first bad tensor is a loss, and labels that are integers, one for
+            a row of several outputs, name a class below 0 or beyond the last. XLA and a
+            GPU give NaN then, where TensorFlow's CPU operation raises an error.
         loss_domain: the first bad tensor is a loss, and predictions, labels and all else
             that it was computed from were finite and of ordinary size. The share of
             labels that are zero, and the ranges of labels and predictions, are told.
@@ -204,7 +207,7 @@ def _domain_of_loss(m: Measured) -> list[Candidate]:
     low, high = smallest(m.onset.low[predictions]), largest(m.onset.high[predictions])
     if not math.isnan(low):
         evidence.append(f"Predictions lay in [{low:.3g}, {high:.3g}].")
-    return [
+    loss = [
         Candidate(
             "loss_domain",
             1.0,
@@ -214,6 +217,48 @@ def _domain_of_loss(m: Measured) -> list[Candidate]:
             "keras.ops.abs(y - p) / keras.ops.maximum(keras.ops.abs(y), 1e-3).",
         )
     ]
+    return [*_classes(m), *loss]
+
+
+def _classes(m: Measured) -> list[Candidate]:
+    """Returns the cause of labels that name a class which the model does not have."""
+    assert m.onset is not None
+    labels, predictions = m.of("label"), m.of("prediction")
+    if len(labels) != len(predictions):
+        return []
+    for label, prediction in zip(labels, predictions, strict=True):
+        outputs = m.probes[prediction].shape
+        classes = outputs[-1] if outputs else None
+        # One number for each row of outputs, with or without an axis of its own.
+        of_rows = m.probes[label].shape in (outputs[:-1], [*outputs[:-1], 1])
+        if m.is_float(label) or not of_rows or classes is None or classes < 2:
+            continue
+        low, high = float(m.onset.low[label]), float(m.onset.high[label])
+        if not m.at_first_step and m.first is not None:
+            # Such a label did no harm before: it is a class that the loss ignores.
+            if m.first.low[label] < 0:
+                low = 0
+            if m.first.high[label] >= classes:
+                high = 0
+        if low < 0 or high >= classes:
+            return [
+                Candidate(
+                    "label_range",
+                    20.0,
+                    0.97,
+                    [
+                        _upstream_text(m),
+                        f"Labels of the batch are integers from {low:.0f} to {high:.0f}, each "
+                        f"beside {classes} outputs: classes are 0 to "
+                        f"{classes - 1}.",
+                        _counts_text(m),
+                    ],
+                    f"Bring the labels into 0 to {classes - 1}, or give the last layer "
+                    "one unit for each class"
+                    + (f" ({high + 1:.0f} or more)." if high >= classes else "."),
+                )
+            ]
+    return []
 
 
 def _domain_of_metric(m: Measured) -> list[Candidate]:

@@ -7,13 +7,18 @@ programs of each cause. `make corpus` runs the whole of it into docs/diagnosis.m
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
+from tb_nanwatch import NanWatch
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose
 from tests.corpus.programs import CAUSES, CLEAN, CONTAINED, programs
 from tests.corpus.renamed import longer, renamed
-from tests.corpus.run import facts_from
+from tests.corpus.run import facts_from, read_facts
+from tests.tuner.searches import sessions
 
 PER_CAUSE = int(os.environ.get("NANWATCH_CORPUS", "2"))
 SEED = 20
@@ -40,6 +45,31 @@ def test_the_cause_is_named(cause: str) -> None:
     assert consequent
     right = sum(n == cause for n in consequent)
     assert right >= len(consequent) - len(consequent) // 4, named
+
+
+@pytest.mark.parametrize(("highest", "named"), [(9, "label_range"), (7, CLEAN)])
+def test_a_class_without_an_output(highest: int, named: str, tmp_path: Path) -> None:
+    """With XLA its loss is NaN; without, TensorFlow's operation raises an error."""
+    x = np.random.RandomState(0).randn(256, 6).astype("float32")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, jit_compile=True)
+    labels = np.arange(256) % 8
+    labels[200] = highest
+    watch = NanWatch(tmp_path / "run")
+    model.fit(x, labels, verbose=0, shuffle=False, callbacks=[watch])
+    facts = read_facts(str(tmp_path))
+    assert check(facts) == named
+    if facts.onset is not None:
+        assert facts.onset.step == 200 // 32
+        (fix,) = [c.fix for c in diagnose(facts) if c.id == named]
+        assert "0 to 7" in fix and "10 or more" in fix
+        # Operation by operation it is refused, which says why as well.
+        (session,) = sessions(tmp_path)
+        assert session.postmortem is not None
+        assert "label value of 9 which is outside the valid range of [0, 8)" in (
+            session.postmortem.reason
+        )
 
 
 def check(facts: Facts) -> str:

@@ -90,6 +90,27 @@ def facts(
     )  # fmt: skip
 
 
+def integer_labels(
+    first: tuple[int, int], onset: tuple[int, int], classes: int = 8, **more: Any
+) -> Facts:
+    """A classifier whose loss is the first bad tensor.
+
+    Args:
+        first: smallest and largest label of the first step; `onset` of the bad one.
+    """
+    found = facts("total", **more)
+    assert found.session is not None
+    probes, stats = found.session.train_probes, found.ranges[0].stats
+    for i, probe in enumerate(probes):
+        if probe.kind == "label":
+            probe.dtype, probe.shape = "int64", [32]
+            stats[0, i, :2] = first
+            stats[-1, i, :2] = onset
+        elif probe.kind == "prediction":
+            probe.shape = [32, classes]
+    return found
+
+
 GREW = {"dense_1": 1e30, "prediction": 1e30, "total": 1e36, "weight dense/kernel": 1e20}
 CASES: dict[str, tuple[str, Facts]] = {
     "NaN in the batch": ("nonfinite_data", facts("input")),
@@ -104,6 +125,18 @@ CASES: dict[str, tuple[str, Facts]] = {
     ),
     "its activation, not whole columns": ("layer_domain", facts("dense", step=0, bad=(77, 0))),
     "the loss of ordinary numbers": ("loss_domain", facts("total", bad=(1, 0))),
+    "a class that the model does not have": ("label_range", integer_labels((0, 7), (1, 9))),
+    "a class below zero": ("label_range", integer_labels((0, 7), (-1, 7))),
+    "classes from one, at the first step": (
+        "label_range",
+        integer_labels((1, 8), (1, 8), step=0),
+    ),
+    "integer labels within range": ("loss_domain", integer_labels((0, 7), (0, 7))),
+    "a class that the loss ignores": ("loss_domain", integer_labels((-1, 255), (-1, 255))),
+    "integers beside one output": (
+        "loss_domain",
+        integer_labels((0, 7), (0, 99), classes=1),
+    ),
     "the metric alone": ("metric_domain", facts("error", status="score_lost", bad=(1, 0))),
     "a gradient, next to the loss": ("loss_domain", facts("dense_1/kernel")),
     "a gradient, further on": ("layer_domain", facts("dense/kernel")),
