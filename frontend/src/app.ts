@@ -167,6 +167,23 @@ export function start(root: HTMLElement, client: Client): void {
         "steps. Or choose it with the arrow keys and Enter.",
     ),
   );
+  const nothing = el(
+    "p",
+    { class: "nothing-fits", hidden: true },
+    "No trial of this search fits the filter. ",
+    el(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        click: () => {
+          store.set({ filter: "" });
+          table.focus();
+        },
+      },
+      "clear the filter",
+    ),
+  );
   const main = el(
     "main",
     { class: "main", hidden: true },
@@ -177,6 +194,7 @@ export function start(root: HTMLElement, client: Client): void {
     removed.node,
     stale,
     table.node,
+    nothing,
     hint,
     compare.node,
     detail.node,
@@ -207,6 +225,7 @@ export function start(root: HTMLElement, client: Client): void {
     main.dataset.view = view;
     controls.node.hidden = table.node.hidden = !frontier;
     hint.hidden = !frontier || state.selected !== null || shown.shown === 0;
+    nothing.hidden = !frontier || shown.shown > 0 || shown.trials.length === 0;
     verdict.node.hidden = view === "trials" || view === "searches";
     removed.update(shown.removed);
     if (!frontier) removed.node.hidden = true;

@@ -72,7 +72,13 @@ describe("causal chain", () => {
     expect(chain.stages.map((s) => s.bad)).toEqual([0, 0, 1, 1, 1, 0]);
     expect([chain.before, chain.at]).toEqual([2, 3]);
     // Of the layers, the one that grew from 4 to 400 is told.
-    expect(chain.stages[1]!.key).toEqual({ probe: 2, before: 4, at: 400, bad: false });
+    expect(chain.stages[1]!.key).toEqual({
+      probe: 2,
+      before: 4,
+      at: 400,
+      counted: { before: "", at: "" },
+      bad: false,
+    });
   });
 
   it("has no step before the first one, and none at all where the record does not reach", () => {
@@ -93,6 +99,40 @@ describe("causal chain", () => {
     const chain = chainOf(detail.probes.train, origin, onset!.step, null, ranges)!;
     expect(chain.stages.filter((s) => s.lit)).toHaveLength(1);
     expect(chain.stages.find((s) => s.lit)!.key.bad).toBe(true);
+  });
+
+  it("says NaN and Inf only of what was counted", () => {
+    const counts = new Float32Array(3 * KINDS.length);
+    counts.set([6, 0, 0], 3 * 4);
+    counts.set([1, 2, 3], 3 * 5);
+    const said = (record: Flight) => {
+      const view = new ChainView(() => {});
+      view.update({
+        chain: chainOf(PROBES, ORIGIN, 3, record, null)!,
+        run: { ...RUN, origin: { ...ORIGIN, num_pos_inf: 0 } },
+        probes: PROBES,
+        hparams: [],
+        theme: "light",
+        chosen: 3,
+      });
+      return [...view.node.querySelectorAll<HTMLElement>("button.stage")].map((stage) => [
+        stage.querySelector(".stage-numbers")!.textContent,
+        stage.title.split("\n")[1],
+      ]);
+    };
+    const counted = said({ ...FLIGHT, fullSteps: Float32Array.of(3), counts });
+    expect(counted.slice(3, 5)).toEqual([
+      ["1 → 6 NaN", "step 2: rms 1; step 3: 6 NaN"],
+      ["1 → 1 NaN, 2 Inf, 3 -Inf", "step 2: rms 1; step 3: 1 NaN, 2 Inf, 3 -Inf"],
+    ]);
+    // Kept without its counts, or counted in another step.
+    const elsewhere = { ...FLIGHT, fullSteps: Float32Array.of(4), counts };
+    for (const record of [FLIGHT, elsewhere]) {
+      const stages = said(record);
+      expect(stages[2]).toEqual(["10 → non-finite", "step 2: rms 10; step 3: non-finite"]);
+      expect(stages.slice(2, 5).flat().join()).not.toMatch(/NaN|Inf/);
+      expect(stages[0]).toEqual(["1 → 1", "step 2: rms 1; step 3: rms 1"]);
+    }
   });
 
   it("is drawn with the numbers before and at the onset, and chooses a tensor", () => {

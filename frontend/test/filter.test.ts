@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decodeOverview } from "../src/api/decode";
-import { parseFilter } from "../src/state/filter";
+import { parseFilter, withRange } from "../src/state/filter";
 import { trialsOf } from "../src/state/trials";
 
 const TRIALS = trialsOf(
@@ -9,7 +9,7 @@ const TRIALS = trialsOf(
     searches: [{ search: "a" }],
     runs: [
       ["00", "diverged", { rate: 0.5, optimizer: "sgd", "my name": 1 }, 3],
-      ["01", "clean", { rate: 0.001, optimizer: "sgd" }, null],
+      ["01", "clean", { rate: 0.001, optimizer: "sgd", kernel: "3,3" }, null],
       ["02", "clean", { rate: 0.1234567, optimizer: "adam", big: true }, null],
       ["10", "score_lost", { rate: 0.02, optimizer: "adam" }, 90],
     ].map(([trial_id, status, hparams, step]) => ({
@@ -19,6 +19,7 @@ const TRIALS = trialsOf(
       trial_id,
       number: Number(trial_id) + 1,
       status,
+      steps: trial_id === "02" ? 1024 : 12,
       hparams,
       state: trial_id === "02" ? "running" : "finished",
       score: trial_id === "10" ? "NaN" : 0.25,
@@ -28,7 +29,7 @@ const TRIALS = trialsOf(
   }),
   "a",
 );
-const NAMES = ["rate", "optimizer", "my name", "big"];
+const NAMES = ["rate", "optimizer", "my name", "big", "kernel"];
 
 function kept(text: string): string {
   const filter = parseFilter(text, NAMES);
@@ -69,10 +70,37 @@ describe("filter", () => {
     ["score<1", "00 01 02"],
     ["cause=learning_rate", "00 10"],
     ["trial=10", "10"],
+    // As the box itself shows it, and every other way of writing a comma.
+    ["bad, rate>0.1", "00"],
+    ["rate>0.1, bad", "00"],
+    ["rate>0.1,bad", "00"],
+    ["bad,rate>=0.02,rate<0.1", "10"],
+    ["bad , optimizer=adam", "10"],
+    ["optimizer=adam,bad", "10"],
+    ["optimizer=adam,-bad", "02"],
+    ["sgd,bad", "00"],
+    ['"my name"=1, sgd', "00"],
+    // A comma of a value's own.
+    ["kernel=3,3", "01"],
+    ["kernel=3,3,clean", "01"],
+    ["kernel!=3,3 -bad", "02"],
+    ['kernel="3,3", clean', "01"],
+    ['"3,3"', "01"],
+    ["steps>1,000", "02"],
+    ["steps=1,024,running", "02"],
     // Still being typed.
+    ["bad,", "00 10"],
+    [",", "00 01 02 10"],
+    ["rate>0.1,", "00 02"],
     ["rate>", "00 01 02 10"],
   ])("%s", (text, ids) => {
     expect(kept(text)).toBe(ids);
+  });
+
+  it("keeps the other terms where a range is dragged", () => {
+    expect(withRange("bad, rate>0.5, kernel=3,3", "rate", [0.1, 1])).toBe(
+      "bad kernel=3,3 rate>=0.1 rate<=1",
+    );
   });
 
   it("says what it does not understand, and leaves nothing out for it", () => {

@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { decodeFlight } from "../src/api/decode";
 import type { Probe } from "../src/api/schema.gen";
-import { badText, FlightView, inkOn, lastSteps } from "../src/views/flight";
+import { countedInFlight } from "../src/state/counted";
+import { FlightView, inkOn, lastSteps } from "../src/views/flight";
 
 function frame(probes: number, arrays: Record<string, [number[], number[]]>): ArrayBuffer {
   const header = JSON.stringify({
@@ -47,9 +48,9 @@ describe("flight recorder", () => {
   });
 
   it("says what was counted, where it was", () => {
-    expect(badText(FLIGHT, 7, 0)).toBe("3 NaN, 12 Inf");
-    expect(badText(FLIGHT, 7, 1)).toBe("");
-    expect(badText(FLIGHT, 6, 0)).toBe("");
+    expect(countedInFlight(FLIGHT, 7, 0)).toBe("3 NaN, 12 Inf");
+    expect(countedInFlight(FLIGHT, 7, 1)).toBe("");
+    expect(countedInFlight(FLIGHT, 6, 0)).toBe("");
   });
 
   it("tells what was not measured from what was not finite", () => {
@@ -79,7 +80,7 @@ describe("flight recorder", () => {
     );
     expect(cells).toEqual([
       ["1", "·", "3"],
-      ["2", "20", "✖ not finite"],
+      ["2", "20", "✖ non-finite"],
     ]);
     expect(view.node.querySelectorAll(".not-finite")).toHaveLength(1);
     expect(view.node.querySelector(".not-summed")!.getAttribute("title")).toContain("finite");

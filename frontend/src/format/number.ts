@@ -1,5 +1,7 @@
 // Numbers as people read them.
 
+export const NON_FINITE = "non-finite";
+
 const GROUPED = new Intl.NumberFormat("en-US");
 
 function nonfinite(value: number): string | null {
@@ -31,6 +33,11 @@ export function compact(value: number, digits = 3): string {
     return `${trimZeros(mantissa)}e${Number(exponent)}`;
   }
   return trimZeros(value.toPrecision(digits));
+}
+
+/** A measured size. What is not finite may be NaN or infinite: the size does not tell. */
+export function sizeText(value: number, digits = 3): string {
+  return Number.isFinite(value) ? compact(value, digits) : NON_FINITE;
 }
 
 /** Labels of an axis: no more digits than tell them apart. */

@@ -3,6 +3,7 @@
 
 import type { Kind, Probe } from "../api/schema.gen";
 import type { Flight, Origin, Ranges } from "../api/types";
+import { countedInFlight, countedInRanges } from "./counted";
 
 export type StageName = "data" | "layers" | "loss" | "gradients" | "optimizer" | "weights";
 
@@ -26,6 +27,8 @@ export interface Link {
   /** rms in the step before and at the onset; null where it was not measured. */
   before: number | null;
   at: number | null;
+  /** "12 NaN", as far as its non-finite elements were counted in those steps; else "". */
+  counted: { before: string; at: string };
   bad: boolean;
 }
 
@@ -52,6 +55,7 @@ interface Source {
   before: number | null;
   at: number;
   rms(where: "before" | "at", probe: number): number | null;
+  counted(where: "before" | "at", probe: number): string;
   bad(probe: number): boolean;
 }
 
@@ -72,6 +76,10 @@ export function chainOf(
       probe: index,
       before: source.before === null ? null : source.rms("before", index),
       at: source.rms("at", index),
+      counted: {
+        before: source.before === null ? "" : source.counted("before", index),
+        at: source.counted("at", index),
+      },
       bad: source.bad(index),
     };
     const isOrigin = origin?.kind === probe.kind && origin.name === probe.name;
@@ -108,7 +116,9 @@ function fromFlight(flight: Flight, onset: number): Source | null {
     before: i > 0 ? flight.steps[i - 1]! : null,
     at: onset,
     rms: (where, p) => known(value(where === "at" ? i : i - 1, p)),
-    bad: (p) => value(i, p) === Number.POSITIVE_INFINITY,
+    counted: (where, p) => countedInFlight(flight, flight.steps[where === "at" ? i : i - 1]!, p),
+    bad: (p) =>
+      value(i, p) === Number.POSITIVE_INFINITY || countedInFlight(flight, onset, p) !== "",
   };
 }
 
@@ -126,6 +136,12 @@ function fromRanges(ranges: Ranges, onset: number): Source | null {
     before: at > 0 ? ranges.steps[2 * at - 1]! : null,
     at: onset,
     rms: (where, p) => value(where === "at" ? at : at - 1, p),
+    counted: (where, p) => {
+      const b = where === "at" ? at : at - 1;
+      // Of several steps the counts do not say which of them it was.
+      const alone = ranges.steps[2 * b] === ranges.steps[2 * b + 1];
+      return alone ? countedInRanges(ranges, b, p) : "";
+    },
     bad: (p) => ranges.badSteps[at * ranges.probes + p]! > 0,
   };
 }

@@ -5,6 +5,9 @@
 //   learning_rate>1e-2  a hyperparameter, or score, steps, epochs, onset
 //   optimizer=sgd       also !=; "my name"=x where a name has spaces
 //   -clean              not
+//
+// Terms stand apart by spaces or commas; a value with either is quoted. Unquoted, `kernel=3,3`
+// keeps its comma, and 1,024 is the number that the tab writes so.
 
 import { type JSONScalar, STATES, STATUSES } from "../api/schema.gen";
 import { value as valueText } from "../format/words";
@@ -19,6 +22,8 @@ export interface Filter {
 type Test = (trial: Trial) => boolean;
 
 const TERM = /"(?:[^"\\]|\\.)*"|[^\s"]+/g;
+const SEPARATOR = /,(?=(?:[^"]*"[^"]*")*[^"]*$)/;
+const GROUPED = /^-?\d{1,3}(,\d{3})+(\.\d+)?$/;
 const COMPARISON = /^("(?:[^"\\]|\\.)*"|[^<>=!:]+)(>=|<=|!=|>|<|=|:)(.*)$/;
 
 // What a trial has beside its hyperparameters, which come first where names are the same.
@@ -67,7 +72,7 @@ export function withRange(
   return kept.join(" ");
 }
 
-/** Splits at spaces, but not around an operator nor within quotes. */
+/** Splits at spaces and commas, but not around an operator nor within quotes. */
 function terms(text: string): string[] {
   const tight = text.replace(/\s*(>=|<=|!=|>|<|=)\s*/g, "$1");
   const found: string[] = [];
@@ -78,7 +83,41 @@ function terms(text: string): string[] {
     else found.push(match[0]);
     end = match.index + match[0].length;
   }
+  return found.flatMap(atCommas);
+}
+
+/** Splits what no space divides at its commas, but for those within a value. */
+function atCommas(text: string): string[] {
+  const found: string[] = [];
+  for (const piece of text.split(SEPARATOR)) {
+    const last = found.at(-1);
+    if (last && piece && belongs(last, piece)) found[found.length - 1] = `${last},${piece}`;
+    else if (piece) found.push(piece);
+  }
   return found;
+}
+
+function belongs(before: string, piece: string): boolean {
+  const parts = COMPARISON.exec(before);
+  if (!parts) return false;
+  if (GROUPED.test(`${parts[3]},${piece}`)) return true;
+  return /^(=|!=|:)$/.test(parts[2]!) && !COMPARISON.test(piece) && !isWord(piece);
+}
+
+/** Whether it says something of a trial by itself, and is no trial's id, cause or value. */
+function isWord(text: string): boolean {
+  const plain = unquoted(text.replace(/^-/, "")).toLowerCase().replaceAll(" ", "_");
+  return (
+    plain === "bad" ||
+    plain === "scored" ||
+    /^#\d+$/.test(plain) ||
+    STATUSES.some((s) => s === plain) ||
+    STATES.some((s) => s === plain)
+  );
+}
+
+function numberOf(text: string): number {
+  return Number(GROUPED.test(text) ? text.replaceAll(",", "") : text);
 }
 
 function testOf(term: string, names: readonly string[], problems: string[]): Test | null {
@@ -110,7 +149,7 @@ function comparison(
     hparam !== undefined ? t.hparams[hparam] : field!(t);
   if (operator === "=" || operator === ":") return (t) => equals(read(t), wanted);
   if (operator === "!=") return (t) => !equals(read(t), wanted);
-  const limit = Number(wanted);
+  const limit = numberOf(wanted);
   if (Number.isNaN(limit)) {
     problems.push(`"${wanted}" is no number to compare ${name} with`);
     return null;
@@ -127,7 +166,7 @@ function comparison(
 function equals(value: JSONScalar | undefined, wanted: string): boolean {
   if (value === undefined) return false;
   if (typeof value === "number") {
-    const number = Number(wanted);
+    const number = numberOf(wanted);
     // What is read off the screen is rounded.
     return Math.abs(value - number) <= Math.abs(value) * 5e-3 || value === number;
   }

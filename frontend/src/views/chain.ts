@@ -3,7 +3,7 @@
 
 import type { JSONScalar, Probe } from "../api/schema.gen";
 import type { RunSummary } from "../api/types";
-import { compact, integer } from "../format/number";
+import { integer, NON_FINITE, sizeText } from "../format/number";
 import * as words from "../format/words";
 import type { Theme } from "../scale/colour";
 import { nothingColour } from "../scale/colour";
@@ -122,10 +122,10 @@ function hparamStage({ hparams }: ChainData): Child {
 
 /** "0.31 → 4.1e18", or what was counted where it went bad. */
 function numbers(link: Link, stage: Stage, run: RunSummary): Child {
-  const was = link.before === null ? "–" : compact(link.before, 2);
+  const was = said(link.counted.before, link.before, 2) ?? "–";
   const counted = stage.lit && run.origin ? words.counts(run.origin) : "";
-  if (counted) return `${was} → ${counted}`;
-  return `${was} → ${link.at === null ? "–" : compact(link.at, 2)}`;
+  const is = said(counted || link.counted.at, link.at, 2);
+  return `${was} → ${is ?? (link.bad ? NON_FINITE : "–")}`;
 }
 
 /** "tf.math.divide, loss.py:12", of the first bad operation. */
@@ -135,12 +135,15 @@ function madeBy({ origin }: RunSummary): Child {
 }
 
 function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
-  const probe = probes[stage.key.probe]!;
+  const { key } = stage;
+  const probe = probes[key.probe]!;
   const before =
-    chain.before === null ? "" : `step ${integer(chain.before)}: rms ${value(stage.key.before)}; `;
+    chain.before === null
+      ? ""
+      : `step ${integer(chain.before)}: ${fact(key.counted.before, key.before)}; `;
   const lines = [
     words.tensor(probe.kind, probe.name),
-    `${before}step ${integer(chain.at)}: rms ${value(stage.key.at)}`,
+    `${before}step ${integer(chain.at)}: ${fact(key.counted.at, key.at)}`,
   ];
   if (stage.lit && run.origin) lines.push(words.counts(run.origin), run.postmortem?.text ?? "");
   lines.push(
@@ -151,7 +154,16 @@ function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
   return lines.filter(Boolean);
 }
 
-const value = (v: number | null): string => (v === null ? "not measured" : compact(v, 4));
+/** What was counted, else the size; null where neither is known. */
+function said(counted: string, rms: number | null, digits: number): string | null {
+  return counted || (rms === null ? null : sizeText(rms, digits));
+}
+
+function fact(counted: string, rms: number | null): string {
+  const text = said(counted, rms, 4);
+  if (text === null) return "rms not measured";
+  return counted || text === NON_FINITE ? text : `rms ${text}`;
+}
 
 /** Each tensor of a stage as a cell, in causal order; the worst of each where there are many. */
 function cells(stage: Stage, { theme, probes, run }: ChainData): HTMLElement {

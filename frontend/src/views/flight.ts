@@ -3,9 +3,10 @@
 
 import type { Probe } from "../api/schema.gen";
 import type { Flight, Origin } from "../api/types";
-import { compact, integer } from "../format/number";
+import { compact, integer, NON_FINITE } from "../format/number";
 import * as words from "../format/words";
 import { type ColourScale, decadeScale, type Theme } from "../scale/colour";
+import { countedInFlight } from "../state/counted";
 import { el, replace } from "./dom";
 
 const STEPS = 12;
@@ -92,13 +93,15 @@ export class FlightView {
       el("th", { scope: "row", title: name }, name),
       ...steps.map((i) => {
         const rms = flight.rms[i * flight.probes + p]!;
-        const bad = badText(flight, flight.steps[i]!, p);
+        const bad = countedInFlight(flight, flight.steps[i]!, p);
         const where = `${name}, step ${integer(flight.steps[i]!)}`;
         if (!bad && Number.isNaN(rms))
           return el("td", { class: "not-summed", title: `${where}: finite, not measured` }, "·");
-        const title = `${where}: ${bad || `rms ${compact(rms, 6)}`}`;
-        if (bad || !Number.isFinite(rms))
-          return el("td", { class: "not-finite", title }, `✖ ${bad || "not finite"}`);
+        if (bad || !Number.isFinite(rms)) {
+          const found = bad || NON_FINITE;
+          return el("td", { class: "not-finite", title: `${where}: ${found}` }, `✖ ${found}`);
+        }
+        const title = `${where}: rms ${compact(rms, 6)}`;
         const ground = colours.of(rms > 0 ? Math.log10(rms) : -99);
         return el(
           "td",
@@ -114,19 +117,6 @@ export class FlightView {
 export function lastSteps(flight: Flight, onset: number | null): number[] {
   const until = [...flight.steps.keys()].filter((i) => onset === null || flight.steps[i]! <= onset);
   return until.slice(-STEPS);
-}
-
-/** "12 Inf", where that step was kept in full and the tensor was non-finite. */
-export function badText(flight: Flight, step: number, probe: number): string {
-  const at = flight.fullSteps.indexOf(step);
-  if (at < 0) return "";
-  const start = (at * flight.probes + probe) * 3;
-  return ["NaN", "Inf", "-Inf"]
-    .flatMap((word, i) => {
-      const n = flight.counts[start + i]!;
-      return n > 0 ? [`${integer(n)} ${word}`] : [];
-    })
-    .join(", ");
 }
 
 function scaleOf(flight: Flight, steps: readonly number[], theme: Theme): ColourScale {

@@ -13,6 +13,7 @@ import {
   type Theme,
 } from "../scale/colour";
 import type { DetailAxis } from "../scale/detail";
+import { countedInRanges } from "../state/counted";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
 import { el, prepareCanvas, replace, sizeOf, themeColour } from "./dom";
 import { fillSpan } from "./lane";
@@ -407,12 +408,8 @@ export function cellFacts(ranges: Ranges, probe: number, step: number): string[]
   const bad = ranges.badSteps[at]!;
   if (bad > 0) {
     facts.push(first === last ? "non-finite" : `non-finite in ${integer(bad)} steps`);
-    const labels = ["NaN", "Inf", "-Inf"];
-    const found = labels.flatMap((label, i) => {
-      const n = ranges.counts[at * ranges.countColumns.length + i] ?? 0;
-      return n > 0 ? [`${integer(n)} ${label}`] : [];
-    });
-    if (found.length) facts.push(`${found.join(", ")} counted`);
+    const found = countedInRanges(ranges, b, probe);
+    if (found) facts.push(`${found} counted`);
   } else if (!Number.isFinite(stat("rms"))) facts.push("nothing finite was measured");
   return facts;
 }

@@ -2,7 +2,7 @@
 
 import { type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";
 import type { Lane, RunSummary } from "../api/types";
-import { compact, integer } from "../format/number";
+import { integer, sizeText } from "../format/number";
 import { position } from "../format/words";
 import type { Painter } from "../paint/painter";
 import type { LaneAxis } from "../scale/axis";
@@ -201,7 +201,7 @@ export function laneFacts(
       if (Number.isNaN(value)) continue;
       // Lanes travel with as many digits as their colours show.
       const about = known === undefined ? "≈ " : "";
-      const text = compact(value, known === undefined ? 1 : undefined);
+      const text = sizeText(value, known === undefined ? 1 : undefined);
       facts.push(`${SERIES_WORDS[name]} ${about}${name === "growth" ? "×" : ""}${text}`);
     }
   } else {
