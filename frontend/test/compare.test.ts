@@ -356,12 +356,39 @@ describe("tiles of many trials", () => {
 });
 
 describe("two searches", () => {
-  it("are by themselves the shown one and the one before of the same name", () => {
+  it("are by themselves the shown one and the likest: by name, by space, by time", () => {
+    const search = (id: string, name: string, started: number, hparams: string) => ({
+      ...OVERVIEW.searches[0]!,
+      search: id,
+      name,
+      started,
+      hparams: hparams
+        .split(" ")
+        .filter(Boolean)
+        .map((h) => ({ ...OVERVIEW.searches[0]!.hparams[0]!, name: h })),
+    });
+    const wide = search("1", "wide", 100, "rate units depth");
+    const loss = search("0", "loss", 90, "rate units");
+    const edited = search("3", "wide", 300, "rate units depth rate_sgd");
+    const renamed = search("4", "wide_2", 400, "rate units depth");
+    const bare = search("", "", 101, "");
+    // The older of two of one name is not put beside what was searched before it.
+    expect(otherOf([renamed, edited, loss, bare], wide, null)).toBe(edited);
+    expect(otherOf([renamed, wide, loss, bare], edited, null)).toBe(wide);
+    // Without its name, by the space; where that is as like, by time.
+    expect(otherOf([bare, loss, renamed], wide, null)).toBe(renamed);
+    const later = { ...wide, search: "5", name: "third", started: 420 };
+    expect(otherOf([wide, later], renamed, null)).toBe(later);
+    expect(otherOf([loss, bare], wide, null)).toBe(loss);
+    expect(otherOf([bare], wide, null)).toBe(bare);
+  });
+
+  it("are the chosen ones where one is chosen", () => {
     const [shown, old] = OVERVIEW.searches;
     expect(otherOf([old!], shown!, null)).toBe(old);
     expect(otherOf([], shown!, null)).toBeNull();
     const newer = { ...shown!, search: "newer", started: 300 };
-    expect(otherOf([newer, { ...old!, name: "else" }, old!], shown!, null)).toBe(old);
+    expect(otherOf([newer, old!], shown!, "old")).toBe(old);
     expect(otherOf([newer, old!], shown!, "newer")).toBe(newer);
   });
 

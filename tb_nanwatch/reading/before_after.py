@@ -19,6 +19,8 @@ from tb_nanwatch.schema import HParam, JSONScalar
 # As everywhere in the field: one in twenty.
 _CLEAR: Final = 0.05
 _EQUAL: Final = 1e-9
+# An edit keeps most of a space: with more new than old the two are told of as two programs.
+_AKIN: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class BeforeAfter:
         p_value: two-sided, of Fisher's exact test on the two shares; None where a
             search has no trial.
         changes: what of the space was edited.
-        removed: what the edit removed; None where nothing was edited.
+        removed: what the edit removed; None where nothing was edited, or where the
+            spaces share less than half of their hyperparameters.
         best_scores: of the trials that did not go bad; None where there is none.
         verdict: the answer in a few sentences.
     """
@@ -114,9 +117,13 @@ def before_after(first: Half, second: Half) -> BeforeAfter:
             (shares[0].bad, shares[0].total), (shares[1].bad, shares[1].total)
         )
     changes = _changes(first.space, second.space)
-    removed = _removed(first, second) if changes else None
+    common = _in_common(first.space, second.space)
+    akin = common is None or common[0] >= _AKIN * common[1]
+    removed = _removed(first, second) if changes and akin else None
     best = (_best(first), _best(second))
-    verdict = _verdict(first, second, shares, p_value, changes, removed, best)
+    verdict = _verdict(
+        first, second, shares, p_value, changes, None if akin else common, removed, best
+    )
     return BeforeAfter(shares, p_value, changes, removed, best, verdict)
 
 
@@ -186,6 +193,16 @@ def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[Change]:
             text = f"{name} was {one}, and is {other}."
         changes.append(Change(name, one, other, text))
     return changes
+
+
+def _in_common(
+    first: Sequence[HParam], second: Sequence[HParam]
+) -> tuple[int, int] | None:
+    """Returns (shared, all) names of two spaces; None where one has none yet."""
+    names = [{s.name for s in space} for space in (first, second)]
+    if not all(names):
+        return None
+    return len(names[0] & names[1]), len(names[0] | names[1])
 
 
 # --- What the edit removed ----------------------------------------------------------------
@@ -273,6 +290,7 @@ def _verdict(
     shares: tuple[Share, Share],
     p_value: float | None,
     changes: Sequence[Change],
+    unlike: tuple[int, int] | None,
     removed: Removed | None,
     best: tuple[float | None, float | None],
 ) -> str:
@@ -292,6 +310,13 @@ def _verdict(
         sentences.append(
             f"That may be chance: exact test, p = {p_value:.2g}; more trials would tell."
         )
+    if unlike is not None:
+        sentences.append(
+            f"Their search spaces share {unlike[0]} of {unlike[1]} hyperparameters: these "
+            "look like different programs, not like one before and after an edit, and so "
+            "neither what an edit removed nor their scores are compared."
+        )
+        return " ".join(sentences)
     if not changes:
         sentences.append(
             "The search space is the same in both: what differs lies in the model, the "

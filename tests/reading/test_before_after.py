@@ -28,6 +28,11 @@ def rates(n: int, high: float, bad_from: float) -> list[Trial]:
     return [Trial([learning_rate(v, high)], v >= bad_from, v) for v in values]
 
 
+def others(trials: list[Trial]) -> list[HParam]:
+    """What of the space an edit of the learning rate leaves."""
+    return [h for t in trials for h in t.hparams if h.name != "learning_rate"]
+
+
 def test_an_edit_that_helps() -> None:
     found = before_after(
         half("before", rates(24, 1.0, 0.02)), half("after", rates(20, 0.02, 1.0))
@@ -58,8 +63,11 @@ def test_the_same_space_twice_is_chance() -> None:
 
 def test_an_edit_that_loses_the_best_trial_says_so() -> None:
     trials = frontier()
-    found = before_after(half("before", trials), half("after", [
-        Trial([learning_rate(0.01, 0.1)], False, 1.0)]))  # fmt: skip
+    space = [*others(trials), learning_rate(0.01, 0.1)]
+    found = before_after(
+        half("before", trials),
+        half("after", [Trial([learning_rate(0.01, 0.1)], False, 1.0)], space),
+    )
     assert found.removed is not None and found.removed.best is True
     assert "the best one among them" in found.verdict
     assert "(worse)" in found.verdict
@@ -69,7 +77,7 @@ def test_the_conditional_edit_removes_the_region_and_no_more() -> None:
     """As `edit.within` writes it: SGD's rate has a range, and a name, of its own."""
     rate = learning_rate(1e-3, 1.5)
     space = [
-        choice("optimizer", "adam", OPTIMIZERS),
+        *others(frontier()),
         dataclasses.replace(
             rate, conditions=[Condition("optimizer", ["rmsprop", "adam"])]
         ),
@@ -96,6 +104,30 @@ def test_a_choice_that_is_gone() -> None:
     assert found.removed.bad == (5, 5) and found.removed.clean == (6, 19)
     texts = [c.text for c in found.changes]
     assert any(t.startswith("depth is gone; it was hp.Int(") for t in texts)
+
+
+def declared(*names: str) -> list[HParam]:
+    return [dataclasses.replace(learning_rate(0.1), name=n) for n in names]
+
+
+def test_different_programs_are_no_edit() -> None:
+    one = half("one", frontier(), declared("learning_rate", "units", "depth"))
+    other = half("other", rates(9, 1.0, 0.5), declared("learning_rate", "epsilon"))
+    found = before_after(one, other)
+    assert found.removed is None
+    assert "share 1 of 4 hyperparameters: these look like different programs" in (
+        found.verdict
+    )
+    assert "5 of 24 trials went bad in one" in found.verdict
+    for word in ("trials the edit", "best score", "same in both"):
+        assert word not in found.verdict
+    # The mirror: what share half of theirs are before and after an edit.
+    akin = half(
+        "other", rates(9, 1.0, 0.5), declared("learning_rate", "units", "epsilon")
+    )
+    found = before_after(one, akin)
+    assert found.removed is not None and "the edit removed" in found.verdict
+    assert "different programs" not in found.verdict
 
 
 @pytest.mark.parametrize("direction, word", [("min", "better"), ("max", "worse")])

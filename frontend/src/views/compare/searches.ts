@@ -111,19 +111,36 @@ interface Side {
 
 const side = (search: SearchSummary, trials: Trial[]): Side => ({ search, trials });
 
-/** The wanted one, else the newest that is older, else any. */
+/**
+ * The wanted one, else what is most likely the same program before or after an edit: of the
+ * same name, then with the most hyperparameters in common, then the nearest in time.
+ */
 export function otherOf(
   others: readonly SearchSummary[],
   shown: SearchSummary,
   wanted: string | null,
 ): SearchSummary | null {
-  return (
-    others.find((s) => s.search === wanted) ??
-    others.find((s) => s.started < shown.started && s.name === shown.name) ??
-    others.find((s) => s.started < shown.started) ??
-    others[0] ??
-    null
-  );
+  const likeness = (s: SearchSummary): number[] => [
+    Number(s.search !== "" && s.name !== "" && s.name === shown.name),
+    inCommon(s, shown),
+    -Math.abs(s.started - shown.started),
+  ];
+  const likest = (a: SearchSummary, b: SearchSummary) => {
+    const [x, y] = [likeness(a), likeness(b)];
+    const at = x.findIndex((part, i) => part !== y[i]);
+    return at >= 0 && y[at]! > x[at]! ? b : a;
+  };
+  return others.find((s) => s.search === wanted) ?? (others.length ? others.reduce(likest) : null);
+}
+
+/** Share of the hyperparameters of two searches that both have. */
+function inCommon(...searches: [SearchSummary, SearchSummary]): number {
+  const [a, b] = searches.map((s) => new Set(s.hparams.map((h) => h.name))) as [
+    Set<string>,
+    Set<string>,
+  ];
+  const both = [...a].filter((name) => b.has(name)).length;
+  return both / Math.max(1, a.size + b.size - both);
 }
 
 const nameOf = (s: SearchSummary): string =>
