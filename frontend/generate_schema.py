@@ -28,6 +28,7 @@ TUPLES = {
     "STATES": "State",
     "STATUSES": "Status",
     "BAD_STATUSES": "Status",
+    "MISREADS": "Misread",
     "PHASES": "Phase",
     "KINDS": "Kind",
     "PERSISTENT_KINDS": "Kind",

@@ -23,7 +23,7 @@ STATUSES: Final[tuple[str, ...]] = typing.get_args(Status)
 # A trial that went bad, in the sense of every statistic over trials.
 BAD_STATUSES: Final[tuple[str, ...]] = ("score_lost", "runaway", "diverged")
 
-Misread = Literal["stale_score", "infinite_score"]
+Misread = Literal["stale_score", "infinite_score", "damaged_score"]
 MISREADS: Final[tuple[str, ...]] = typing.get_args(Misread)
 
 Phase = Literal["train", "validation"]
@@ -46,6 +46,8 @@ Kind = Literal[
 KINDS: Final[tuple[str, ...]] = typing.get_args(Kind)
 # Non-finite values here outlive the step: the run itself is damaged.
 PERSISTENT_KINDS: Final[tuple[str, ...]] = ("optimizer", "weight", "layer_state")
+# Of these, what a prediction is computed from.
+MODEL_KINDS: Final[tuple[str, ...]] = ("weight", "layer_state")
 
 CAUSES: Final[tuple[str, ...]] = (
     "learning_rate",
@@ -386,6 +388,21 @@ class Episode:
     new: list[int] = field(default_factory=list)
 
 
+@dataclass
+class Damage:
+    """Epochs at whose end the model itself was non-finite.
+
+    Attributes:
+        first: the first such epoch, from 0.
+        end: the epoch in which the model was finite again; None if it never was.
+        kinds: what was non-finite, of MODEL_KINDS.
+    """
+
+    first: int
+    end: int | None = None
+    kinds: list[Kind] = field(default_factory=list)
+
+
 # --- Records ------------------------------------------------------------------
 
 
@@ -509,6 +526,9 @@ class StatusRecord(Record):
         status, onset, origin: see DESIGN; onset and origin are null when clean.
         contained: harmless episodes, the first tensor of each, at most 20.
         num_episodes: all of them.
+        recovered: whether a run that had gone bad is finite again.
+        damage: epochs at whose end weights or layer state were non-finite, the first
+            100 stretches of them; None where it is not known (an older log).
         closest: for each float dtype, the largest |value| of an activation or
             gradient over the dtype's largest finite number, in [0, 1].
         closest_in: for each of these dtypes, kind and name of that tensor.
@@ -554,6 +574,7 @@ class StatusRecord(Record):
     contained: list[Episode] = field(default_factory=list)
     num_episodes: int = 0
     recovered: bool = False
+    damage: list[Damage] | None = None
     closest: dict[str, float] = field(default_factory=dict)
     closest_in: dict[str, list[str]] = field(default_factory=dict)
     lane_steps: Array = field(default_factory=lambda: np.zeros(0, np.int64))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from tb_nanwatch.schema import BAD_STATUSES, Misread
+from tb_nanwatch.schema import BAD_STATUSES, Kind, Misread, StatusRecord
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.session import Session
+
+_DAMAGED: Final = {"weight": "weights", "layer_state": "layer state"}
 
 
 def misread(session: Session) -> Misread | None:
@@ -17,6 +19,11 @@ def misread(session: Session) -> Misread | None:
     "infinite_score": the trial was completed with an infinite score.
     "stale_score": the run went bad, yet the trial was completed with a finite score,
     of an epoch before the first bad one.
+    "damaged_score": the trial was completed with a finite score of an epoch at whose
+    end the model's weights or a layer's state were non-finite. A layer can hide that:
+    ReLU makes 0 of NaN, and an accuracy is finite whatever is predicted.
+
+    A later score of a run whose model stayed finite, or was finite again, is a result.
     """
     trial, status = session.trial, session.status
     if session.goes_on:
@@ -27,13 +34,28 @@ def misread(session: Session) -> Misread | None:
         return "infinite_score"
     epoch = scored_epoch(session)
     if (
-        status.status in BAD_STATUSES
-        and math.isfinite(trial.score)
-        and epoch is not None
-        and status.onset is not None
-        and epoch < status.onset.epoch
+        status.status not in BAD_STATUSES
+        or not math.isfinite(trial.score)
+        or epoch is None
+        or status.onset is None
     ):
+        return None
+    if epoch < status.onset.epoch:
         return "stale_score"
+    return "damaged_score" if _damage_kinds(status, epoch) is not None else None
+
+
+def _damage_kinds(status: StatusRecord, epoch: int) -> list[Kind] | None:
+    """Returns what of the model was non-finite at the end of a run's epoch.
+
+    Of MODEL_KINDS; empty where a log does not tell what it was, None for nothing.
+    """
+    if status.damage is None:  # a log from before this was written
+        damaged = status.status == "diverged" and not status.recovered
+        return [] if damaged else None
+    for damage in status.damage:
+        if damage.first <= epoch and (damage.end is None or epoch < damage.end):
+            return damage.kinds
     return None
 
 
@@ -57,6 +79,16 @@ def misread_text(session: Session) -> str | None:
     if kind is None or trial is None or trial.score is None:
         return None
     search = status.search
+    if kind == "damaged_score":
+        epoch = scored_epoch(session)
+        assert epoch is not None
+        kinds = _damage_kinds(status, epoch) or []
+        what = " and ".join(_DAMAGED[k] for k in kinds if k in _DAMAGED)
+        return (
+            f"KerasTuner completed it with the score {trial.score:.5g}, that of epoch "
+            f"{epoch + 1}, measured while {what or 'the model'} held NaN or infinite "
+            "values: it compares with nothing."
+        )
     if kind == "stale_score":
         epoch = scored_epoch(session)
         assert epoch is not None and status.onset is not None

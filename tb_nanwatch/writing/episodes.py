@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tb_nanwatch.schema import (
     BAD_STATUSES,
+    MODEL_KINDS,
     PERSISTENT_KINDS,
     STATUSES,
     BadTensor,
+    Damage,
     Episode,
+    Kind,
     Phase,
     Position,
     Probe,
@@ -22,6 +25,8 @@ from tb_nanwatch.writing.health import Health
 # Episodes described one by one. A tensor that flickers at every other step would
 # fill the log; those beyond are counted, and their elements stand in the ranges.
 MAX_EPISODES: Final = 10_000
+# Stretches of epochs in which the model was damaged; each stands in every status record.
+_MAX_DAMAGE: Final = 100
 
 
 def level_of(
@@ -73,6 +78,7 @@ class EpisodeTracker:
         self._count = 0
         self.changed: dict[int, Episode] = {}
         self.contained: list[Episode] = []
+        self._damage: list[Damage] = []
         self.dropped = 0
         self.deciding: Episode | None = None
         self.origin: BadTensor | None = None
@@ -89,6 +95,12 @@ class EpisodeTracker:
     def status(self) -> Status:
         """The worst level that an episode reached."""
         return self._status
+
+    @property
+    def damage(self) -> list[Damage]:
+        """The epochs at whose end the model was non-finite, the first 100 stretches."""
+        # Whoever encodes them does so while the run goes on.
+        return [replace(d, kinds=list(d.kinds)) for d in self._damage]
 
     def opened_step(self, episode: Episode) -> int:
         """Returns the first step of `episode` in its phase's own count."""
@@ -131,6 +143,10 @@ class EpisodeTracker:
         for (other, _), replica_state in self._replicas.items():
             if other == phase:
                 bad |= replica_state.bad.keys()
+        if phase == "train":
+            self._damaged(
+                step, {probes[i].kind for i in bad if probes[i].kind in MODEL_KINDS}
+            )
         current = self._open.get(phase)
         known = self._before.get(phase, frozenset())
         same_step = current is not None and self._opened_at[phase] == step
@@ -153,6 +169,24 @@ class EpisodeTracker:
         if deciding is not None and deciding.start.phase == phase:
             self._unbroken &= self._level_now[phase] in BAD_STATUSES
         return True
+
+    def _damaged(self, step: int, kinds: set[Kind]) -> None:
+        """Notes which of the model's own values are non-finite after a training step."""
+        last = self._damage[-1] if self._damage else None
+        if last is not None and last.end is not None:
+            last = None
+        if last is None and not kinds:
+            return  # as in nearly all steps
+        epoch = self._locate("train", step).epoch
+        if last is None:
+            if len(self._damage) < _MAX_DAMAGE:
+                self._damage.append(Damage(epoch, None, sorted(kinds)))
+        elif kinds:
+            last.kinds = sorted({*last.kinds, *kinds})
+        elif last.first == epoch:
+            self._damage.pop()  # finite again before the epoch was over
+        else:
+            last.end = epoch
 
     def _forget(self, phase: Phase) -> None:
         """Takes back what opened in this step: a replica's rest of the step before.

@@ -22,6 +22,7 @@ from tb_nanwatch.schema import (
     COUNT_COLUMNS,
     RANGE_COLUMNS,
     BadTensor,
+    Damage,
     Phase,
     Position,
     Probe,
@@ -465,6 +466,12 @@ class Recorder:
     def recovered(self) -> bool:
         """Whether a run that had gone bad is finite again."""
         return self.is_bad and not self.tracker.is_bad_now
+
+    @property
+    def damage(self) -> list[Damage]:
+        """The epochs at whose end weights or layer state were non-finite."""
+        with self._lock:
+            return self.tracker.damage
 
     def probes(self, phase: Phase) -> list[Probe]:
         """Returns the phase's probes; indices never change."""

@@ -407,6 +407,7 @@ class Session:
                 contained=tracker.contained,
                 num_episodes=tracker.count,
                 recovered=recorder.recovered,
+                damage=recorder.damage,
                 closest=recorder.closest,
                 closest_in=recorder.closest_in,
                 written=dict(self._written),

@@ -14,7 +14,7 @@ from tb_nanwatch import strict_json
 from tb_nanwatch.diagnosis import Facts, diagnose, position_text, tensor_text
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import HParam, Lineage, Position
+from tb_nanwatch.schema import Damage, HParam, Lineage, Position
 from tests.reading.records import (
     CTX,
     STARTED,
@@ -127,8 +127,54 @@ def test_a_clean_run_has_no_onset_origin_or_causes(tmp_path: Path, read: Read) -
 def test_misread(
     tmp_path: Path, read: Read, bad: bool, verdict: dict[str, Any], expected: str | None
 ) -> None:
-    run = one_run(tmp_path, read, a_status(bad=bad), a_verdict(**verdict))
+    # That the model was damaged would be a misreading of its own: it never was.
+    status = a_status(bad=bad, damage=[])
+    run = one_run(tmp_path, read, status, a_verdict(**verdict))
     assert run["misread"] == expected
+
+
+@pytest.mark.parametrize(
+    "changes, verdict, what",
+    [
+        ({"damage": [Damage(1, None, ["weight"])]}, {"best_step": 1}, "weights"),
+        ({"damage": [Damage(1, None, ["weight"])]}, {"best_step": 3}, "weights"),
+        (
+            {"damage": [Damage(1, 3, ["layer_state", "weight"])]},
+            {"best_step": 2},
+            "layer state and weights",
+        ),
+        # Finite again in that epoch; damaged later; and not at all.
+        ({"damage": [Damage(1, 3, ["weight"])]}, {"best_step": 3}, None),
+        ({"damage": [Damage(3, None, ["weight"])]}, {"best_step": 2}, None),
+        ({"damage": [], "status": "score_lost"}, {"best_step": 2}, None),
+        ({"damage": [], "status": "runaway"}, {"best_step": 2}, None),
+        (
+            {"damage": [Damage(1, None, ["weight"])]},
+            {"best_step": 1, "tuner_status": "INVALID"},
+            None,
+        ),
+        ({"damage": [Damage(1, None, ["weight"])]}, {"score": math.nan}, None),
+        # A log that does not tell, but for the status.
+        ({"damage": None}, {"best_step": 1}, "the model"),
+        ({"damage": None, "recovered": True}, {"best_step": 1}, None),
+        ({"damage": None, "status": "score_lost"}, {"best_step": 1}, None),
+    ],
+)
+def test_a_score_of_a_damaged_model(
+    tmp_path: Path,
+    read: Read,
+    changes: dict[str, Any],
+    verdict: dict[str, Any],
+    what: str | None,
+) -> None:
+    run = one_run(tmp_path, read, a_status(bad=True, **changes), a_verdict(**verdict))
+    assert run["misread"] == ("damaged_score" if what else None)
+    assert run["misread_text"] == (
+        what
+        and f"KerasTuner completed it with the score 0.5, that of epoch "
+        f"{verdict['best_step'] + 1}, measured while {what} held NaN or infinite "
+        "values: it compares with nothing."
+    )
 
 
 def test_no_verdict_no_misread(tmp_path: Path, read: Read) -> None:

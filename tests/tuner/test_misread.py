@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 import pytest
 
 from tb_nanwatch import NanWatch
@@ -125,6 +127,91 @@ def test_a_recovered_loss_is_no_misreading(tmp_path: Path) -> None:
     search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=3)
     (run,) = overview(tmp_path / "log")["runs"]
     assert run["misread"] is None and run["best_step"] == 2
+
+
+class Log(keras.layers.Layer):
+    """The logarithm of what is above the edge; NaN where an input is below."""
+
+    def __init__(self, edge: float) -> None:
+        super().__init__()
+        self.edge = edge
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.log(x - self.edge)
+
+
+def behind_relu(hp: Any) -> Any:
+    # ReLU makes 0 of NaN: the model predicts a constant, and its loss is finite.
+    edge = hp.Choice("edge", [-10.0, 0.0])
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            Log(edge),
+            keras.layers.Dense(8, "relu"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(1e-4), "mse", jit_compile=False)
+    return model
+
+
+OBJECTIVE = keras_tuner.Objective("val_near", "max")
+
+
+def near(labels: Any, predictions: Any) -> Any:
+    """How many predictions are within 1 of their labels; finite whatever they are."""
+    return keras.ops.cast(keras.ops.abs(labels - predictions) < 1, "float32")
+
+
+def with_accuracy(hp: Any) -> Any:
+    return linear(hp.Choice("rate", [0.01]), metrics=[near])
+
+
+def test_a_finite_score_of_a_model_of_nan(tmp_path: Path) -> None:
+    tuner = make("GridSearch", behind_relu, tmp_path)
+    search(tuner, NanWatch(tmp_path / "log"), batch_size=16, epochs=3)
+    full = overview(tmp_path / "log")
+    by_edge = {r["hparams"]["edge"]: r for r in full["runs"]}
+    good, bad = by_edge[-10.0], by_edge[0.0]
+    assert (good["status"], good["misread"]) == ("clean", None)
+    assert (bad["status"], bad["tuner_status"]) == ("diverged", "COMPLETED")
+    assert (bad["onset"]["epoch"], bad["misread"]) == (0, "damaged_score")
+    assert bad["misread_text"] == (
+        f"KerasTuner completed it with the score {bad['score']:.5g}, that of epoch "
+        f"{bad['best_step'] + 1}, measured while weights held NaN or infinite values: it "
+        "compares with nothing."
+    )
+    (search_entry,) = full["searches"]
+    assert "1 of them was scored anyway" in search_entry["verdict"]
+    assert bad["misread_text"] in printed(full)
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+def test_weights_that_are_finite_again(repaired: bool, tmp_path: Path) -> None:
+    class Meddle(keras.callbacks.Callback):
+        """Makes the weights NaN in the first epoch, and finite again in the second."""
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 0 and self.epoch < 2:
+                value = math.nan if self.epoch == 0 else 0.1
+                if repaired or self.epoch == 0:
+                    self.model.set_weights([w * 0 + value for w in self.start])
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.start = self.model.get_weights()
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+    tuner = make(
+        "RandomSearch", with_accuracy, tmp_path, max_trials=1, objective=OBJECTIVE
+    )
+    search(tuner, Meddle(), NanWatch(tmp_path / "log"), batch_size=16, epochs=3)
+    (run,) = overview(tmp_path / "log")["runs"]
+    assert (run["status"], run["tuner_status"]) == ("diverged", "COMPLETED")
+    # Of NaN nothing is near the labels; of what was mended something is.
+    assert run["misread"] == (None if repaired else "damaged_score")
+    assert run["best_step"] == (2 if repaired else 0), run
 
 
 def printed(full: dict[str, Any]) -> str:

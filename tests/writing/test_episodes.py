@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.schema import Phase, Position, Probe
+from tb_nanwatch.schema import Damage, Phase, Position, Probe
 from tb_nanwatch.writing.episodes import EpisodeTracker
 from tb_nanwatch.writing.health import tensor_health
 
@@ -54,6 +54,23 @@ def test_a_clean_run_has_no_episodes() -> None:
         see(t, step)
     t.end("train", 4)
     assert (t.status, t.count, t.take_changed(), t.origin) == ("clean", 0, [], None)
+
+
+def test_epochs_that_end_with_a_damaged_model() -> None:
+    t = tracker()
+    for step in range(8):
+        see(t, step, LOSS)  # ten steps an epoch; a loss damages nothing
+    see(t, 8, WEIGHT)
+    see(t, 9)  # finite again before the epoch's end
+    assert t.damage == []
+    for step in range(15, 31):
+        see(t, step, LOSS, WEIGHT)
+    assert t.damage == [Damage(1, None, ["weight"])]
+    see(t, 31, LOSS)
+    see(t, 35, WEIGHT, phase="validation")
+    assert t.damage == [Damage(1, 3, ["weight"])]
+    see(t, 45, WEIGHT)
+    assert t.damage == [Damage(1, 3, ["weight"]), Damage(4, None, ["weight"])]
 
 
 def test_a_mask_contained_from_the_start_takes_no_blame() -> None:

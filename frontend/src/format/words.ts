@@ -96,6 +96,7 @@ export const STATUS_MEANING: Record<Status, string> = {
 export const MISREAD: Record<Misread, string> = {
   stale_score: "by an epoch from before it went bad",
   infinite_score: "an infinite objective was taken for a result",
+  damaged_score: "by an epoch at whose end the model itself was NaN or infinite",
 };
 
 /** A status in words; what is clean while it still runs is only clean so far. */
