@@ -33,6 +33,7 @@ class Look:
         rms: root mean square.
         zeros: fraction of elements that are exactly zero.
         bad: how many elements were non-finite.
+        measured: steps of the bucket that were measured in full.
     """
 
     step: int
@@ -41,6 +42,7 @@ class Look:
     rms: Floats
     zeros: Floats
     bad: Floats
+    measured: int
 
     @property
     def top(self) -> Floats:
@@ -298,6 +300,7 @@ def looks_of(records: Sequence[RangesRecord], phase: Phase, probes: int) -> list
                     s[:, _RMS_MAX],
                     s[:, _ZEROS],
                     counts[i].sum(axis=1).astype(np.float64),
+                    int(record.measured[i]),
                 )
             )
     return sorted(looks, key=lambda look: look.step)

@@ -107,8 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         "what",
         nargs="+",
         metavar="LOGDIR NAME NAME | DIRECTORY DIRECTORY",
-        help="a log directory and the names of two runs, trials or searches in it; or "
-        "two directories that hold one run, or one search, each",
+        help="a log directory and the names of two runs, trials or searches in it, with "
+        "SEARCH: before a trial or run that several searches have; or two directories "
+        "that hold one run, or one search, each",
     )
     compare.add_argument("--json", action="store_true", help="print JSON")
     replay = commands.add_parser(

@@ -57,8 +57,11 @@ class Place:
 
 def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> dict[str, Any]:
     """Returns the body of the route `compare_runs`."""
+    runs_of = [first[1].run, second[1].run]
+    if runs_of[0] == runs_of[1] and first[0] is second[0]:
+        runs_of = [f"{_project(s)}:{s.run}" for _, s in (first, second)]
     names = _labels(
-        (first[0], first[1].run), (second[0], second[1].run), ("the first", "the second")
+        (first[0], runs_of[0]), (second[0], runs_of[1]), ("the first", "the second")
     )
     trainings = [_training(*first, names[0]), _training(*second, names[1])]
     found = differences_of(*trainings)
@@ -176,14 +179,19 @@ def named(
     """Returns the comparison of two things by their names.
 
     Args:
-        first, second: where each is, and its name: of a run, a trial of the newest
-            search or a search (its id or its project's name, the newest one). None
-            for the only run, or the only search, that is there.
+        first, second: where each is, and its name: of a run or a trial, with
+            "SEARCH:" before it where several searches have it, or of a search (its id,
+            or its project's name: the newest one, and of one name given twice the two
+            newest). None for the only run, or the only search, that is there.
 
     Raises:
         CannotCompareError: there is no such thing, or a run stands against a search.
     """
     found = [_find(*first), _find(*second)]
+    if first[0] is second[0] and first[1] == second[1] and first[1] is not None:
+        again = _searches_of(_newest_first(first[0]), first[1])
+        if found[0].session is None and len(again) > 1:
+            found[0] = _Found(None, again[1])  # before and after
     chosen = [_as_asked(found[0], found[1]), _as_asked(found[1], found[0])]
     a, b = chosen
     if isinstance(a, Session) and isinstance(b, Session):
@@ -220,19 +228,23 @@ def _as_asked(found: _Found, other: _Found) -> Session | str:
     return found.session
 
 
-def _find(place: Place, name: str | None) -> _Found:
+def _newest_first(place: Place) -> list[Session]:
     sessions = [s for s in place.snapshot().sessions if not s.superseded]
+    return sorted(sessions, key=_started, reverse=True)
+
+
+def _find(place: Place, name: str | None) -> _Found:
+    newest_first = _newest_first(place)
     where = repr(place.where) if place.where else "the log directory"
-    if not sessions:
+    if not newest_first:
         raise CannotCompareError(
             f"no NaN Watch records in {where}; expected the directory that "
             "NanWatch(...) was given, one above it, or that of one run"
         )
-    newest_first = sorted(sessions, key=_started, reverse=True)
     ids = list(dict.fromkeys(s.search_id for s in newest_first if s.search_id))
     if name is None:
-        only = sessions[0] if len(sessions) == 1 else None
-        loose = [s for s in sessions if not s.search_id]
+        only = newest_first[0] if len(newest_first) == 1 else None
+        loose = [s for s in newest_first if not s.search_id]
         if only is not None or (len(ids) == 1 and not loose):
             return _Found(only, ids[0] if ids else None)
         raise CannotCompareError(
@@ -241,21 +253,64 @@ def _find(place: Place, name: str | None) -> _Found:
             f"search. Name two of them: tb-nanwatch compare LOGDIR NAME NAME, with names "
             f"out of {_listing(_names(newest_first))}"
         )
-    runs_named = [s for s in newest_first if s.run == name]
-    trials = [s for s in newest_first if s.status.trial_id == name]
-    for group in (runs_named, trials):
-        if group:
-            return _Found(group[0], None)
-    for search_id in ids:
-        those = [s for s in newest_first if s.search_id == search_id]
-        if name == search_id or any(
-            s.status.search and s.status.search.name == name for s in those
-        ):
-            return _Found(None, search_id)
+    whole = _run_of(newest_first, name)
+    if whole is not None:
+        return _Found(whole, None)
+    searches_named = _searches_of(newest_first, name)
+    if searches_named:
+        return _Found(None, searches_named[0])
+    search, colon, run = name.rpartition(":")
+    for search_id in _searches_of(newest_first, search) if colon else []:
+        one = _run_of([s for s in newest_first if s.search_id == search_id], run)
+        if one is not None:
+            return _Found(one, None)
     close = difflib.get_close_matches(name, _names(newest_first), 3)
     raise CannotCompareError(
         f"no run, trial or search {name!r:.200} in {where}; expected one of "
         f"{_listing(close or _names(newest_first))}"
+    )
+
+
+def _run_of(newest_first: Sequence[Session], name: str) -> Session | None:
+    """Returns the run, or the trial, of this name; of a search run again, the newest.
+
+    Raises:
+        CannotCompareError: searches of several projects have it.
+    """
+    for group in (
+        [s for s in newest_first if s.run == name],
+        [s for s in newest_first if s.status.trial_id == name],
+    ):
+        projects: dict[str, str] = {}  # the newest id of each
+        for s in group:
+            projects.setdefault(_project(s), s.search_id)
+        if len(projects) > 1:
+            known = [project or search_id for project, search_id in projects.items()]
+            ways = [f"{search}:{name}" for search in known if search]
+            raise CannotCompareError(
+                f"{name!r:.200} is a run of {len(projects)} searches; expected one of "
+                f"{_listing(ways)}"
+            )
+        if group:
+            return group[0]
+    return None
+
+
+def _project(session: Session) -> str:
+    return session.status.search.name if session.status.search else ""
+
+
+def _searches_of(newest_first: Sequence[Session], name: str) -> list[str]:
+    """Returns the ids of the searches of this id or project's name, newest first."""
+    return list(
+        dict.fromkeys(
+            s.search_id
+            for s in newest_first
+            if s.search_id
+            and (
+                s.search_id == name or (s.status.search and s.status.search.name == name)
+            )
+        )
     )
 
 

@@ -117,6 +117,23 @@ def test_hyperparameters_come_first_and_say_the_optimizers_setting_once() -> Non
     )
 
 
+def test_what_a_cause_is_not_about_is_named_all_the_same() -> None:
+    trial = bad("layer_domain")
+    for made, values in (
+        (trial, ("log", 1.0, 1, 2)),
+        (plain := Made(), ("sqrt", 2.0, 2, 3)),
+    ):
+        hparams = [HParam(n, v, "text") for n, v in zip("abcd", values, strict=True)]
+        made.status = dataclasses.replace(made.status, hparams=hparams)
+    assert "together with what differs: a, b, c and 1 more." in (
+        compared(plain, trial).verdict
+    )
+    plain.status = dataclasses.replace(plain.status, hparams=[])
+    trial.status = dataclasses.replace(trial.status, hparams=[])
+    trial.session.precision = "float16"
+    assert "together with what differs. " in compared(plain, trial).verdict
+
+
 def test_a_cause_that_both_runs_share_is_said_not_to_differ() -> None:
     trial = bad("unscaled_inputs")
     trial.session.loss = "mae"
@@ -150,14 +167,48 @@ def test_the_scale_of_the_data(size: float, fires: bool) -> None:
 
 def test_zeros_and_non_finite_values_among_labels_are_told() -> None:
     trial = Made("trial")
-    trial.stats[3, LABEL, 5] = 0.25
+    trial.stats[:, LABEL, 5] = 0.25
     trial.counts[4, LABEL, 0] = 2
     data = {d.name: d.second for d in compared(Made(), trial).differences}
     assert data == {"label.nonfinite": 2, "label.zeros": 0.25}
     # Zeros among inputs are everyday.
     trial = Made("trial")
-    trial.stats[3, INPUT, 5] = 0.25
+    trial.stats[:, INPUT, 5] = 0.25
     assert compared(Made(), trial).differences == []
+
+
+@pytest.mark.parametrize("column, value", [(5, 0.25), (0, -0.01), (1, 1.5)])
+@pytest.mark.parametrize("seen", [1, 2, STEPS])
+def test_what_few_steps_had_is_no_difference_of_the_data(
+    column: int, value: float, seen: int
+) -> None:
+    """Both may have the same data: which rows were in a measured step is chance."""
+    plain, trial = Made(), Made("trial")
+    for made in (plain, trial):
+        made.stats[:, LABEL, 0] = 0.5
+    trial.stats[:seen, LABEL, column] = value
+    data = [d.name for d in compared(plain, trial).differences if d.topic == "data"]
+    named = "label.zeros" if column == 5 else "label.range"
+    assert data == ([named] if seen == STEPS else [])
+    # Steps that were measured in one run alone prove no more.
+    plain.stats[2:, LABEL] = np.nan
+    assert not [d for d in compared(plain, trial).differences if d.topic == "data"] or (
+        seen == STEPS
+    )
+
+
+@pytest.mark.parametrize("onset, fires", [(37, True), (2, False)])
+def test_the_first_bad_step_was_looked_at_for_what_it_held(
+    onset: int, fires: bool
+) -> None:
+    plain, trial = Made(), bad("loss_domain")
+    assert trial.status.onset is not None
+    trial.status.onset.step = onset
+    for made in (plain, trial):
+        made.stats[3:, LABEL] = np.nan
+    trial.stats[:3, LABEL, 5] = 0.25  # three of three, or two of two others
+    data = [d.name for d in compared(plain, trial).differences if d.topic == "data"]
+    assert data == ["label.zeros"] * fires
 
 
 def test_precision_and_set_up() -> None:

@@ -104,3 +104,48 @@ def test_errors_say_what_was_expected(
     assert main(["compare", *paths]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and said in captured.err
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three searches in one log directory: two of one project, and another."""
+    path = tmp_path_factory.mktemp("shared")
+    for name, rates in (
+        ("one", (0.01, 1e9)),
+        ("one", (0.01, 0.02)),
+        ("two", (0.01, 1e8)),
+    ):
+        tuner = make(
+            *("GridSearch", with_rates(*rates), path),
+            project_name=name,
+            overwrite=True,
+        )
+        search(tuner, NanWatch(str(path / "logs")), epochs=1, batch_size=16)
+    return path / "logs"
+
+
+def test_names_that_several_searches_have(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(shared), "0/execution0", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "'0/execution0' is a run of 2 searches; expected one of" in said
+    assert "'two:0/execution0', 'one:0/execution0'" in said
+
+    def rates(*names: str) -> list[float]:
+        found = compare(capsys, shared, *names)
+        return [r["hparams"]["rate"] for r in found["runs"]]
+
+    assert rates("two:0/execution0", "two:1") == [0.01, 1e8]
+    assert rates("one:1", "two:1/execution0") == [0.02, 1e8]
+    found = compare(capsys, shared, "one:1", "two:1")
+    assert found["names"] == ["one:1/execution0", "two:1/execution0"]
+    # A project's name twice: its two newest searches, before and after.
+    found = compare(capsys, shared, "one", "one")
+    assert [(s["bad"], s["total"]) for s in found["shares"]] == [(1, 2), (0, 2)]
+    assert main(["compare", str(shared), "two", "two"]) == 2
+    assert "was given twice" in capsys.readouterr().err
+    older = found["searches"][0]["search"]
+    assert rates(f"{older}:0", f"{older}:1") == [0.01, 1e9]
+    assert main(["compare", str(shared), "one:7", "two:1"]) == 2
+    assert "no run, trial or search 'one:7'" in capsys.readouterr().err

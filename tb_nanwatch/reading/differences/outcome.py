@@ -18,6 +18,8 @@ from tb_nanwatch.schema import (
     JSONScalar,
 )
 
+# Hyperparameters that a sentence names.
+_NAMED: Final = 3
 # What the diagnosis blames, by topic and by the kind of tensor.
 _ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "learning_rate": ("optimizer.learning_rate",),
@@ -106,7 +108,7 @@ def verdict(
             else:
                 sentences.append(
                     f"{sure}; nothing that differs is about that by itself, so it takes "
-                    "effect together with what differs."
+                    f"effect together with what differs{_chosen(differences)}."
                     if differences
                     else f"{sure}, but the two do not differ in anything that was recorded."
                 )
@@ -119,6 +121,13 @@ def verdict(
     elif recorded:
         sentences.append("They never part in what both have recorded.")
     return " ".join(sentences)
+
+
+def _chosen(differences: Sequence[Difference]) -> str:
+    """Returns ": transform, lr", the hyperparameters that differ, where there are any."""
+    names = [d.name for d in differences if d.topic == "hparam"]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f": {', '.join(names[:_NAMED])}{more}" if names else ""
 
 
 def _fate(training: Training) -> str:
