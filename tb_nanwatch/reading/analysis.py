@@ -148,7 +148,7 @@ def _finding(
         # More trials are no use before what lies in program or data is mended.
         more = None if mend_first(space) else more_needed(region, inside, outside)
         would = (
-            f"; {more} more trials, half of them there, would if they fare as these did"
+            f"; {more} more trials, half of them there, would settle it if they fared as these did"
             if more
             else ""
         )

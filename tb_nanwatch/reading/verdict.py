@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.diagnosis import probe_text
 from tb_nanwatch.reading.axes import MIN_SIDE, Condition
 from tb_nanwatch.reading.edit import number_text
 from tb_nanwatch.reading.separation import ALPHA, Region, Separation
@@ -135,13 +136,9 @@ def _shared(space: Space) -> list[str]:
     parts = [cause.replace("_", " ")] if cause else []
     origin, share = origins.most_common(1)[0]
     if share == len(bad) and origin is not None:
-        kind, name = origin
-        label = kind.replace("_", " ")
-        parts.append(
-            f"first in {label} {name}"
-            if name and name != kind
-            else f"first in the {label}"
-        )
+        text = probe_text(*origin)
+        known = text.startswith(f"{origin[0].replace('_', ' ')} ")  # "loss total"
+        parts.append(f"first in {text}" if known else f"first in the {text}")
     made = {t.made for t in bad}
     if len(made) == 1 and None not in made:
         parts.append(f"made by {made.pop()}")
@@ -280,4 +277,4 @@ def _more_text(space: Space, region: Region, live: int, dead: int) -> str | None
     text = f"{live} more at {away}"
     if dead:
         text += f" and {dead} more at {there}"
-    return f"{text} would, if they fare as these did"
+    return f"{text} would settle it if they fared as these did"

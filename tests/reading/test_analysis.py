@@ -259,7 +259,7 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
     assert text.startswith(
         "any name >= 0.05 went bad in 4 of 5 trials, elsewhere 0 of 19. A hint: statistics "
         "alone do not settle it (corrected p = 0.1; 2 more trials, half of them there, would "
-        "if they fare as these did), but all 4 died of the same cause: learning rate. units <= 32 fits the counts better ("
+        "settle it if they fared as these did), but all 4 died of the same cause: learning rate. units <= 32 fits the counts better ("
     )
     assert "probably chance: what the trials died of points to any name." in text
 

@@ -10,7 +10,6 @@ from tb_nanwatch.reading.analysis import Trial
 from tb_nanwatch.reading.before_after import Half, before_after, space_of
 from tb_nanwatch.schema import Condition, HParam
 from tests.reading.searches import (
-    OPTIMIZERS,
     choice,
     frontier,
     learning_rate,
