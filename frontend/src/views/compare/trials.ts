@@ -286,6 +286,13 @@ export class TrialsView {
   }
 }
 
+/** What a comparison was asked about, where its name is not the word for it. */
+const TOPICS: Record<string, string> = {
+  hparam: "hyperparameters",
+  setup: "set-up",
+  initial: "first step before any update",
+};
+
 function told({ verdict, differences, parting, alike, notes }: RunComparison): Child[] {
   const others = differences.filter((d) => d.topic !== "hparam");
   return [
@@ -293,7 +300,8 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
     // It ends with where they part.
     el("p", { "data-fact": "compared" }, verdict.replace(parting?.text ?? "", "").trim()),
     others.length > 0 && el("ul", {}, ...others.map((d) => el("li", {}, d.text))),
-    alike.length > 0 && el("p", { class: "aside" }, `Alike: ${alike.join(", ")}.`),
+    alike.length > 0 &&
+      el("p", { class: "aside" }, `Alike: ${alike.map((t) => TOPICS[t] ?? t).join(", ")}.`),
     ...notes.map((n) => el("p", { class: "aside" }, n)),
   ];
 }
