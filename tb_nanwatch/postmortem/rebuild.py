@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError
+from tb_nanwatch.messages import of_exception
 from tb_nanwatch.postmortem.capsule import Capsule
 
 _HELP = (
@@ -88,7 +89,7 @@ def _from_function(function: str, capsule: Capsule) -> Any:
         ]
         return make(_hyperparameters(capsule)) if needs else make()
     except Exception as e:
-        raise CapsuleError(f"--model {function} failed: {type(e).__name__}: {e}") from e
+        raise CapsuleError(f"--model {function} failed: {_said(e)}") from e
 
 
 def _module(name: str) -> Any:
@@ -133,10 +134,15 @@ def _from_config(capsule: Capsule) -> Any:
         model.compile_from_config(capsule.compiled)
     except Exception as e:
         raise CapsuleError(
-            f"the model cannot be built from its configuration: {type(e).__name__}: "
-            f"{str(e)[:300]}. {_HELP}"
+            f"the model cannot be built from its configuration: {_said(e)} {_HELP}"
         ) from e
     return model
+
+
+def _said(error: Exception) -> str:
+    """Returns an exception as a sentence."""
+    said = of_exception(type(error).__name__, str(error))
+    return said if said.endswith((".", "…")) else f"{said}."
 
 
 def _foreign(config: Any) -> Iterator[str]:
@@ -181,6 +187,5 @@ def _build(model: Any, data: Any, phase: str) -> None:
             model.reset_metrics()
     except Exception as e:
         raise CapsuleError(
-            f"the model does not take the capsule's batch: {type(e).__name__}: "
-            f"{str(e)[:300]}"
+            f"the model does not take the capsule's batch: {_said(e)}"
         ) from e

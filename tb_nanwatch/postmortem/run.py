@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
+from tb_nanwatch.messages import of_exception, useful
 from tb_nanwatch.postmortem import operations, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
@@ -72,7 +73,8 @@ def run(
     except tf.errors.InvalidArgumentError as e:
         result = PostMortem(reason=_refusal(e.message))
     except Exception as e:
-        message = f"The step could not be run again: {type(e).__name__}: {e}"[:500]
+        said = of_exception(type(e).__name__, str(e))
+        message = f"The step could not be run again: {said.rstrip('.')}."
         result = PostMortem(reason=message)
         if not isinstance(e, CapsuleError):
             warnings.warn(
@@ -92,9 +94,8 @@ def _refusal(message: str) -> str:
     """
     op = re.search(r"\[Op:(\w+)\]", message)
     name = f"`{operations.public_name(op[1])}`" if op else "an operation"
-    said = re.sub(r"\{\{.*?\}\}|\[Op:.*|\[\[.*|\n.*", "", message, flags=re.DOTALL)
-    first = re.split(r"(?<=\.)\s", said.strip())[0]
-    return f"Run operation by operation, {name} refuses its input: {first[:300]}"
+    said = useful(message).rstrip(".")
+    return f"Run operation by operation, {name} refuses its input: {said}."
 
 
 def _run(

@@ -14,6 +14,7 @@ from tb_nanwatch.diagnosis import (
     raised_failure_limit,
     tensor_text,
 )
+from tb_nanwatch.messages import of_traceback
 from tb_nanwatch.reading.grouping import trials_of
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
@@ -120,9 +121,9 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
             text += f"; likely cause: {found[0].id.replace('_', ' ')}"
         return text
     message = next((s.trial.message for s in group if s.trial and s.trial.message), None)
-    lines = (message or "").strip().splitlines()
-    if lines:
-        return lines[-1][:_MAX_REASON]
+    said = of_traceback(message or "", _MAX_REASON)
+    if said:
+        return said
     if session.retry:
         # Its metrics exist already, so that it takes no new ones (1.4.8).
         return "KerasTuner kept the NaN objective of an earlier attempt at this trial"
@@ -153,7 +154,7 @@ def _fix(limit: int, count: int, bad: int, resumes: bool, shared: str | None) ->
     if shared:
         return (
             f"{told}; after {limit} in a row it gives the whole search up. They share "
-            f"their cause, {shared.replace('_', ' ')}, which is none of the search space's. "
+            f"their cause, {shared.replace('_', ' ')}, which does not lie in the search space. "
             "Mend it and search anew, with overwrite=True or a new project_name; a higher "
             "limit would only let more trials fail."
         )

@@ -269,10 +269,7 @@ _ORIGIN: Final = tuple(BadTensor.__dataclass_fields__)
 
 
 def _remarks(run: dict[str, Any]) -> list[str]:
-    remarks = [run["misread_text"]] if run["misread_text"] else []
-    if run["error_type"]:
-        message = run["error_message"] or ""
-        remarks.append(f"training ended with {run['error_type']}: {message}")
+    remarks = [t for t in (run["failure_text"], run["misread_text"]) if t]
     remarks += [scalar["text"] for scalar in run["scalars"]]
     return remarks + [f"damage: {sentence}" for sentence in run["damage"]]
 

@@ -7,6 +7,7 @@ again only those that changed; everything else is read for one run, on demand.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
@@ -309,6 +310,7 @@ class Reader:
                     )
                 else:
                     expires = min(expires, deadline)
+            _if_nothing_was_seen(session)
         ordered = sorted(sessions.values(), key=lambda s: (s.status.started, s.run, s.id))
         decide(ordered)
         return Snapshot(ordered, sorted(warnings), expires)
@@ -574,6 +576,13 @@ def _decode_all(data: Sequence[Any], tag_name: str) -> tuple[list[Any], list[str
             "the later of each is shown."
         )
     return [records[seq] for seq in sorted(records)], problems
+
+
+def _if_nothing_was_seen(session: Session) -> None:
+    """Calls a session that has ended before its first step "unwatched", not "clean"."""
+    status = session.status
+    if session.state != "running" and status.status == "clean" and status.steps == 0:
+        session.status = dataclasses.replace(status, status="unwatched")
 
 
 def _deadline(status: StatusRecord | HeartbeatRecord) -> float:

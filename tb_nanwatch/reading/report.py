@@ -18,6 +18,7 @@ from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading import aborted, reproduction
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.cost import cost
+from tb_nanwatch.reading.failures import failure, failure_text, failures_text
 from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.misread import misread, misread_text
 from tb_nanwatch.reading.outcomes import compare
@@ -54,6 +55,7 @@ RUN_KEYS: Final = (
     "score",
     "best_step",
     "message",
+    "failure",
     "misread",
     "misread_text",
     "lineage",
@@ -167,6 +169,8 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "score": trial.score if trial else None,
         "best_step": trial.best_step if trial else None,
         "message": trial.message if trial else None,
+        "failure": failure(session),
+        "failure_text": failure_text(session),
         "misread": misread(session),
         "misread_text": misread_text(session),
         "hparams": {h.name: h.value for h in hparams if h.active},
@@ -280,6 +284,7 @@ def _verdict(
     bad = sum(by_status.get(s, 0) for s in BAD_STATUSES)
     running = sum(any(s.state == "running" for s in g) for g in trials.values())
     unwatched = by_status.get("unwatched", 0)
+    failed = failures_text(trials.values())
     contained = by_status.get("contained", 0)
     if bad:
         kinds = [
@@ -314,8 +319,13 @@ def _verdict(
             f" In {scalars} of the trials without NaN Watch, a logged scalar was NaN or "
             "infinite."
         )
-    if unwatched and unwatched != total:
-        text += f" {unwatched} ended without being watched."
+    if failed:
+        text += f" {failed}"
+    quiet = sum(
+        worst(g) == "unwatched" and not any(map(failure, g)) for g in trials.values()
+    )
+    if quiet and unwatched != total:
+        text += f" {quiet} ended without being watched."
     if abort:
         text += " The search was aborted."
     return text

@@ -140,7 +140,7 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
 
 def _remarks(run: dict[str, Any]) -> list[str]:
     """Returns what is to be said of a run beside its row, a sentence each."""
-    remarks = [run["misread_text"]] if run["misread_text"] else []
+    remarks = [t for t in (run["failure_text"], run["misread_text"]) if t]
     remarks += _postmortem(run["postmortem"])
     lineage = run["lineage"]
     if run["inherited"]:
@@ -160,7 +160,7 @@ def _postmortem(found: dict[str, Any] | None) -> list[str]:
         line = f" (the line: {source['text']})" if source and source["text"] else ""
         said.append(f"the first bad tensor comes from {found['text']}{line}.")
     elif found["reason"]:
-        said.append(f"the step was run again. {found['reason']}")
+        said.append(found["reason"])
     kept = [c["text"] for c in found["counterfactuals"] if c["finite"]]
     if kept:
         said.append(f"it would have stayed finite with {', or '.join(kept)}.")

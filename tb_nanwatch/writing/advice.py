@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from tb_nanwatch.diagnosis import raised_failure_limit
-
-_MAX_REASON: Final = 300
+from tb_nanwatch.messages import of_traceback
 
 
 def before_abort(
@@ -23,12 +22,9 @@ def before_abort(
     """
     if not isinstance(limit, int) or limit < 1:
         return None
-    if isinstance(max_trials, int) and max_trials < limit:
-        return None  # too few trials to fail so often
-    lines = (message or "").strip().splitlines()
-    reason = lines[-1] if lines else "its objective was NaN"
-    if len(reason) > _MAX_REASON:
-        reason = reason[: _MAX_REASON - 1] + "…"
+    if isinstance(max_trials, int) and max_trials <= limit:
+        return None  # it could be given up at its end, if at all
+    reason = of_traceback(message or "") or "its objective was NaN"
     times = f"{limit} trials in a row fail" if limit > 1 else "one trial fails"
     return (
         f"NaN Watch: trial {trial_id} failed ({reason.rstrip('.')}). KerasTuner gives the "

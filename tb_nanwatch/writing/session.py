@@ -14,6 +14,7 @@ import numpy as np
 
 from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.messages import without_noise
 from tb_nanwatch.schema import HParam, Phase, State
 from tb_nanwatch.writing import lane, rename, tuner
 from tb_nanwatch.writing.earlier import Training
@@ -390,7 +391,9 @@ class Session:
                 state=state,
                 stopped_by=stopped_by,
                 error_type=type(error).__name__ if error is not None else None,
-                error_message=str(error)[:2000] if error is not None else None,
+                error_message=without_noise(str(error))[:2000]
+                if error is not None
+                else None,
                 started=self.started,
                 updated=now,
                 heartbeat=_HEARTBEAT_SECONDS,

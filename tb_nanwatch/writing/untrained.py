@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from tb_nanwatch import schema
+from tb_nanwatch import messages, schema
 from tb_nanwatch.writing import rename
 from tb_nanwatch.writing.summary import EventWriter
 from tb_nanwatch.writing.tuner import Trial, when_settled
@@ -25,9 +25,7 @@ def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) 
         began: when the trial began, seconds since the epoch.
     """
     session_id = uuid.uuid4().hex[:16]
-    lines = (verdict.message or "").strip().splitlines()
-    error = lines[-1] if lines else ""
-    kind, _, text = error.partition(": ")
+    kind, text = messages.split(verdict.message or "")
     failed = verdict.status != "COMPLETED"
     writer = EventWriter(run_dir)
     status = schema.StatusRecord(
@@ -43,8 +41,8 @@ def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) 
         lineage=trial.lineage,
         hparams=trial.hparams,
         state="failed" if failed else "finished",
-        error_type=kind.rpartition(".")[2] or None,
-        error_message=text[:_MAX_MESSAGE] or None,
+        error_type=kind or None,
+        error_message=messages.without_noise(text)[:_MAX_MESSAGE] or None,
         started=began,
         updated=time.time(),
         status="unwatched",

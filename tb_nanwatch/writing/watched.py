@@ -13,6 +13,7 @@ import keras
 
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NonFiniteError, warn
+from tb_nanwatch.messages import of_exception
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import STATUSES, BadTensor, Position
@@ -217,7 +218,8 @@ class Watched:
             result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
         except Exception as e:
-            warn(f"NaN Watch's post-mortem failed: {type(e).__name__}: {e}")
+            said = of_exception(type(e).__name__, str(e))
+            warn(f"NaN Watch's post-mortem failed: {said}")
 
     def _note(self, note: str) -> None:
         self._instrument.notes.append(note)

@@ -23,6 +23,7 @@ SHARED = {
     "diagnosis",
     "facts",
     "measured",
+    "messages",
     "rules",
     "strict_json",
     "text",

@@ -14,7 +14,7 @@ from tb_nanwatch import strict_json
 from tb_nanwatch.diagnosis import Facts, diagnose, position_text, tensor_text
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import Damage, HParam, Lineage, Position
+from tb_nanwatch.schema import Damage, HParam, Lineage, Position, StatusRecord
 from tests.reading.records import (
     CTX,
     STARTED,
@@ -58,6 +58,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
         # Beyond the design:
         *(
             "number",
+            "failure",
             "misread_text",
             "lineage",
             "inherited",
@@ -191,6 +192,10 @@ def search_of(tmp_path: Path, read: Read, *runs: tuple[Any, ...]) -> dict[str, A
     return search
 
 
+def a_failed(number: int, kind: str, message: str) -> StatusRecord:
+    return a_status(number, state="failed", error_type=kind, error_message=message)
+
+
 def test_trials_are_counted_not_runs(tmp_path: Path, read: Read) -> None:
     search = search_of(
         tmp_path,
@@ -233,6 +238,18 @@ def test_trials_are_counted_not_runs(tmp_path: Path, read: Read) -> None:
             "nor anything that lasts.",
         ),
         ([(a_verdict(1, tuner_status="FAILED"),)], "No trial was watched."),
+        (
+            # Killed before its first step was over, and ended by exceptions.
+            [
+                (a_status(1),),
+                (a_status(2, state="running", steps=0, updated=0.0),),
+                (a_failed(3, "ValueError", "no"),),
+                (a_failed(4, "OSError", "x"),),
+                (a_failed(5, "ValueError", "no"),),
+            ],
+            "No trial went bad. 2 failed with ValueError, not by going bad: no. 1 failed "
+            "with OSError, not by going bad: x. 1 ended without being watched.",
+        ),
     ],
 )
 def test_verdict(tmp_path: Path, read: Read, runs: Any, verdict: str) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading import terminal
-from tests.tuner.searches import linear, make, overview, run_of, search
+from tb_nanwatch.writing import advice
+from tests.tuner.searches import X, linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 
@@ -145,6 +147,95 @@ def test_an_exception_of_the_program_is_told_apart(tmp_path: Path) -> None:
     (run,) = full["runs"]
     assert (run["state"], run["error_type"]) == ("failed", "FatalError")
     assert run["error_message"] == "the disk is full"
+
+
+def of_classes(hp: Any) -> Any:
+    """Classes that the labels 0 to 3 fit in, or do not."""
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(hp.Choice("classes", [3, 4]))]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+    return model
+
+
+def test_a_training_that_fails_in_its_first_step_is_not_clean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuner = make(
+        "GridSearch",
+        of_classes,
+        tmp_path,
+        max_trials=2,
+        max_consecutive_failed_trials=1,
+    )
+    labels = np.arange(64) % 4
+    with pytest.raises(RuntimeError, match="consecutive failures"):
+        tuner.search(
+            *(X, labels),
+            validation_data=(X, labels),
+            verbose=0,
+            callbacks=[NanWatch(tmp_path / "log")],
+        )
+    said = (
+        "InvalidArgumentError: Received a label value of 3 which is outside the valid "
+        "range of [0, 3)."
+    )
+    assert f"NaN Watch: trial 0 failed ({said[:-1]}). KerasTuner" in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    full = overview(tmp_path / "log")
+    (run,) = full["runs"]
+    assert (run["status"], run["state"], run["steps"]) == ("unwatched", "failed", 0)
+    assert run["failure"] == said
+    # What the exception said in full, but for where TensorFlow made the operation.
+    assert run["error_message"].startswith(said.partition(": ")[2] + " ")
+    (entry,) = full["searches"]
+    assert entry["aborted"]["reasons"] == [said]
+    assert entry["verdict"].startswith(
+        "No trial was watched. 1 failed with InvalidArgumentError, not by going bad: "
+        "Received a label value of 3 which is outside the valid range of [0, 3)."
+    )
+    assert f"0/execution0: it failed with {said}" in printed(full)
+
+
+def test_a_training_that_fails_later_is_clean_and_told_of(tmp_path: Path) -> None:
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if self.model.optimizer.learning_rate > 0.015:
+                raise OSError("the disk is full")
+
+    tuner = make("GridSearch", build_of(0.01, 0.02), tmp_path)
+    search(tuner, NanWatch(tmp_path / "log"), Fail(), batch_size=8)
+    full = overview(tmp_path / "log")
+    good, failed = run_of(full, "0/execution0"), run_of(full, "1/execution0")
+    assert (good["status"], good["failure"]) == ("clean", None)
+    assert (failed["status"], failed["failure"]) == ("clean", "OSError: the disk is full")
+    (entry,) = full["searches"]
+    assert (
+        "1 failed with OSError, not by going bad: the disk is full." in entry["verdict"]
+    )
+    assert "1/execution0: it failed with OSError: the disk is full" in printed(full)
+
+
+def test_what_went_bad_did_not_fail_for_another_reason(tmp_path: Path) -> None:
+    tuner = make("RandomSearch", build_of(1e8), tmp_path, max_trials=1)
+    search(tuner, NanWatch(tmp_path / "log", on_nonfinite="raise"), batch_size=8)
+    full = overview(tmp_path / "log")
+    (run,) = full["runs"]
+    assert run["failure"].startswith("NonFiniteError: NaN Watch: 0/execution0 went bad")
+    assert "failed with" not in full["searches"][0]["verdict"]
+    assert "failed with" not in printed(full)
+
+
+@pytest.mark.parametrize(
+    "limit, trials, warns", [(3, 4, True), (4, 4, False), (5, 4, False)]
+)
+def test_only_a_search_that_can_be_cut_short_is_warned_of_it(
+    limit: int, trials: int, warns: bool
+) -> None:
+    text = advice.before_abort("0", "ValueError: no", limit, trials)
+    assert (text is not None) == warns
 
 
 # --- The cost ---------------------------------------------------------------------------

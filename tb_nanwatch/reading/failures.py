@@ -1,0 +1,70 @@
+"""Trials that an exception ended, and what it said; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tb_nanwatch.messages import of_exception, of_traceback
+from tb_nanwatch.reading.session import Session
+from tb_nanwatch.schema import BAD_STATUSES
+
+# Exceptions of one search that the verdict quotes.
+_MAX_TOLD = 3
+# How NanWatch's own message begins, of a run whose status says as much.
+_OWN = "NaN Watch: "
+
+
+def failure(session: Session) -> str | None:
+    """Returns "ValueError: no data" of a run that an exception ended, else None."""
+    if session.state != "failed":
+        return None
+    status, trial = session.status, session.trial
+    said = None
+    if status.error_type:
+        said = of_exception(status.error_type, status.error_message or "")
+        if said != of_exception(status.error_type, ""):
+            return said
+    if trial is not None and trial.message:
+        # A long message may have been cut before what it says.
+        return of_traceback(trial.message) or said
+    return said
+
+
+def failure_text(session: Session) -> str | None:
+    """Returns the same as a sentence, None where the run's row says it already."""
+    said = failure(session)
+    if said is None or _OWN in said:
+        return None
+    return f"it failed with {said}"
+
+
+def failures_text(trials: Iterable[Sequence[Session]]) -> str:
+    """Returns how many trials an exception ended that had not gone bad, and which.
+
+    Args:
+        trials: the deciding sessions of each.
+
+    Returns:
+        A sentence for each type of exception, the most frequent first; "" for none.
+    """
+    found: dict[str, list[str]] = {}
+    for group in trials:
+        if any(s.status.status in BAD_STATUSES for s in group):
+            continue
+        said = next(filter(None, map(failure, group)), None)
+        if said is not None:
+            found.setdefault(said.partition(": ")[0], []).append(said)
+    kinds = sorted(found.items(), key=lambda item: -len(item[1]))
+    sentences = [
+        f"{len(said)} failed with {kind}, not by going bad"
+        + (
+            f": {message.rstrip('.')}."
+            if (message := said[0].partition(": ")[2])
+            else "."
+        )
+        for kind, said in kinds[:_MAX_TOLD]
+    ]
+    rest = sum(len(said) for _, said in kinds[_MAX_TOLD:])
+    if rest:
+        sentences.append(f"{rest} failed with other exceptions.")
+    return " ".join(sentences)
