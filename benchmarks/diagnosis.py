@@ -5,7 +5,7 @@ and recall of each cause, the confusion matrix, and how far confidences can be t
 Rules and thresholds are tried on other seeds, with `--keep FILE` (the facts of all
 programs) and `--again FILE` (the same facts diagnosed anew, without training). They
 were committed before the first of `FINAL_SEEDS` was drawn; since then only their words
-have changed, and one rule was added whose fault no program has. Each seed was run once, and all that were run are here.
+have changed, and two rules were added whose faults no program has. Each seed was run once, and all that were run are here.
 """
 
 from __future__ import annotations

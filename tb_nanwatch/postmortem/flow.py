@@ -73,12 +73,14 @@ class Flow:
         alias: tensors that are what a variable holds, by id: the tensor written.
         counts: of every non-finite tensor.
         data: names of the batch's tensors. held: those of variables from before.
+        random: types of operations that drew random numbers from a state of their own.
     """
 
     maker: dict[int, Op] = field(default_factory=dict)
     counts: dict[int, Counts] = field(default_factory=dict)
     data: dict[int, str] = field(default_factory=dict)
     held: dict[int, str] = field(default_factory=dict)
+    random: set[str] = field(default_factory=set)
 
 
 @dataclass

@@ -120,7 +120,7 @@ def _run(
             )
         counts = watch.flow.counts.get(traced.tensor._id, Counts())
         if not _same(counts, capsule.origin):
-            return PostMortem(reason=_differs(counts, capsule))
+            return PostMortem(reason=_differs(counts, capsule, watch.flow))
         origin = upstream(watch.flow, traced.tensor._id)
     return _result(watch.flow, origin, names, capsule)
 
@@ -169,11 +169,16 @@ def _same(counts: Counts, bad: BadTensor) -> bool:
     return counts == Counts(bad.num_nan, bad.num_pos_inf, bad.num_neg_inf)
 
 
-def _differs(counts: Counts, capsule: Capsule) -> str:
+def _differs(counts: Counts, capsule: Capsule, flow: Flow) -> str:
     origin = capsule.origin
     why = "rounding or fused kernels differ"
     if capsule.jit_compile:
         why = "XLA compiled the step that trained"
+    if flow.random:
+        why = (
+            "it draws other random numbers each time it runs; keras.random with a "
+            "keras.random.SeedGenerator could be run again"
+        )
     if capsule.partial:
         why = "the capsule is partial: " + "; ".join(capsule.missing)
     return (

@@ -36,6 +36,13 @@ _ELEMENTWISE: Final = (
     *("Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"),
     "SquaredDifference",
 )
+# They draw from a state that no capsule holds: TensorFlow's own, or a tf.random.Generator's.
+_RANDOM: Final = frozenset(
+    "Multinomial RandomGamma RandomPoissonV2 RandomShuffle RandomStandardNormal "
+    "RandomUniform RandomUniformInt TruncatedNormal StatefulRandomBinomial "
+    "StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniform "
+    "StatefulUniformFullInt StatefulUniformInt".split()
+)
 _CHOICES: Final = ("SelectV2", "Select")
 
 
@@ -145,6 +152,8 @@ class OpWatch:
         self._ops += 1
         self._check_limits()
         op_type = _text(op_type)
+        if op_type in _RANDOM:
+            self.flow.random.add(op_type)
         handle = next((t for t in inputs if t.dtype == tf.resource), None)
         if op_type == "ReadVariableOp" and handle is not None:
             self._read(handle._id, outputs[0])

@@ -232,7 +232,9 @@ def _gain_driver(m: Measured) -> Candidate | None:
             {depth_growth}-fold or more through layers of which each adds little, or in a
             recurrent layer; or gradients did from the last layer to the first.
         layer_domain: in the first step, before any update, a layer without weights gave
-            at least {leap} times what entered it.
+            at least {leap} times what entered it; or activations grew
+            {depth_growth}-fold or more, and more than half of that, in decades, at one
+            place: by an operation between two layers, or by one layer's weights.
     """
     assert m.first is not None
     if m.phase == "validation" or m.facts.inherited is not None:
@@ -242,6 +244,7 @@ def _gain_driver(m: Measured) -> Candidate | None:
     inputs = m.of("input")
     entering = max(1.0, largest(rms[inputs])) if inputs else 1.0
     gains = []
+    steepest, place = 1.0, ""
     before = largest(rms[inputs]) if inputs else math.nan
     if _entered(m, before) < at("input_entered"):
         entering, before = 1.0, math.nan  # indices, or scaled by a layer
@@ -249,6 +252,8 @@ def _gain_driver(m: Measured) -> Candidate | None:
     for i in layers:
         if not rms[i] > 0:
             continue
+        if before > 0 and rms[i] / before > steepest:
+            steepest, place = rms[i] / before, m.probes[i].name
         if not m.weights_of(i) and before > 0:
             leap = max(leap, rms[i] / before)
         if m.matrices_of(i) and before > 0:
@@ -296,6 +301,22 @@ def _gain_driver(m: Measured) -> Candidate | None:
             ],
             'Use an initializer that keeps the scale: "he_normal" with relu, '
             '"glorot_uniform" with tanh.',
+        )
+    if forward >= at("depth_growth") and steepest**2 > forward:
+        return Candidate(
+            "layer_domain",
+            2 * math.log10(growth),
+            0.7,
+            [
+                f"At the first step, before any update, the output of {place} was "
+                f"{steepest:.3g} times that of the layer before it; the median layer gave "
+                f"{median:.3g} times what entered it.",
+                "An operation between the two (an exponential, a power) does that, or "
+                "weights of this layer that begin too large.",
+            ],
+            "Bound what enters this layer, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)); "
+            "where nothing is computed before it, take an initializer that keeps the "
+            'scale, such as "glorot_uniform".',
         )
     if forward >= at("depth_growth"):
         return amplification(

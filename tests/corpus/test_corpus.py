@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -70,6 +71,38 @@ def test_a_class_without_an_output(highest: int, named: str, tmp_path: Path) -> 
         assert "label value of 9 which is outside the valid range of [0, 8)" in (
             session.postmortem.reason
         )
+
+
+class Between(keras.Model):
+    """Three layers, and an operation of the program's own before the last."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.parts = [keras.layers.Dense(16), keras.layers.Dense(16)]
+        self.last = keras.layers.Dense(1)
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        for part in self.parts:
+            x = part(x)
+        return self.last(keras.ops.exp(self.factor * x))
+
+
+@pytest.mark.parametrize(
+    ("factor", "rate", "named"),
+    [(4.0, 1e-2, "layer_domain"), (0.1, 1e-2, CLEAN), (0.1, 30.0, "learning_rate")],
+)
+def test_growth_between_two_layers(
+    factor: float, rate: float, named: str, tmp_path: Path
+) -> None:
+    """An exponential that is no layer, as a variational autoencoder has one."""
+    keras.utils.set_random_seed(1)
+    x = np.random.RandomState(0).randn(256, 6).astype("float32")
+    model = Between(factor)
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    watch = NanWatch(tmp_path / "run")
+    model.fit(x, x[:, :1], epochs=3, verbose=0, callbacks=[watch])
+    assert check(read_facts(str(tmp_path))) == named
 
 
 def check(facts: Facts) -> str:

@@ -207,6 +207,10 @@ CASES: dict[str, tuple[str, Facts]] = {
         "layer_domain",
         facts("total", sizes={"odd": 1e5}, later=GREW),
     ),
+    "growth at one place": (
+        "layer_domain",
+        facts("total", sizes={"odd": 300, "dense_1": 300, "prediction": 300}, later=GREW),
+    ),
     "an epsilon of nothing": (
         "optimizer_settings",
         facts("total", later=GREW,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import state
@@ -58,6 +60,40 @@ def test_operation_and_line_are_right(program: Program) -> None:
     assert f"{result.source.file}:{result.source.line}" in result.text
     if name == "loss_over_several_lines" and sys.version_info >= (3, 11):
         assert result.source.text == "squares / tf.square(y)"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_random_numbers_that_cannot_be_drawn_again_are_said_to_be_why(
+    again: bool,
+) -> None:
+    """Keras keeps the state of its own, as of dropout; TensorFlow gives its to no one."""
+    seed = keras.random.SeedGenerator(0)
+    x, y = numbers(64, 4), numbers(64, 1)
+
+    def noise(values: Any) -> Any:
+        shape = tf.shape(values)
+        drawn = (
+            keras.random.normal(shape, seed=seed) if again else tf.random.normal(shape)
+        )
+        return values + tf.math.log(drawn)  # NaN in about half of them
+
+    class Noisy(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seed, self.last = seed, keras.layers.Dense(1)
+
+        def call(self, values: Any) -> Any:
+            return self.last(noise(values))
+
+    model = Noisy()
+    model.compile("sgd", "mse")
+    capsule = first_step(model, x, y)
+    result = run(model, capsule, StepTracer(model))
+    assert result.reproduced == again
+    if again:
+        assert result.op == "tf.math.log"
+    else:
+        assert "draws other random numbers each time" in result.reason
 
 
 def test_what_cannot_be_known_is_not_named() -> None:
