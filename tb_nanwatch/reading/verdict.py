@@ -160,8 +160,8 @@ def nothing_found(space: Space, separation: Separation) -> str:
     common = _common(space)
     if mend:
         text = f"{mend} {text}"
-    elif common:
-        text += f" ({common})"
+    elif common:  # what they died of may well be a hyperparameter's doing
+        text = f"{common}. The counts prove no condition on the hyperparameters"
     closest = separation.closest
     if closest is None:
         return text + "."

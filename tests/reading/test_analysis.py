@@ -427,6 +427,15 @@ def test_more_trials_of_a_hint_are_not_asked_for_where_data_are_to_be_scaled(
     assert "more trials, half of them there" in of_the_rate.findings[0].text
 
 
+def test_a_cause_of_the_space_without_a_finding_is_not_denied() -> None:
+    trials = died_of(without_rule(60, 0.4, 1), "gradient_amplification")
+    bad = sum(t.bad for t in trials)
+    assert analyse("s", trials).verdict.startswith(
+        f"{bad} of {bad} bad trials alike: gradient amplification, first in loss total. The "
+        "counts prove no condition on the hyperparameters; the closest is "
+    )
+
+
 def test_many_trials_without_a_finding_are_told_the_fix_before_the_closest() -> None:
     trials = died_of(without_rule(60, 0.4, 1), "loss_domain", fix="Mend it.")
     bad = sum(t.bad for t in trials)
