@@ -1,12 +1,15 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from "vitest";
+import { decodeOverview } from "../src/api/decode";
 import type { Ranges } from "../src/api/types";
 import type { Painter } from "../src/paint/painter";
 import { composed } from "../src/paint/save";
 import { svgOf } from "../src/paint/svg";
 import { stepScale } from "../src/scale/step";
 import { valueScale } from "../src/scale/value";
+import { createModel, INITIAL } from "../src/state/state";
 import { scalarsHash } from "../src/views/elsewhere";
+import { lanesPicture } from "../src/views/lanes_picture";
 import { RANGE } from "../src/views/range_chart";
 import { curveOf, paintRange, type RangeChartData, stretches } from "../src/views/range_paint";
 
@@ -77,9 +80,10 @@ describe("vertical axes", () => {
   });
 });
 
-describe("SVG", () => {
-  const parse = (svg: string) => new DOMParser().parseFromString(svg, "image/svg+xml");
+const parsed = (svg: string) =>
+  new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
 
+describe("SVG", () => {
   it("holds the band, the line in two stretches, the hatch and the labels", () => {
     const style = { ground: "#fff", ink: "#000", family: 'Arial, "Segoe UI"' };
     const part = {
@@ -88,13 +92,61 @@ describe("SVG", () => {
       draw: (c: Painter) => paintRange(c, DATA, "linear", 300, 150, style.family),
     };
     const svg = svgOf(composed('<img src=x onerror="alert(1)">', [part], style));
-    const root = parse(svg).documentElement;
+    const root = parsed(svg);
     expect(root.getAttribute("viewBox")).toBe("0 0 336 202");
     expect(root.querySelector("img")).toBeNull();
     expect(root.textContent).toContain("<img src=x");
     expect(root.querySelectorAll("pattern")).toHaveLength(1);
     expect(svg).not.toContain("NaN");
     expect(root.querySelectorAll('path[stroke-width="1.75"]')).toHaveLength(2);
+  });
+});
+
+describe("the table as a picture", () => {
+  const run = (id: string, more: object) => ({
+    run: `${id}/execution0`,
+    session: "s",
+    search: "a",
+    trial_id: id,
+    number: Number(id) + 1,
+    state: "finished",
+    status: "clean",
+    steps: 300,
+    score: 1.5,
+    hparams: { rate: 0.1 },
+    ...more,
+  });
+  const onset = { phase: "validation", step: 290, epoch: 9, batch: 22 };
+  const bad = { status: "score_lost", onset };
+  const drawn = (runs: object[]) => {
+    const overview = decodeOverview({ schema_version: 1, searches: [{ search: "a" }], runs });
+    const state = { ...INITIAL, overview };
+    const picture = lanesPicture(state, createModel()(state)!, "Arial");
+    const root = parsed(svgOf(picture));
+    return { picture, texts: [...root.querySelectorAll("text")] };
+  };
+
+  it("cuts no status, and says what was scored anyway", () => {
+    const { picture, texts } = drawn([run("0", bad), run("1", { ...bad, misread: "stale_score" })]);
+    const words = texts.map((t) => t.textContent);
+    expect(words.filter((w) => w === "score lost epoch 10, batch 23, validation")).toHaveLength(2);
+    expect(words.filter((w) => w === "scored anyway")).toHaveLength(1);
+    const ends = texts.map((t) => Number(t.getAttribute("x")) + 7 * t.textContent!.length);
+    expect(Math.max(...ends)).toBeLessThanOrEqual(picture.width);
+    // The mirror: where nothing was, there is no badge.
+    expect(drawn([run("0", bad)]).texts.map((t) => t.textContent)).not.toContain("scored anyway");
+  });
+
+  it("has its verdict in as many lines as it takes", () => {
+    const part = { width: 300, height: 50, draw: () => {} };
+    const style = { ground: "#fff", ink: "#000", family: "Arial" };
+    const title = "4 of 24 trials went bad. ".repeat(6).trim();
+    const whole = composed(title, [part], style);
+    const lines = [...parsed(svgOf(whole)).querySelectorAll("text")].map((t) => t.textContent!);
+    expect(lines.join(" ")).toBe(title);
+    expect(lines.length).toBeGreaterThan(2);
+    for (const line of lines) expect(7 * line.length).toBeLessThanOrEqual(300);
+    expect(whole.height).toBe(composed("one", [part], style).height + 18 * (lines.length - 1));
   });
 });
 

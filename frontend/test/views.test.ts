@@ -61,6 +61,44 @@ describe("verdict", () => {
   });
 });
 
+describe("a verdict that has too little room", () => {
+  const long = model({ search: "a", verdict: "Long." }, []).model;
+  const shown = (high: number, room: number) => {
+    const view = new VerdictView();
+    const body = view.node.querySelector(".verdict-body")!;
+    Object.defineProperty(body, "scrollHeight", { value: high });
+    Object.defineProperty(body, "clientHeight", { value: room });
+    view.update(long);
+    return { view, body, button: view.node.querySelector<HTMLButtonElement>(".show-all")! };
+  };
+
+  it("says so with a button that shows all of it, and takes it back", () => {
+    const { view, body, button } = shown(300, 90);
+    expect([button.hidden, button.textContent]).toEqual([false, "show all ▾"]);
+    expect(button.getAttribute("aria-expanded")).toBe("false");
+    expect(body.classList.contains("goes-on")).toBe(true);
+    button.click();
+    expect(view.node.classList.contains("whole")).toBe(true);
+    expect([button.textContent, button.getAttribute("aria-expanded")]).toEqual([
+      "show less ▴",
+      "true",
+    ]);
+    expect(body.classList.contains("goes-on")).toBe(false);
+    button.click();
+    expect(view.node.classList.contains("whole")).toBe(false);
+    // Another search begins folded.
+    button.click();
+    view.update(model({ search: "b", verdict: "Long." }, []).model);
+    expect(view.node.classList.contains("whole")).toBe(false);
+  });
+
+  it("has none where all is in sight", () => {
+    const { body, button } = shown(90, 90);
+    expect(button.hidden).toBe(true);
+    expect(body.classList.contains("goes-on")).toBe(false);
+  });
+});
+
 const FINDING = {
   search: "a",
   hparam: "rate",

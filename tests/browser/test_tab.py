@@ -259,10 +259,10 @@ def test_edit_of_the_verdict_is_copied(
     tab = Tab(browser, url)
     tab.wait_for_rows()
     edit = report["findings"][0]["edit"] if report["findings"] else ""
-    copy = tab.frame.locator(".verdict > .code .copy")
+    copy = tab.frame.locator(".verdict-body > .code .copy")
     assert copy.count() == (1 if edit else 0)
     if edit:
-        assert tab.frame.locator(".verdict > .code code").text_content() == edit
+        assert tab.frame.locator(".verdict-body > .code code").text_content() == edit
         copy.click()
         tab.frame.get_by_text("copied").wait_for()
     tab.check()

@@ -256,3 +256,81 @@ def test_one_search_alone_says_what_to_do(tab: Tab) -> None:
     assert "overwrite=True" in tab.frame.locator(".compare .note").inner_text()
     go_to(tab, "Frontier")
     tab.wait_for_rows()
+
+
+def test_empty_table_says_why(tab: Tab, report: dict[str, Any]) -> None:
+    go_to(tab, "Frontier")
+    frame = tab.frame
+    box = frame.get_by_role("searchbox")
+    rates = [r["hparams"]["learning_rate"] for r in report["runs"] if r["status"] in BAD]
+    box.fill(f"bad, learning_rate>={min(rates) * 0.99}")
+    frame.wait_for_function(
+        "n => document.querySelectorAll('.row .id:not(:empty)').length === n",
+        arg=len(rates),
+    )
+    assert not frame.locator(".nothing-fits").is_visible()
+    box.fill(f"bad, learning_rate>{max(rates) * 2}")
+    nothing = frame.locator(".nothing-fits")
+    nothing.wait_for(state="visible")
+    nothing.get_by_role("button", name="clear the filter").click()
+    nothing.wait_for(state="hidden")
+    assert box.input_value() == ""
+    assert len(tab.trials()) == len(report["runs"])
+
+
+def test_verdict_is_shown_whole_beside_an_open_trial(
+    browser: Any,
+    serve: Callable[[pathlib.Path, str], str],
+    logdir: pathlib.Path,
+    report: dict[str, Any],
+) -> None:
+    tab = Tab(browser, serve(logdir, "true"), width=640, height=600)
+    tab.wait_for_rows()
+    tab.select(bad_run(report)["trial_id"])
+    cut = "e => e.scrollHeight > e.clientHeight + 2"
+    body = tab.frame.locator(".verdict-body")
+    assert body.evaluate(cut)
+    button = tab.frame.get_by_role("button", name="show all")
+    button.focus()
+    tab.page.keyboard.press("Enter")
+    assert not body.evaluate(cut)
+    less = tab.frame.get_by_role("button", name="show less")
+    assert less.get_attribute("aria-expanded") == "true"
+    less.click()
+    assert body.evaluate(cut)
+    tab.check()
+    tab.close()
+
+
+def test_no_step_is_cut_by_the_names(
+    browser: Any,
+    serve: Callable[[pathlib.Path, str], str],
+    logdir: pathlib.Path,
+    report: dict[str, Any],
+) -> None:
+    tab = Tab(browser, serve(logdir, "true"))
+    tab.wait_for_rows()
+    tab.select(bad_run(report)["trial_id"])
+    tab.frame.get_by_role("button", name="last steps").click()
+    steps = tab.frame.locator(".flight-scroller")
+    steps.wait_for()
+    # Of each step's head, how much of its width stands out of the names' right edge.
+    shown = """e => {
+        const [names, ...steps] = [...e.querySelectorAll("thead th")];
+        const edge = names.getBoundingClientRect().right;
+        return steps.map((s) => s.getBoundingClientRect())
+            .map((s) => Math.min(1, (s.right - edge + 1) / s.width));
+    }"""
+
+    def settled() -> list[float]:
+        tab.page.wait_for_timeout(500)
+        parts: list[float] = steps.evaluate(shown)
+        return [part for part in parts if part > 0.1]
+
+    assert all(part == 1 for part in settled())
+    if steps.evaluate("e => e.scrollWidth > e.clientWidth"):
+        steps.hover()
+        tab.page.mouse.wheel(-30, 0)
+        assert all(part == 1 for part in settled())
+    tab.check()
+    tab.close()

@@ -3,6 +3,7 @@
 import { download } from "../views/download";
 import type { Picture } from "./painter";
 import { svgOf } from "./svg";
+import { wrapped } from "./text";
 
 export type PictureType = "PNG" | "SVG";
 
@@ -30,15 +31,19 @@ function canvasOf({ width, height, draw }: Picture): HTMLCanvasElement | null {
   return canvas;
 }
 
-/** Pictures side by side below a line of text, on the ground of the theme. */
+const LINE = 18;
+
+/** Pictures side by side below a title, in as many lines as it takes, on the ground of the theme. */
 export function composed(
   title: string,
   parts: readonly Picture[],
   style: { ground: string; ink: string; family: string },
 ): Picture {
   const gap = 18;
-  const top = 34;
+  const font = `600 13px ${style.family}`;
   const width = parts.reduce((sum, p) => sum + p.width + gap, gap);
+  const lines = wrapped(title, font, width - 2 * gap);
+  const top = 16 + LINE * lines.length;
   const height = top + Math.max(0, ...parts.map((p) => p.height)) + gap;
   return {
     width,
@@ -47,9 +52,11 @@ export function composed(
       c.fillStyle = style.ground;
       c.fillRect(0, 0, width, height);
       c.fillStyle = style.ink;
-      c.font = `600 13px ${style.family}`;
+      c.font = font;
       c.textBaseline = "middle";
-      c.fillText(title, gap, 18);
+      lines.forEach((line, i) => {
+        c.fillText(line, gap, 18 + LINE * i);
+      });
       let x = gap;
       for (const part of parts) {
         c.save();

@@ -10,12 +10,15 @@ export interface HParamCell {
   written: boolean;
   axis: boolean;
   width: number;
+  /** Room behind it, for the button that shows or hides the others. */
+  after: number;
 }
 
 export interface Columns {
   hparams: HParamCell[];
-  /** Hyperparameters that found no room. */
-  hidden: string[];
+  /** Hyperparameters that find no room, and whether they are shown all the same. */
+  spare: string[];
+  showsAll: boolean;
   trial: number;
   status: number;
   lane: number;
@@ -28,6 +31,11 @@ export interface Columns {
 
 const SCORE = 172; // a score and the badge "scored anyway"
 const LANE_MIN = 300;
+// Lanes give way to the button that shows the other hyperparameters, and to these themselves:
+// the score is to stay in sight.
+const LANE_BESIDE_MORE = 280;
+const LANE_LEAST = 136;
+const MORE = 66; // "+12 more"
 const LANE_SHARE = 0.42;
 const AXIS = 74;
 const AXIS_WIDE = 132;
@@ -35,6 +43,7 @@ const VALUE = 62;
 const CATEGORY_MIN = 64;
 const CATEGORY_MAX = 128;
 const GAPS = 2;
+const LABEL_MAX = 118;
 // Widths of 12 px text, on the generous side: measuring a thousand rows costs layout.
 const CHARACTER = 6.5;
 
@@ -61,28 +70,38 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
   const status = statusWidth(model);
   const fixed = trial + status + SCORE + GAPS;
   const laneWanted = Math.max(LANE_MIN, (width - fixed) * LANE_SHARE);
-  let room = width - fixed - laneWanted;
-
-  const hparams: HParamCell[] = [];
-  const hidden: string[] = [];
-  for (const name of names) {
+  const wanted = names.map((name): HParamCell => {
     const scale = model.ranking.scales.get(name)!;
     const first = name === sorted;
-    const cell: HParamCell = {
+    return {
       name,
       written: first || !scale.numeric,
       axis: scale.numeric,
       width: Math.max(
         scale.numeric ? (first ? VALUE + AXIS_WIDE : AXIS) : categoryWidth(model, name),
-        Math.min(118, name.length * CHARACTER + (first ? 30 : 16)),
+        Math.min(LABEL_MAX, labelWidth(name, first)),
       ),
+      after: 0,
     };
-    if (!showAll && !first && cell.width > room) {
-      hidden.push(name);
-      continue;
+  });
+  const all = width - fixed - laneWanted;
+  let fitting = thatFit(wanted, all, sorted);
+  const spare = fitting.length < wanted.length;
+  const beside = Math.min(all, width - fixed - LANE_BESIDE_MORE - MORE);
+  if (spare) fitting = thatFit(wanted, beside, sorted);
+  const showsAll = spare && showAll;
+  const first = showsAll && wanted.find((c) => c.name === sorted && c.axis);
+  if (first) first.width = Math.max(VALUE + AXIS, labelWidth(first.name, true));
+  const hparams = showsAll ? wanted : fitting;
+  const shown = new Set(fitting);
+  let room = all - hparams.reduce((sum, c) => sum + c.width, spare ? MORE : 0);
+  // Names first: a name that is cut says nothing.
+  for (const cell of hparams) {
+    const missing = labelWidth(cell.name, cell.name === sorted) - cell.width;
+    if (missing > 0 && missing <= room) {
+      cell.width += missing;
+      room -= missing;
     }
-    room -= cell.width;
-    hparams.push(cell);
   }
   // Room that is left goes to writing values out, then to the lanes.
   for (const cell of hparams) {
@@ -92,13 +111,19 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
       room -= VALUE;
     }
   }
+  const last = hparams.at(-1);
+  if (spare && last) {
+    last.after = MORE;
+    last.width += MORE;
+  }
   const used = hparams.reduce((sum, c) => sum + c.width, 0);
-  const lane = Math.max(LANE_MIN, Math.floor(width - fixed - used));
+  const lane = Math.max(LANE_LEAST, Math.floor(width - fixed - used));
   const before = [trial, ...hparams.map((c) => c.width), status].map(Math.floor);
   const template = [...before, lane, SCORE].map((w) => `${w}px`).join(" ");
   return {
     hparams,
-    hidden,
+    spare: wanted.filter((c) => !shown.has(c)).map((c) => c.name),
+    showsAll,
     trial,
     status,
     lane,
@@ -107,6 +132,21 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
     template,
     total: fixed + used + lane,
   };
+}
+
+/** Those that have room, in order; what the rows are sorted by always has. */
+function thatFit(wanted: readonly HParamCell[], room: number, sorted: string | null): HParamCell[] {
+  let left = room;
+  return wanted.filter((cell) => {
+    if (cell.name !== sorted && cell.width > left) return false;
+    left -= cell.width;
+    return true;
+  });
+}
+
+/** Of a name in the head: bold and with an arrow where the rows are sorted by it. */
+function labelWidth(name: string, sorted: boolean): number {
+  return name.length * (sorted ? 7.2 : CHARACTER) + (sorted ? 30 : 20);
 }
 
 function categoryWidth(model: Model, name: string): number {

@@ -23,6 +23,46 @@ export interface FlightData {
 export class FlightView {
   readonly node = el("section", { class: "panel flight", "aria-label": "Flight recorder" });
   private data: FlightData | null = null;
+  private scroller: HTMLElement | null = null;
+
+  constructor() {
+    new ResizeObserver(() => this.align()).observe(this.node);
+  }
+
+  /** The scroller, how far from its left edge the first step may stand, and where each is. */
+  private columns(): { scroller: HTMLElement; inset: number; steps: HTMLElement[] } | null {
+    const { scroller } = this;
+    if (!scroller?.clientWidth) return null;
+    const [names, ...steps] = [...scroller.querySelectorAll<HTMLElement>("thead th")];
+    return names && steps.length ? { scroller, inset: names.offsetWidth + 2, steps } : null;
+  }
+
+  /** Leaves room behind the last step, so that at the end no column is cut by the names. */
+  private align(): void {
+    const columns = this.columns();
+    if (!columns) return;
+    const { scroller, inset, steps } = columns;
+    const atEnd = scroller.scrollLeft + scroller.clientWidth >= scroller.scrollWidth - 2;
+    const room = scroller.clientWidth - inset;
+    const last = steps[steps.length - 1]!;
+    const end = last.offsetLeft + last.offsetWidth;
+    const first = steps.find((th) => end - th.offsetLeft <= room) ?? last;
+    const spare = first === steps[0] ? 0 : Math.max(0, room - (end - first.offsetLeft));
+    scroller.querySelector("table")!.style.marginRight = `${spare}px`;
+    if (atEnd) scroller.scrollLeft = scroller.scrollWidth;
+  }
+
+  /** After a scroll: to the nearest step. Browsers do not snap to the cells of a table. */
+  private settle(): void {
+    const columns = this.columns();
+    if (!columns) return;
+    const { scroller, inset, steps } = columns;
+    const most = scroller.scrollWidth - scroller.clientWidth;
+    const places = steps.map((th) => Math.min(most, th.offsetLeft - inset));
+    const off = (left: number) => Math.abs(left - scroller.scrollLeft);
+    const nearest = places.reduce((a, b) => (off(b) < off(a) ? b : a));
+    if (off(nearest) > 1) scroller.scrollLeft = nearest;
+  }
 
   update(data: FlightData): void {
     const before = this.data;
@@ -70,14 +110,22 @@ export class FlightView {
     table.append(body);
     const scroller = el(
       "div",
-      { class: "flight-scroller", tabindex: 0, role: "region", "aria-label": "Last steps" },
+      {
+        class: "flight-scroller",
+        tabindex: 0,
+        role: "region",
+        "aria-label": "Last steps",
+        scrollend: () => this.settle(),
+      },
       table,
       flight.probes > count &&
         el("p", { class: "aside" }, `and ${integer(flight.probes - count)} more tensors`),
     );
     replace(this.node, scroller);
-    // To the first bad step and tensor. scrollIntoView() would move TensorBoard's page, too.
+    this.scroller = scroller;
     scroller.scrollLeft = scroller.scrollWidth;
+    this.align();
+    // To the first bad step and tensor. scrollIntoView() would move TensorBoard's page, too.
     const row = body.querySelector<HTMLElement>(".origin");
     if (row) scroller.scrollTop = row.offsetTop - scroller.clientHeight / 2;
   }

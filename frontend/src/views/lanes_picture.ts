@@ -3,7 +3,8 @@
 import { compact } from "../format/number";
 import * as words from "../format/words";
 import type { Painter, Picture } from "../paint/painter";
-import { hparamOf } from "../state/order";
+import { textWidth } from "../paint/text";
+import { hparamOf, type Line } from "../state/order";
 import type { Model, State } from "../state/state";
 import { isBad } from "../state/trials";
 import { themeColour } from "./dom";
@@ -15,6 +16,8 @@ const HEAD = 40;
 const LANE = 520;
 const COLUMN = 104;
 const COLUMNS = 3;
+const SCORE = 78;
+const BADGE = "scored anyway";
 
 export function lanesPicture(state: State, model: Model, family: string): Picture {
   const sorted = hparamOf(model.sort.column);
@@ -22,8 +25,12 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
     0,
     COLUMNS,
   );
-  const left = 70 + names.length * COLUMN + 170;
-  const width = left + LANE + 90;
+  const font = `12px ${family}`;
+  const badgeFont = `11px ${family}`;
+  const statuses = model.lines.map((line) => textWidth(statusOf(line), font));
+  const left = 70 + names.length * COLUMN + Math.ceil(Math.max(154, ...statuses)) + 30;
+  const badge = model.lines.some(scoredAnyway) ? Math.ceil(textWidth(BADGE, badgeFont)) + 12 : 0;
+  const width = left + LANE + 12 + SCORE + badge;
   const height = HEAD + model.lines.length * ROW;
   const lane: LaneStyle = {
     theme: state.theme,
@@ -57,7 +64,7 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
         return;
       }
       const { run } = line;
-      c.font = `12px ${family}`;
+      c.font = font;
       c.fillText(line.first ? (run.trial_id ?? run.run).slice(0, 10) : "", 0, middle);
       for (const [k, name] of names.entries())
         c.fillText(words.value(run.hparams[name]).slice(0, 15), 70 + k * COLUMN, middle);
@@ -66,8 +73,7 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
         drawMark(c, run.status, at + 6, middle, markColours(run.status), 4);
         c.fillStyle = themeColour("bad");
       }
-      const onset = run.onset && isBad(run.status) ? ` ${words.shortPosition(run.onset)}` : "";
-      c.fillText(`${words.status(run.status, run.state)}${onset}`.slice(0, 28), at + 16, middle);
+      c.fillText(statusOf(line), at + 16, middle);
       c.save();
       c.translate(left, y);
       // An axis that is zoomed into goes on to both sides.
@@ -78,7 +84,24 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
       c.restore();
       c.fillStyle = themeColour("ink");
       if (run.score !== null) c.fillText(compact(run.score), left + LANE + 12, middle);
+      if (!scoredAnyway(line)) return;
+      const x = left + LANE + 12 + SCORE;
+      c.fillStyle = themeColour("badge-ground");
+      c.fillRect(x - 5, middle - 8, badge - 2, 16);
+      c.fillStyle = themeColour("badge-ink");
+      c.font = badgeFont;
+      c.fillText(BADGE, x, middle);
     });
   };
   return { width, height, draw };
 }
+
+function statusOf(line: Line): string {
+  if (line.type !== "run") return "";
+  const { run } = line;
+  const onset = run.onset && isBad(run.status) ? ` ${words.shortPosition(run.onset)}` : "";
+  return `${words.status(run.status, run.state)}${onset}`;
+}
+
+const scoredAnyway = (line: Line): boolean =>
+  line.type === "run" && line.first && line.trial.runs.some((r) => r.misread !== null);

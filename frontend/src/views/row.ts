@@ -88,6 +88,7 @@ export class Row {
         {
           role: "gridcell",
           class: `cell hparam${column.written ? " written" : ""}${axis ? "" : " category"}`,
+          style: column.after ? `padding-right:${column.after + 14}px` : "",
         },
         text,
         axis,

@@ -34,6 +34,8 @@ const TIMELINES: Record<AxisName, string> = {
 const SCROLL_ZONE = 26;
 
 const POINTED_MS = 80;
+/** Under this name the focus is found again when the head is drawn anew. */
+const MORE_COLUMNS = "more";
 
 export type ExactLane = Record<LaneSeries, Float32Array>;
 
@@ -287,15 +289,23 @@ export class TableView {
       ...columns.hparams.map((cell) => {
         const scale = model.ranking.scales.get(cell.name)!;
         const header = this.headCell(hparamColumn(cell.name), cell.name, "hparam");
+        if (cell.after) {
+          header.style.paddingRight = `${cell.after + 8}px`;
+          header.append(this.moreButton(columns));
+        }
         if (cell.axis) {
           const bounds = this.bounds(cell.name);
           if (bounds) {
             const bar = el(
               "div",
               { class: `bounds${cell.written ? " written" : ""}`, "aria-hidden": "true" },
-              el("span", {}, bounds[0]),
-              scale.log && el("span", {}, "log"),
-              el("span", {}, bounds[1]),
+              ...(bounds[0] === bounds[1]
+                ? [el("span", {}, bounds[0])]
+                : [
+                    el("span", {}, bounds[0]),
+                    scale.log && el("span", {}, "log"),
+                    el("span", {}, bounds[1]),
+                  ]),
             );
             header.append(bar);
             this.brushed(bar, cell.name);
@@ -307,9 +317,6 @@ export class TableView {
       this.laneHead(),
       this.scoreHead(),
     );
-    // Within the last cell: a row has no children but cells.
-    if (columns.hidden.length || this.showAll)
-      this.head.lastElementChild?.append(this.moreButton(columns));
     if (focused) {
       this.head.querySelector<HTMLElement>(`[data-column="${CSS.escape(focused)}"]`)?.focus();
     }
@@ -419,16 +426,17 @@ export class TableView {
       {
         type: "button",
         class: "more",
-        title: columns.hidden.length
-          ? `not shown: ${columns.hidden.join(", ")}`
-          : "show only the columns that fit",
-        "aria-expanded": String(this.showAll),
+        "data-column": MORE_COLUMNS,
+        title: columns.showsAll
+          ? "show only the hyperparameters that fit"
+          : `hyperparameters that are not shown: ${columns.spare.join(", ")}`,
+        "aria-expanded": String(columns.showsAll),
         click: () => {
           this.showAll = !this.showAll;
           this.layOutAndDraw();
         },
       },
-      this.showAll ? "fit columns" : `+${columns.hidden.length} more`,
+      columns.showsAll ? "− fewer" : `+${columns.spare.length} more`,
     );
   }
 

@@ -5,7 +5,7 @@ import { compact, plural } from "../format/number";
 import type { Model } from "../state/state";
 import type { Trial } from "../state/trials";
 import { codeBlock } from "./copy";
-import { type Child, el, replace } from "./dom";
+import { type Child, el, replace, setText } from "./dom";
 import { prose } from "./prose";
 
 export const REMINDER =
@@ -17,24 +17,43 @@ export class VerdictView {
     class: "verdict",
     "aria-label": "Verdict",
   });
+  private readonly body = el("div", { class: "verdict-body", id: "verdict-body" });
+  private readonly all = el("button", {
+    type: "button",
+    class: "show-all small",
+    "aria-controls": "verdict-body",
+    click: () => {
+      this.whole = !this.whole;
+      this.body.scrollTop = 0;
+      this.showRest();
+    },
+  });
   private key = "";
+  private search: string | null = null;
   private open = false;
+  /** Shown whole, whatever room that takes. */
+  private whole = false;
 
   constructor() {
-    // In little room it scrolls; then its lower edge fades, and the keyboard reaches it.
-    this.node.addEventListener("scroll", () => this.showRest());
-    new ResizeObserver(() => this.showRest()).observe(this.node);
+    // In little room it is cut: then its lower edge fades, and a button shows all of it.
+    this.body.addEventListener("scroll", () => this.showRest());
+    this.node.append(this.body, this.all);
+    new ResizeObserver(() => this.showRest()).observe(this.body);
   }
 
   private showRest(): void {
-    const { node } = this;
-    const scrolls = node.scrollHeight > node.clientHeight + 2;
-    node.classList.toggle(
+    const { node, body, all, whole } = this;
+    node.classList.toggle("whole", whole);
+    const scrolls = !whole && body.scrollHeight > body.clientHeight + 2;
+    body.classList.toggle(
       "goes-on",
-      scrolls && node.scrollTop + node.clientHeight < node.scrollHeight - 2,
+      scrolls && body.scrollTop + body.clientHeight < body.scrollHeight - 2,
     );
-    if (scrolls) node.tabIndex = 0;
-    else node.removeAttribute("tabindex");
+    if (scrolls) body.tabIndex = 0;
+    else body.removeAttribute("tabindex");
+    all.hidden = !scrolls && !whole;
+    all.setAttribute("aria-expanded", String(whole));
+    setText(all, whole ? "show less ▴" : "show all ▾");
   }
 
   update(model: Model): void {
@@ -49,13 +68,15 @@ export class VerdictView {
     ]);
     if (key === this.key) return;
     this.key = key;
+    if (this.search !== search.search) this.whole = false;
+    this.search = search.search;
     const bad = model.trials.some((t) => t.bad) || search.aborted !== null;
     this.node.className = `verdict ${bad ? "went-bad" : "well"}`;
     const { aborted } = search;
     const [top, ...more] = findings;
     const told = top !== undefined && search.verdict.includes(top.condition);
     replace(
-      this.node,
+      this.body,
       el(
         "div",
         { class: "told" },

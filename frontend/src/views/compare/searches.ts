@@ -100,7 +100,8 @@ function told({ verdict, changes, removed }: SearchComparison): Child[] {
     verdict !== "" && el("p", { class: "parting", "data-fact": "compared" }, verdict),
     // Where it is known, the verdict ends with it.
     removed && !verdict.includes(removed) && el("p", {}, removed),
-    changes.length > 0 && el("ul", {}, ...changes.map((c) => el("li", {}, c.text))),
+    // Of two programs the spaces are told side by side only: nothing of them was edited.
+    removed && changes.length > 0 && el("ul", {}, ...changes.map((c) => el("li", {}, c.text))),
   ];
 }
 
