@@ -168,7 +168,12 @@ def _foreign(config: Any) -> Iterator[str]:
             if not known:
                 yield name
             return
-        if module not in (None, "builtins") and str(module).split(".")[0] != "keras":
+        if module in (None, "builtins"):
+            # A class of the program itself, by the name under which Keras registers it;
+            # what is Keras' own is registered under none.
+            if config.get("registered_name"):
+                yield name
+        elif str(module).split(".")[0] != "keras":
             yield f"{module}.{name}"
     for value in config.values():
         yield from _foreign(value)

@@ -14,6 +14,15 @@ from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import JSONScalar
 from tb_nanwatch.text import clean
 
+_FROM_CAPSULE: Final = """\
+# The model is built from its configuration in the capsule, which holds no code of yours.
+MODEL = None"""
+_FROM_CODE: Final = """\
+# The capsule does not hold what is code of yours: {own}. Put here the file
+# and the function that returns the compiled model; one that takes a KerasTuner
+# HyperParameters gets VALUES.
+MODEL = "FILE.py:build\""""
+
 _SCRIPT: Final = """\
 # {title}
 # First bad step: {onset}. First bad tensor: {origin}.
@@ -25,10 +34,7 @@ from tb_nanwatch.replay import replay, text
 
 CAPSULE = {capsule}
 VALUES = {values}
-# The model is built from its configuration in the capsule. Where that uses code of yours
-# (a loss, a layer), name the function that returns the compiled model, "module:function";
-# one that takes a KerasTuner HyperParameters gets VALUES.
-MODEL = None
+{model}
 
 found = replay(CAPSULE, MODEL)
 print(text(found))
@@ -48,6 +54,9 @@ def script(session: Session) -> str | None:
         title=clean(f"{what} ({session.run}), run again at the step where it went bad."),
         onset=clean(position_text(status.onset)),
         origin=clean(tensor_text(status.origin)) if status.origin else "unknown",
+        model=_FROM_CODE.format(own=clean(", ".join(found.own_code)))
+        if found.own_code
+        else _FROM_CAPSULE,
         found=f"# {clean(found.text)}\n" if found.text else "",
         capsule=repr(found.capsule),
         values="{\n" + "".join(lines) + "}" if lines else "{}",

@@ -20,7 +20,7 @@ from tb_nanwatch.reading import reproduction
 from tb_nanwatch.reading.cli import main
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.replay import replay
-from tb_nanwatch.schema import PostMortem, StatusRecord
+from tb_nanwatch.schema import BadTensor, Position, PostMortem, StatusRecord
 from tests.postmortem.programs import PROGRAMS
 from tests.postmortem.steps import described, first_step
 
@@ -113,6 +113,155 @@ def test_a_new_process_names_the_line_and_its_exit_code_tells(
     assert main(["replay", str(tmp_path / "d"), "--model", model]) == 1
     assert "did not go bad" in capsys.readouterr().out
     assert main(["replay", str(tmp_path / "nowhere")]) == 2
+
+
+class OwnLayer(L.Layer):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@keras.saving.register_keras_serializable("own")
+class RegisteredLayer(OwnLayer):
+    pass
+
+
+class OwnModel(keras.Model):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.dense = L.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+class OwnLoss(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+
+class OwnMetric(keras.metrics.Mean):
+    pass
+
+
+class OwnOptimizer(keras.optimizers.SGD):
+    pass
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step: Any) -> Any:
+        return 0.1
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+def own_function(*values: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(values[-1] - values[0]), axis=-1)
+
+
+OWN: list[Any] = [OwnLayer, RegisteredLayer, OwnModel, OwnLoss, OwnMetric, OwnOptimizer]
+
+
+def a_model(
+    *layers: Any, optimizer: Any = "sgd", loss: Any = "mse", metrics: Any = ()
+) -> Any:
+    model = keras.Sequential([keras.Input((4,)), *layers, L.Dense(1)])
+    model.compile(optimizer, loss, metrics=list(metrics))
+    return model
+
+
+def subclassed() -> Any:
+    model = OwnModel()
+    model.compile("sgd", "mse")
+    model(numbers(2, 4))
+    return model
+
+
+OWN_CODE: dict[str, tuple[Any, list[str]]] = {
+    "a layer": (lambda: a_model(OwnLayer()), ["OwnLayer"]),
+    "within a layer": (lambda: a_model(keras.Sequential([OwnLayer()])), ["OwnLayer"]),
+    "a registered layer": (lambda: a_model(RegisteredLayer()), ["RegisteredLayer"]),
+    "a subclassed model": (subclassed, ["OwnModel"]),
+    "a loss": (lambda: a_model(loss=OwnLoss()), ["OwnLoss"]),
+    "a loss function": (lambda: a_model(loss=own_function), ["own_function"]),
+    "a metric": (lambda: a_model(metrics=[OwnMetric()]), ["OwnMetric"]),
+    "an optimizer": (lambda: a_model(optimizer=OwnOptimizer(0.1)), ["OwnOptimizer"]),
+    "a schedule": (
+        lambda: a_model(optimizer=keras.optimizers.SGD(OwnSchedule())),
+        ["OwnSchedule"],
+    ),
+    "an activation": (lambda: a_model(L.Dense(2, own_function)), ["own_function"]),
+    "a Lambda layer": (lambda: a_model(L.Lambda(lambda x: x)), ["a lambda"]),
+    "a model of Keras' own": (
+        lambda: a_model(
+            L.Dense(
+                4, keras.activations.gelu, kernel_regularizer=keras.regularizers.L2(0.1)
+            ),
+            L.BatchNormalization(),
+            L.LeakyReLU(),
+            optimizer=keras.optimizers.Adam(
+                keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+            ),
+            loss=keras.losses.Huber(),
+            metrics=["mae", keras.metrics.MeanSquaredError()],
+        ),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OWN_CODE)
+@pytest.mark.parametrize("home", ["__main__", __name__])
+def test_own_code_is_known_wherever_it_stands(
+    what: str, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Keras leaves the module out of what the program itself defines.
+    for cls in (*OWN, OwnSchedule):
+        monkeypatch.setattr(cls, "__module__", home)
+    make, names = OWN_CODE[what]
+    origin = BadTensor("loss", "loss")
+    capsule = Capsule(Position("train", 0, 0, 0), origin, [origin], **described(make()))
+    found = rebuild.own_code(capsule)
+    assert [name.rpartition(".")[2] for name in found] == names
+
+
+PROGRAM = """
+import keras, numpy as np
+from tb_nanwatch import NanWatch
+
+
+class Log(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.log(x)
+
+
+def build():
+    model = keras.Sequential([keras.Input((4,)), Log(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", jit_compile=False)
+    return model
+
+
+if __name__ == "__main__":
+    x = np.ones((8, 4), "float32")
+    x[3, 2] = -1
+    build().fit(x, np.ones(8), batch_size=8, verbose=0, callbacks=[NanWatch("logs/run")])
+"""
+
+
+def test_a_program_with_a_layer_of_its_own_is_replayed_with_its_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(PROGRAM)
+    subprocess.run([sys.executable, "train.py"], check=True, capture_output=True)
+    assert main(["report", "logs"]) == 0
+    capsule = "logs/run/nanwatch_capsule"
+    assert f"replay {capsule} --model FILE.py:build" in capsys.readouterr().out
+    assert main(["replay", capsule]) == 2
+    error = capsys.readouterr().err
+    assert "uses code that the capsule does not hold: Log. Pass --model" in error
+    assert main(["replay", capsule, "--model", "train.py:build"]) == 0
+    assert "train.py:" in capsys.readouterr().out
 
 
 def test_code_that_the_capsule_names_is_not_imported(tmp_path: Path) -> None:

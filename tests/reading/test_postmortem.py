@@ -91,6 +91,9 @@ def test_a_script_runs_the_step_again(tmp_path: Path) -> None:
     own = a_post_mortem(3, capsule="c", own_code=["relative_error"])
     write(tmp_path / "b2", a_status(3, bad=True), own)
     assert "tb-nanwatch replay c --model FILE.py:build" in printed(full(tmp_path))
+    (script,) = (r["reproduction"] for r in full(tmp_path)["runs"] if r["run"] == "b2")
+    assert 'MODEL = "FILE.py:build"' in script and "relative_error" in script
+    ast.parse(script)
 
 
 def test_counterfactuals_are_said(tmp_path: Path) -> None:
