@@ -91,3 +91,15 @@ describe("words", () => {
     expect(words.moment(seconds(2025, 10, 3, 9, 5), now)).toBe("3 Nov 2025 09:05");
   });
 });
+
+describe("where a tensor is bad first", () => {
+  const bad = { name: "a", num_nan: 1, num_pos_inf: 0, num_neg_inf: 0, size: 192, replica: 0 };
+  it.each([
+    ["label", 24, ", the first in row 24 of the batch"],
+    ["activation", 24, ", the first in row 24"],
+    ["gradient", 1024, ", the first at index 1,024 of its first axis"],
+    ["loss", null, ""],
+  ] as const)("names the row of a bad %s", (kind, row, text) =>
+    expect(words.firstBad({ ...bad, kind, row })).toBe(text),
+  );
+});

@@ -74,6 +74,18 @@ export function counts(t: BadTensor): string {
   return t.size > 0 ? `${all} of ${integer(t.size)}` : all;
 }
 
+// Their first axis counts the examples of the batch.
+const OF_THE_BATCH: readonly Kind[] = ["input", "label", "sample_weight", "prediction"];
+
+/** ", the first in row 24 of the batch", or nothing for a scalar */
+export function firstBad(t: BadTensor): string {
+  if (t.row === null) return "";
+  const row = integer(t.row);
+  if (OF_THE_BATCH.includes(t.kind)) return `, the first in row ${row} of the batch`;
+  if (t.kind === "activation" || t.kind === "loss") return `, the first in row ${row}`;
+  return `, the first at index ${row} of its first axis`;
+}
+
 const STATUS_WORDS: Record<Status, string> = {
   unwatched: "unwatched",
   clean: "clean",

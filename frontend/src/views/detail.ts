@@ -380,14 +380,7 @@ function happened(run: RunSummary): Child[] {
     ]);
     const counts = words.counts(origin);
     if (counts)
-      rows.push([
-        "",
-        el(
-          "span",
-          { "data-fact": "counts" },
-          counts + (origin.row === null ? "" : `, the first at index ${integer(origin.row)}`),
-        ),
-      ]);
+      rows.push(["", el("span", { "data-fact": "counts" }, `${counts}${words.firstBad(origin)}`)]);
     if (!run.postmortem && (origin.source || origin.op)) {
       rows.push(["", `${origin.op ?? "operation"}${origin.source ? ` at ${origin.source}` : ""}`]);
     }
@@ -427,11 +420,12 @@ function hparams(run: RunSummary, model: Model): Child[] {
 }
 
 function contained(run: RunSummary, detail: RunDetail | null): Child[] {
-  const harmless = detail?.episodes.filter((e) => e.level === "contained") ?? run.contained;
-  if (!harmless.length) return [];
-  const shown = harmless.slice(0, 8);
+  const episodes = detail?.episodes.filter((e) => e.level === "contained") ?? run.contained;
+  if (!episodes.length) return [];
+  const shown = episodes.slice(0, 8);
   return [
-    el("h3", {}, `Contained: ${plural(harmless.length, "harmless episode")}`),
+    el("h3", {}, `Contained: ${plural(episodes.length, "episode")}`),
+    el("p", { class: "aside" }, "Non-finite, but neither in a loss nor in anything that persists."),
     el(
       "ul",
       {},
@@ -442,8 +436,8 @@ function contained(run: RunSummary, detail: RunDetail | null): Child[] {
           : "";
         return el("li", {}, `${what}${words.episodeSpan(e)}`);
       }),
-      harmless.length > shown.length
-        ? el("li", {}, `and ${integer(harmless.length - shown.length)} more`)
+      episodes.length > shown.length
+        ? el("li", {}, `and ${integer(episodes.length - shown.length)} more`)
         : null,
     ),
   ];
