@@ -1,5 +1,6 @@
 """An Optuna study whose trials are pruned once they go bad, with NaN Watch's message.
 
+pip install optuna      # `make demo` leaves it out
 python demo/with_optuna.py
 """
 

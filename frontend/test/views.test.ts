@@ -107,6 +107,7 @@ const FINDING = {
   outside: [0, 19],
   p_value: 0.002,
   edit: 'hp.Float("rate", 1e-4, 0.05, sampling="log")',
+  rivals: "units <= 48 fits the counts better (4 of 4), but is probably chance.",
   saves: "removes 5 of 5 bad trials, loses 0 of 19 clean, best score kept",
   text: "said elsewhere",
 };
@@ -118,7 +119,13 @@ describe("findings", () => {
   it("say each thing once: the sentence, what the edit saves, the edit and the reminder", () => {
     const view = new VerdictView();
     view.update(model({ search: "a", verdict }, [], [FINDING]).model);
-    for (const text of ["rate >= 0.11", FINDING.saves, FINDING.edit, "overwrite=True"])
+    for (const text of [
+      "rate >= 0.11",
+      FINDING.rivals,
+      FINDING.saves,
+      FINDING.edit,
+      "overwrite=True",
+    ])
       expect(count(view.node, text)).toBe(1);
     expect(view.node.querySelector(".code button")?.textContent).toBe("copy");
     expect(view.node.querySelector("details")).toBeNull();
@@ -131,6 +138,7 @@ describe("findings", () => {
     const details = view.node.querySelector("details")!;
     expect(details.open).toBe(false);
     expect(details.querySelector("summary")?.textContent).toBe("2 more findings");
+    expect(count(details, FINDING.rivals)).toBe(2);
     expect(count(details, "depth >= 3 went bad in 5 of 5 trials, elsewhere 0 of 19")).toBe(2);
   });
 });

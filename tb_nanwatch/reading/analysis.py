@@ -57,6 +57,7 @@ class Finding:
     p_value: float
     edit: str
     saves: str
+    rivals: str
     text: str
 
 
@@ -164,7 +165,8 @@ def _finding(
         sentence += f"; corrected p = {p}."
         if died:
             sentence += f" Cause in all {inside[0]}: {died}."
-    parts = [sentence, *_confounding(space, separation, left)]
+    rivals = " ".join(_confounding(space, separation, left))
+    parts = [sentence, *filter(None, [rivals])]
     if edit:
         parts.append(f"The edit {saves}. {edits.REMINDER}")
     finding = Finding(
@@ -176,6 +178,7 @@ def _finding(
         region.p_value,
         edit.code if edit else "",
         saves,
+        rivals,
         " ".join(parts),
     )
     return finding, sentence

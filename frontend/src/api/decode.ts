@@ -469,6 +469,7 @@ function finding(value: unknown): Finding {
     p_value: number(f.p_value),
     edit: text(f.edit),
     saves: text(f.saves),
+    rivals: text(f.rivals),
     text: text(f.text),
   };
 }

@@ -169,6 +169,8 @@ export interface Finding {
   edit: string;
   /** What the edit would have saved, in words. */
   saves: string;
+  /** Sentences on what fits the counts as well or better. */
+  rivals: string;
   text: string;
 }
 

@@ -122,9 +122,9 @@ function hparamStage({ hparams }: ChainData): Child {
 
 /** "0.31 → 4.1e18", or what was counted where it went bad. */
 function numbers(link: Link, stage: Stage, run: RunSummary): Child {
-  const was = said(link.counted.before, link.before, 2) ?? "–";
+  const was = said(kinds(link.counted.before), link.before, 2) ?? "–";
   const counted = stage.lit && run.origin ? words.counts(run.origin) : "";
-  const is = said(counted || link.counted.at, link.at, 2);
+  const is = said(counted || kinds(link.counted.at), link.at, 2);
   return `${was} → ${is ?? (link.bad ? NON_FINITE : "–")}`;
 }
 
@@ -153,6 +153,13 @@ function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
   );
   return lines.filter(Boolean);
 }
+
+/** "NaN, Inf" of "6 NaN, 2 Inf": there is room for the numbers in the hover text only. */
+const kinds = (counted: string): string =>
+  counted
+    .split(", ")
+    .map((part) => part.split(" ").at(-1))
+    .join(", ");
 
 /** What was counted, else the size; null where neither is known. */
 function said(counted: string, rms: number | null, digits: number): string | null {

@@ -84,7 +84,11 @@ export class FlightView {
       el(
         "caption",
         {},
-        `rms in the last ${steps.length} of ${integer(flight.steps.length)} recorded steps`,
+        el(
+          "span",
+          {},
+          `rms in the last ${steps.length} of ${integer(flight.steps.length)} recorded steps`,
+        ),
       ),
       el(
         "thead",

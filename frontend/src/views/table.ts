@@ -298,7 +298,10 @@ export class TableView {
           if (bounds) {
             const bar = el(
               "div",
-              { class: `bounds${cell.written ? " written" : ""}`, "aria-hidden": "true" },
+              {
+                class: `bounds${cell.written ? " written" : ""}${bounds[0] === bounds[1] ? " one" : ""}`,
+                "aria-hidden": "true",
+              },
               ...(bounds[0] === bounds[1]
                 ? [el("span", {}, bounds[0])]
                 : [

@@ -86,6 +86,7 @@ export class VerdictView {
           ...prose(search.verdict || "No trial has been watched yet."),
         ),
         top && !told && el("p", {}, sentence(top)),
+        top?.rivals && el("p", { "data-fact": "rivals" }, ...prose(top.rivals)),
         top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
         search.cost?.text ? el("p", { "data-fact": "cost" }, search.cost.text) : null,
         aborted && this.aborted(aborted, model.trials),
@@ -129,7 +130,11 @@ export class VerdictView {
         el(
           "div",
           { class: "finding" },
-          el("p", {}, `${sentence(f)} ${f.saves ? `The edit ${f.saves}.` : ""}`),
+          el(
+            "p",
+            {},
+            [sentence(f), f.rivals, f.saves && `The edit ${f.saves}.`].filter(Boolean).join(" "),
+          ),
           f.edit && codeBlock(f.edit, "the edit of the search space"),
         ),
       ),
