@@ -33,7 +33,7 @@ const SCORE = 172; // a score and the badge "scored anyway"
 const LANE_MIN = 300;
 // Lanes give way to the button that shows the other hyperparameters, and to these themselves:
 // the score is to stay in sight.
-const LANE_BESIDE_MORE = 280;
+const LANE_BESIDE_MORE = 270;
 const LANE_LEAST = 136;
 const MORE = 66; // "+12 more"
 const LANE_SHARE = 0.42;
