@@ -215,8 +215,8 @@ export class DetailView {
     replace(
       this.facts,
       ...happened(run),
+      ...causes(run), // why and what to change: what a reader came for
       ...postmortem(run),
-      ...causes(run),
       ...tunerView(run, model),
       ...hparams(run, model),
       ...contained(run, detail),
