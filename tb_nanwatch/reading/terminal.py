@@ -130,7 +130,8 @@ def _print_closest_call(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:
 
 def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
     trials = ", ".join(clean(t, 40) for t in aborted["trials"])
-    print(f"  The search was aborted: {clean(aborted['message'])}", file=out)
+    said = aborted["message"].partition("\n")[0]  # the last trial's traceback follows
+    print(f"  The search was aborted: {clean(said)}", file=out)
     if trials:
         print(f"  Trials in a row that failed: {trials}", file=out)
     for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):

@@ -146,12 +146,15 @@ def test_an_aborted_search_is_explained(
 ) -> None:
     for i in (1, 2, 3):
         verdict = a_verdict(
-            i, tuner_status="FAILED", score=None, aborted=ABORT if i == 3 else None
+            i,
+            tuner_status="FAILED",
+            score=None,
+            aborted=f"{ABORT}\nTraceback" if i == 3 else None,
         )
         write(tmp_path / str(i), a_status(i, bad=True), verdict)
     main(["report", str(tmp_path)])
     out = capsys.readouterr().out
-    assert f"The search was aborted: {ABORT}" in out
+    assert f"The search was aborted: {ABORT}\n" in out
     assert "0001, 0002, 0003" in out
     assert "max_consecutive_failed_trials=" in out
 
