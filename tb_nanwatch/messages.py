@@ -80,6 +80,11 @@ def of_exception(kind: str, message: str, limit: int = MAX_SAID) -> str:
     return f"{name}: {said}" if said else name
 
 
+def of_error(error: BaseException, limit: int = MAX_SAID) -> str:
+    """Returns the same of an exception that was caught."""
+    return of_exception(type(error).__name__, str(error), limit)
+
+
 def of_traceback(traceback: str, limit: int = MAX_SAID) -> str:
     """Returns the same of the last exception in a formatted traceback.
 

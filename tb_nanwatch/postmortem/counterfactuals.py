@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.messages import of_exception
+from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import epsilon, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import Counterfactual, PostMortem
@@ -89,10 +89,7 @@ def run(
             except _NotApplicableError as e:
                 result.tried, result.note = False, str(e)
             except Exception as e:
-                result.tried, result.note = (
-                    False,
-                    of_exception(type(e).__name__, str(e), 200),
-                )
+                result.tried, result.note = False, of_error(e, 200)
             if change.id == "unchanged" and (result.finite or not result.tried):
                 break
     return results

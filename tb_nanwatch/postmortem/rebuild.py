@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.messages import of_exception
+from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem.capsule import Capsule
 
 _HELP = (
@@ -141,7 +141,7 @@ def _from_config(capsule: Capsule) -> Any:
 
 def _said(error: Exception) -> str:
     """Returns an exception as a sentence."""
-    said = of_exception(type(error).__name__, str(error))
+    said = of_error(error)
     return said if said.endswith((".", "…")) else f"{said}."
 
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
-from tb_nanwatch.messages import of_exception, useful
+from tb_nanwatch.messages import of_error, useful
 from tb_nanwatch.postmortem import operations, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
@@ -73,7 +73,7 @@ def run(
     except tf.errors.InvalidArgumentError as e:
         result = PostMortem(reason=_refusal(e.message))
     except Exception as e:
-        said = of_exception(type(e).__name__, str(e))
+        said = of_error(e)
         message = f"The step could not be run again: {said.rstrip('.')}."
         result = PostMortem(reason=message)
         if not isinstance(e, CapsuleError):

@@ -306,10 +306,7 @@ def _searches_of(newest_first: Sequence[Session], name: str) -> list[str]:
         dict.fromkeys(
             s.search_id
             for s in newest_first
-            if s.search_id
-            and (
-                s.search_id == name or (s.status.search and s.status.search.name == name)
-            )
+            if s.search_id and name in (s.search_id, _project(s))
         )
     )
 

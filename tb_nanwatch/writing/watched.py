@@ -13,7 +13,7 @@ import keras
 
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NonFiniteError, warn
-from tb_nanwatch.messages import of_exception
+from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import STATUSES, BadTensor, Position
@@ -218,7 +218,7 @@ class Watched:
             result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
         except Exception as e:
-            said = of_exception(type(e).__name__, str(e))
+            said = of_error(e)
             warn(f"NaN Watch's post-mortem failed: {said}")
 
     def _note(self, note: str) -> None:

@@ -6,6 +6,12 @@ from typing import Any
 
 # TensorBoard's own frontend says this of itself.
 NOT_OURS = re.compile(r"Multiple instances of Three\.js")
+BAD = ("score_lost", "runaway", "diverged")
+
+
+def bad_runs(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The report's runs that went bad, in its order."""
+    return [run for run in report["runs"] if run["status"] in BAD]
 
 
 class Tab:

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.browser.tab import Tab
+from tests.browser.tab import Tab, bad_runs
 from tests.conftest import missing
 
 HERE = pathlib.Path(__file__).resolve().parent
 AXE = HERE.parent.parent / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-BAD = ("score_lost", "runaway", "diverged")
 VIEWS = ("Values", "Pair", "Parallel", "Trials", "Searches")
 
 # Pictures are compared as 80 x 50 cells of grey, with a font of blocks. Measured: the same
@@ -25,11 +24,6 @@ MEAN_TOLERANCE = 1.5
 SHARE_TOLERANCE = 0.012
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-def bad_trial(report: dict[str, Any]) -> str:
-    trial: str = next(r["trial_id"] for r in report["runs"] if r["status"] in BAD)
-    return trial
 
 
 def findings(tab: Tab) -> list[str]:
@@ -57,7 +51,7 @@ def test_axe_finds_nothing(
         tab.dark()
     tab.frame.evaluate(AXE.read_text())
     found = {"overview": findings(tab)}
-    tab.select(bad_trial(report))
+    tab.select(bad_runs(report)[0]["trial_id"])
     found["trial"] = findings(tab)
     tab.frame.get_by_role("button", name="last steps").click()
     found["last steps"] = findings(tab)
@@ -83,7 +77,7 @@ def test_every_control_is_reached_by_tab_and_seen(
 ) -> None:
     tab = Tab(browser, serve(logdir, "true"))
     tab.wait_for_rows()
-    tab.select(bad_trial(report))
+    tab.select(bad_runs(report)[0]["trial_id"])
     tab.frame.locator(".picker").focus()
     stops: list[dict[str, Any]] = []
     for _ in range(120):
@@ -201,7 +195,7 @@ def test_it_looks_as_it_did(
         shots[name] = base64.b64encode(tab.page.screenshot(clip=box)).decode()
 
     shoot("overview-light")
-    tab.select(bad_trial(report))
+    tab.select(bad_runs(report)[0]["trial_id"])
     shoot("trial-light")
     tab.dark()
     shoot("trial-dark")

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.tab import Tab
+from tests.browser.tab import BAD, Tab, bad_runs
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "output"
-BAD = ("score_lost", "runaway", "diverged")
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -21,10 +20,6 @@ def url(
     request: Any, serve: Callable[[pathlib.Path, str], str], logdir: pathlib.Path
 ) -> str:
     return serve(logdir, request.param)
-
-
-def bad_runs(report: dict[str, Any]) -> list[dict[str, Any]]:
-    return [run for run in report["runs"] if run["status"] in BAD]
 
 
 def position(onset: dict[str, Any]) -> str:

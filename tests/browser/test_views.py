@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch.schema import LANE_SERIES
-from tests.browser.tab import Tab
-
-BAD = ("score_lost", "runaway", "diverged")
+from tests.browser.tab import BAD, Tab, bad_runs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -31,17 +29,12 @@ def tab(
     tab.close()
 
 
-def bad_run(report: dict[str, Any]) -> dict[str, Any]:
-    run: dict[str, Any] = next(r for r in report["runs"] if r["status"] in BAD)
-    return run
-
-
 def go_to(tab: Tab, view: str) -> None:
     tab.frame.get_by_role("navigation").get_by_role("button", name=view).click()
 
 
 def test_chain_is_lit_at_the_origin(tab: Tab, report: dict[str, Any]) -> None:
-    for run in (r for r in report["runs"] if r["status"] in BAD):
+    for run in bad_runs(report):
         tab.select(run["trial_id"])
         lit = tab.frame.locator(".chain .lit")
         lit.wait_for()
@@ -68,7 +61,7 @@ def test_chain_is_lit_at_the_origin(tab: Tab, report: dict[str, Any]) -> None:
 @pytest.mark.parametrize("axis", ["linear", "epoch", "time", "onset", "log"])
 def test_figures_follow_the_axis(tab: Tab, report: dict[str, Any], axis: str) -> None:
     if not tab.frame.locator(".detail").is_visible():
-        tab.select(bad_run(report)["trial_id"])
+        tab.select(bad_runs(report)[0]["trial_id"])
     tab.frame.locator(".controls select").first.select_option(axis)
     plot = tab.frame.get_by_role("slider", name="Ranges over time")
     plot.focus()
@@ -79,7 +72,7 @@ def test_figures_follow_the_axis(tab: Tab, report: dict[str, Any], axis: str) ->
 
 
 def test_pictures_are_saved(tab: Tab, report: dict[str, Any]) -> None:
-    run = bad_run(report)
+    run = bad_runs(report)[0]
     tab.select(run["trial_id"])
     detail = tab.frame.locator(".detail")
     with tab.page.expect_download() as saved:
@@ -108,7 +101,7 @@ def test_pictures_are_saved(tab: Tab, report: dict[str, Any]) -> None:
 
 
 def test_links_to_tabs_that_have_data(tab: Tab, report: dict[str, Any]) -> None:
-    run = bad_run(report)
+    run = bad_runs(report)[0]
     tab.select(run["trial_id"])
     tab.frame.locator(".elsewhere a").first.wait_for()
     plugins = tab.page.evaluate("fetch('data/plugins_listing').then((r) => r.json())")
@@ -193,7 +186,7 @@ def test_brush_link_and_back(browser: Any, tab: Tab, report: dict[str, Any]) -> 
 
 
 def test_two_trials_side_by_side(tab: Tab, report: dict[str, Any]) -> None:
-    run = bad_run(report)
+    run = bad_runs(report)[0]
     go_to(tab, "Frontier")
     tab.select(run["trial_id"])
     go_to(tab, "Trials")
@@ -262,7 +255,7 @@ def test_empty_table_says_why(tab: Tab, report: dict[str, Any]) -> None:
     go_to(tab, "Frontier")
     frame = tab.frame
     box = frame.get_by_role("searchbox")
-    rates = [r["hparams"]["learning_rate"] for r in report["runs"] if r["status"] in BAD]
+    rates = [r["hparams"]["learning_rate"] for r in bad_runs(report)]
     box.fill(f"bad, learning_rate>={min(rates) * 0.99}")
     frame.wait_for_function(
         "n => document.querySelectorAll('.row .id:not(:empty)').length === n",
@@ -286,7 +279,7 @@ def test_verdict_is_shown_whole_beside_an_open_trial(
 ) -> None:
     tab = Tab(browser, serve(logdir, "true"), width=640, height=600)
     tab.wait_for_rows()
-    tab.select(bad_run(report)["trial_id"])
+    tab.select(bad_runs(report)[0]["trial_id"])
     cut = "e => e.scrollHeight > e.clientHeight + 2"
     body = tab.frame.locator(".verdict-body")
     assert body.evaluate(cut)
@@ -310,7 +303,7 @@ def test_no_step_is_cut_by_the_names(
 ) -> None:
     tab = Tab(browser, serve(logdir, "true"))
     tab.wait_for_rows()
-    tab.select(bad_run(report)["trial_id"])
+    tab.select(bad_runs(report)[0]["trial_id"])
     tab.frame.get_by_role("button", name="last steps").click()
     steps = tab.frame.locator(".flight-scroller")
     steps.wait_for()

@@ -11,7 +11,7 @@
 
 import { type JSONScalar, STATES, STATUSES } from "../api/schema.gen";
 import { value as valueText } from "../format/words";
-import type { Trial } from "./trials";
+import { scoredAnyway, type Trial } from "./trials";
 
 export interface Filter {
   /** What could not be understood, in words; then nothing is left out by that term. */
@@ -177,7 +177,7 @@ function word(wanted: string): Test {
   return (trial) => {
     if (wanted === "bad") return trial.bad;
     if (/^#\d+$/.test(wanted)) return trial.runs.some((r) => r.number === Number(wanted.slice(1)));
-    if (wanted === "scored") return trial.runs.some((r) => r.misread !== null);
+    if (wanted === "scored") return scoredAnyway(trial);
     const spaced = wanted.replaceAll(" ", "_");
     if (STATUSES.some((s) => s === spaced)) return trial.status === spaced;
     if (STATES.some((s) => s === spaced)) return trial.runs.some((r) => r.state === spaced);

@@ -19,7 +19,7 @@ import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./c
 import { type Filter, parseFilter } from "./filter";
 import { memo } from "./memo";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
-import { familiesOf, type Trial, trialsOf } from "./trials";
+import { familiesOf, scoredAnyway, type Trial, trialsOf } from "./trials";
 import { type Removed, type RemovedView, removedView } from "./without";
 
 export interface State {
@@ -199,7 +199,7 @@ export function createModel(): (state: State) => Model | null {
         s,
         all.filter((t) => t.status === s).length,
       ]).filter(([, n]) => n > 0),
-      scoredAnyway: all.filter((t) => t.runs.some((r) => r.misread !== null)).length,
+      scoredAnyway: all.filter(scoredAnyway).length,
       running: all.filter((t) => t.runs.some((r) => r.state === "running")).length,
       findings: overview.findings.filter((f) => f.search === search.search),
       ranking: ranked,

@@ -25,6 +25,11 @@ export function isBad(status: Status): boolean {
   return BAD_STATUSES.includes(status);
 }
 
+/** Whether the tuner took it for a result although it went bad. */
+export function scoredAnyway({ runs }: Trial): boolean {
+  return runs.some((r) => r.misread !== null);
+}
+
 export function trialsOf(overview: Overview, search: string): Trial[] {
   const groups = new Map<string, RunSummary[]>();
   for (const run of overview.runs) {

@@ -6,7 +6,7 @@ import type { Painter, Picture } from "../paint/painter";
 import { textWidth } from "../paint/text";
 import { hparamOf, type Line } from "../state/order";
 import type { Model, State } from "../state/state";
-import { isBad } from "../state/trials";
+import { isBad, scoredAnyway } from "../state/trials";
 import { themeColour } from "./dom";
 import { LANE_INSET, type LaneStyle, paintLane } from "./lane";
 import { drawMark, markColours } from "./marks";
@@ -29,7 +29,7 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
   const badgeFont = `11px ${family}`;
   const statuses = model.lines.map((line) => textWidth(statusOf(line), font));
   const left = 70 + names.length * COLUMN + Math.ceil(Math.max(154, ...statuses)) + 30;
-  const badge = model.lines.some(scoredAnyway) ? Math.ceil(textWidth(BADGE, badgeFont)) + 12 : 0;
+  const badge = model.lines.some(hasBadge) ? Math.ceil(textWidth(BADGE, badgeFont)) + 12 : 0;
   const width = left + LANE + 12 + SCORE + badge;
   const height = HEAD + model.lines.length * ROW;
   const lane: LaneStyle = {
@@ -84,7 +84,7 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
       c.restore();
       c.fillStyle = themeColour("ink");
       if (run.score !== null) c.fillText(compact(run.score), left + LANE + 12, middle);
-      if (!scoredAnyway(line)) return;
+      if (!hasBadge(line)) return;
       const x = left + LANE + 12 + SCORE;
       c.fillStyle = themeColour("badge-ground");
       c.fillRect(x - 5, middle - 8, badge - 2, 16);
@@ -103,5 +103,5 @@ function statusOf(line: Line): string {
   return `${words.status(run.status, run.state)}${onset}`;
 }
 
-const scoredAnyway = (line: Line): boolean =>
-  line.type === "run" && line.first && line.trial.runs.some((r) => r.misread !== null);
+const hasBadge = (line: Line): boolean =>
+  line.type === "run" && line.first && scoredAnyway(line.trial);

@@ -8,7 +8,7 @@ import { hparamScale } from "../../scale/hparam";
 import { partsOf, rateOf } from "../../state/compare/parts";
 import { Latest } from "../../state/latest";
 import type { Model, State } from "../../state/state";
-import { type Trial, trialsOf } from "../../state/trials";
+import { scoredAnyway, type Trial, trialsOf } from "../../state/trials";
 import { type Child, el, replace } from "../dom";
 import { prose } from "../prose";
 import { intervalBar, intervalText, rateText } from "./interval";
@@ -168,12 +168,7 @@ function outcomes(sides: readonly [Side, Side]): HTMLElement {
     ]),
     ["went bad", ...both(rateCell)],
     ["best score", ...both((s) => best(s))],
-    [
-      "scored anyway",
-      ...both((s) =>
-        integer(s.trials.filter((t) => t.runs.some((r) => r.misread !== null)).length),
-      ),
-    ],
+    ["scored anyway", ...both((s) => integer(s.trials.filter(scoredAnyway).length))],
   ];
   return sideBySide(["", nameOf(sides[0].search), nameOf(sides[1].search)], rows);
 }
