@@ -14,7 +14,7 @@ from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.schema import KINDS, BadTensor, Phase
 from tb_nanwatch.writing.health import tensor_health
 from tb_nanwatch.writing.observer import LOOK_NEXT, Expectation, Floats, Layout
-from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.probes import Caller, Instrument
 
 
 @dataclass
@@ -60,7 +60,7 @@ def run_compiled(
     """
     seen = Seen()
     instrument = Instrument(model, seen, activations_only=activations_only)
-    instrument.install(seen)
+    instrument.install(Caller(seen))
     try:
         function = model.train_function if phase == "train" else model.test_function
         function(iter(_dataset(data, fixed)))

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import keras
 
+from tb_nanwatch.writing.probes import Caller
+
 _GUARDED: Final = (
     "on_epoch_begin",
     "on_epoch_end",
@@ -56,8 +58,8 @@ def _finalize(watch: weakref.ref[Any]) -> None:
         alive.end_with(None)
 
 
-def callback_list() -> Any:
-    """Returns the `CallbackList` of the `fit` that calls, None elsewhere."""
+def running_fit() -> Caller | None:
+    """Returns the `fit` whose `on_train_begin` calls, None elsewhere."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         owner = (
@@ -66,6 +68,6 @@ def callback_list() -> Any:
             else None
         )
         if isinstance(owner, keras.callbacks.CallbackList):
-            return owner
+            return Caller(owner, None if frame.f_back is None else id(frame.f_back))
         frame = frame.f_back
     return None

@@ -25,8 +25,8 @@ from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.environment import environment_of, loss_scale_of
 from tb_nanwatch.writing.files import run_directory
-from tb_nanwatch.writing.guards import callback_list, guard
-from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.guards import guard, running_fit
+from tb_nanwatch.writing.probes import Caller, Instrument
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
 
@@ -58,7 +58,8 @@ class Watched:
     def __init__(self, callback: Options) -> None:
         self._options = callback
         self._model = callback.model
-        callbacks = callback_list()
+        caller = running_fit()
+        callbacks = caller.callbacks if caller is not None else None
         # Weakly: the model's hooks lead here, and would keep a fit alive that died.
         self._callbacks = (lambda: None) if callbacks is None else weakref.ref(callbacks)
         trial = tuners.current_trial()
@@ -104,7 +105,7 @@ class Watched:
         )
         self._training = earlier.Training(self._session.id, run_dir, self._session.fit)
         earlier.begin(self._model, self._training)
-        self._instrument.install(callbacks or self)
+        self._instrument.install(caller or Caller(self))
         try:
             others = getattr(callbacks, "callbacks", ())
             self._writes_hparams = not hparams_log.written_by_others(others, run_dir)
@@ -163,16 +164,15 @@ class Watched:
             self._instrument.ask("train")
         self._session.flush()
 
-    def _after_call(self) -> None:
-        if self._recorder.is_bad and not self._told:
-            self._told = True
-            try:
-                self._read()
-                self._session.flush()
-            except Exception as e:
-                self.give_up(e)
-            self._keep_capsule()
-            self._act()
+    def _after_call(self) -> Exception | None:
+        """Acts once the run has gone bad; returns what is to end it."""
+        if not self._recorder.is_bad or self._told:
+            return None
+        self._told = True
+        self._read()
+        self._session.flush()
+        self._keep_capsule()
+        return self._act()
 
     def _keep_capsule(self) -> None:
         """Writes the step at which the run went bad, as soon as it is known."""
@@ -224,10 +224,10 @@ class Watched:
     def _note(self, note: str) -> None:
         self._instrument.notes.append(note)
 
-    def _act(self) -> None:
+    def _act(self) -> Exception | None:
         _, onset, origin = self._recorder.status()
         if onset is None or origin is None:
-            return
+            return None
         mode = self._options.on_nonfinite
         if mode in ("fail", "raise"):
             # The message is the last that is said: it can draw on everything.
@@ -241,14 +241,15 @@ class Watched:
         if mode == "stop":
             self._stopped = True
             self._model.stop_training = True
-        elif mode == "fail" and self._trial is not None:
-            self._fail(tuners.failed_trial_error(message))
-        elif mode in ("fail", "raise"):
-            self._fail(NonFiniteError(message, step=onset.step))
-
-    def _fail(self, error: Exception) -> None:
+        if mode not in ("fail", "raise"):
+            return None
+        error: Exception
+        if mode == "fail" and self._trial is not None:
+            error = tuners.failed_trial_error(message)
+        else:
+            error = NonFiniteError(message, step=onset.step)
         self._end_failed(error)
-        raise error
+        return error
 
     def _message(self, onset: Position, origin: BadTensor) -> str:
         # Names may hold what a terminal would obey, and may be long.

@@ -9,7 +9,7 @@ import numpy as np
 
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule, Sum
-from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.probes import Caller, Instrument
 from tb_nanwatch.writing.recorder import Recorder
 
 
@@ -50,7 +50,7 @@ def first_step(model: Any, x: Any, y: Any) -> Capsule:
     before = state.snapshot(model)
     recorder = _Sums()
     instrument = Instrument(model, recorder)
-    instrument.install(recorder)
+    instrument.install(Caller(recorder))
     recorder.begin_epoch(0, 0)
     model.fit(x, y, batch_size=batch, epochs=1, verbose=0, shuffle=False)
     instrument.read()

@@ -21,13 +21,26 @@ alone; a port to another Keras backend replaces it.
     ring.py        the rows, and the host's reading of them
     capture.py     what a bad step was made of, from before its update
     step.py        what the step computes: sums, ring, gate and slow branch
+    hooks.py       wrappers in front of methods, and their removal
+    build.py       models that are built by their first batch
+    batches.py     the batches of a call, kept until it has succeeded
+    fits.py        the fits that are watched, whose call it is, and what runs if one fails
     instrument.py  hooks a model, reads the rings, takes the hooks out
 """
 
 from tb_nanwatch.writing.probes.capture import Kept
+from tb_nanwatch.writing.probes.fits import Caller
 from tb_nanwatch.writing.probes.instrument import Instrument, check_supported
 from tb_nanwatch.writing.probes.names import walk
 from tb_nanwatch.writing.probes.ring import RING_ROWS
 from tb_nanwatch.writing.probes.tracing import MAX_CALLS
 
-__all__ = ["MAX_CALLS", "RING_ROWS", "Instrument", "Kept", "check_supported", "walk"]
+__all__ = [
+    "MAX_CALLS",
+    "RING_ROWS",
+    "Caller",
+    "Instrument",
+    "Kept",
+    "check_supported",
+    "walk",
+]

@@ -107,9 +107,11 @@ class Capture:
             data: as `train_step` received it.
             everything: reads all variables: XLA's cluster updates them unseen.
         """
-        if everything and self._model.optimizer is not None:
+        weights = self._model.trainable_variables
+        # Not that of a model that is built by its first batch: it would know no weights.
+        if everything and weights and self._model.optimizer is not None:
             with tf.init_scope():
-                build_optimizer(self._model.optimizer, self._model.trainable_variables)
+                build_optimizer(self._model.optimizer, weights)
         tensors: list[Any] = []
         complete = True
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import threading
 import time
-import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.postmortem.state import variables_of
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.probes import fits
+from tb_nanwatch.writing.probes.build import build_as_keras_does, is_built
 from tb_nanwatch.writing.probes.capture import Capture
+from tb_nanwatch.writing.probes.hooks import Hooks, original
 from tb_nanwatch.writing.probes.names import (
     build_optimizer,
     losses,
@@ -28,6 +32,9 @@ from tb_nanwatch.writing.probes.step import Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 
 READ_INTERVAL_SECONDS: Final = 1.0
+# What a model has to have that Keras' `fit` trains; classes that mix Keras' Trainer into
+# a layer have it as `keras.Model` has.
+_TRAINER: Final = ("train_step", "test_step", "compute_loss", "make_train_function")
 
 
 class _Current(threading.local):
@@ -44,11 +51,38 @@ def check_supported(model: Any) -> None:
             f"NaN Watch watches Keras 3 on TensorFlow; the backend here is {backend!r}. "
             'Set the environment variable KERAS_BACKEND="tensorflow" before importing keras.'
         )
-    if not isinstance(model, keras.Model):
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
         raise UnsupportedError(
-            f"NaN Watch watches Keras 3 models; received {type(model).__module__}."
-            f"{type(model).__name__}. Build the model with `keras`, not with `tf_keras`."
+            f"NaN Watch watches Keras 3 models; received {kind}, which is of Keras 2. "
+            "Build the model with `keras`, not with `tf_keras`."
         )
+    if not isinstance(model, keras.Layer) or not all(
+        callable(getattr(model, name, None)) for name in _TRAINER
+    ):
+        raise UnsupportedError(
+            f"NaN Watch watches Keras 3 models; received {kind}. Expected a `keras.Model`, "
+            "or a `keras.Layer` with Keras' own training methods."
+        )
+
+
+class _KeptApart:
+    """A context that no exception leaves: `note` is called with it.
+
+    What ends a program, and no `Exception`, does leave it.
+    """
+
+    def __init__(self, note: Callable[[Exception], None]) -> None:
+        self._note = note
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Exception):
+            self._note(error)
+            return True
+        return False
 
 
 class Instrument:
@@ -72,7 +106,7 @@ class Instrument:
         observer: Observer,
         *,
         activations_only: bool = False,
-        after_call: Callable[[], None] = lambda: None,
+        after_call: Callable[[], BaseException | None] = lambda: None,
         after_read: Callable[[], None] = lambda: None,
         on_error: Callable[[BaseException], None] = lambda e: None,
         on_failure: Callable[[Exception], None] = lambda e: None,
@@ -86,7 +120,10 @@ class Instrument:
         self._after_read = after_read
         self._on_error = on_error
         self._on_failure = on_failure
-        self._hooked: list[tuple[Any, str]] = []
+        self._hooks: Hooks | None = None
+        self._fit: fits.WatchedFit | None = None
+        # The first thing that went wrong in watching; nothing is watched from then on.
+        self._trouble: Exception | None = None
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
         self.capture = Capture(model, capture_bytes) if capture_bytes > 0 else None
@@ -98,7 +135,6 @@ class Instrument:
         )
         self._jitted: list[Any] = []
         self._jit = False
-        self._installed = False
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
@@ -109,32 +145,25 @@ class Instrument:
 
     # --- Installing -----------------------------------------------------------
 
-    def install(self, fit: object) -> None:
+    def install(self, caller: fits.Caller) -> None:
         """Hooks the model and has its functions traced anew.
 
         Args:
-            fit: stands for the running `fit`, weakly referenced. Hooks that another
-                fit left behind (it died before it could take them out) go first;
-                another instrument of the same fit stays, and sees what it saw.
+            caller: the running `fit`. What a fit left behind that died before it could
+                take its hooks out goes first; another instrument of the same fit stays,
+                and sees what it saw; a fit around this one rests until this one is over.
         """
         model = self._model
-        shared = _INSTALLED.get(model)
-        if shared is not None and shared.fit() is not fit:
-            for stale in list(shared.instruments):
-                stale.uninstall()
-            shared = None
-        if shared is None:
-            shared = _Installed(
-                weakref.ref(fit), model.train_function, model.test_function
-            )
-            _INSTALLED[model] = shared
-        shared.instruments.append(self)
-        self._installed = True
+        self._fit = fit = fits.join(
+            model, caller, lambda: [v for _, v in variables_of(model)]
+        )
+        fit.instruments.append(self)
+        self._hooks = hooks = Hooks()
         try:
-            self._hook_parts()
-            self._hook(model, "train_step", self._watch_step("train"))
-            self._hook(model, "test_step", self._watch_step("validation"))
-            self._make_functions(shared)
+            self._hook_parts(hooks)
+            hooks.put(model, "train_step", self._watch_step("train"))
+            hooks.put(model, "test_step", self._watch_step("validation"))
+            fit.make_functions(self._make_functions)
         except BaseException:
             self.uninstall()
             raise
@@ -147,42 +176,28 @@ class Instrument:
             data: the batch, as `train_step` receives it.
         """
         model = self._model
-        self._installed = True
+        self._hooks = hooks = Hooks()
         try:
-            self._hook_parts()
+            self._hook_parts(hooks)
             # Not through the hook of another instrument, which would take it for a step.
-            step = _original(model, "train_step" if phase == "train" else "test_step")
+            step = original(model, "train_step" if phase == "train" else "test_step")
             _, found = self._found_in_step(phase, step, data)
         finally:
             self.uninstall()
+        if self._trouble is not None:
+            raise self._trouble
         return in_causal_order(found)
 
     def uninstall(self) -> None:
         """Takes every hook out; the model is as it was. Safe to call again."""
-        if not self._installed:
-            return
-        self._installed = False
-        for owner, name in reversed(self._hooked):
-            _unwrap(owner, name)
-        self._hooked.clear()
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.remove()
         self._jitted.clear()
-        shared = _INSTALLED.get(self._model)
-        if shared is not None and self in shared.instruments:
-            shared.instruments.remove(self)
-            if not shared.instruments:
-                self._model.train_function = shared.train_function
-                self._model.test_function = shared.test_function
-                del _INSTALLED[self._model]
+        if self._fit is not None:
+            self._fit.leave(self)
 
-    def _hook(self, owner: Any, name: str, wrap: Callable[[Any, Any], Any]) -> None:
-        """Puts `wrap(owner, original)` in front of a method, on the instance alone."""
-        wrapper = wrap(owner, getattr(owner, name))
-        wrapper.nanwatch_hook = _Hook(self, owner.__dict__.get(name))
-        # Not through __setattr__, which in Keras tracks what is set.
-        owner.__dict__[name] = wrapper
-        self._hooked.append((owner, name))
-
-    def _make_functions(self, shared: _Installed) -> None:
+    def _make_functions(self) -> None:
         model = self._model
         # With XLA the probes stand outside the compiled cluster, which hands the
         # tensors out: many small reductions take XLA on CPU long to compile, and
@@ -196,40 +211,60 @@ class Instrument:
             model.make_test_function(force=True)
         finally:
             model._jit_compile = jit_compile
-        for instrument in shared.instruments:
-            model.train_function = instrument._watch_function(
-                "train", model.train_function
-            )
-            model.test_function = instrument._watch_function(
-                "validation", model.test_function
-            )
 
-    def _watch_function(self, phase: Phase, function: Callable[[Any], Any]) -> Any:
-        def watched(iterator: Any) -> Any:
-            if not self._installed:
-                return function(iterator)
-            try:
-                out = function(iterator)
-            except (StopIteration, tf.errors.OutOfRangeError):
-                raise  # the end of the data
-            except BaseException as e:
-                self._on_error(e)
-                raise
-            self._calls[phase] += 1
-            if (
-                self._calls[phase] >= self._calls_due[phase]
-                or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
-            ):
-                try:
+    # --- What the fit says (`fits.Watching`) ------------------------------------
+
+    def take_out(self) -> None:
+        """Takes every hook out, whatever happens."""
+        with self._kept_apart():
+            self.uninstall()
+
+    def called(self, phase: Phase) -> BaseException | None:
+        """Takes in what a call of a function has brought.
+
+        Returns:
+            What is to end the training, by the user's own wish.
+        """
+        if self._trouble is None:
+            with self._kept_apart():
+                self._calls[phase] += 1
+                if (
+                    self._calls[phase] >= self._calls_due[phase]
+                    or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
+                ):
                     self.read()
                     self._after_read()
-                except Exception as e:  # watching must never end a training
-                    self._on_failure(e)
-                    return out
-            self._after_call()
-            return out
+                return self._after_call()
+        if self._trouble is not None:
+            self.gave_up(self._trouble)
+        return None
 
-        return watched
+    def failed(self, error: BaseException) -> None:
+        """Says that an exception of the user's leaves the training."""
+        with contextlib.suppress(Exception):
+            self._on_error(error)
+
+    def gave_up(self, error: Exception) -> None:
+        """Says that watching failed, and that the training goes on."""
+        self.take_out()
+        self._on_failure(error)
+
+    def _kept_apart(self) -> _KeptApart:
+        """Keeps what goes wrong in watching from the training."""
+
+        def note(error: Exception) -> None:
+            self._trouble = self._trouble or error
+
+        return _KeptApart(note)
+
+    @property
+    def _watching(self) -> bool:
+        """Whether a step that is traced or run now is to be watched."""
+        return (
+            self._hooks is not None
+            and self._trouble is None
+            and (self._fit is None or self._fit.active)
+        )
 
     # --- Reading --------------------------------------------------------------
 
@@ -260,37 +295,38 @@ class Instrument:
 
     # --- Hooks ----------------------------------------------------------------
 
-    def _hook_parts(self) -> None:
+    def _hook_parts(self, hooks: Hooks) -> None:
         """Hooks what a step is made of, but not the step itself."""
         self._tracer.name_variables()
-        self._hook_calls()
-        self._hook(self._model, "compute_loss", self._watch_loss)
+        self._hook_calls(hooks)
+        hooks.put(self._model, "compute_loss", self._watch_loss)
         for optimizer in optimizers(self._model):
-            self._hook(optimizer, "apply", self._watch_apply)
+            hooks.put(optimizer, "apply", self._watch_apply)
 
-    def _hook_calls(self) -> None:
+    def _hook_calls(self, hooks: Hooks) -> None:
         for path, operation in walk(self._model, calls=True):
             kind: Kind = "activation" if path else "prediction"
-            self._hook(operation, "call", self._watch_call(kind, path))
+            hooks.put(operation, "call", self._watch_call(kind, path))
             if isinstance(operation, keras.layers.RNN):
                 self._note(
                     f"values inside the loop of {path!r} are not watched, its output is"
                 )
         compiled = getattr(self._model, "_compile_loss", None)
         if compiled is not None:
-            self._hook(compiled, "build", self._watch_loss_build)
-            self._hook_losses(compiled)
+            hooks.put(compiled, "build", self._watch_loss_build)
+            self._hook_losses(hooks, compiled)
 
-    def _hook_losses(self, compiled: Any) -> None:
+    def _hook_losses(self, hooks: Hooks, compiled: Any) -> None:
         for name, loss in losses(compiled):
-            self._hook(loss, "call", self._watch_loss_function(name))
+            hooks.put(loss, "call", self._watch_loss_function(name))
 
     def _watch_loss_build(self, compiled: Any, build: Any) -> Any:
         # The loss objects are made when the first batch is seen.
         def watched(*args: Any, **kwargs: Any) -> Any:
             result = build(*args, **kwargs)
-            if self._installed:
-                self._hook_losses(compiled)
+            with self._kept_apart():
+                if self._hooks is not None:
+                    self._hook_losses(self._hooks, compiled)
             return result
 
         return watched
@@ -299,12 +335,22 @@ class Instrument:
         if note not in self.notes:
             self.notes.append(note)
 
+    def _meet(self, meet: Callable[[], None]) -> None:
+        """Adds what a hook has met, while a step is traced or run.
+
+        Args:
+            meet: does so; what goes wrong in it ends watching, and only that.
+        """
+        if self._watching and self._tracer.active:
+            with self._kept_apart():
+                meet()
+
     def _watch_call(self, kind: Kind, path: str) -> Callable[[Any, Any], Any]:
         def wrap(operation: Any, call: Any) -> Any:
             def watched(*args: Any, **kwargs: Any) -> Any:
                 outputs = call(*args, **kwargs)
-                if self._tracer.active:
-                    self._tracer.add_outputs(kind, path or "prediction", path, outputs)
+                name = path or "prediction"
+                self._meet(lambda: self._tracer.add_outputs(kind, name, path, outputs))
                 return outputs
 
             return watched
@@ -314,8 +360,7 @@ class Instrument:
     def _watch_loss(self, model: Any, compute_loss: Any) -> Any:
         def watched(*args: Any, **kwargs: Any) -> Any:
             loss = compute_loss(*args, **kwargs)
-            if self._tracer.active and loss is not None:
-                self._tracer.add("loss", "total", "", loss)
+            self._meet(lambda: self._tracer.add_loss(loss, args, kwargs))
             return loss
 
         return watched
@@ -324,10 +369,9 @@ class Instrument:
         def wrap(loss: Any, call: Any) -> Any:
             def watched(*args: Any, **kwargs: Any) -> Any:
                 values = call(*args, **kwargs)
-                if self._tracer.active:
-                    self._tracer.add(
-                        "loss", self._tracer.numbered("loss", name), "", values
-                    )
+                self._meet(
+                    lambda: self._tracer.add_loss_values(name, values, args, kwargs)
+                )
                 return values
 
             return watched
@@ -335,50 +379,105 @@ class Instrument:
         return wrap
 
     def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
-        def watched(grads: Any, trainable_variables: Any = None) -> Any:
-            tracer, step = self._tracer, self._current.step
-            grads = list(grads)
-            variables = (
-                list(trainable_variables)
-                if trainable_variables is not None
-                else list(getattr(optimizer, "_trainable_variables", ()))
-            )
-            if tracer.active and not self._activations_only:
-                tracer.add_gradients(grads, variables)
-            if step is not None and tracer.in_step:
-                if trainable_variables is not None and grads:
-                    build_optimizer(optimizer, variables)
-                kept = self._graph.gate(step, tracer.found)
-                if kept is not None and updates_by_gradients_alone(optimizer):
-                    grads = [after(kept, gradient) for gradient in grads]
-                elif kept is not None:
-                    with tf.control_dependencies([kept]):
-                        return apply(grads, trainable_variables)
-            return apply(grads, trainable_variables)
+        def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:
+            grads = list(grads)  # what is given may be read only once
+            variables = kwargs.get("trainable_variables", args[0] if args else None)
+            kept: Any = None
+
+            def meet() -> None:
+                nonlocal kept
+                kept = self._before_update(optimizer, grads, variables)
+
+            self._meet(meet)
+            if kept is None:
+                return apply(grads, *args, **kwargs)
+            if not updates_by_gradients_alone(optimizer):
+                with tf.control_dependencies([kept]):
+                    return apply(grads, *args, **kwargs)
+            with self._kept_apart():
+                grads = [after(kept, gradient) for gradient in grads]
+            return apply(grads, *args, **kwargs)
 
         return watched
+
+    def _before_update(
+        self, optimizer: Any, grads: list[Any], trainable_variables: Any
+    ) -> Any:
+        """Adds the gradients; returns what the update has to wait for, if anything."""
+        tracer, step = self._tracer, self._current.step
+        variables = list(
+            getattr(optimizer, "_trainable_variables", ())
+            if trainable_variables is None
+            else trainable_variables
+        )
+        if not self._activations_only:
+            tracer.add_gradients(grads, variables)
+        if step is None or not tracer.in_step:
+            return None
+        if trainable_variables is not None and grads:
+            build_optimizer(optimizer, variables)
+        return self._graph.gate(step, tracer.found)
 
     def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
         def wrap(model: Any, train_step: Any) -> Any:
             def watched(data: Any) -> Any:
-                if not self._installed:
+                if not self._watching:
                     return train_step(data)
-                compiled = self._jit and not model.run_eagerly
-                step = self._graph.begin(phase, data, compiled)
-                if compiled:
-                    logs, found = self._compiled_step(step, train_step, data)
-                else:
-                    self._current.step = step
-                    try:
-                        logs, found = self._found_in_step(phase, train_step, data)
-                    finally:
-                        self._current.step = None
-                self._graph.record(step, found)
+                with self._as_if_traced_once(phase, train_step, data):
+                    logs = self._run_step(phase, train_step, data)
+                with self._kept_apart():
+                    if self._fit is not None:
+                        self._fit.traced()
                 return logs
 
             return tf.autograph.experimental.do_not_convert(watched)
 
         return wrap
+
+    @contextlib.contextmanager
+    def _as_if_traced_once(
+        self, phase: Phase, train_step: Any, data: Any
+    ) -> Iterator[None]:
+        """Builds the model before its first step is traced, where that would build it."""
+        drawn = None
+        with self._kept_apart():
+            if (
+                phase == "train"
+                and self.capture is not None
+                and not tf.executing_eagerly()
+                and self._replicas == 1
+                and not is_built(self._model)
+            ):
+                assert self._fit is not None
+                with self._fit.aside(), contextlib.suppress(Exception):
+                    # An error of the user's comes once more, from the step itself.
+                    build_as_keras_does(train_step, data)
+                drawn = random.getstate()
+                self._tracer.name_variables()
+        yield
+        if drawn is not None:
+            random.setstate(drawn)
+
+    def _run_step(self, phase: Phase, train_step: Any, data: Any) -> Any:
+        """Traces (or runs) a step with its probes, and returns its logs."""
+        step: Step | None = None
+        compiled = self._jit and not self._model.run_eagerly
+        with self._kept_apart():
+            step = self._graph.begin(phase, data, compiled)
+        if step is None:
+            return train_step(data)
+        if compiled:
+            logs, found = self._compiled_step(step, train_step, data)
+        else:
+            self._current.step = step
+            try:
+                logs, found = self._found_in_step(phase, train_step, data)
+            finally:
+                self._current.step = None
+        if self._trouble is None:
+            with self._kept_apart():
+                self._graph.record(step, found)
+        return logs
 
     def _compiled_step(
         self, step: Step, train_step: Any, data: Any
@@ -387,19 +486,24 @@ class Instrument:
 
         def run(data: Any) -> Any:
             logs, found = self._found_in_step(step.phase, train_step, data)
-            kept[:] = found
-            step.learn(found)
-            return logs, [f.tensor for f in found], step.proofs.tensors
+            with self._kept_apart():
+                kept[:] = found
+                step.learn(found)
+                return logs, [f.tensor for f in found], step.proofs.tensors
+            return logs, [], []
 
         compiled = tf.function(run, jit_compile=True, autograph=False)
         self._jitted.append(compiled)
         logs, tensors, others = compiled(data)
-        place = {id(f.tensor): t for f, t in zip(kept, tensors, strict=True)}
-        found = [
-            Found(f.kind, f.name, f.layer, tensor)
-            for f, tensor in zip(kept, tensors, strict=True)
-        ]
-        step.proofs, step.proved = step.proofs.moved(place, others), True
+        found: list[Found] = []
+        if self._trouble is None:
+            with self._kept_apart():
+                place = {id(f.tensor): t for f, t in zip(kept, tensors, strict=True)}
+                found = [
+                    Found(f.kind, f.name, f.layer, tensor)
+                    for f, tensor in zip(kept, tensors, strict=True)
+                ]
+                step.proofs, step.proved = step.proofs.moved(place, others), True
         return logs, found
 
     def _found_in_step(
@@ -407,50 +511,10 @@ class Instrument:
     ) -> tuple[Any, list[Found]]:
         tracer = self._tracer
         with tracer.tracing() as found:
-            tracer.add_data(data)
+            self._meet(lambda: tracer.add_data(data))
             logs = train_step(data)
-            tracer.add_logs(logs)
+            self._meet(lambda: tracer.add_logs(logs))
             if phase == "train" and not self._activations_only:
-                tracer.add_variables()
+                self._meet(tracer.add_variables)
+            self._meet(tracer.finish)
             return logs, list(found)
-
-
-class _Hook(NamedTuple):
-    """Belongs to a wrapper: who installed it, and what stood on the instance."""
-
-    instrument: Instrument
-    previous: Any
-
-
-def _unwrap(owner: Any, name: str) -> None:
-    """Takes the wrappers of uninstalled instruments off, from the outside in."""
-    current = owner.__dict__.get(name)
-    while (
-        hook := getattr(current, "nanwatch_hook", None)
-    ) and not hook.instrument._installed:
-        current = hook.previous
-    if current is None:
-        owner.__dict__.pop(name, None)
-    else:
-        owner.__dict__[name] = current
-
-
-def _original(owner: Any, name: str) -> Any:
-    """Returns the method as it is without any instrument."""
-    current = getattr(owner, name)
-    while hook := getattr(current, "nanwatch_hook", None):
-        current = hook.previous or getattr(type(owner), name).__get__(owner)
-    return current
-
-
-@dataclass
-class _Installed:
-    """What the instruments of one model share."""
-
-    fit: weakref.ref[Any]
-    train_function: Any
-    test_function: Any
-    instruments: list[Instrument] = field(default_factory=list)
-
-
-_INSTALLED: weakref.WeakKeyDictionary[Any, _Installed] = weakref.WeakKeyDictionary()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -51,6 +51,10 @@ class _Trace(threading.local):
     calls: dict[str, int] = field(default_factory=dict)
     # Layers met in another graph: in a loop or branch, or while shapes are inferred.
     inner: set[str] = field(default_factory=set)
+    # Ids of what the step handed on as labels or their weights, and whether the batch has
+    # three parts of which that is not sure.
+    labels: set[int] = field(default_factory=set)
+    is_triple: bool = False
 
 
 class Tracer:
@@ -75,12 +79,9 @@ class Tracer:
         trace.graph = _graph()
         found: list[Found] = []
         trace.found, trace.calls, trace.inner = found, {}, set()
+        trace.labels, trace.is_triple = set(), False
         try:
             yield found
-            for name in sorted(trace.inner - {f.layer for f in found} - {""}):
-                self._note(
-                    f"{name!r} is called in a loop or branch, where it is not watched"
-                )
         finally:
             trace.graph, trace.found, trace.calls, trace.inner = outer
 
@@ -124,6 +125,12 @@ class Tracer:
     def add_data(self, data: Any) -> None:
         """Adds the batch as `train_step` received it."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        step = type(self._model).train_step
+        self._trace.is_triple = (
+            isinstance(data, tuple | list)
+            and len(data) == 3
+            and not step.__module__.startswith("keras.")
+        )
         parts: tuple[tuple[Kind, Any], ...] = (
             ("input", x),
             ("label", y),
@@ -131,6 +138,37 @@ class Tracer:
         )
         for kind, tree in parts:
             self.add_outputs(kind, kind, "", tree)
+
+    def add_loss(self, loss: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Adds what `compute_loss` returned, and learns what it was given."""
+        given = dict(zip(("x", "y", "y_pred", "sample_weight"), args, strict=False))
+        given.update(kwargs)
+        self._are_labels(given.get("y"), given.get("sample_weight"))
+        if loss is not None:
+            self.add("loss", "total", "", loss)
+
+    def add_loss_values(
+        self, name: str, values: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Adds the values of the loss called `name`, and learns what it was given."""
+        self._are_labels(args[0] if args else kwargs.get("y_true"))
+        self.add("loss", self.numbered("loss", name), "", values)
+
+    def _are_labels(self, *trees: Any) -> None:
+        self._trace.labels.update(id(leaf) for leaf in keras.tree.flatten(trees))
+
+    def finish(self) -> None:
+        """Says that the step is over: names what could not be named before."""
+        trace = self._trace
+        for name in sorted(trace.inner - {f.layer for f in self.found} - {""}):
+            self._note(f"{name!r} is called in a loop or branch, where it is not watched")
+        data = [f for f in self.found if f.kind in _DATA]
+        if trace.is_triple and not any(id(f.tensor) in trace.labels for f in data):
+            # A step of the user's own takes it for three inputs, or does not tell.
+            for f in data:
+                place = _DATA.index(f.kind)
+                f.name = f"input[{place}]" + f.name.removeprefix(f.kind)
+                f.kind = "input"
 
     def add_gradients(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Adds gradients in the order in which they are computed: backwards."""
@@ -169,7 +207,12 @@ class Tracer:
 
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure."""
-        base = self.numbered(kind, name) if kind in ("activation", "prediction") else name
+        base = name
+        if kind in ("activation", "prediction"):
+            if not self.in_step:  # it counts as no call of the step
+                self._trace.inner.add(layer)
+                return
+            base = self.numbered(kind, name)
         leaves = keras.tree.flatten_with_path(outputs) if outputs is not None else []
         for path, leaf in leaves:
             suffix = "".join(f"[{part!r}]" for part in path)
@@ -189,7 +232,8 @@ class Tracer:
             return
         if not can_be_bad(tensor) and (kind not in _DATA or not tensor.dtype.is_integer):
             return
-        if trace.graph is not None and getattr(tensor, "graph", None) is not trace.graph:
+        # A tensor that was computed eagerly has no graph.
+        if getattr(tensor, "graph", None) is not trace.graph:
             trace.inner.add(layer)
             return
         if trace.calls.get(f"{kind}:{layer}", 0) > MAX_CALLS:

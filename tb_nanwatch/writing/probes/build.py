@@ -1,0 +1,35 @@
+"""Models that are built by the first batch they see: built as Keras does, and before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tb_nanwatch.writing.probes.names import walk
+
+
+def is_built(model: Any) -> bool:
+    """Returns whether every layer of the model has its variables."""
+    return all(layer.built for _, layer in walk(model))
+
+
+def build_as_keras_does(train_step: Callable[[Any], Any], data: Any) -> None:
+    """Traces a step without probes, and throws the trace away; what it builds stays.
+
+    So do Keras' own functions in their first call: layers, loss, metrics and optimizer
+    are made by the same calls in the same order, with the same seeds. The probes of the
+    step that is traced next know all its variables.
+
+    Args:
+        train_step: takes the batch.
+        data: the batch, in the graph that is being traced.
+    """
+    drawn = np.random.get_state()  # noqa: NPY002
+    try:
+        tf.function(train_step, autograph=False).get_concrete_function(data)
+    finally:
+        # Arrays that a step draws while it is traced are drawn once more.
+        np.random.set_state(drawn)  # noqa: NPY002

@@ -1,0 +1,310 @@
+"""The watched fits of a model: whose call it is, and what runs where watching fails.
+
+A model has one training function and one test function. While a fit is watched they
+belong to it: each is a function in which the probes were traced. Three kinds of call
+do not want them, and get the functions that Keras made: a call out of one of the fit's
+own callbacks (an `evaluate`, a `fit` within), a fit around this one that goes on after
+this one has died, and a batch on which the function with the probes failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tb_nanwatch.schema import Phase
+from tb_nanwatch.writing.probes.batches import take
+
+# With these a function says that the data have ended.
+END_OF_DATA: Final = (StopIteration, tf.errors.OutOfRangeError)
+
+FUNCTIONS: Final[dict[Phase, str]] = {
+    "train": "train_function",
+    "validation": "test_function",
+}
+
+
+class Caller(NamedTuple):
+    """The fit that a callback runs in.
+
+    Attributes:
+        callbacks: stands for the fit, and is weakly referenced: its `CallbackList`
+            where there is one.
+        frame: `id` of the frame that runs the fit's loop; None where it is not known.
+    """
+
+    callbacks: Any
+    frame: int | None = None
+
+
+class Watching(Protocol):
+    """An instrument, as the fit that it watches sees it."""
+
+    def take_out(self) -> None:
+        """Takes the probes out of the model; never raises."""
+
+    def called(self, phase: Phase) -> BaseException | None:
+        """Says that a call was over; returns what is to end the training. Never raises."""
+
+    def failed(self, error: BaseException) -> None:
+        """Says that an exception of the user's leaves the training; never raises."""
+
+    def gave_up(self, error: Exception) -> None:
+        """Says that watching failed, and that training went on without; never raises."""
+
+
+class WatchedFit:
+    """One fit that is watched by one or more instruments.
+
+    Args:
+        model: that is fitted.
+        caller: the fit.
+        variables: returns the Keras variables that a step can change.
+
+    Attributes:
+        instruments: those that watch it.
+    """
+
+    def __init__(
+        self, model: Any, caller: Caller, variables: Callable[[], list[Any]]
+    ) -> None:
+        self._model = model
+        self._variables = variables
+        self._callbacks = weakref.ref(caller.callbacks)
+        self._frame = caller.frame
+        self.instruments: list[Watching] = []
+        below = _FITS.get(model)
+        model.make_test_function()  # so that there is one without probes
+        # What stood there before, and what Keras made without any probes.
+        self._before = {phase: getattr(model, name) for phase, name in FUNCTIONS.items()}
+        self._plain: dict[Phase, Any] = below[0]._plain if below else dict(self._before)
+        self._probed: dict[Phase, Any] = {}
+        self._replicas = int(
+            getattr(model.distribute_strategy, "num_replicas_in_sync", 1)
+        )
+        self._aside = 0
+        self._ran: set[Phase] = set()
+        # While a first call is under way: what its step begins from, once it is traced.
+        self._first = False
+        self._states: list[_State] = []
+
+    def is_of(self, caller: Caller) -> bool:
+        """Returns whether this is the fit that calls."""
+        return self._callbacks() is caller.callbacks
+
+    @property
+    def active(self) -> bool:
+        """Whether a step that is traced or run now is one of this fit."""
+        return not self._aside and _FITS.get(self._model, [])[-1:] == [self]
+
+    def make_functions(self, make: Callable[[], None]) -> None:
+        """Has the model's functions made anew, and puts them behind `call`.
+
+        Args:
+            make: makes both functions; the probes are in the model.
+        """
+        make()
+        self._ran.clear()
+        for phase, name in FUNCTIONS.items():
+            self._probed[phase] = getattr(self._model, name)
+            setattr(self._model, name, self._function(phase))
+
+    def _function(self, phase: Phase) -> Callable[[Any], Any]:
+        def call(iterator: Any) -> Any:
+            whose = self._whose(sys._getframe(1))
+            if whose is not None and whose is not self:
+                return getattr(self._model, FUNCTIONS[phase])(iterator)
+            if whose is None or not self.instruments:
+                return self._plainly(phase, iterator)
+            return self._call(phase, iterator)
+
+        return call
+
+    # --- Whose call -----------------------------------------------------------
+
+    def _whose(self, frame: FrameType | None) -> WatchedFit | None:
+        """Returns the fit whose step a call is; None where a callback makes it.
+
+        A fit around this one, which was interrupted by it, goes on only once this one
+        is over: it has died where that is noticed here, and its probes go.
+        """
+        callbacks = self._callbacks()
+        while frame is not None:
+            if id(frame) == self._frame:
+                return self
+            in_callback = frame.f_code.co_name.lstrip("_").startswith("on_")
+            if in_callback and frame.f_locals.get("self", self) is callbacks:
+                return None
+            for fit in _FITS.get(self._model, ()):
+                if fit is not self and fit._frame == id(frame):
+                    remove_above(fit)
+                    return fit
+            frame = frame.f_back
+        return self
+
+    # --- Calls ----------------------------------------------------------------
+
+    def _call(self, phase: Phase, iterator: Any) -> Any:
+        try:
+            if phase in self._ran or self._model.run_eagerly:
+                out = self._probed[phase](iterator)
+            else:
+                out = self._first_call(phase, iterator)
+        except END_OF_DATA:
+            raise
+        except BaseException as e:
+            for instrument in list(self.instruments):
+                instrument.failed(e)
+            raise
+        self._ran.add(phase)
+        for instrument in list(self.instruments):
+            ending = instrument.called(phase)
+            if ending is not None:
+                for other in list(self.instruments):
+                    if other is not instrument:
+                        other.failed(ending)
+                raise ending
+        return out
+
+    def _first_call(self, phase: Phase, iterator: Any) -> Any:
+        """Calls a function that is to be traced and compiled with the probes in it.
+
+        Where that fails the same batches go through the function without probes, from
+        the same state: it shows whose error it is, and nothing of the training is lost.
+        """
+        batches = take(iterator, int(self._model.steps_per_execution))
+        drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
+        built = len(self._variables())
+        self._first, states = True, self._states
+        error: Exception
+        try:
+            return self._probed[phase](iterator if batches is None else batches.again())
+        except END_OF_DATA:
+            raise
+        except Exception as e:
+            error = e
+        finally:
+            self._first, self._states = False, []
+        if batches is None and states:
+            raise error  # its batch is gone, and with several replicas so is the state
+        instruments = list(self.instruments)
+        for instrument in instruments:
+            instrument.take_out()
+        for state in states:
+            state.restore()
+        # What the step draws while it is traced it draws again. The seeds of variables
+        # that it made, which Keras draws from Python's generator, it does not.
+        np.random.set_state(drawn[1])  # noqa: NPY002
+        if len(self._variables()) == built:
+            random.setstate(drawn[0])
+        out = self._plainly(phase, iterator if batches is None else batches.again())
+        for instrument in instruments:
+            instrument.gave_up(error)
+        return out
+
+    def traced(self) -> None:
+        """Says that a step has been traced; it runs next."""
+        if self._first and not self._states:
+            self._states.append(_State([] if self._replicas > 1 else self._variables()))
+
+    def _plainly(self, phase: Phase, iterator: Any) -> Any:
+        """Runs a call by the function that Keras made, without probes."""
+        with self.aside():
+            return self._plain[phase](iterator)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Lets steps that are traced or run within pass unwatched."""
+        self._aside += 1
+        try:
+            yield
+        finally:
+            self._aside -= 1
+
+    # --- The end --------------------------------------------------------------
+
+    def leave(self, instrument: Watching) -> None:
+        """Says that an instrument watches no more; after the last one all is as before."""
+        if instrument not in self.instruments:
+            return
+        self.instruments.remove(instrument)
+        fits = _FITS.get(self._model, [])
+        if self.instruments or self not in fits:
+            return
+        remove_above(self)
+        fits.remove(self)
+        for phase, name in FUNCTIONS.items():
+            setattr(self._model, name, self._before[phase])
+        if not fits:
+            _FITS.pop(self._model, None)
+
+
+class _State:
+    """The values of variables, held until they are known to be wanted no more.
+
+    TensorFlow copies a value that is held only if it is changed.
+    """
+
+    def __init__(self, variables: list[Any]) -> None:
+        with tf.init_scope():
+            self._values = [(v.value, v.value.read_value()) for v in variables]
+
+    def restore(self) -> None:
+        """Sets the variables to the values that are held."""
+        for variable, value in self._values:
+            variable.assign(value)
+
+
+# The watched fits of each model, each within a callback of the one before.
+_FITS: weakref.WeakKeyDictionary[Any, list[WatchedFit]] = weakref.WeakKeyDictionary()
+
+
+def join(model: Any, caller: Caller, variables: Callable[[], list[Any]]) -> WatchedFit:
+    """Returns the watched fit that calls; it becomes the innermost one of its model.
+
+    Fits that ended unseen (they died before they could take their probes out) go first.
+    Arguments are those of `WatchedFit`.
+    """
+    fits = _FITS.setdefault(model, [])
+    alive = _frames()
+    while fits and not fits[-1].is_of(caller) and fits[-1]._frame not in alive:
+        _end(fits[-1])
+    if not fits or not fits[-1].is_of(caller):
+        fit = WatchedFit(
+            model, caller, variables
+        )  # looks at those below before it is one of them
+        _FITS.setdefault(model, fits).append(fit)
+    return _FITS[model][-1]
+
+
+def remove_above(fit: WatchedFit) -> None:
+    """Takes the probes of all fits within `fit` out: it goes on, so they are over."""
+    fits = _FITS.get(fit._model, [])
+    while fit in fits and fits[-1] is not fit:
+        _end(fits[-1])
+
+
+def _end(fit: WatchedFit) -> None:
+    for instrument in list(fit.instruments):
+        instrument.take_out()
+    fits = _FITS.get(fit._model, [])
+    if fit in fits:  # it had no instrument
+        fits.remove(fit)
+
+
+def _frames() -> set[int]:
+    """Returns the ids of the frames that the caller runs in."""
+    found: set[int] = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        found.add(id(frame))
+        frame = frame.f_back
+    return found

@@ -1,0 +1,59 @@
+"""Wrappers in front of methods of single objects, and their removal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Hooks:
+    """The wrappers of one instrument.
+
+    Attributes:
+        installed: whether they stand in front of the methods.
+    """
+
+    def __init__(self) -> None:
+        self.installed = True
+        self._hooked: list[tuple[Any, str]] = []
+
+    def put(self, owner: Any, name: str, wrap: Callable[[Any, Any], Any]) -> None:
+        """Puts `wrap(owner, original)` in front of a method, on the instance alone."""
+        wrapper = wrap(owner, getattr(owner, name))
+        wrapper.nanwatch_hook = _Hook(self, owner.__dict__.get(name))
+        # Not through __setattr__, which in Keras tracks what is set.
+        owner.__dict__[name] = wrapper
+        self._hooked.append((owner, name))
+
+    def remove(self) -> None:
+        """Takes every wrapper off; the objects are as they were. Safe to call again."""
+        self.installed = False
+        for owner, name in reversed(self._hooked):
+            _unwrap(owner, name)
+        self._hooked.clear()
+
+
+class _Hook(NamedTuple):
+    """Belongs to a wrapper: whose it is, and what stood on the instance before."""
+
+    hooks: Hooks
+    previous: Any
+
+
+def _unwrap(owner: Any, name: str) -> None:
+    """Takes wrappers that are no longer installed off, from the outside in."""
+    current = owner.__dict__.get(name)
+    while (hook := getattr(current, "nanwatch_hook", None)) and not hook.hooks.installed:
+        current = hook.previous
+    if current is None:
+        owner.__dict__.pop(name, None)
+    else:
+        owner.__dict__[name] = current
+
+
+def original(owner: Any, name: str) -> Any:
+    """Returns the method as it is without any wrapper."""
+    current = getattr(owner, name)
+    while hook := getattr(current, "nanwatch_hook", None):
+        current = hook.previous or getattr(type(owner), name).__get__(owner)
+    return current
