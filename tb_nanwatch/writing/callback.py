@@ -171,7 +171,7 @@ class NanWatch(keras.callbacks.Callback):
                 warn(f"NaN Watch could not end its run: {type(e).__name__}: {e}")
 
     def _guarded(self, do: Callable[[Watched], None]) -> None:
-        if self._watch is None:
+        if self._watch is None or self._watch.over:
             return
         try:
             do(self._watch)

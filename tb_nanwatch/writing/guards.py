@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from types import FrameType
@@ -46,7 +47,8 @@ def _guard(callbacks: Any, name: str, end_with: weakref.WeakMethod[Any]) -> None
         except BaseException as e:
             end = end_with()
             if end is not None:
-                end(e)
+                with contextlib.suppress(Exception):  # the user's is the one to raise
+                    end(e)
             raise
 
     callbacks.__dict__[name] = guarded

@@ -53,7 +53,11 @@ class Options(Protocol):
 
 
 class Watched:
-    """One training that is being watched."""
+    """One training that is being watched.
+
+    Attributes:
+        over: watching has ended, with the training or before it.
+    """
 
     def __init__(self, callback: Options) -> None:
         self._options = callback
@@ -69,7 +73,7 @@ class Watched:
         self._run_dir = run_dir
         self._capsule: Capsule | None = None
         self._capsule_place = ""
-        self._told = self._stopped = self._over = False
+        self.over = self._told = self._stopped = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else (),
             replicas=int(
@@ -279,7 +283,7 @@ class Watched:
 
     def end(self) -> None:
         """Ends a training that reached `on_train_end`."""
-        if self._over:
+        if self.over:
             return
         self._read()
         self._take_out()
@@ -294,7 +298,7 @@ class Watched:
 
     def end_with(self, error: BaseException | None) -> None:
         """Ends a training that an exception leaves; None where it is not known."""
-        if self._over:
+        if self.over:
             return
         with contextlib.suppress(Exception):  # what cannot be read is lost, no more
             self._read()
@@ -317,7 +321,7 @@ class Watched:
 
     def give_up(self, error: Exception) -> None:
         """Ends watching, and only that, where watching itself fails."""
-        if self._over:
+        if self.over:
             return
         self.abandon()
         warn(
@@ -325,7 +329,7 @@ class Watched:
         )
 
     def _take_out(self) -> None:
-        self._over = True
+        self.over = True
         self._instrument.uninstall()
         self._training.status, _, _ = self._recorder.status()
         if self._trial is not None:

@@ -31,7 +31,7 @@ class Batches:
             for part in parts[1:]:
                 whole = whole.concatenate(part)
             return iter(whole)
-        except (TypeError, ValueError, tf.errors.OpError):
+        except Exception:  # of elements that no dataset can hold
             # Keras' functions take any iterator, and trace once more for it.
             return iter(self._batches)
 

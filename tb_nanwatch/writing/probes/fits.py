@@ -54,6 +54,9 @@ class Watching(Protocol):
     def called(self, phase: Phase) -> BaseException | None:
         """Says that a call was over; returns what is to end the training. Never raises."""
 
+    def passed(self, phase: Phase) -> None:
+        """Says that a callback makes a call, which is not watched; never raises."""
+
     def failed(self, error: BaseException) -> None:
         """Says that an exception of the user's leaves the training; never raises."""
 
@@ -106,7 +109,7 @@ class WatchedFit:
         return not self._aside and _FITS.get(self._model, [])[-1:] == [self]
 
     def make_functions(self, make: Callable[[], None]) -> None:
-        """Has the model's functions made anew, and puts them behind `call`.
+        """Has the model's functions made anew, and puts itself in front of them.
 
         Args:
             make: makes both functions; the probes are in the model.
@@ -118,15 +121,18 @@ class WatchedFit:
             setattr(self._model, name, self._function(phase))
 
     def _function(self, phase: Phase) -> Callable[[Any], Any]:
-        def call(iterator: Any) -> Any:
+        def watched(iterator: Any) -> Any:
             whose = self._whose(sys._getframe(1))
             if whose is not None and whose is not self:
                 return getattr(self._model, FUNCTIONS[phase])(iterator)
+            if whose is None:
+                for instrument in self.instruments:
+                    instrument.passed(phase)
             if whose is None or not self.instruments:
                 return self._plainly(phase, iterator)
             return self._call(phase, iterator)
 
-        return call
+        return watched
 
     # --- Whose call -----------------------------------------------------------
 
@@ -182,7 +188,7 @@ class WatchedFit:
         """
         batches = take(iterator, int(self._model.steps_per_execution))
         drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
-        built = len(self._variables())
+        made = self._num_variables()
         self._first, states = True, self._states
         error: Exception
         try:
@@ -203,12 +209,17 @@ class WatchedFit:
         # What the step draws while it is traced it draws again. The seeds of variables
         # that it made, which Keras draws from Python's generator, it does not.
         np.random.set_state(drawn[1])  # noqa: NPY002
-        if len(self._variables()) == built:
+        if self._num_variables() == made:
             random.setstate(drawn[0])
         out = self._plainly(phase, iterator if batches is None else batches.again())
         for instrument in instruments:
             instrument.gave_up(error)
         return out
+
+    def _num_variables(self) -> int:
+        with contextlib.suppress(Exception):
+            return len(self._variables())
+        return 0
 
     def traced(self) -> None:
         """Says that a step has been traced; it runs next."""

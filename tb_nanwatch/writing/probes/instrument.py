@@ -12,7 +12,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
-from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn
 from tb_nanwatch.postmortem.state import variables_of
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
@@ -69,7 +69,8 @@ def check_supported(model: Any) -> None:
 class _KeptApart:
     """A context that no exception leaves: `note` is called with it.
 
-    What ends a program, and no `Exception`, does leave it.
+    What ends a program does leave it, and so does a warning of ours where the user has
+    made errors of warnings.
     """
 
     def __init__(self, note: Callable[[Exception], None]) -> None:
@@ -79,10 +80,10 @@ class _KeptApart:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, Exception):
-            self._note(error)
-            return True
-        return False
+        if not isinstance(error, Exception) or isinstance(error, NanWatchWarning):
+            return False
+        self._note(error)
+        return True
 
 
 class Instrument:
@@ -239,15 +240,26 @@ class Instrument:
             self.gave_up(self._trouble)
         return None
 
+    def passed(self, phase: Phase) -> None:
+        """Notes that a callback trains or evaluates the model, which is not watched."""
+        self._note(
+            "a callback trained the model; these steps were not watched"
+            if phase == "train"
+            else "a callback evaluated the model; these evaluations were not watched"
+        )
+
     def failed(self, error: BaseException) -> None:
         """Says that an exception of the user's leaves the training."""
-        with contextlib.suppress(Exception):
+        with self._kept_apart():
             self._on_error(error)
 
     def gave_up(self, error: Exception) -> None:
         """Says that watching failed, and that the training goes on."""
         self.take_out()
-        self._on_failure(error)
+        with self._kept_apart():
+            self._on_failure(error)
+            return
+        warn(f"NaN Watch stopped watching, training goes on: {error!r}")
 
     def _kept_apart(self) -> _KeptApart:
         """Keeps what goes wrong in watching from the training."""
@@ -422,7 +434,7 @@ class Instrument:
         def wrap(model: Any, train_step: Any) -> Any:
             def watched(data: Any) -> Any:
                 if not self._watching:
-                    return train_step(data)
+                    return self._unwatched(train_step, data)
                 with self._as_if_traced_once(phase, train_step, data):
                     logs = self._run_step(phase, train_step, data)
                 with self._kept_apart():
@@ -458,15 +470,27 @@ class Instrument:
         if drawn is not None:
             random.setstate(drawn)
 
+    @property
+    def _compiles(self) -> bool:
+        """Whether XLA is to compile the step, and this instrument has to see to that."""
+        return self._jit and not self._model.run_eagerly
+
+    def _unwatched(self, train_step: Any, data: Any) -> Any:
+        """Traces (or runs) a step without probes, and returns its logs."""
+        if self._compiles and self._fit is not None and self._fit.active:
+            # Keras was told not to.
+            train_step = tf.function(train_step, jit_compile=True, autograph=False)
+            self._jitted.append(train_step)
+        return train_step(data)
+
     def _run_step(self, phase: Phase, train_step: Any, data: Any) -> Any:
         """Traces (or runs) a step with its probes, and returns its logs."""
         step: Step | None = None
-        compiled = self._jit and not self._model.run_eagerly
         with self._kept_apart():
-            step = self._graph.begin(phase, data, compiled)
+            step = self._graph.begin(phase, data, self._compiles)
         if step is None:
-            return train_step(data)
-        if compiled:
+            return self._unwatched(train_step, data)
+        if self._compiles:
             logs, found = self._compiled_step(step, train_step, data)
         else:
             self._current.step = step
