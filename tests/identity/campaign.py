@@ -79,7 +79,9 @@ def _compared(spec: Spec, mode: Mode) -> tuple[Result, list[Difference]]:
             watched = train(spec, mode, Path(log_dir))
         except Exception as e:
             said = f"{type(e).__name__}: {str(e)[:500]}"
-            return Result(spec.seed, mode, "failed", f"watched training raises {said}"), []
+            return Result(
+                spec.seed, mode, "failed", f"watched training raises {said}"
+            ), []
     found = differences(plain, watched)
     if found and differences(plain, train(spec, mode)):
         return Result(spec.seed, mode, "left out", "plain differs from plain"), []
@@ -140,7 +142,9 @@ def run(seeds: Iterable[int], mode: Mode, out: Path | None = None) -> list[Resul
 
 def line(result: Result) -> str:
     said = result.why or result.first
-    return f"{result.mode} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} {said}"
+    return (
+        f"{result.mode} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} {said}"
+    )
 
 
 def machine() -> dict[str, Any]:
