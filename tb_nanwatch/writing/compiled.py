@@ -25,7 +25,13 @@ class Seen:
     sums: list[Sum] = field(default_factory=list)
 
     def observe(
-        self, layout: Layout, replica: int, step: int, tensors: Sequence[Any]
+        self,
+        layout: Layout,
+        replica: int,
+        step: int,
+        tensors: Sequence[Any],
+        *,
+        spent: float = 0.0,
     ) -> Expectation:
         """Counts the non-finite elements of each tensor."""
         for probe, source in zip(layout.probes, layout.sources, strict=True):

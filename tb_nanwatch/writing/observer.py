@@ -111,9 +111,23 @@ class Observer(Protocol):
     """What the probes report to. Calls may come from several threads."""
 
     def observe(
-        self, layout: Layout, replica: int, step: int, tensors: Sequence[npt.NDArray[Any]]
+        self,
+        layout: Layout,
+        replica: int,
+        step: int,
+        tensors: Sequence[npt.NDArray[Any]],
+        *,
+        spent: float = 0.0,
     ) -> Expectation:
-        """Receives the tensors of a step that needs a full look, while it runs."""
+        """Receives the tensors of a step that needs a full look.
+
+        Args:
+            layout: what the tensors stand for.
+            replica: whose step it is.
+            step: of the layout's phase.
+            tensors: the observed ones.
+            spent: seconds that it took to have them.
+        """
 
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
         """Returns whether the run's fault began at the step that was just observed."""

@@ -166,10 +166,16 @@ class Recorder:
     # --- What the probes report -----------------------------------------------
 
     def observe(
-        self, layout: Layout, replica: int, step: int, tensors: Sequence[Array]
+        self,
+        layout: Layout,
+        replica: int,
+        step: int,
+        tensors: Sequence[Array],
+        *,
+        spent: float = 0.0,
     ) -> Expectation:
         """Measures every tensor of a step; see `observer.Observer`."""
-        began = self._clock()
+        began = self._clock() - spent
         healths = [tensor_health(t) for t in tensors]
         with self._lock:
             phase = self._phases[layout.phase]

@@ -15,7 +15,13 @@ class _Silent:
     """Nobody is told: what is found is returned instead."""
 
     def observe(
-        self, layout: Layout, replica: int, step: int, tensors: Sequence[Any]
+        self,
+        layout: Layout,
+        replica: int,
+        step: int,
+        tensors: Sequence[Any],
+        *,
+        spent: float = 0.0,
     ) -> Expectation:
         raise NotImplementedError
 
@@ -46,5 +52,5 @@ class StepTracer:
         """Runs one step and returns its watched tensors in causal order."""
         return [
             Traced(f.kind, f.name, f.layer, f.tensor)
-            for f in self._instrument.run_eagerly(phase, data)
+            for f in self._instrument.run_once(phase, data)
         ]

@@ -540,7 +540,7 @@ def train(kind: Kind, build: str, mode: str, callbacks: list[Any]) -> dict[str, 
         *([] if model.optimizer is None else model.optimizer.variables),
     ]
     return {
-        "weights": [np.array(v) for v in variables],
+        "weights": [v.numpy() for v in variables],
         "history": [np.array(v) for _, v in sorted(history.items())],
         "random state": [
             np.array(random.random()),

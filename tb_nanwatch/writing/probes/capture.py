@@ -161,16 +161,45 @@ class Capture:
         """
         if self._closed:
             return
+        tensors = sum(t.nbytes for t in inputs[: len(batch.tensors)])
+        if self._is_too_large(tensors):
+            return
+        kept = self.make(batch, phase, replica, step, inputs, missing)
+        with self._lock:
+            self._pending[phase, replica] = kept
+
+    def _is_too_large(self, nbytes: int) -> bool:
+        """Returns whether all variables, and a batch of so many bytes, are too much."""
+        size = nbytes + sum(
+            int(np.prod(v.shape)) * np.dtype(_numpy_name(v.dtype)).itemsize
+            for _, v in self._variables()
+        )
+        too_large = size > self._max_bytes
+        self.too_large = self.too_large or too_large
+        return too_large
+
+    def make(
+        self,
+        batch: Batch,
+        phase: Phase,
+        replica: int,
+        step: int,
+        inputs: Sequence[Array],
+        missing: Sequence[str] = (),
+        sums: Sequence[Sum] = (),
+    ) -> Kept:
+        """Returns a step as it can be run again.
+
+        Args:
+            batch: of the step.
+            phase, replica, step: which step.
+            inputs: values of the batch's `inputs`.
+            missing: why it is not the whole step, in words.
+            sums: of the step's tensors.
+        """
         tensors = inputs[: len(batch.tensors)]
         early = inputs[len(batch.tensors) :]
         all_variables = self._variables()
-        size = sum(t.nbytes for t in tensors) + sum(
-            int(np.prod(v.shape)) * np.dtype(_numpy_name(v.dtype)).itemsize
-            for _, v in all_variables
-        )
-        if size > self._max_bytes:
-            self.too_large = True
-            return
         before = dict(zip(batch.early_ids, early, strict=True))
         metrics = {id(v) for v in self._model.metrics_variables}
 
@@ -193,10 +222,14 @@ class Capture:
         data = keras.tree.map_structure(
             lambda i: None if i is None else np.array(tensors[i]), batch.structure
         )
-        with self._lock:
-            self._pending[phase, replica] = Kept(
-                phase, step, replica, data, variables, gone
-            )
+        return Kept(phase, step, replica, data, variables, gone, list(sums))
+
+    def offer(self, kept: Kept) -> None:
+        """Keeps a step that was run again, the run's onset, if it is not too large."""
+        leaves = [leaf for leaf in keras.tree.flatten(kept.data) if leaf is not None]
+        if not self._closed and not self._is_too_large(sum(t.nbytes for t in leaves)):
+            with self._lock:
+                self._kept = kept
 
     def has(self, phase: Phase, replica: int, step: int) -> bool:
         """Returns whether that step was kept."""

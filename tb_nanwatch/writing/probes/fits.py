@@ -211,7 +211,12 @@ class WatchedFit:
         np.random.set_state(drawn[1])  # noqa: NPY002
         if self._num_variables() == made:
             random.setstate(drawn[0])
-        out = self._plainly(phase, iterator if batches is None else batches.again())
+        try:
+            out = self._plainly(phase, iterator if batches is None else batches.again())
+        except BaseException as e:  # so it is the user's own
+            for instrument in instruments:
+                instrument.failed(e)
+            raise
         for instrument in instruments:
             instrument.gave_up(error)
         return out

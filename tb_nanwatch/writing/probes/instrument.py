@@ -17,6 +17,7 @@ from tb_nanwatch.postmortem.state import variables_of
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
 from tb_nanwatch.writing.probes import fits
+from tb_nanwatch.writing.probes.beside import as_columns, run_again
 from tb_nanwatch.writing.probes.build import build_as_keras_does, is_built
 from tb_nanwatch.writing.probes.capture import Capture
 from tb_nanwatch.writing.probes.hooks import Hooks, original
@@ -28,7 +29,8 @@ from tb_nanwatch.writing.probes.names import (
     walk,
 )
 from tb_nanwatch.writing.probes.ops import after
-from tb_nanwatch.writing.probes.step import Step, StepGraph
+from tb_nanwatch.writing.probes.packed import Parts, pack
+from tb_nanwatch.writing.probes.step import Standing, Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 
 READ_INTERVAL_SECONDS: Final = 1.0
@@ -127,10 +129,12 @@ class Instrument:
         self._trouble: Exception | None = None
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
-        self.capture = Capture(model, capture_bytes) if capture_bytes > 0 else None
+        keeper = Capture(model, capture_bytes)
+        self.capture = keeper if capture_bytes > 0 else None
         self._graph = StepGraph(
             observer,
-            self.capture,
+            keeper,
+            capture_bytes > 0,
             lambda: int(model.steps_per_execution),
             self._note,
         )
@@ -169,12 +173,13 @@ class Instrument:
             self.uninstall()
             raise
 
-    def run_eagerly(self, phase: Phase, data: Any) -> list[Found]:
-        """Runs one step operation by operation and returns its watched tensors.
+    def run_once(self, phase: Phase, data: Any, *, compiled: bool = False) -> list[Found]:
+        """Runs one step and returns its watched tensors; the model is not watched then.
 
         Args:
             phase: which step.
             data: the batch, as `train_step` receives it.
+            compiled: by XLA; else operation by operation.
         """
         model = self._model
         self._hooks = hooks = Hooks()
@@ -182,7 +187,8 @@ class Instrument:
             self._hook_parts(hooks)
             # Not through the hook of another instrument, which would take it for a step.
             step = original(model, "train_step" if phase == "train" else "test_step")
-            _, found = self._found_in_step(phase, step, data)
+            run = self._run_compiled if compiled else self._found_in_step
+            _, found = run(phase, step, data)
         finally:
             self.uninstall()
         if self._trouble is not None:
@@ -229,6 +235,8 @@ class Instrument:
         if self._trouble is None:
             with self._kept_apart():
                 self._calls[phase] += 1
+                for standing in self._graph.take_standing():
+                    self._look_beside(standing)
                 if (
                     self._calls[phase] >= self._calls_due[phase]
                     or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
@@ -304,6 +312,28 @@ class Instrument:
         """Has the next step of `phase` looked at in full."""
         for ring in self._graph.rings[phase]:
             ring.ask()
+
+    def _look_beside(self, standing: Standing) -> None:
+        """Hands the tensors of a step that stood out to the observer."""
+        kept, ring = standing
+        began = time.monotonic()
+
+        def run(data: Any, compiled: bool) -> list[Found]:
+            once = Instrument(
+                self._model, self._observer, activations_only=self._activations_only
+            )
+            return once.run_once(kept.phase, data, compiled=compiled)
+
+        layout, arrays = run_again(self._model, kept, ring.layout, run)
+        spent = time.monotonic() - began
+        expectation = self._observer.observe(
+            layout, kept.replica, kept.step, arrays, spent=spent
+        )
+        ring.expect(as_columns(expectation, layout, ring.layout))
+        if self.capture is not None and self._observer.is_onset(
+            kept.phase, kept.step, kept.replica
+        ):
+            self.capture.offer(kept)
 
     # --- Hooks ----------------------------------------------------------------
 
@@ -486,49 +516,64 @@ class Instrument:
     def _run_step(self, phase: Phase, train_step: Any, data: Any) -> Any:
         """Traces (or runs) a step with its probes, and returns its logs."""
         step: Step | None = None
+        # What is looked at beside is not held for a look: see `packed`.
+        beside = (
+            self._replicas == 1
+            and not self._model.run_eagerly
+            and (self._compiles or phase == "validation")
+        )
         with self._kept_apart():
-            step = self._graph.begin(phase, data, self._compiles)
+            step = self._graph.begin(phase, data, beside)
         if step is None:
             return self._unwatched(train_step, data)
-        if self._compiles:
-            logs, found = self._compiled_step(step, train_step, data)
-        else:
-            self._current.step = step
-            try:
-                logs, found = self._found_in_step(phase, train_step, data)
-            finally:
-                self._current.step = None
+        if beside:
+            return self._packed_step(step, train_step, data)
+        self._current.step = step
+        run = self._run_compiled if self._compiles else self._found_in_step
+        try:
+            logs, found = run(phase, train_step, data)
+        finally:
+            self._current.step = None
         if self._trouble is None:
             with self._kept_apart():
                 self._graph.record(step, found)
         return logs
 
-    def _compiled_step(
-        self, step: Step, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found]]:
-        kept: list[Found] = []
+    def _packed_step(self, step: Step, train_step: Any, data: Any) -> Any:
+        """Traces a step that hands out its sums alone, and returns its logs."""
+        parts: list[Parts] = []
 
         def run(data: Any) -> Any:
             logs, found = self._found_in_step(step.phase, train_step, data)
-            with self._kept_apart():
-                kept[:] = found
-                step.learn(found)
-                return logs, [f.tensor for f in found], step.proofs.tensors
-            return logs, [], []
+            if self._trouble is None:
+                with self._kept_apart():
+                    vector, packed = pack(found, step.phase)
+                    parts.append(packed)
+                    return logs, vector
+            return logs, ()
 
-        compiled = tf.function(run, jit_compile=True, autograph=False)
-        self._jitted.append(compiled)
-        logs, tensors, others = compiled(data)
-        found: list[Found] = []
+        if self._compiles:
+            run = tf.function(run, jit_compile=True, autograph=False)
+            self._jitted.append(run)
+        logs, vector = run(data)
         if self._trouble is None:
             with self._kept_apart():
-                place = {id(f.tensor): t for f, t in zip(kept, tensors, strict=True)}
-                found = [
-                    Found(f.kind, f.name, f.layer, tensor)
-                    for f, tensor in zip(kept, tensors, strict=True)
-                ]
-                step.proofs, step.proved = step.proofs.moved(place, others), True
-        return logs, found
+                self._graph.record_packed(step, parts[-1], vector)
+        return logs
+
+    def _run_compiled(
+        self, phase: Phase, train_step: Any, data: Any
+    ) -> tuple[Any, list[Found]]:
+        """Runs a step that XLA compiles, and that hands all its tensors out."""
+        met: list[Found] = []
+
+        def run(data: Any) -> Any:
+            logs, met[:] = self._found_in_step(phase, train_step, data)
+            return logs, [f.tensor for f in met]
+
+        logs, tensors = tf.function(run, jit_compile=True, autograph=False)(data)
+        place = {id(f.tensor): tensor for f, tensor in zip(met, tensors, strict=True)}
+        return logs, [Found(f.kind, f.name, f.layer, place[id(f.tensor)]) for f in met]
 
     def _found_in_step(
         self, phase: Phase, train_step: Any, data: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -102,3 +102,18 @@ def replica_id() -> int:
         return replica
     static = tf.get_static_value(replica)
     return 0 if static is None else int(static)
+
+
+def batch_size(found: Iterable[Any]) -> Any:
+    """Returns the batch size as a float32 scalar where shapes do not fix it.
+
+    Args:
+        found: tensors that were met, with their kinds.
+    """
+    found = list(found)
+    if all(f.tensor.shape.is_fully_defined() for f in found):
+        return None
+    for f in found:
+        if f.kind == "input" and f.tensor.shape.rank:
+            return tf.cast(tf.shape(f.tensor)[0], tf.float32)
+    return None

@@ -19,7 +19,7 @@ step that exceeds them has every tensor summed) and end where a dtype could over
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -96,30 +96,6 @@ class Proofs:
     implied: set[int] = field(default_factory=set)
     guards: list[Any] = field(default_factory=list)
     made: dict[int, Any] = field(default_factory=dict)
-
-    @property
-    def tensors(self) -> list[Any]:
-        """What has to be handed on so that the proofs hold elsewhere: see `moved`."""
-        return [t for pair in self.moments.values() for t in pair] + self.guards
-
-    def moved(self, place: dict[int, Any], tensors: Sequence[Any]) -> Proofs:
-        """Returns the same for the tensors' copies outside of a compiled function.
-
-        Args:
-            place: the copies of watched tensors by the ids of the originals.
-            tensors: the copies of `tensors`.
-        """
-        # Nothing can be made again there: the operations stay behind.
-        last = 2 * len(self.moments)
-        pairs = zip(tensors[:last:2], tensors[1:last:2], strict=True)
-        return Proofs(
-            {
-                id(place[key]): Moments(*p)
-                for key, p in zip(self.moments, pairs, strict=True)
-            },
-            {id(place[key]) for key in self.implied},
-            list(tensors[last:]),
-        )
 
 
 def half_sum_by_moments(tensor: Any, moments: Moments) -> Any:

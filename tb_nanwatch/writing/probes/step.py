@@ -13,14 +13,23 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.schema import Phase
-from tb_nanwatch.writing.observer import NOT_SUMMED, Layout, Observer
-from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Batch, Capture
+from tb_nanwatch.writing.observer import (
+    NO_LIMIT,
+    NOT_SUMMED,
+    Expectation,
+    Layout,
+    Observer,
+)
+from tb_nanwatch.writing.probes.addends import read_where_added
+from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Batch, Capture, Kept
 from tb_nanwatch.writing.probes.ops import (
+    batch_size,
     can_be_bad,
     half_sum_of_squares,
     one_after,
     replica_id,
 )
+from tb_nanwatch.writing.probes.packed import Parts
 from tb_nanwatch.writing.probes.proofs import (
     GUARD_LIMIT,
     PROOF_LIMIT,
@@ -36,6 +45,9 @@ from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
 # mean square: once in each bucket of steps (`buckets.py`), and once in so many steps.
 MOST_STEPS_BETWEEN: Final = 32
 _FIRST_OCTAVE: Final = 64
+# Steps of one call that stood out and wait to be looked at; each holds a copy of all
+# variables.
+_MOST_STANDING: Final = 4
 
 
 @dataclass
@@ -49,8 +61,7 @@ class Step:
         replica: whose step it is.
         batch: what the capsule would hold; None where none is kept.
         proofs: which tensors need no pass of their own.
-        proved: whether `proofs` is all there will be: the graph at hand does not show
-            how the tensors were made.
+        read_as: id of a tensor to what is read in its stead, see `addends`.
         sums: id of a tensor to the half sum of its squares.
         implied: tensors that are proved to be finite, and the vector of their sums.
         gates: how many updates this step has made wait.
@@ -65,7 +76,7 @@ class Step:
     replica: int
     batch: Batch | None
     proofs: Proofs = field(default_factory=Proofs)
-    proved: bool = False
+    read_as: dict[int, Any] = field(default_factory=dict)
     sums: dict[int, Any] = field(default_factory=dict)
     implied: list[tuple[list[Any], Any]] = field(default_factory=list)
     checked: set[int] = field(default_factory=set)
@@ -85,7 +96,7 @@ class Step:
 
         A validation pass may be short, and is told as a whole: there all is summed.
         """
-        if self.proved or self.phase == "validation":
+        if self.phase == "validation":
             return
         before, self.proofs = self.proofs, prove(found)
         new = self.proofs.implied - self.checked
@@ -171,12 +182,20 @@ def is_sampled(number: Any) -> Any:
     return number % tf.gather(tf.constant(strides, tf.int64), octave) == 0
 
 
+class Standing(NamedTuple):
+    """A step that stood out, to be looked at once its call is over."""
+
+    kept: Kept
+    ring: Ring
+
+
 class StepGraph:
     """Builds what is added to the steps of one model.
 
     Args:
         observer: receives what is seen.
-        capture: keeps bad steps; None where none are kept.
+        capture: of the steps of the model.
+        keeps: whether bad steps are kept, for a capsule.
         steps_per_call: returns how many steps one call of the function runs.
         note: receives, in words, what went wrong in watching.
     """
@@ -184,12 +203,15 @@ class StepGraph:
     def __init__(
         self,
         observer: Observer,
-        capture: Capture | None,
+        capture: Capture,
+        keeps: bool,
         steps_per_call: Callable[[], int],
         note: Callable[[str], None],
     ) -> None:
         self._observer = observer
         self._capture = capture
+        self._keeps = keeps
+        self._standing: list[Standing] = []
         self._steps_per_call = steps_per_call
         self._note = note
         self._lock = threading.Lock()
@@ -204,13 +226,13 @@ class StepGraph:
         step = self._steps.get((phase, 0))
         return 0 if step is None else int(step.numpy())
 
-    def begin(self, phase: Phase, data: Any, compiled: bool) -> Step:
+    def begin(self, phase: Phase, data: Any, beside: bool) -> Step:
         """Begins a step, before anything of it has run.
 
         Args:
             phase: of the step.
             data: as `train_step` received it.
-            compiled: whether XLA compiles the step.
+            beside: whether the step is looked at beside: all its state is read before it.
         """
         replica = replica_id()
         with self._lock, tf.init_scope():
@@ -222,7 +244,8 @@ class StepGraph:
         else:
             with tf.init_scope():
                 limit = new_limit()
-        batch = self._capture.begin(data, compiled) if self._capture else None
+        wanted = self._keeps or beside
+        batch = self._capture.begin(data, beside) if wanted else None
         return Step(phase, self._steps[key].read_value(), limit, replica, batch)
 
     def gate(self, step: Step, found: Sequence[Found]) -> Any:
@@ -236,9 +259,10 @@ class StepGraph:
             found: all that it has met, the gradients of this update included.
         """
         capture, batch = self._capture, step.batch
+        found = read_where_added(found, step.read_as)
         tensors = list({id(f.tensor): f.tensor for f in found}.values())
         tensors = [t for t in tensors if can_be_bad(t)]
-        if capture is None or batch is None or not tensors:
+        if not self._keeps or batch is None or not tensors:
             return None
         step.gates += 1
         missing = [MANY_UPDATES] if step.gates > 1 else []
@@ -275,7 +299,7 @@ class StepGraph:
 
     def record(self, step: Step, found: list[Found]) -> None:
         """Adds the row, the ring and the slow branch to the step."""
-        found = in_causal_order(found)
+        found = in_causal_order(read_where_added(found, step.read_as))
         unique: dict[int, Any] = {}
         for f in found:
             unique.setdefault(id(f.tensor), f.tensor)
@@ -287,7 +311,7 @@ class StepGraph:
         # Tensors that can be non-finite first: they are the ring's columns.
         tensors = [*sums.tensors, *(t for t in unique.values() if not can_be_bad(t))]
         place = {id(t): i for i, t in enumerate(tensors)}
-        size = _batch_size(found)
+        size = batch_size(found)
         layout = self._layout(step.phase, found, place, len(columns), size is not None)
         ring = self._ring(layout, step)
         last = [] if size is None else [size]
@@ -332,12 +356,60 @@ class StepGraph:
         )
         ring.step.assign_add(one, read_value=False)
 
+    def record_packed(self, step: Step, parts: Parts, vector: Any) -> None:
+        """Adds the ring to a step that XLA compiled, and keeps it where it stands out.
+
+        Args:
+            step: the step, whose update is over.
+            parts: what the elements of its vector stand for.
+            vector: its sums.
+        """
+        n = parts.num_columns
+        if not n or step.batch is None:
+            return
+        layout = self._known(
+            Layout(
+                *(step.phase, parts.probes, parts.columns),
+                *(list(range(len(parts.probes))), n, parts.has_batch),
+            )
+        )
+        ring, batch = self._ring(layout, step), step.batch
+        tf.raw_ops.ResourceScatterUpdate(
+            resource=ring.values.handle,
+            indices=tf.math.floormod(step.number, ring.size),
+            updates=vector,
+        )
+
+        def keep(_: Any, number: Any, row: Any, *inputs: Any) -> Any:
+            try:
+                if ring.expectation.stands_out(row[:n]):
+                    # Until it has been looked at, only news stand out.
+                    ring.expectation = Expectation(NO_LIMIT, ~np.isfinite(row[:n]))
+                    if len(self._standing) < _MOST_STANDING:
+                        sums = [Sum(*part) for part in layout.sums(row)]
+                        which = (step.phase, step.replica, int(number))
+                        kept = self._capture.make(batch, *which, inputs, sums=sums)
+                        self._standing.append(Standing(kept, ring))
+            except Exception as e:  # watching must never end a training
+                self._note(f"a step could not be kept: {type(e).__name__}: {e}")
+            return np.int64(1)
+
+        total = tf.reduce_sum(vector[:n])
+        inputs = [step.number, vector, *batch.inputs]
+        one = one_after(total <= step.limit_value(), keep, inputs)
+        ring.step.assign_add(one, read_value=False)
+
+    def take_standing(self) -> list[Standing]:
+        """Returns the steps that stood out since the last call."""
+        standing, self._standing = self._standing, []
+        return standing
+
     def _settle(
         self, step: Step, layout: Layout, number: int, row: Any, extra: Sequence[Any]
     ) -> None:
         """Keeps the step that was just observed, if it is the run's onset."""
         capture, batch = self._capture, step.batch
-        if capture is None or batch is None:
+        if not self._keeps or batch is None:
             return
         wanted = self._observer.is_onset(step.phase, number, step.replica)
         if wanted and not capture.has(step.phase, step.replica, number):
@@ -357,21 +429,24 @@ class StepGraph:
         has_batch: bool,
     ) -> Layout:
         probes = [f.probe() for f in found]
-        keys = [(p.kind, p.name) for p in probes]
         sources = [place[id(f.tensor)] for f in found]
         columns = [s if s < n else -1 for s in sources]
+        return self._known(Layout(phase, probes, columns, sources, n, has_batch))
+
+    def _known(self, new: Layout) -> Layout:
+        """Returns the layout that another trace of the same step had, or else `new`."""
+        keys = [(p.kind, p.name) for p in new.probes]
         with self._lock:
             for layout in self._layouts:
                 if (
-                    layout.phase == phase
-                    and layout.columns == columns
-                    and layout.has_batch == has_batch
+                    layout.phase == new.phase
+                    and layout.columns == new.columns
+                    and layout.has_batch == new.has_batch
                     and [(p.kind, p.name) for p in layout.probes] == keys
                 ):
                     return layout
-            layout = Layout(phase, probes, columns, sources, n, has_batch)
-            self._layouts.append(layout)
-            return layout
+            self._layouts.append(new)
+            return new
 
     def _ring(self, layout: Layout, step: Step) -> Ring:
         # Made outside the traced function, and as plain variables even under a
@@ -387,13 +462,3 @@ class StepGraph:
             if not any(limit is step.limit for limit in ring.limits):
                 ring.limits.append(step.limit)
             return ring
-
-
-def _batch_size(found: list[Found]) -> Any:
-    """Returns the batch size as a float32 scalar where shapes do not fix it."""
-    if all(f.tensor.shape.is_fully_defined() for f in found):
-        return None
-    for f in found:
-        if f.kind == "input" and f.tensor.shape.rank:
-            return tf.cast(tf.shape(f.tensor)[0], tf.float32)
-    return None

@@ -1,0 +1,97 @@
+"""A step that stood out, run again beside the training: its tensors, as arrays.
+
+The model's state is that from before the step while it runs, and its own again
+afterwards, whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tb_nanwatch.postmortem import state
+from tb_nanwatch.writing.health import tensor_health
+from tb_nanwatch.writing.observer import Expectation, Layout
+from tb_nanwatch.writing.probes.capture import Kept
+from tb_nanwatch.writing.probes.packed import layout_of, places
+from tb_nanwatch.writing.probes.tracing import Found
+
+Array = npt.NDArray[Any]
+_LARGEST_SUM: Final = float(np.finfo(np.float32).max)
+
+
+def run_again(
+    model: Any, kept: Kept, trained: Layout, run: Callable[[Any, bool], list[Found]]
+) -> tuple[Layout, list[Array]]:
+    """Runs a step once more and returns its tensors, and what they stand for.
+
+    It runs operation by operation, which compiles nothing. Where that fails, or other
+    tensors are non-finite than were in training, XLA compiles it as it was trained: the
+    two disagree on what is out of range, such as a label without a class.
+
+    Args:
+        model: that was trained.
+        kept: the step.
+        trained: what the step's sums stand for.
+        run: runs a step on a batch, compiled or not, and returns its tensors.
+    """
+    expected = {(s.kind, s.name) for s in kept.sums if not np.isfinite(s.value)}
+    known = {(s.kind, s.name) for s in kept.sums}
+    found: list[Found] = []
+    with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
+        for compiled in (False, True):
+            state.assign(model, kept.variables)
+            data = keras.tree.map_structure(_tensor, kept.data)
+            try:
+                found = run(data, compiled)
+            except Exception:
+                if compiled:
+                    raise
+                continue
+            if {key for key in _overflowing(found) if key in known} == expected:
+                break
+        place = places(found)
+        arrays = {place[id(f.tensor)]: np.asarray(f.tensor) for f in found}
+    layout = layout_of(found, kept.phase, trained)
+    return layout, [arrays[i] for i in range(len(arrays))]
+
+
+def _tensor(value: Any) -> Any:
+    return value if value is None else tf.convert_to_tensor(value)
+
+
+def _overflowing(found: list[Found]) -> set[tuple[str, str]]:
+    """Returns kind and name of what has no finite sum of squares."""
+    keys: set[tuple[str, str]] = set()
+    for f in found:
+        health = tensor_health(f.tensor)
+        if health.num_bad or health.sum_squares / 2 > _LARGEST_SUM:
+            keys.add((f.kind, f.name))
+    return keys
+
+
+def as_columns(expectation: Expectation, of: Layout, trained: Layout) -> Expectation:
+    """Returns an expectation for the columns of the step as it was trained.
+
+    Args:
+        expectation: for the columns of `of`.
+        of: the layout of the step as it was run again.
+        trained: that of the step as it was trained.
+    """
+    known = {
+        (probe.kind, probe.name): bool(expectation.bad[column])
+        for probe, column in zip(of.probes, of.columns, strict=True)
+        if column >= 0
+    }
+    bad = np.zeros(trained.num_columns, np.bool_)
+    for probe, column in zip(trained.probes, trained.columns, strict=True):
+        if column >= 0:
+            bad[column] |= known.get((probe.kind, probe.name), False)
+    return expectation._replace(bad=bad)

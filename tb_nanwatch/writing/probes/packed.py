@@ -1,0 +1,86 @@
+"""A step of which nothing but its sums leaves, as one vector: it is looked at beside.
+
+A tensor that leaves a cluster of XLA is computed otherwise than in plain training, by
+the last bit, and costs a copy; a sum that is made within does not. In a validation pass
+even a sum does where TensorFlow or XLA fuses what makes the tensor with what takes it
+(nothing there keeps a layer's output for a gradient): there layers' outputs are not read.
+So a step that stands out is not looked at while it runs: it is kept, from before its
+update, and run again beside, operation by operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tb_nanwatch.schema import Phase, Probe
+from tb_nanwatch.writing.observer import Layout
+from tb_nanwatch.writing.probes.ops import batch_size, can_be_bad, half_sum_of_squares
+from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the elements of a step's vector stand for.
+
+    Attributes:
+        probes: in causal order.
+        columns: for each probe its element; -1 for a tensor that cannot be non-finite.
+        num_columns: elements that are half sums of squares.
+        has_batch: whether the batch size follows.
+    """
+
+    probes: list[Probe]
+    columns: list[int]
+    num_columns: int
+    has_batch: bool
+
+
+def pack(found: Sequence[Found], phase: Phase) -> tuple[Any, Parts]:
+    """Returns the half sums of a step's tensors as one float32 vector, and its parts.
+
+    Args:
+        found: all that was met of the step, in the graph that is being built.
+        phase: of the step.
+    """
+    found = in_causal_order(found)
+    if phase == "validation":
+        found = [f for f in found if f.kind != "activation"]
+    unique = {id(f.tensor): f.tensor for f in found}
+    summed = [t for t in unique.values() if can_be_bad(t)]
+    place = {id(t): i for i, t in enumerate(summed)}
+    size = batch_size(found)
+    elements = [half_sum_of_squares(t) for t in summed]
+    vector = tf.stack(elements + ([] if size is None else [size]))
+    columns = [place.get(id(f.tensor), -1) for f in found]
+    return vector, Parts(
+        [f.probe() for f in found], columns, len(summed), size is not None
+    )
+
+
+def layout_of(found: Sequence[Found], phase: Phase, known: Layout) -> Layout:
+    """Returns the layout of tensors that were met in a step that was run again.
+
+    Args:
+        found: in causal order, each tensor once or more often.
+        phase: of the step.
+        known: the layout of the step as it was trained, whose probes stand for the same.
+    """
+    place = places(found)
+    as_trained = {(p.kind, p.name): p for p in known.probes}
+    probes = [f.probe() for f in found]
+    probes = [as_trained.get((p.kind, p.name), p) for p in probes]
+    n = sum(can_be_bad(t) for t in {id(f.tensor): f.tensor for f in found}.values())
+    sources = [place[id(f.tensor)] for f in found]
+    columns = [s if s < n else -1 for s in sources]
+    return Layout(phase, probes, columns, sources, n, False)
+
+
+def places(found: Sequence[Found]) -> dict[int, int]:
+    """Returns by the id of each tensor its place: those that can be non-finite first."""
+    unique = {id(f.tensor): f.tensor for f in found}
+    ordered = sorted(unique, key=lambda key: not can_be_bad(unique[key]))
+    return {key: i for i, key in enumerate(ordered)}
