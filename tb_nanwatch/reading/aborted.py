@@ -66,6 +66,8 @@ def explain(
         "message": message,
         "fix": _fix(
             limit,
+            search.max_trials,
+            len(trials_of(sessions)),
             len(row),
             bad,
             search.oracle != "GridSearchOracle",
@@ -145,7 +147,15 @@ def _shared_cause(
     return cause if cause in NOT_OF_THE_SPACE else None
 
 
-def _fix(limit: int, count: int, bad: int, resumes: bool, shared: str | None) -> str:
+def _fix(
+    limit: int,
+    max_trials: int | None,
+    begun: int,
+    count: int,
+    bad: int,
+    resumes: bool,
+    shared: str | None,
+) -> str:
     if bad:
         which = "These trials all" if bad == count else f"{bad} of these {count} trials"
         told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
@@ -158,7 +168,15 @@ def _fix(limit: int, count: int, bad: int, resumes: bool, shared: str | None) ->
             "Mend it and search anew, with overwrite=True or a new project_name; a higher "
             "limit would only let more trials fail."
         )
-    setting = f"max_consecutive_failed_trials={raised_failure_limit(limit)}"
+    if max_trials is not None and begun >= max_trials:
+        return (
+            f"{told}; after {limit} in a row it gives the whole search up. It was at the "
+            f"last of its {max_trials} trials, so that a higher limit would have let no "
+            "more of them run: mend the cause, and search anew with overwrite=True or a "
+            "new project_name."
+        )
+    raised = raised_failure_limit(limit, max_trials)
+    setting = f"max_consecutive_failed_trials={raised}"
     # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
     # once, or with a KeyError.
     how = (
