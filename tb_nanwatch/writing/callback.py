@@ -14,7 +14,7 @@ from tb_nanwatch.errors import UnsupportedError, warn
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
 from tb_nanwatch.writing import verdict as verdicts
-from tb_nanwatch.writing.files import run_directory
+from tb_nanwatch.writing.files import resolved, run_directory
 from tb_nanwatch.writing.watched import Watched
 
 OnNonFinite = Literal["record", "stop", "fail", "raise"]
@@ -38,7 +38,8 @@ class NanWatch(keras.callbacks.Callback):
 
     Args:
         log_dir: where to log, as for `keras.callbacks.TensorBoard`. In a search the
-            directory of the whole search, elsewhere that of this one run.
+            directory of the whole search, elsewhere that of this one run. A relative
+            path is one below the working directory of this moment; "~" is expanded.
         hparams: hyperparameters of this run, any mapping of names to numbers,
             strings or booleans. Not needed in a KerasTuner search, which brings its
             own; there the trial's values win.
@@ -104,7 +105,8 @@ class NanWatch(keras.callbacks.Callback):
                 raise ValueError(
                     f"{name} must be an integer of at least 0; received {value!r}."
                 )
-        self.log_dir = os.fspath(log_dir)
+        self.given_log_dir = os.fsdecode(log_dir)
+        self.log_dir = resolved(self.given_log_dir)
         self.hparams = dict(hparams or {})
         self.on_nonfinite = on_nonfinite
         self.keep_score = keep_score

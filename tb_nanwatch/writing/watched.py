@@ -17,14 +17,14 @@ from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import STATUSES, BadTensor, Position
-from tb_nanwatch.text import clean
+from tb_nanwatch.text import clean, shell_word
 from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.environment import environment_of, loss_scale_of
-from tb_nanwatch.writing.files import run_directory
+from tb_nanwatch.writing.files import as_given, run_directory
 from tb_nanwatch.writing.guards import callback_list, guard
 from tb_nanwatch.writing.probes import Instrument
 from tb_nanwatch.writing.recorder import Recorder
@@ -35,6 +35,7 @@ class Options(Protocol):
     """What the callback was given, and what Keras gave to the callback."""
 
     log_dir: str
+    given_log_dir: str
     hparams: dict[str, Any]
     on_nonfinite: str
     keep_score: bool
@@ -256,9 +257,10 @@ class Watched:
         cause = f"{cause} " if cause else ""
         made = self._session.made()
         made = f"It comes from {clean(made, 1000)}. " if made else ""
-        run, log_dir = clean(self._session.run), clean(self._options.log_dir, 4096)
+        place = as_given(self._options.log_dir, self._options.given_log_dir)
+        log_dir = shell_word(place)
         return (
-            f"NaN Watch: {run} went bad at {position_text(onset)}: "
+            f"NaN Watch: {clean(self._session.run)} went bad at {position_text(onset)}: "
             f"{clean(tensor_text(origin), 400)}. {made}{cause}To see "
             f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
             f"report {log_dir}"
