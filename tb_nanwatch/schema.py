@@ -332,7 +332,8 @@ class PostMortem:
         shape, dtype: of its output.
         data: name of the input, label or sample weight that is non-finite itself.
         rows: of the batch that are bad there, at most 100.
-        capsule: where the capsule lies, "" for nowhere.
+        capsule: where the capsule lies that the step can be run again from, "" for
+            nowhere.
         own_code: what the model uses that the capsule does not hold, by name; a replay
             of the capsule needs the code that makes the model.
         seconds: what it took.

@@ -214,7 +214,8 @@ class Watched:
                 activations_only=self._options.activations_only,
                 try_changes=self._options.counterfactuals,
             )
-            result.capsule = self._capsule_place
+            if capsule.has_batch:
+                result.capsule = self._capsule_place
             result.own_code = rebuild.own_code(capsule)
             result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
