@@ -213,8 +213,9 @@ def test_only_regular_files_are_read(name: str, what: str, path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60
     )
-    (said,) = [li for li in done.stderr.splitlines() if "CapsuleError" in li]
-    assert f"{path / name} " in said and re.search(says, said), said
+    said = done.stderr.strip().rpartition("\n")[2]
+    assert said.startswith(f"tb_nanwatch.errors.CapsuleError: {path / name} "), said
+    assert re.search(says, said), said
 
 
 def test_what_takes_the_place_of_a_file_is_not_read(
