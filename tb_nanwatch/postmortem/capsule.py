@@ -594,6 +594,13 @@ def _without_values(entries: Any, name: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in entry.items() if k != "value"} for entry in entries]
 
 
+def without_controls(text: str) -> str:
+    """Returns a name with the replacement character for each control character."""
+    return "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text
+    )
+
+
 def _check_names(capsule: Capsule) -> None:
     """Raises where a name that will be printed, or be part of a path, is hostile."""
     names = {
@@ -609,7 +616,7 @@ def _check_names(capsule: Capsule) -> None:
     }
     for what, texts in names.items():
         for text in texts:
-            if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+            if text != without_controls(text):
                 raise CapsuleError(
                     f"a {what} has a control character in its name: {text!a:.80}"
                 )

@@ -29,6 +29,7 @@ from tb_nanwatch.writing.guards import callback_list, guard
 from tb_nanwatch.writing.probes import Instrument
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
+from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
 
 class Options(Protocol):
@@ -88,7 +89,12 @@ class Watched:
             on_failure=self.give_up,
             capture_bytes=callback.capsule_bytes if callback.capsules else 0,
         )
-        plain = tuners.plain_hparams(callback.hparams)
+        plain = plain_hparams(callback.hparams)
+        if len(callback.hparams) > MAX_HPARAMS:
+            self._note(
+                f"of {len(callback.hparams):,} hyperparameters the first {MAX_HPARAMS:,} "
+                "are kept"
+            )
         if trial is not None:
             named = {h.name for h in trial.hparams}
             trial.hparams += [h for h in plain if h.name not in named]
