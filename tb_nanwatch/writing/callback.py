@@ -6,16 +6,19 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import keras
 
-from tb_nanwatch.errors import UnsupportedError, warn
+from tb_nanwatch.errors import UnsupportedError, warn, warn_once
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
 from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.files import resolved, run_directory
-from tb_nanwatch.writing.watched import Watched
+from tb_nanwatch.writing.supported import check_backend
+
+if TYPE_CHECKING:
+    from tb_nanwatch.writing.watched import Watched
 
 OnNonFinite = Literal["record", "stop", "fail", "raise"]
 _ON_NONFINITE: Final = ("record", "stop", "fail", "raise")
@@ -137,9 +140,13 @@ class NanWatch(keras.callbacks.Callback):
             self._watch.end_with(None)
         self._watch = None
         try:
+            check_backend()
+            # Not before: on another backend TensorFlow may not be installed.
+            from tb_nanwatch.writing.watched import Watched
+
             self._watch = Watched(self)
         except UnsupportedError as e:
-            warn(str(e))
+            warn_once(str(e))
         except Exception as e:
             warn(
                 f"NaN Watch could not install its probes and is off for this training: "

@@ -26,7 +26,7 @@ from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.environment import environment_of, loss_scale_of
 from tb_nanwatch.writing.files import as_given, run_directory
 from tb_nanwatch.writing.guards import callback_list, guard
-from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.probes import Instrument, check_supported
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
@@ -58,6 +58,7 @@ class Watched:
     """One training that is being watched."""
 
     def __init__(self, callback: Options) -> None:
+        check_supported(callback.model)  # what follows takes it for a model of Keras 3
         self._options = callback
         self._model = callback.model
         callbacks = callback_list()

@@ -26,6 +26,7 @@ from tb_nanwatch.writing.probes.names import (
 from tb_nanwatch.writing.probes.ops import after
 from tb_nanwatch.writing.probes.step import Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
+from tb_nanwatch.writing.supported import check_backend
 
 READ_INTERVAL_SECONDS: Final = 1.0
 
@@ -38,12 +39,7 @@ class _Current(threading.local):
 
 def check_supported(model: Any) -> None:
     """Raises `UnsupportedError` where `model` cannot be watched at all."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise UnsupportedError(
-            f"NaN Watch watches Keras 3 on TensorFlow; the backend here is {backend!r}. "
-            'Set the environment variable KERAS_BACKEND="tensorflow" before importing keras.'
-        )
+    check_backend()
     if not isinstance(model, keras.Model):
         raise UnsupportedError(
             f"NaN Watch watches Keras 3 models; received {type(model).__module__}."
