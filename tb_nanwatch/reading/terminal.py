@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any
 
+from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, table_of, width_of
 from tb_nanwatch.text import clean, shell_word
@@ -133,7 +134,8 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
     said = aborted["message"].partition("\n")[0]  # the last trial's traceback follows
     print(f"  The search was aborted: {clean(said)}", file=out)
     if trials:
-        print(f"  Trials in a row that failed: {trials}", file=out)
+        which = "Trials in a row that failed" if in_a_row(said) else "It ended in trial"
+        print(f"  {which}: {trials}", file=out)
     for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
         print(f"    {clean(trial, 40)}: {clean(reason, 300)}", file=out)
     print(f"  What to do: {clean(aborted['fix'], 1000)}", file=out)
@@ -141,7 +143,9 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
 
 def _remarks(run: dict[str, Any]) -> list[str]:
     """Returns what is to be said of a run beside its row, a line each, to be printed."""
-    remarks = [t for t in (run["failure_text"], run["misread_text"]) if t]
+    remarks = [
+        run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
+    ]
     remarks += _postmortem(run["postmortem"])
     lineage = run["lineage"]
     if run["inherited"]:

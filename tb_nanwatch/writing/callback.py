@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import keras
 
-from tb_nanwatch.errors import UnsupportedError, warn, warn_once
+from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_once
+from tb_nanwatch.messages import of_error
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
 from tb_nanwatch.writing import verdict as verdicts
@@ -118,6 +119,8 @@ class NanWatch(keras.callbacks.Callback):
         self.capsule_bytes = capsule_bytes
         self.counterfactuals = counterfactuals
         self._watch: Watched | None = None
+        self._fate = untrained.Fate()
+        verdicts.watch_trials(_trial_begins)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
         # KerasTuner trains with deep copies. A copy starts afresh: what watches a
@@ -129,10 +132,18 @@ class NanWatch(keras.callbacks.Callback):
         copy._model = None
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
-            _expect_training(copy.log_dir)
+            verdicts.watch_trials(_trial_begins)  # KerasTuner may be imported by now
+            found = tuners.running_trial()
+            if found is not None:
+                copy._fate = _expect_training(copy.log_dir, *found)
         return copy
 
     # --- Keras' hooks ---------------------------------------------------------
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model that is to be trained."""
+        super().set_model(model)
+        self._fate.why = untrained.OWN_LOOP  # until training begins
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Installs the probes and begins the run."""
@@ -146,12 +157,14 @@ class NanWatch(keras.callbacks.Callback):
 
             self._watch = Watched(self)
         except UnsupportedError as e:
+            self._fate.why = str(e).rstrip(".")
             warn_once(str(e))
         except Exception as e:
-            warn(
+            self._fate.why = (
                 f"NaN Watch could not install its probes and is off for this training: "
-                f"{type(e).__name__}: {e}"
+                f"{of_error(e)}"
             )
+            warn(self._fate.why)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Notes where the epoch begins."""
@@ -189,20 +202,36 @@ class NanWatch(keras.callbacks.Callback):
             self._watch = None
 
 
-def _expect_training(log_dir: str) -> None:
-    """Has the trial that is under way logged even where it comes to no training."""
-    found = tuners.running_trial()
-    if found is None:
-        return
-    tuner, trial = found
+def _trial_begins(tuner: Any, trial: Any, callbacks: Any) -> None:
+    """Has a trial logged even where it comes to no training."""
+    with contextlib.suppress(Exception):
+        for callback in callbacks or ():
+            if isinstance(callback, NanWatch):
+                callback._fate = _expect_training(callback.log_dir, tuner, trial)
+
+
+def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:
+    """Has the trial that is under way logged even where it comes to no training.
+
+    Returns:
+        Why it did not, which whoever knows more changes.
+    """
+    fate = untrained.Fate()
     began = time.time()
 
-    def bury(ended: Any, attempt: int, verdict: verdicts.Verdict) -> None:
+    def bury(ended: Any, attempt: int, execution: int, verdict: verdicts.Verdict) -> None:
         try:
-            known = tuners.trial_of(tuner, ended, 0, attempt)
-            run = f"{known.trial_id}/execution0"
-            untrained.write(run_directory(log_dir, run), run, known, verdict, began)
+            known = tuners.trial_of(tuner, ended, execution, attempt)
+            run = f"{known.trial_id}/execution{execution}"
+            place = run_directory(log_dir, run)
+            untrained.write(place, run, known, verdict, began, fate.why)
         except Exception as e:
             warn(f"NaN Watch could not log a failed trial: {type(e).__name__}: {e}")
+            return
+        silent = fate.why in (untrained.DROPPED, untrained.OWN_LOOP)
+        if silent and not verdict.message and verdicts.is_first_lost(tuner):
+            with contextlib.suppress(NanWatchWarning):  # where warnings are errors
+                warn(f"NaN Watch saw nothing of trial {known.trial_id}: {fate.why}.")
 
     verdicts.when_untrained_trial_ends(tuner, str(trial.trial_id), bury)
+    return fate

@@ -374,7 +374,7 @@ def _judge(watch: weakref.ref[Watched], session: Session) -> verdicts.Listener:
     def judge(verdict: verdicts.Verdict) -> None:
         alive = watch()
         if alive is not None:  # an exception left fit unnoticed, e.g. as it began
-            alive.end_with(None)
+            alive.end_with(verdict.error)
         session.write_verdict(verdict)
 
     return judge

@@ -59,6 +59,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
         *(
             "number",
             "failure",
+            "unwatched_text",
             "misread_text",
             "lineage",
             "inherited",
