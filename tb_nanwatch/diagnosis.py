@@ -194,10 +194,12 @@ def counts_text(num_nan: int, num_pos_inf: int, num_neg_inf: int, size: int = 0)
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) + of
 
 
-def raised_failure_limit(limit: int) -> int:
+def raised_failure_limit(limit: int, max_trials: int | None = None) -> int:
     """Returns the `max_consecutive_failed_trials` to set where `limit` ends searches.
 
     A trial costs little once it is known to fail: three times the limit, and 10 at
     least, lets a search through a bad corner of its space and still ends a broken one.
+    A search of `max_trials` has no more of them to fail.
     """
-    return max(10, 3 * limit)
+    raised = max(10, 3 * limit)
+    return raised if max_trials is None else min(raised, max_trials)

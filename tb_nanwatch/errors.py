@@ -48,6 +48,21 @@ class NanWatchWarning(UserWarning):
     """NaN Watch could not do all it was asked to; training itself goes on."""
 
 
+# What this process was warned of by `warn_once`.
+_TOLD: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Warns as `warn` does, but of one thing only once in a process.
+
+    A search trains with a copy of the callback in every trial, and Python's own filter
+    forgets what it has shown whenever anybody changes a filter.
+    """
+    if message not in _TOLD:
+        _TOLD.add(message)
+        warnings.warn(message, NanWatchWarning, stacklevel=3)
+
+
 def warn(message: str) -> None:
     """Warns with a `NanWatchWarning`, as from the caller's caller."""
     warnings.warn(message, NanWatchWarning, stacklevel=3)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from tb_nanwatch.strict_json import text_of
+
 MAX_SAID: Final = 300
 _MAX_READ: Final = 100_000  # a traceback and its message; more is not looked at
 
@@ -82,7 +84,7 @@ def of_exception(kind: str, message: str, limit: int = MAX_SAID) -> str:
 
 def of_error(error: BaseException, limit: int = MAX_SAID) -> str:
     """Returns the same of an exception that was caught."""
-    return of_exception(type(error).__name__, str(error), limit)
+    return of_exception(type(error).__name__, text_of(error), limit)
 
 
 def of_traceback(traceback: str, limit: int = MAX_SAID) -> str:

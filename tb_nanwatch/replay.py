@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem import counterfactuals, rebuild, state
-from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.schema import BadTensor, PostMortem
 from tb_nanwatch.text import clean
@@ -60,6 +61,8 @@ def replay(
         CapsuleError: the capsule is invalid, or its model cannot be made.
     """
     capsule = Capsule.read(directory)
+    if not capsule.has_batch:
+        raise CapsuleError(f"the capsule's step cannot be run again: {NO_BATCH}")
     model = rebuild.model_of(capsule, function)
     p = capsule.position
     found = Replay(

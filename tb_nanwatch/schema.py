@@ -332,7 +332,8 @@ class PostMortem:
         shape, dtype: of its output.
         data: name of the input, label or sample weight that is non-finite itself.
         rows: of the batch that are bad there, at most 100.
-        capsule: where the capsule lies, "" for nowhere.
+        capsule: where the capsule lies that the step can be run again from, "" for
+            nowhere.
         own_code: what the model uses that the capsule does not hold, by name; a replay
             of the capsule needs the code that makes the model.
         seconds: what it took.
@@ -527,6 +528,8 @@ class StatusRecord(Record):
         contained: harmless episodes, the first tensor of each, at most 20.
         num_episodes: all of them.
         recovered: whether a run that had gone bad is finite again.
+        why_unwatched: of a run with the status "unwatched", a sentence without a full
+            stop; empty where an exception says it.
         damage: epochs at whose end weights or layer state were non-finite, the first
             100 stretches of them; None where it is not known (an older log).
         closest: for each float dtype, the largest |value| of an activation or
@@ -574,6 +577,7 @@ class StatusRecord(Record):
     contained: list[Episode] = field(default_factory=list)
     num_episodes: int = 0
     recovered: bool = False
+    why_unwatched: str = ""
     damage: list[Damage] | None = None
     closest: dict[str, float] = field(default_factory=dict)
     closest_in: dict[str, list[str]] = field(default_factory=dict)

@@ -25,7 +25,7 @@ def json_safe(value: Any) -> Any:
 
     Args:
         value: any nesting of dicts, lists, tuples, dataclasses, NumPy scalars and
-            JSON scalars. Anything else becomes its `str`.
+            JSON scalars. Anything else becomes its `text_of`.
     """
     kind = type(value)  # by what most values are: an overview holds 100,000 of them
     if kind is str:
@@ -35,7 +35,7 @@ def json_safe(value: Any) -> Any:
     if value is None or kind is int or kind is bool:
         return value
     if isinstance(value, dict):
-        return {_text(str(k)): json_safe(v) for k, v in value.items()}
+        return {_text(text_of(k)): json_safe(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [json_safe(v) for v in value]
     return _other(value)
@@ -65,7 +65,15 @@ def _other(value: Any) -> Any:
         return {
             f.name: json_safe(getattr(value, f.name)) for f in dataclasses.fields(value)
         }
-    return json_safe(str(value))
+    return _text(text_of(value))
+
+
+def text_of(value: Any) -> str:
+    """Returns `str(value)`, or its type's name where that raises."""
+    try:
+        return str(value)
+    except Exception:  # an object's own, or an integer of more digits than Python prints
+        return f"<{type(value).__qualname__}>"
 
 
 def dumps(value: Any) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
 import unicodedata
 from typing import Final
 
 MAX_TEXT: Final = 200
+# The longest path that Linux takes.
+_MAX_PATH: Final = 4096
 
 # CSI and OSC sequences and the two-character escapes, in 7-bit and 8-bit form.
 _ESCAPES = re.compile(
@@ -14,6 +19,8 @@ _ESCAPES = re.compile(
     r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]"
 )
+# Controls, formats, surrogates, unassigned, and the two separators that break a line.
+_NOT_PRINTED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def clean(value: object, limit: int = MAX_TEXT) -> str:
@@ -33,3 +40,16 @@ def clean(value: object, limit: int = MAX_TEXT) -> str:
     ]
     text = " ".join("".join(chars).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shell_word(path: str) -> str:
+    """Returns `path` as one word of a shell command, quoted where it must be.
+
+    Spaces stay as they are; what a terminal would obey becomes the replacement character.
+    """
+    word = "".join(
+        "\ufffd" if unicodedata.category(c) in _NOT_PRINTED else c
+        for c in path[:_MAX_PATH]
+    )
+    # cmd.exe knows no single quotes.
+    return subprocess.list2cmdline([word]) if os.name == "nt" else shlex.quote(word)

@@ -11,17 +11,19 @@ failure is a `CapsuleError`.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 import unicodedata
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +69,8 @@ _EXTENDED: Final = {
     "float8_e5m2": "uint8",
 }
 _TEXTS: Final = ("bytes", "str")
+# Among `missing`, of a step that cannot be run again at all.
+NO_BATCH: Final = "the batch holds values that are no plain tensors"
 
 Array = npt.NDArray[Any]
 
@@ -160,6 +164,11 @@ class Capsule:
     versions: dict[str, str] = field(default_factory=dict)
     created: float = 0.0
 
+    @property
+    def has_batch(self) -> bool:
+        """Whether it holds the whole batch, without which no step can be run."""
+        return NO_BATCH not in self.missing
+
     def nbytes(self) -> int:
         """Returns how many bytes the arrays take."""
         _, arrays = _flatten(self)
@@ -227,7 +236,7 @@ class Capsule:
         except RecordError as e:
             raise CapsuleError(f"{path / _JSON} is invalid: {e}") from None
         _check_names(capsule)
-        arrays = _read_arrays(path / _ARRAYS, specs)
+        arrays = _read_arrays(path / _ARRAYS, specs, max_bytes)
         used: set[int] = set()
         capsule.data = _decode_tree(header.get("data"), arrays, used, 0)
         for name in ("variables", "after"):
@@ -327,12 +336,56 @@ def _encode_tree(value: Any, add: Any, depth: int) -> Any:
 # --- Reading ------------------------------------------------------------------
 
 
+def _open_regular(path: Path, max_bytes: int) -> BinaryIO:
+    """Returns a regular file, opened for reading.
+
+    What it is, is asked of the open file, so that nothing can take its place in between.
+    Opening waits for no writer of a pipe, and follows no link.
+
+    Raises:
+        CapsuleError: it is anything else, or larger than `max_bytes`.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise CapsuleError(
+                f"{path} is a link; expected a regular file. Copy the capsule with what "
+                "its links point to (cp -rL)."
+            ) from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise CapsuleError(
+                f"{path} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'a special file')}; "
+                "expected a regular file"
+            )
+        if found.st_size > max_bytes:
+            raise CapsuleError(
+                f"{path} has {found.st_size:,} bytes; at most {max_bytes:,}"
+            )
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+_KINDS: Final = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a directory",
+}
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        size = path.stat().st_size
-        if size > _MAX_JSON_BYTES:
-            raise CapsuleError(f"{path} has {size:,} bytes; at most {_MAX_JSON_BYTES:,}")
-        header = json.loads(path.read_bytes())
+        with _open_regular(path, _MAX_JSON_BYTES) as f:
+            # It may have grown since its size was asked for.
+            header = json.loads(f.read(_MAX_JSON_BYTES))
     except OSError as e:
         raise CapsuleError(f"{path} cannot be read: {e.strerror or e}") from None
     except (ValueError, RecursionError) as e:
@@ -404,10 +457,11 @@ def _part_dtypes(dtype: str) -> list[str]:
     return [_EXTENDED.get(dtype, dtype)]
 
 
-def _read_arrays(path: Path, specs: list[_Spec]) -> list[Array]:
+def _read_arrays(path: Path, specs: list[_Spec], max_bytes: int) -> list[Array]:
     """Returns the arrays, after every size has been checked against its spec."""
+    most = max_bytes + _MAX_NPY_HEADER * (2 * len(specs) + 1)
     try:
-        with zipfile.ZipFile(path) as z:
+        with _open_regular(path, most) as f, zipfile.ZipFile(f) as z:
             infos = {info.filename: info for info in z.infolist()}
             parts = [(s, j) for s in specs for j in range(len(s.sizes))]
             expected = [f"{_name(i)}.npy" for i in range(len(parts))]
@@ -540,6 +594,13 @@ def _without_values(entries: Any, name: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in entry.items() if k != "value"} for entry in entries]
 
 
+def without_controls(text: str) -> str:
+    """Returns a name with the replacement character for each control character."""
+    return "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text
+    )
+
+
 def _check_names(capsule: Capsule) -> None:
     """Raises where a name that will be printed, or be part of a path, is hostile."""
     names = {
@@ -555,7 +616,7 @@ def _check_names(capsule: Capsule) -> None:
     }
     for what, texts in names.items():
         for text in texts:
-            if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+            if text != without_controls(text):
                 raise CapsuleError(
                     f"a {what} has a control character in its name: {text!a:.80}"
                 )

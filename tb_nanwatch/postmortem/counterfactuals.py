@@ -72,6 +72,8 @@ def run(
         steps: after the failing one.
         seconds: for all of them together.
     """
+    if not capsule.has_batch:
+        return []
     deadline = time.monotonic() + seconds
     step = _Step(model, capsule, found)
     results: list[Counterfactual] = []

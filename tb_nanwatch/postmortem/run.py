@@ -14,7 +14,7 @@ import tensorflow as tf
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.messages import of_error, useful
 from tb_nanwatch.postmortem import operations, state
-from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
 from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows
 from tb_nanwatch.schema import BadTensor, Kind, Phase, PostMortem
@@ -106,6 +106,8 @@ def _run(
             reason=f"The step ran on {capsule.replicas} replicas together; one alone "
             "cannot be run again."
         )
+    if not capsule.has_batch:
+        return PostMortem(reason=f"The step cannot be run again: {NO_BATCH}.")
     with state.preserved(model):
         state.assign(model, capsule.variables)
         data = keras.tree.map_structure(_tensor, capsule.data)

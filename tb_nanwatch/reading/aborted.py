@@ -15,6 +15,7 @@ from tb_nanwatch.diagnosis import (
     tensor_text,
 )
 from tb_nanwatch.messages import of_traceback
+from tb_nanwatch.reading.failures import failure
 from tb_nanwatch.reading.grouping import trials_of
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
@@ -49,13 +50,13 @@ def explain(
     if any(s.status.started > last.status.updated for s in sessions):
         return None
     message = last.trial.aborted or ""
-    if not re.search("consecutive failures", message, re.IGNORECASE):
+    resumes = search.oracle != "GridSearchOracle"
+    if not in_a_row(message):
         return {
             "trials": [last.trial.trial_id],
-            "reasons": [_reason([last], causes or {})],
+            "reasons": [failure(last) or _reason([last], causes or {})],
             "message": message,
-            "fix": "The search ended with an exception of the program itself; correct "
-            "it and run the search again with overwrite=False to go on where it ended.",
+            "fix": _go_on(was_interrupted(message), resumes),
         }
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
     row = _failed_in_a_row(sessions, limit)
@@ -66,12 +67,40 @@ def explain(
         "message": message,
         "fix": _fix(
             limit,
+            search.max_trials,
+            len(trials_of(sessions)),
             len(row),
             bad,
-            search.oracle != "GridSearchOracle",
+            resumes,
             _shared_cause(row, causes or {}),
         ),
     }
+
+
+def in_a_row(message: str) -> bool:
+    """Returns whether a search was aborted since too many trials failed in a row."""
+    return re.search("consecutive failures", message, re.IGNORECASE) is not None
+
+
+def was_interrupted(message: str) -> bool:
+    """Returns whether somebody stopped the search by hand."""
+    return message.partition(":")[0] == "KeyboardInterrupt"
+
+
+def _go_on(interrupted: bool, resumes: bool) -> str:
+    """Returns how a search goes on that an exception ended."""
+    why = (
+        "The search was interrupted by hand; run it again"
+        if interrupted
+        else "The search ended with an exception of the program itself; correct it and "
+        "run the search again"
+    )
+    return (
+        f"{why} with overwrite=False to go on where it ended."
+        if resumes
+        else f"{why} with overwrite=True or a new project_name, since KerasTuner cannot "
+        "go on with a grid search."
+    )
 
 
 def _failed_in_a_row(sessions: list[Session], limit: int) -> list[Group]:
@@ -145,7 +174,15 @@ def _shared_cause(
     return cause if cause in NOT_OF_THE_SPACE else None
 
 
-def _fix(limit: int, count: int, bad: int, resumes: bool, shared: str | None) -> str:
+def _fix(
+    limit: int,
+    max_trials: int | None,
+    begun: int,
+    count: int,
+    bad: int,
+    resumes: bool,
+    shared: str | None,
+) -> str:
     if bad:
         which = "These trials all" if bad == count else f"{bad} of these {count} trials"
         told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
@@ -158,7 +195,15 @@ def _fix(limit: int, count: int, bad: int, resumes: bool, shared: str | None) ->
             "Mend it and search anew, with overwrite=True or a new project_name; a higher "
             "limit would only let more trials fail."
         )
-    setting = f"max_consecutive_failed_trials={raised_failure_limit(limit)}"
+    if max_trials is not None and begun >= max_trials:
+        return (
+            f"{told}; after {limit} in a row it gives the whole search up. It was at the "
+            f"last of its {max_trials} trials, so that a higher limit would have let no "
+            "more of them run: mend the cause, and search anew with overwrite=True or a "
+            "new project_name."
+        )
+    raised = raised_failure_limit(limit, max_trials)
+    setting = f"max_consecutive_failed_trials={raised}"
     # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
     # once, or with a KeyError.
     how = (

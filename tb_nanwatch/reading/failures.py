@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tb_nanwatch.messages import of_exception, of_traceback
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES
 
-# Exceptions of one search that the verdict quotes.
+# Exceptions of one search that the verdict quotes, and messages of one of them.
 _MAX_TOLD = 3
+_INTERRUPTED = "KeyboardInterrupt"
+_INTERRUPTED_TEXT = "it was interrupted by hand (KeyboardInterrupt)."
 # How NanWatch's own message begins, of a run whose status says as much.
 _OWN = "NaN Watch: "
 
@@ -35,7 +38,33 @@ def failure_text(session: Session) -> str | None:
     said = failure(session)
     if said is None or _OWN in said:
         return None
-    return f"it failed with {said}"
+    return _INTERRUPTED_TEXT if said == _INTERRUPTED else f"it failed with {said}"
+
+
+def unwatched_text(session: Session) -> str | None:
+    """Returns why a run was not watched, as a sentence; None where it was, or failed."""
+    why = session.status.why_unwatched
+    if session.status.status != "unwatched" or not why:
+        return None
+    return f"it was not watched: {why}."
+
+
+def reasons_text(trials: Iterable[Sequence[Session]]) -> str:
+    """Returns why trials were not watched, the most frequent reason first; "" for none.
+
+    Args:
+        trials: the deciding sessions of each that was not, and did not fail.
+    """
+    groups = list(trials)
+    counts = Counter(
+        why
+        for group in groups
+        if (why := next((s.status.why_unwatched for s in group), ""))
+    )
+    return " ".join(
+        f"Why: {why}." if n == len(groups) else f"{n} of them: {why}."
+        for why, n in counts.most_common(_MAX_TOLD)
+    )
 
 
 def failures_text(trials: Iterable[Sequence[Session]]) -> str:
@@ -56,15 +85,26 @@ def failures_text(trials: Iterable[Sequence[Session]]) -> str:
             found.setdefault(said.partition(": ")[0], []).append(said)
     kinds = sorted(found.items(), key=lambda item: -len(item[1]))
     sentences = [
-        f"{len(said)} failed with {kind}, not by going bad"
-        + (
-            f": {message.rstrip('.')}."
-            if (message := said[0].partition(": ")[2])
-            else "."
-        )
+        f"{len(said)} {'was' if len(said) == 1 else 'were'} interrupted by hand."
+        if kind == _INTERRUPTED
+        else f"{len(said)} failed with {kind}, not by going bad{_messages(said)}."
         for kind, said in kinds[:_MAX_TOLD]
     ]
     rest = sum(len(said) for _, said in kinds[_MAX_TOLD:])
     if rest:
         sentences.append(f"{rest} failed with other exceptions.")
     return " ".join(sentences)
+
+
+def _messages(said: Sequence[str]) -> str:
+    """Returns ": no data" of exceptions of one type, with counts where messages differ."""
+    counts = Counter(one.partition(": ")[2].rstrip(".") for one in said)
+    if len(counts) == 1:
+        (message,) = counts
+        return f": {message}" if message else ""
+    told = counts.most_common(_MAX_TOLD)
+    parts = [f"{message or 'no message'} ({n} of them)" for message, n in told]
+    rest = len(said) - sum(n for _, n in told)
+    if rest:
+        parts.append(f"other messages ({rest})")
+    return f": {'; '.join(parts)}"

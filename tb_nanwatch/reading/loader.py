@@ -14,6 +14,7 @@ from tensorboard.plugins import base_plugin
 from tensorboard.util import tb_logging
 
 from tb_nanwatch.metadata import PLUGIN_NAME, STATUS_PLUGIN_NAME
+from tb_nanwatch.text import shell_word
 
 logger = tb_logging.get_logger()
 
@@ -85,7 +86,7 @@ def _warn_of_remote(logdir: Any) -> None:
         "`tb-nanwatch report %s` reads it.",
         scheme,
         "boto3" if scheme == "s3" else "fsspec (and its driver)",
-        logdir,
+        shell_word(str(logdir)),
     )
 
 

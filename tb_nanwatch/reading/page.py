@@ -269,7 +269,9 @@ _ORIGIN: Final = tuple(BadTensor.__dataclass_fields__)
 
 
 def _remarks(run: dict[str, Any]) -> list[str]:
-    remarks = [t for t in (run["failure_text"], run["misread_text"]) if t]
+    remarks = [
+        run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
+    ]
     remarks += [scalar["text"] for scalar in run["scalars"]]
     return remarks + [f"damage: {sentence}" for sentence in run["damage"]]
 

@@ -18,7 +18,13 @@ from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading import aborted, reproduction
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.cost import cost
-from tb_nanwatch.reading.failures import failure, failure_text, failures_text
+from tb_nanwatch.reading.failures import (
+    failure,
+    failure_text,
+    failures_text,
+    reasons_text,
+    unwatched_text,
+)
 from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.misread import misread, misread_text
 from tb_nanwatch.reading.outcomes import compare
@@ -56,6 +62,7 @@ RUN_KEYS: Final = (
     "best_step",
     "message",
     "failure",
+    "unwatched_text",
     "misread",
     "misread_text",
     "lineage",
@@ -171,6 +178,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "message": trial.message if trial else None,
         "failure": failure(session),
         "failure_text": failure_text(session),
+        "unwatched_text": unwatched_text(session),
         "misread": misread(session),
         "misread_text": misread_text(session),
         "hparams": {h.name: h.value for h in hparams if h.active},
@@ -321,13 +329,15 @@ def _verdict(
         )
     if failed:
         text += f" {failed}"
-    quiet = sum(
-        worst(g) == "unwatched" and not any(map(failure, g)) for g in trials.values()
-    )
+    quiet = [
+        g for g in trials.values() if worst(g) == "unwatched" and not any(map(failure, g))
+    ]
     if quiet and unwatched != total:
-        text += f" {quiet} ended without being watched."
+        text += f" {len(quiet)} ended without being watched."
+    text = f"{text} {reasons_text(quiet)}".rstrip()
     if abort:
-        text += " The search was aborted."
+        interrupted = aborted.was_interrupted(abort["message"])
+        text += f" The search was {'interrupted' if interrupted else 'aborted'}."
     return text
 
 

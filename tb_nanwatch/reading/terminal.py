@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any
 
+from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, table_of, width_of
-from tb_nanwatch.text import clean
+from tb_nanwatch.text import clean, shell_word
 
 
 def render(full: dict[str, Any], out: IO[str]) -> None:
@@ -59,7 +60,7 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
                 told.add(sentence)
                 others = list(dict.fromkeys(said[sentence][1:]))
                 also = f" (also in {', '.join(others)})" if others else ""
-                print(f"  {clean(run['run'])}{also}: {clean(sentence, 1000)}", file=out)
+                print(f"  {clean(run['run'])}{also}: {sentence}", file=out)
         for run in runs:
             which = "an earlier attempt of " if run["superseded"] else ""
             for sentence in run["damage"]:
@@ -133,15 +134,18 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
     said = aborted["message"].partition("\n")[0]  # the last trial's traceback follows
     print(f"  The search was aborted: {clean(said)}", file=out)
     if trials:
-        print(f"  Trials in a row that failed: {trials}", file=out)
+        which = "Trials in a row that failed" if in_a_row(said) else "It ended in trial"
+        print(f"  {which}: {trials}", file=out)
     for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
         print(f"    {clean(trial, 40)}: {clean(reason, 300)}", file=out)
     print(f"  What to do: {clean(aborted['fix'], 1000)}", file=out)
 
 
 def _remarks(run: dict[str, Any]) -> list[str]:
-    """Returns what is to be said of a run beside its row, a sentence each."""
-    remarks = [t for t in (run["failure_text"], run["misread_text"]) if t]
+    """Returns what is to be said of a run beside its row, a line each, to be printed."""
+    remarks = [
+        run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
+    ]
     remarks += _postmortem(run["postmortem"])
     lineage = run["lineage"]
     if run["inherited"]:
@@ -149,7 +153,8 @@ def _remarks(run: dict[str, Any]) -> list[str]:
         parent = lineage["trial_id"] if lineage and not run["fit"] else None
         whose = f"trial {parent}" if parent is not None else "its earlier fit"
         remarks.append(f"its weights come from {whose}, which had gone bad ({bad}).")
-    return remarks + [scalar["text"] for scalar in run["scalars"]]
+    remarks += [scalar["text"] for scalar in run["scalars"]]
+    return [clean(remark, 1000) for remark in remarks] + _replay(run["postmortem"])
 
 
 def _postmortem(found: dict[str, Any] | None) -> list[str]:
@@ -165,10 +170,14 @@ def _postmortem(found: dict[str, Any] | None) -> list[str]:
     kept = [c["text"] for c in found["counterfactuals"] if c["finite"]]
     if kept:
         said.append(f"it would have stayed finite with {', or '.join(kept)}.")
-    if found["capsule"]:
-        # The model's own code is not in the capsule.
-        model = " --model FILE.py:build" if found["own_code"] else ""
-        said.append(
-            f"to run the step again: tb-nanwatch replay {found['capsule']}{model}"
-        )
     return said
+
+
+def _replay(found: dict[str, Any] | None) -> list[str]:
+    """Returns the command that runs a capsule's step again."""
+    if not found or not found["capsule"]:
+        return []
+    # The model's own code is not in the capsule.
+    model = " --model FILE.py:build" if found["own_code"] else ""
+    path = shell_word(found["capsule"])
+    return [f"to run the step again: tb-nanwatch replay {path}{model}"]

@@ -22,12 +22,14 @@ def before_abort(
     """
     if not isinstance(limit, int) or limit < 1:
         return None
-    if isinstance(max_trials, int) and max_trials <= limit:
+    if not isinstance(max_trials, int):
+        max_trials = None
+    elif max_trials <= limit:
         return None  # it could be given up at its end, if at all
     reason = of_traceback(message or "") or "its objective was NaN"
     times = f"{limit} trials in a row fail" if limit > 1 else "one trial fails"
     return (
         f"NaN Watch: trial {trial_id} failed ({reason.rstrip('.')}). KerasTuner gives the "
         f"whole search up once {times}. To let it go on, give the tuner "
-        f"max_consecutive_failed_trials={raised_failure_limit(limit)}."
+        f"max_consecutive_failed_trials={raised_failure_limit(limit, max_trials)}."
     )

@@ -6,16 +6,20 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import keras
 
-from tb_nanwatch.errors import UnsupportedError, warn
+from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_once
+from tb_nanwatch.messages import of_error
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
 from tb_nanwatch.writing import verdict as verdicts
-from tb_nanwatch.writing.files import run_directory
-from tb_nanwatch.writing.watched import Watched
+from tb_nanwatch.writing.files import resolved, run_directory
+from tb_nanwatch.writing.supported import check_backend
+
+if TYPE_CHECKING:
+    from tb_nanwatch.writing.watched import Watched
 
 OnNonFinite = Literal["record", "stop", "fail", "raise"]
 _ON_NONFINITE: Final = ("record", "stop", "fail", "raise")
@@ -38,7 +42,8 @@ class NanWatch(keras.callbacks.Callback):
 
     Args:
         log_dir: where to log, as for `keras.callbacks.TensorBoard`. In a search the
-            directory of the whole search, elsewhere that of this one run.
+            directory of the whole search, elsewhere that of this one run. A relative
+            path is one below the working directory of this moment; "~" is expanded.
         hparams: hyperparameters of this run, any mapping of names to numbers,
             strings or booleans. Not needed in a KerasTuner search, which brings its
             own; there the trial's values win.
@@ -104,7 +109,8 @@ class NanWatch(keras.callbacks.Callback):
                 raise ValueError(
                     f"{name} must be an integer of at least 0; received {value!r}."
                 )
-        self.log_dir = os.fspath(log_dir)
+        self.given_log_dir = os.fsdecode(log_dir)
+        self.log_dir = resolved(self.given_log_dir)
         self.hparams = dict(hparams or {})
         self.on_nonfinite = on_nonfinite
         self.keep_score = keep_score
@@ -113,6 +119,8 @@ class NanWatch(keras.callbacks.Callback):
         self.capsule_bytes = capsule_bytes
         self.counterfactuals = counterfactuals
         self._watch: Watched | None = None
+        self._fate = untrained.Fate()
+        verdicts.watch_trials(_trial_begins)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
         # KerasTuner trains with deep copies. A copy starts afresh: what watches a
@@ -124,10 +132,18 @@ class NanWatch(keras.callbacks.Callback):
         copy._model = None
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
-            _expect_training(copy.log_dir)
+            verdicts.watch_trials(_trial_begins)  # KerasTuner may be imported by now
+            found = tuners.running_trial()
+            if found is not None:
+                copy._fate = _expect_training(copy.log_dir, *found)
         return copy
 
     # --- Keras' hooks ---------------------------------------------------------
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model that is to be trained."""
+        super().set_model(model)
+        self._fate.why = untrained.OWN_LOOP  # until training begins
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Installs the probes and begins the run."""
@@ -135,14 +151,20 @@ class NanWatch(keras.callbacks.Callback):
             self._watch.end_with(None)
         self._watch = None
         try:
+            check_backend()
+            # Not before: on another backend TensorFlow may not be installed.
+            from tb_nanwatch.writing.watched import Watched
+
             self._watch = Watched(self)
         except UnsupportedError as e:
-            warn(str(e))
+            self._fate.why = str(e).rstrip(".")
+            warn_once(str(e))
         except Exception as e:
-            warn(
+            self._fate.why = (
                 f"NaN Watch could not install its probes and is off for this training: "
-                f"{type(e).__name__}: {e}"
+                f"{of_error(e)}"
             )
+            warn(self._fate.why)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Notes where the epoch begins."""
@@ -180,20 +202,36 @@ class NanWatch(keras.callbacks.Callback):
             self._watch = None
 
 
-def _expect_training(log_dir: str) -> None:
-    """Has the trial that is under way logged even where it comes to no training."""
-    found = tuners.running_trial()
-    if found is None:
-        return
-    tuner, trial = found
+def _trial_begins(tuner: Any, trial: Any, callbacks: Any) -> None:
+    """Has a trial logged even where it comes to no training."""
+    with contextlib.suppress(Exception):
+        for callback in callbacks or ():
+            if isinstance(callback, NanWatch):
+                callback._fate = _expect_training(callback.log_dir, tuner, trial)
+
+
+def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:
+    """Has the trial that is under way logged even where it comes to no training.
+
+    Returns:
+        Why it did not, which whoever knows more changes.
+    """
+    fate = untrained.Fate()
     began = time.time()
 
-    def bury(ended: Any, attempt: int, verdict: verdicts.Verdict) -> None:
+    def bury(ended: Any, attempt: int, execution: int, verdict: verdicts.Verdict) -> None:
         try:
-            known = tuners.trial_of(tuner, ended, 0, attempt)
-            run = f"{known.trial_id}/execution0"
-            untrained.write(run_directory(log_dir, run), run, known, verdict, began)
+            known = tuners.trial_of(tuner, ended, execution, attempt)
+            run = f"{known.trial_id}/execution{execution}"
+            place = run_directory(log_dir, run)
+            untrained.write(place, run, known, verdict, began, fate.why)
         except Exception as e:
             warn(f"NaN Watch could not log a failed trial: {type(e).__name__}: {e}")
+            return
+        silent = fate.why in (untrained.DROPPED, untrained.OWN_LOOP)
+        if silent and not verdict.message and verdicts.is_first_lost(tuner):
+            with contextlib.suppress(NanWatchWarning):  # where warnings are errors
+                warn(f"NaN Watch saw nothing of trial {known.trial_id}: {fate.why}.")
 
     verdicts.when_untrained_trial_ends(tuner, str(trial.trial_id), bury)
+    return fate

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 
-from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.writing.probes import Kept
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
+from tb_nanwatch.writing.values import small_int
 
 CAPSULE: Final = "nanwatch_capsule"
 
@@ -49,7 +51,7 @@ def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsul
         search=trial.search if trial is not None else None,
         trial_id=trial.trial_id if trial is not None else None,
         execution=trial.execution if trial is not None else 0,
-        hparams=list(session.hparams),
+        hparams=[replace(h, name=without_controls(h.name)) for h in session.hparams],
         seed=_seed(trial),
         # Subclassed models often have no configuration.
         model=_or_none(lambda: keras.saving.serialize_keras_object(model)),
@@ -94,5 +96,5 @@ def _or_none(configuration: Callable[[], Any]) -> dict[str, Any] | None:
 
 
 def _seed(trial: Any) -> int | None:
-    seed = getattr(getattr(getattr(trial, "tuner", None), "oracle", None), "seed", None)
-    return seed if isinstance(seed, int) else None
+    oracle = getattr(getattr(trial, "tuner", None), "oracle", None)
+    return small_int(getattr(oracle, "seed", None))

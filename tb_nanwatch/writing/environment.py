@@ -10,6 +10,7 @@ import keras
 
 import tb_nanwatch
 from tb_nanwatch.writing.session import Environment
+from tb_nanwatch.writing.values import plain
 
 
 def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
@@ -44,7 +45,7 @@ def _optimizer(model: Any) -> dict[str, Any]:
         config = dict(model.optimizer.get_config())
     except Exception:  # a user's own optimizer without a configuration
         config = {}
-    return {"class_name": type(model.optimizer).__name__, **config}
+    return {"class_name": type(model.optimizer).__name__, **plain(config)}
 
 
 def loss_scale_of(model: Any) -> float | None:

@@ -163,6 +163,33 @@ def _layer(log_dir: str) -> Any:
     return gfile
 
 
+def resolved(log_dir: str) -> str:
+    """Returns a local log directory as an absolute path, a remote one as it is.
+
+    So `os.chdir` during a training, or a search, does not split the log.
+    """
+    if "://" in log_dir:
+        return log_dir
+    log_dir = os.path.expanduser(log_dir)
+    with contextlib.suppress(OSError):  # the working directory is gone
+        log_dir = os.path.abspath(log_dir)
+    return log_dir
+
+
+def as_given(log_dir: str, given: str) -> str:
+    """Returns a log directory as the user wrote it, where that still leads there.
+
+    Args:
+        log_dir: by `resolved`.
+        given: what it was resolved from.
+    """
+    with contextlib.suppress(OSError):
+        # A shell expands no "~" in a quoted word.
+        if not given.startswith("~") and os.path.abspath(given) == log_dir:
+            return given
+    return log_dir
+
+
 def run_directory(log_dir: str, run: str) -> str:
     """Returns the directory of a run below a log directory, local or remote."""
     if not run:

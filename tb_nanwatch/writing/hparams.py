@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,15 +10,24 @@ from typing import Any
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
 
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.schema import HParam, JSONScalar
 
 
 def session_start(
     hparams: Sequence[HParam], trial_id: str | None, started: float
 ) -> summary_pb2.Summary:
     """Returns the record with the values of one training's active hyperparameters."""
-    values = {h.name: h.value for h in hparams if h.active and h.value is not None}
+    values = {
+        h.name: _readable(h.value) for h in hparams if h.active and h.value is not None
+    }
     return summary_v2.hparams_pb(values, trial_id=trial_id, start_time_secs=started)
+
+
+def _readable(value: JSONScalar) -> JSONScalar:
+    # TensorBoard's HParams tab makes JSON of them, which holds no NaN: one of a single
+    # run would leave the tab empty for all of them.
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite else str(value)
 
 
 def session_end(good: bool, ended: float) -> summary_pb2.Summary:

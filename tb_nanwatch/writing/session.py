@@ -16,6 +16,7 @@ from tb_nanwatch import schema
 from tb_nanwatch.diagnosis import Facts
 from tb_nanwatch.messages import without_noise
 from tb_nanwatch.schema import HParam, Phase, State
+from tb_nanwatch.strict_json import text_of
 from tb_nanwatch.writing import lane, rename, tuner
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.recorder import Recorder
@@ -39,6 +40,8 @@ _BUCKETS_MAX: Final = 64
 # Records of ranges that are kept for the message at the onset: how the run began, and
 # what it came to just before.
 _KEPT_RANGES: Final = 16
+# Characters of an exception's message.
+_MAX_MESSAGE: Final = 2_000
 
 
 @dataclass
@@ -240,9 +243,16 @@ class Session:
             return
         with contextlib.suppress(Exception):  # of a place that cannot be read
             tuner.keep_identity(self.trial)
-        status, search = self._status, self.trial.search
-        if status is not None and status.search != search:
-            self._write(replace(status, seq=self._seq("status"), search=search))
+        status = self._status
+        if status is not None:
+            changes: dict[str, Any] = {}
+            if status.search != self.trial.search:
+                changes["search"] = self.trial.search
+            if verdict.error is not None and status.error_type is None:
+                # It came after the training's end, or was not known then.
+                changes |= {"state": "failed", **_told_of(verdict.error)}
+            if changes:
+                self._write(replace(status, seq=self._seq("status"), **changes))
         self._write(
             schema.TrialRecord(
                 self.id,
@@ -370,6 +380,7 @@ class Session:
         now = self._status_at = self._beat_at = self._clock()
         recorder, tracker, trial = self.recorder, self.recorder.tracker, self.trial
         status, onset, origin = recorder.status()
+        told = _told_of(error) if error is not None else {}
         after = 0
         if status in schema.BAD_STATUSES and onset is not None:
             after = max(0, recorder.steps("train") - onset.step - 1)
@@ -390,10 +401,8 @@ class Session:
                 hparams=self.hparams,
                 state=state,
                 stopped_by=stopped_by,
-                error_type=type(error).__name__ if error is not None else None,
-                error_message=without_noise(str(error))[:2000]
-                if error is not None
-                else None,
+                error_type=told.get("error_type"),
+                error_message=told.get("error_message"),
                 started=self.started,
                 updated=now,
                 heartbeat=_HEARTBEAT_SECONDS,
@@ -410,6 +419,7 @@ class Session:
                 contained=tracker.contained,
                 num_episodes=tracker.count,
                 recovered=recorder.recovered,
+                why_unwatched="",
                 damage=recorder.damage,
                 closest=recorder.closest,
                 closest_in=recorder.closest_in,
@@ -417,3 +427,11 @@ class Session:
                 **lane.arrays(recorder.lane()),
             )
         )
+
+
+def _told_of(error: BaseException) -> dict[str, str]:
+    """Returns the fields of a status that say which exception ended the training."""
+    return {
+        "error_type": type(error).__name__,
+        "error_message": without_noise(text_of(error))[:_MAX_MESSAGE],
+    }

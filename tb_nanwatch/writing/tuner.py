@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
 from tb_nanwatch.writing import identities
+from tb_nanwatch.writing.values import name, plain_hparams, scalar, small_int
 from tb_nanwatch.writing.verdict import state_of
 
 # Values that Hyperband keeps its books with; they are no hyperparameters.
@@ -158,12 +159,11 @@ def _search_of(tuner: Any, number: int | None) -> Search:
         objective=str(getattr(objective, "name", "") or "") or None,
         direction=objective_direction(tuner),
         started=started,
-        max_trials=_optional_int(getattr(oracle, "max_trials", None)),
-        max_consecutive_failed_trials=_optional_int(
+        max_trials=small_int(getattr(oracle, "max_trials", None)),
+        max_consecutive_failed_trials=small_int(
             getattr(oracle, "max_consecutive_failed_trials", None)
         ),
-        executions_per_trial=_optional_int(getattr(tuner, "executions_per_trial", 1))
-        or 1,
+        executions_per_trial=small_int(getattr(tuner, "executions_per_trial", 1)) or 1,
         oracle=next(
             (
                 cls.__name__
@@ -173,10 +173,6 @@ def _search_of(tuner: Any, number: int | None) -> Search:
             None,
         ),
     )
-
-
-def _optional_int(value: Any) -> int | None:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], tuner: Any) -> int | None:
@@ -210,17 +206,19 @@ def _objectives(objective: Any) -> list[str]:
 
 def _lineage(values: dict[str, Any]) -> Lineage | None:
     kept = {
-        k[len(_BOOKKEEPING) :]: v for k, v in values.items() if k.startswith(_BOOKKEEPING)
+        k[len(_BOOKKEEPING) :]: v
+        for k, v in values.items()
+        if isinstance(k, str) and k.startswith(_BOOKKEEPING)
     }
     if not kept:
         return None
     trial_id = kept.get("trial_id")
     return Lineage(
-        trial_id=None if trial_id is None else str(trial_id),
-        initial_epoch=_optional_int(kept.get("initial_epoch")),
-        epochs=_optional_int(kept.get("epochs")),
-        bracket=_optional_int(kept.get("bracket")),
-        round=_optional_int(kept.get("round")),
+        trial_id=None if trial_id is None else name(trial_id),
+        initial_epoch=small_int(kept.get("initial_epoch")),
+        epochs=small_int(kept.get("epochs")),
+        bracket=small_int(kept.get("bracket")),
+        round=small_int(kept.get("round")),
     )
 
 
@@ -239,59 +237,36 @@ def _hparams(hyperparameters: Any) -> list[HParam]:
     for hp in hyperparameters.space:
         if hp.name.startswith(_BOOKKEEPING):
             continue
-        active = bool(hyperparameters.is_active(hp))
-        known = found.get(hp.name)
+        named, active = name(hp.name), bool(hyperparameters.is_active(hp))
+        known = found.get(named)
         # The same name may stand in several conditional scopes; the active one counts.
         if known is not None and (known.active or not active):
             continue
         value = hyperparameters.values.get(hp.name) if active else None
         # An Int or Float lists its steps as values too; its bounds say it all.
         values = getattr(hp, "values", None) if type(hp).__name__ == "Choice" else None
-        found[hp.name] = HParam(
-            name=hp.name,
-            value=_scalar(value),
+        sampling, ordered = getattr(hp, "sampling", None), getattr(hp, "ordered", None)
+        found[named] = HParam(
+            name=named,
+            value=scalar(value),
             type=_TYPES.get(type(hp).__name__, "text"),
             active=active,
-            min=_scalar(getattr(hp, "min_value", None)),
-            max=_scalar(getattr(hp, "max_value", None)),
-            step=_scalar(getattr(hp, "step", None)),
-            sampling=getattr(hp, "sampling", None),
-            values=[_scalar(v) for v in values]
+            min=scalar(getattr(hp, "min_value", None)),
+            max=scalar(getattr(hp, "max_value", None)),
+            step=scalar(getattr(hp, "step", None)),
+            sampling=None if sampling is None else name(sampling),
+            values=[scalar(v) for v in values]
             if isinstance(values, list | tuple)
             else None,
-            ordered=getattr(hp, "ordered", None),
-            default=_scalar(getattr(hp, "default", None)),
+            ordered=None if ordered is None else bool(ordered),
+            default=scalar(getattr(hp, "default", None)),
             conditions=[
-                Condition(str(c.name), [_scalar(v) for v in c.values])
+                Condition(name(c.name), [scalar(v) for v in c.values])
                 for c in getattr(hp, "conditions", None) or ()
                 if hasattr(c, "name") and hasattr(c, "values")
             ],
         )
-    for name, value in hyperparameters.values.items():
-        if name not in found and not name.startswith(_BOOKKEEPING):
-            found[name] = HParam(name, _scalar(value), plain_type(value))
+    for plain in plain_hparams(hyperparameters.values):
+        if plain.name not in found and not plain.name.startswith(_BOOKKEEPING):
+            found[plain.name] = plain
     return list(found.values())
-
-
-def plain_type(value: Any) -> HParamType:
-    """Returns the type of a value that came without a search space."""
-    if isinstance(value, bool):
-        return "boolean"
-    return "number" if isinstance(_scalar(value), int | float) else "text"
-
-
-def _scalar(value: Any) -> Any:
-    """Returns a JSON scalar for a hyperparameter's value."""
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "shape", None) == ():
-        value = item()
-    return (
-        value
-        if value is None or isinstance(value, bool | int | float | str)
-        else str(value)
-    )
-
-
-def plain_hparams(values: dict[str, Any]) -> list[HParam]:
-    """Returns hyperparameters for a plain mapping of names to values."""
-    return [HParam(str(k), _scalar(v), plain_type(v)) for k, v in values.items()]

@@ -1,11 +1,14 @@
-"""The run of a trial that ended before any training: its model could not be built."""
+"""The run of a trial that came to no watched training, and why it did not."""
 
 from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import dataclass
+from typing import Final
 
 from tb_nanwatch import messages, schema
+from tb_nanwatch.strict_json import text_of
 from tb_nanwatch.writing import rename
 from tb_nanwatch.writing.summary import EventWriter
 from tb_nanwatch.writing.tuner import Trial, when_settled
@@ -14,7 +17,28 @@ from tb_nanwatch.writing.verdict import Verdict
 _MAX_MESSAGE = 2000
 
 
-def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) -> None:
+# Keras' hooks were not called at all.
+DROPPED: Final = (
+    "no model.fit was given the callbacks of the search. HyperModel.fit, or the tuner's "
+    "own run_trial, must pass them on: model.fit(..., callbacks=callbacks), or "
+    "model.fit(..., **kwargs)"
+)
+OWN_LOOP: Final = (
+    "the callback was given a model, but no model.fit called it. A loop of the program's "
+    "own is not watched; model.fit(..., callbacks=callbacks) is"
+)
+
+
+@dataclass
+class Fate:
+    """Why nothing is watched, as far as it has come by now; shared with the callback."""
+
+    why: str = DROPPED
+
+
+def write(
+    run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float, why: str
+) -> None:
     """Writes what is known of the trial: its values, and why it failed.
 
     Args:
@@ -23,9 +47,12 @@ def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) 
         trial: the trial, with the values that it had by its end.
         verdict: the tuner's.
         began: when the trial began, seconds since the epoch.
+        why: nothing was watched, a sentence without a full stop.
     """
     session_id = uuid.uuid4().hex[:16]
     kind, text = messages.split(verdict.message or "")
+    if verdict.error is not None:
+        kind, text = type(verdict.error).__name__, text_of(verdict.error)
     failed = verdict.status != "COMPLETED"
     writer = EventWriter(run_dir)
     status = schema.StatusRecord(
@@ -46,6 +73,7 @@ def write(run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float) 
         started=began,
         updated=time.time(),
         status="unwatched",
+        why_unwatched="" if kind or text else why,
     )
     writer.write(
         status,

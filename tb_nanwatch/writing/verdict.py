@@ -2,20 +2,28 @@
 
 The verdict falls in `oracle.end_trial`, after the callback's last hook. So the tuner's
 own `on_trial_end` is wrapped, on that one object and until its search ends.
+
+A FatalError, or Ctrl-C, leaves the search without it. So the method of KerasTuner's that
+runs a trial is wrapped as well, in the class: at the first trial the one on the object
+runs already. In a search without NanWatch it does nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tb_nanwatch.errors import NanWatchWarning
+from tb_nanwatch.messages import of_error
 from tb_nanwatch.schema import Status
+from tb_nanwatch.strict_json import text_of
 from tb_nanwatch.text import clean
 from tb_nanwatch.writing import advice, identities
 
@@ -32,12 +40,16 @@ class Verdict:
     best_step: int | None
     message: str | None
     aborted: str | None
+    # What ended the search within the trial, past KerasTuner.
+    error: BaseException | None = None
 
 
 Listener = Callable[[Verdict], None]
-# Writes the run of a trial that ended before any training: KerasTuner's trial, its
-# attempt, the verdict.
-Undertaker = Callable[[Any, int, Verdict], None]
+# Writes the run of an execution that ended before any training: KerasTuner's trial, its
+# attempt, the execution, the verdict.
+Undertaker = Callable[[Any, int, int, Verdict], None]
+# Hears of KerasTuner's tuner and trial, and the callbacks given to the search.
+Beginning = Callable[[Any, Any, Any], None]
 
 
 @dataclass
@@ -46,6 +58,8 @@ class _Runs:
     executions: int = 0
     # Trainings so far of each execution.
     fits: dict[int, int] = field(default_factory=dict)
+    # Whether a training is still to begin.
+    expects: bool = False
     ended: bool = False
 
 
@@ -60,6 +74,7 @@ class State:
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     undertakers: dict[str, Undertaker] = field(default_factory=dict)
     advised: bool = False
+    warned: bool = False
 
     def begin(self, trial_id: str, execution: int | None) -> tuple[int, int, int]:
         """Notes that a training of the trial begins.
@@ -78,6 +93,7 @@ class State:
         runs.executions = max(runs.executions, execution + 1)
         fit = runs.fits.get(execution, 0)
         runs.fits[execution] = fit + 1
+        runs.expects = False
         return runs.attempt, execution, fit
 
     def attempt(self, trial_id: str) -> _Runs:
@@ -115,7 +131,7 @@ def when_untrained_trial_ends(tuner: Any, trial_id: str, bury: Undertaker) -> No
     So a trial whose model cannot be built is logged, too.
     """
     state = state_of(tuner)
-    state.attempt(trial_id)
+    state.attempt(trial_id).expects = True
     state.undertakers[trial_id] = bury
     _hook(tuner, state)
 
@@ -131,11 +147,14 @@ def _hook(tuner: Any, state: State) -> None:
         try:
             original_end(ended)
         except BaseException as e:
-            aborted = f"{type(e).__name__}: {_text_of(e)}"
+            aborted = _exception_text(e)
             _unhook(tuner, state)
             raise
         finally:
-            _tell(tuner, state, ended, aborted)
+            try:
+                _tell(tuner, state, ended, aborted)
+            except Exception as e:
+                _warn_of_trial(str(ended.trial_id), e)
 
     def on_search_end() -> None:
         _unhook(tuner, state)
@@ -147,6 +166,60 @@ def _hook(tuner: Any, state: State) -> None:
     tuner.__dict__["on_search_end"] = on_search_end
 
 
+def is_first_lost(tuner: Any) -> bool:
+    """Returns whether no trial of the tuner came to no watched training before."""
+    state = state_of(tuner)
+    first, state.warned = not state.warned, True
+    return first
+
+
+def watch_trials(begins: Beginning) -> None:
+    """Has `begins` called at each trial, and runs told of what ends a search within one.
+
+    Args:
+        begins: must not raise. What the first caller gave stays.
+    """
+    module = sys.modules.get("keras_tuner.src.engine.base_tuner")
+    cls = getattr(module, "BaseTuner", None)
+    original = getattr(cls, _RUN_TRIAL, None)
+    if original is None or hasattr(original, "nanwatch_original"):
+        return
+
+    @functools.wraps(original)
+    def watched(tuner: Any, trial: Any, *args: Any, **kwargs: Any) -> Any:
+        begins(tuner, trial, kwargs.get("callbacks"))
+        try:
+            return original(tuner, trial, *args, **kwargs)
+        except BaseException as e:
+            with contextlib.suppress(Exception):  # what leaves is the program's own
+                _lose(tuner, trial, e)
+            raise
+
+    watched.nanwatch_original = original  # type: ignore[attr-defined]
+    setattr(cls, _RUN_TRIAL, watched)
+
+
+# Of KerasTuner's BaseTuner. It catches every exception but those that end the search.
+_RUN_TRIAL = "_try_run_and_update_trial"
+
+
+def _lose(tuner: Any, trial: Any, error: BaseException) -> None:
+    """Tells the runs of a trial that `error` ended it, and the search with it."""
+    state = _STATES.get(tuner)
+    trial_id = str(trial.trial_id)
+    if state is None or not (
+        trial_id in state.listeners or trial_id in state.undertakers
+    ):
+        return
+    _unhook(tuner, state)
+    _tell(tuner, state, trial, _exception_text(error), error)
+
+
+def _exception_text(error: BaseException) -> str:
+    said = _text_of(error)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def _text_of(error: BaseException) -> str:
     # What a chief's oracle raised arrives at a worker within a gRPC error, whose own
     # text is a page of channel state.
@@ -154,7 +227,7 @@ def _text_of(error: BaseException) -> str:
     with contextlib.suppress(Exception):
         if callable(details):
             return str(details() or error)
-    return str(error)
+    return text_of(error)
 
 
 def _unhook(tuner: Any, state: State) -> None:
@@ -163,7 +236,23 @@ def _unhook(tuner: Any, state: State) -> None:
     state.hooked = False
 
 
-def _tell(tuner: Any, state: State, ended: Any, aborted: str | None) -> None:
+def _warn_of_trial(trial_id: str, error: Exception) -> None:
+    # Watching never ends a search, not even where warnings are errors.
+    with contextlib.suppress(NanWatchWarning):
+        warnings.warn(
+            f"NaN Watch could not log the verdict on trial {trial_id}: {of_error(error)}",
+            NanWatchWarning,
+            stacklevel=2,
+        )
+
+
+def _tell(
+    tuner: Any,
+    state: State,
+    ended: Any,
+    aborted: str | None,
+    error: BaseException | None = None,
+) -> None:
     trial_id = str(ended.trial_id)
     runs = state.attempt(trial_id)
     runs.ended = True
@@ -181,19 +270,22 @@ def _tell(tuner: Any, state: State, ended: Any, aborted: str | None) -> None:
         message=getattr(final, "message", None) or getattr(ended, "message", None),
         aborted=aborted,
     )
+    lost = verdict
+    if error is not None:
+        # KerasTuner keeps no message of it.
+        said = "".join(traceback.format_exception(error))
+        lost = replace(verdict, message=said, error=error)
+    # What came before the training that is still to begin is no fault of the last one.
+    buries = bury is not None and ((error is not None and runs.expects) or not listeners)
     for listener in listeners:
         try:
-            listener(verdict)
-        except Exception as e:  # watching never ends a search
-            warnings.warn(
-                f"NaN Watch could not log the verdict on trial {trial_id}: "
-                f"{type(e).__name__}: {e}",
-                NanWatchWarning,
-                stacklevel=2,
-            )
-    if bury is not None and not listeners:
-        bury(ended, runs.attempt, verdict)
-    if not state.advised and (verdict.status == "FAILED" or aborted is not None):
+            listener(verdict if buries or listener is not listeners[-1] else lost)
+        except Exception as e:
+            _warn_of_trial(trial_id, e)
+    if bury is not None and buries:
+        bury(ended, runs.attempt, runs.executions if listeners else 0, lost)
+    failed = verdict.status == "FAILED" or aborted is not None
+    if error is None and failed and not state.advised:
         state.advised = True
         oracle = identities.own_oracle(tuner)
         text = advice.before_abort(

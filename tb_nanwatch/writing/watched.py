@@ -17,24 +17,26 @@ from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.schema import STATUSES, BadTensor, Position
-from tb_nanwatch.text import clean
+from tb_nanwatch.text import clean, shell_word
 from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.environment import environment_of, loss_scale_of
-from tb_nanwatch.writing.files import run_directory
+from tb_nanwatch.writing.files import as_given, run_directory
 from tb_nanwatch.writing.guards import guard, running_fit
-from tb_nanwatch.writing.probes import Caller, Instrument
+from tb_nanwatch.writing.probes import Caller, Instrument, check_supported
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
+from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
 
 class Options(Protocol):
     """What the callback was given, and what Keras gave to the callback."""
 
     log_dir: str
+    given_log_dir: str
     hparams: dict[str, Any]
     on_nonfinite: str
     keep_score: bool
@@ -60,6 +62,7 @@ class Watched:
     """
 
     def __init__(self, callback: Options) -> None:
+        check_supported(callback.model)  # what follows takes it for a model of Keras 3
         self._options = callback
         self._model = callback.model
         caller = running_fit()
@@ -92,7 +95,12 @@ class Watched:
             on_failure=self.give_up,
             capture_bytes=callback.capsule_bytes if callback.capsules else 0,
         )
-        plain = tuners.plain_hparams(callback.hparams)
+        plain = plain_hparams(callback.hparams)
+        if len(callback.hparams) > MAX_HPARAMS:
+            self._note(
+                f"of {len(callback.hparams):,} hyperparameters the first {MAX_HPARAMS:,} "
+                "are kept"
+            )
         if trial is not None:
             named = {h.name for h in trial.hparams}
             trial.hparams += [h for h in plain if h.name not in named]
@@ -217,7 +225,8 @@ class Watched:
                 activations_only=self._options.activations_only,
                 try_changes=self._options.counterfactuals,
             )
-            result.capsule = self._capsule_place
+            if capsule.has_batch:
+                result.capsule = self._capsule_place
             result.own_code = rebuild.own_code(capsule)
             result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
@@ -261,9 +270,10 @@ class Watched:
         cause = f"{cause} " if cause else ""
         made = self._session.made()
         made = f"It comes from {clean(made, 1000)}. " if made else ""
-        run, log_dir = clean(self._session.run), clean(self._options.log_dir, 4096)
+        place = as_given(self._options.log_dir, self._options.given_log_dir)
+        log_dir = shell_word(place)
         return (
-            f"NaN Watch: {run} went bad at {position_text(onset)}: "
+            f"NaN Watch: {clean(self._session.run)} went bad at {position_text(onset)}: "
             f"{clean(tensor_text(origin), 400)}. {made}{cause}To see "
             f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
             f"report {log_dir}"
@@ -369,7 +379,7 @@ def _judge(watch: weakref.ref[Watched], session: Session) -> verdicts.Listener:
     def judge(verdict: verdicts.Verdict) -> None:
         alive = watch()
         if alive is not None:  # an exception left fit unnoticed, e.g. as it began
-            alive.end_with(None)
+            alive.end_with(verdict.error)
         session.write_verdict(verdict)
 
     return judge

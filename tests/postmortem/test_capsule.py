@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +20,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch.errors import CapsuleError
+from tb_nanwatch.postmortem import capsule as capsules
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable, Sum
 from tb_nanwatch.schema import BadTensor, HParam, Position
 
@@ -167,6 +173,86 @@ def test_truncated_and_missing_files_are_refused(path: Path) -> None:
         Capsule.read(path)
     with pytest.raises(CapsuleError, match="no directory"):
         Capsule.read(path / "README.txt")
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def socket_at(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as s:
+        s.bind(f"{short}/s")  # no socket is bound to a long path
+        os.rename(f"{short}/s", path)
+
+
+SPECIAL: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "pipe": (fifo, "is a named pipe; expected a regular file"),
+    "link to a device": (lambda p: p.symlink_to("/dev/zero"), "is a link; expected"),
+    "link to a pipe": (
+        lambda p: (fifo(p.with_name("pipe")), p.symlink_to("pipe")),
+        "is a link; expected",
+    ),
+    "link in a circle": (lambda p: p.symlink_to(p.name), "is a link; expected"),
+    "directory": (Path.mkdir, "is a directory; expected a regular file"),
+    "socket": (socket_at, "cannot be read"),
+    "hole": (lambda p: p.touch() or os.truncate(p, 1 << 40), r"at most [\d,]+$"),
+}
+
+
+@pytest.mark.parametrize("what", SPECIAL)
+@pytest.mark.parametrize("name", ["capsule.json", "arrays.npz"])
+def test_only_regular_files_are_read(name: str, what: str, path: Path) -> None:
+    make, says = SPECIAL[what]
+    (path / name).unlink()
+    make(path / name)
+    # Apart, since what waits for a pipe's writer, or reads a device, never ends.
+    code = (
+        "import resource, sys; from tb_nanwatch.postmortem.capsule import Capsule;"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30,) * 2); Capsule.read(sys.argv[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60
+    )
+    said = done.stderr.strip().rpartition("\n")[2]
+    assert said.startswith(f"tb_nanwatch.errors.CapsuleError: {path / name} "), said
+    assert re.search(says, said), said
+
+
+def test_what_takes_the_place_of_a_file_is_not_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def swapped(name: Any, *args: Any, **kwargs: Any) -> int:
+        if Path(name) == path / "arrays.npz":
+            Path(name).unlink()
+            fifo(Path(name))
+        return opened(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(CapsuleError, match="is a named pipe"):
+        Capsule.read(path)
+
+
+def test_what_grows_after_its_size_was_asked_for_is_not_followed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (path / "capsule.json").open("a") as f:
+        f.write(" " * (8 << 10))
+    Capsule.read(path)  # spaces do no harm
+    small = os.stat_result([stat.S_IFREG | 0o600, *[0] * 9])
+    monkeypatch.setattr(os, "fstat", lambda descriptor: small)
+    monkeypatch.setattr(capsules, "_MAX_JSON_BYTES", 100)
+    with pytest.raises(CapsuleError, match="is not JSON"):
+        Capsule.read(path)
+
+
+def test_a_capsule_beside_other_files_is_read(path: Path) -> None:
+    fifo(path / "other")
+    (path / "link").symlink_to("/dev/zero")
+    moved = path.with_name("elsewhere")
+    moved.symlink_to(path)
+    assert Capsule.read(moved).run == "0001/execution0"
 
 
 def rezip(

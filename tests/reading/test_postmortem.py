@@ -86,7 +86,7 @@ def test_a_script_runs_the_step_again(tmp_path: Path) -> None:
     }
     imported = [node for node in tree.body if isinstance(node, ast.Import)]
     assert [name.name for node in imported for name in node.names] == ["sys"]
-    assert "tb-nanwatch replay logs/it's here" in printed(found)
+    assert "tb-nanwatch replay 'logs/it'\"'\"'s here\ufffd/capsule'" in printed(found)
     assert "--model" not in printed(found)
     own = a_post_mortem(3, capsule="c", own_code=["relative_error"])
     write(tmp_path / "b2", a_status(3, bad=True), own)

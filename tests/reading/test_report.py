@@ -59,6 +59,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
         *(
             "number",
             "failure",
+            "unwatched_text",
             "misread_text",
             "lineage",
             "inherited",
@@ -317,6 +318,58 @@ def test_an_aborted_search_names_the_trials_and_what_to_set(
     assert "max_consecutive_failed_trials=" in aborted["fix"]
     assert "overwrite=True" in aborted["fix"]
     assert "The search was aborted." in search["verdict"]
+
+
+@pytest.mark.parametrize("most, advised", [(None, 24), (40, 24), (12, 12), (9, 9)])
+def test_no_higher_limit_is_advised_than_there_are_trials(
+    most: int | None, advised: int, tmp_path: Path, read: Read
+) -> None:
+    whole = a_search(1, max_consecutive_failed_trials=8, max_trials=most)
+    for n in range(1, 9):
+        aborted = {"aborted": ABORT} if n == 8 else {}
+        status = a_status(n, bad=True, search=whole)
+        verdict = a_verdict(n, tuner_status="FAILED", score=None, **aborted)
+        write(tmp_path / f"{n:04d}", status, verdict)
+    (search,) = overview(read())["searches"]
+    assert len(search["aborted"]["trials"]) == 8
+    assert f"max_consecutive_failed_trials={advised}:" in search["aborted"]["fix"]
+
+
+def failing(number: int, message: str, kind: str = "ValueError") -> tuple[Any, ...]:
+    return (
+        a_status(number, state="failed", error_type=kind, error_message=message),
+        a_verdict(number, tuner_status="FAILED", score=None),
+    )
+
+
+@pytest.mark.parametrize(
+    "messages, said",
+    [
+        (["no."] * 3, "3 failed with ValueError, not by going bad: no."),
+        (
+            ["no", "too large", "no"],
+            "3 failed with ValueError, not by going bad: no (2 of them); too large (1 of "
+            "them).",
+        ),
+        (
+            ["a", "b", "c", "d", "e", "b"],
+            "6 failed with ValueError, not by going bad: b (2 of them); a (1 of them); c (1 "
+            "of them); other messages (2).",
+        ),
+        (
+            ["", "no"],
+            "2 failed with ValueError, not by going bad: no message (1 of them); no (1 of "
+            "them).",
+        ),
+        (["", ""], "2 failed with ValueError, not by going bad."),
+    ],
+)
+def test_how_many_failed_with_which_message(
+    messages: list[str], said: str, tmp_path: Path, read: Read
+) -> None:
+    runs = [failing(n, message) for n, message in enumerate(messages, 1)]
+    search = search_of(tmp_path, read, *runs)
+    assert search["verdict"] == f"No trial went bad. {said}"
 
 
 def test_failures_alone_are_no_abort(tmp_path: Path, read: Read) -> None:

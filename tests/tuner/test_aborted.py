@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def test_which_trials_and_why(tmp_path: Path) -> None:
     assert second == "ValueError: units must be positive"
     assert third.startswith("diverged at epoch 1, batch ")
     assert "2 of these 3 trials went bad" in aborted["fix"]
-    assert "max_consecutive_failed_trials=10" in aborted["fix"]
+    assert "max_consecutive_failed_trials=6" in aborted["fix"]
     text = printed(full)
     for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
         assert f"    {trial}: {reason}" in text
@@ -106,20 +107,30 @@ def test_failures_that_are_not_in_a_row_abort_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_said_to_set_lets_the_search_go_on(tmp_path: Path) -> None:
-    fates = [1e8] * 5
-    (entry,) = run_search(tmp_path, *fates, name="RandomSearch")["searches"]
+    def run(limit: int, *rates: float) -> dict[str, Any]:
+        left = [0.01, *rates]  # the first model is built to see the space
+
+        def build(hp: Any) -> Any:
+            hp.Int("n", 0, 99)
+            return linear(left.pop(0))
+
+        options = {"max_trials": 8, "max_consecutive_failed_trials": limit}
+        tuner = make("RandomSearch", build, tmp_path, **options)
+        with contextlib.suppress(RuntimeError):
+            search(tuner, NanWatch(tmp_path / "log"), batch_size=8, epochs=1)
+        return overview(tmp_path / "log")
+
+    (entry,) = run(3, 1e8, 1e8, 1e8)["searches"]
     assert entry["aborted"]["trials"] == ["0", "1", "2"]
     fix = entry["aborted"]["fix"]
-    assert "max_consecutive_failed_trials=10: with overwrite=False the search" in fix
+    assert "max_consecutive_failed_trials=8: with overwrite=False the search" in fix
     # overwrite=False, and the number that was named.
-    full = run_search(
-        tmp_path, *fates, name="RandomSearch", max_consecutive_failed_trials=10
-    )
+    full = run(8, 1e8, 1e8, *[0.01] * 4)
     (entry,) = full["searches"]
     assert entry["aborted"] is None
-    assert (entry["trials"], entry["by_status"]) == (5, {"diverged": 5})
+    assert (entry["trials"], entry["by_status"]) == (8, {"clean": 4, "diverged": 4})
     # The trial that the abort cut off was run again, and nothing was lost.
-    assert len(full["runs"]) == 3 + 3
+    assert len(full["runs"]) == 8 + 1
     first, again = [r for r in full["runs"] if r["trial_id"] == "2"]
     assert (first["superseded"], first["retry"]) == (True, 0)
     assert (again["superseded"], again["retry"]) == (False, 1)
@@ -226,6 +237,36 @@ def test_what_went_bad_did_not_fail_for_another_reason(tmp_path: Path) -> None:
     assert run["failure"].startswith("NonFiniteError: NaN Watch: 0/execution0 went bad")
     assert "failed with" not in full["searches"][0]["verdict"]
     assert "failed with" not in printed(full)
+
+
+def test_a_search_that_ends_at_its_last_trial_is_not_said_to_go_on(
+    tmp_path: Path,
+) -> None:
+    (entry,) = run_search(tmp_path, *[1e8] * 3)["searches"]
+    fix = entry["aborted"]["fix"]
+    assert "the last of its 3 trials" in fix
+    assert "max_consecutive_failed_trials" not in fix
+
+
+@pytest.mark.parametrize(
+    "limit, trials, advised",
+    [
+        (3, 4, 4),
+        (3, 9, 9),
+        (3, 100, 10),
+        (8, 12, 12),
+        (8, 100, 24),
+        (8, None, 24),
+        (1, None, 10),
+        (True, "many", 10),
+    ],
+)
+def test_no_more_is_advised_than_there_are_trials(
+    limit: int, trials: Any, advised: int
+) -> None:
+    text = advice.before_abort("0", "ValueError: no", limit, trials)
+    assert text is not None
+    assert text.endswith(f" max_consecutive_failed_trials={advised}.")
 
 
 @pytest.mark.parametrize(

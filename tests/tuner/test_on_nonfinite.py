@@ -163,7 +163,7 @@ def test_what_to_set_is_said_once(
     (line,) = advice(capsys)
     assert f"trial {min(failed)} failed (its objective was NaN)" in line
     assert "once 2 trials in a row fail" in line
-    assert line.endswith("max_consecutive_failed_trials=10.")
+    assert line.endswith("max_consecutive_failed_trials=3.")
 
 
 def test_another_exception_is_told_as_well(

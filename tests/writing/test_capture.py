@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tb_nanwatch import NanWatch
-from tb_nanwatch.errors import NonFiniteError
+from tb_nanwatch import NanWatch, NanWatchWarning
+from tb_nanwatch.errors import CapsuleError, NonFiniteError
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.replay import replay
 from tb_nanwatch.writing.capsules import CAPSULE
 from tests.tuner.searches import overview
+from tests.writing.logs import read_log
 
 L = keras.layers
 BATCH = 8
@@ -217,6 +220,48 @@ def test_what_shows_only_after_the_update_is_partial(tmp_path: Path) -> None:
     assert (capsule.position.step, capsule.origin.kind) == (BAD_STEP, "weight")
     assert capsule.partial
     assert "after the step's update" in capsule.missing[0]
+
+
+def sparse_batches(bad: bool) -> tuple[Any, Any]:
+    """Returns a model of sparse inputs, and data with a bad label where asked for."""
+    model = keras.Sequential([keras.Input((6,), sparse=True), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    y = np.ones((64, 1), np.float32)
+    y[BAD_STEP * BATCH] = np.nan if bad else 1
+    x = tf.sparse.from_dense(np.eye(64, 6, dtype=np.float32))
+    return model, tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
+
+
+@pytest.mark.parametrize("counterfactuals", [False, True])
+def test_a_sparse_batch_is_said_to_be_missing(
+    counterfactuals: bool, tmp_path: Path
+) -> None:
+    model, data = sparse_batches(bad=True)
+    watch = NanWatch(tmp_path, counterfactuals=counterfactuals)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NanWatchWarning)
+        model.fit(data, shuffle=False, verbose=0, callbacks=[watch])
+    capsule = the_capsule(tmp_path)
+    assert capsule.partial and not capsule.has_batch
+    assert capsule.missing == ["the batch holds values that are no plain tensors"]
+    (record,) = read_log(tmp_path).all("postmortem")
+    assert record.result.reason == (
+        "The step cannot be run again: the batch holds values that are no plain tensors."
+    )
+    assert not record.result.reproduced
+    # No command is offered that could do nothing.
+    assert (record.result.capsule, record.result.counterfactuals) == ("", [])
+    with pytest.raises(CapsuleError, match="the batch holds values that are no plain"):
+        replay(capsules(tmp_path)[0])
+
+
+def test_of_a_sparse_batch_that_stays_finite_nothing_is_said(tmp_path: Path) -> None:
+    model, data = sparse_batches(bad=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NanWatchWarning)
+        model.fit(data, shuffle=False, verbose=0, callbacks=[NanWatch(tmp_path)])
+    assert read_log(tmp_path).status.status == "clean"
+    assert read_log(tmp_path).all("postmortem") == [] and capsules(tmp_path) == []
 
 
 def test_silent(tmp_path: Path) -> None:

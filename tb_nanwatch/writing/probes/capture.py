@@ -17,7 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras.src.backend.common import global_state
 
-from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
+from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable, Sum
 from tb_nanwatch.postmortem.state import trained_variables
 from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.probes.names import build_optimizer
@@ -27,7 +27,6 @@ Array = npt.NDArray[Any]
 UPDATED: Final = "the weights are those from after the step's update"
 MANY_UPDATES: Final = "another optimizer had updated its weights before"
 MADE_LATE: Final = "variables that the first step made were not kept"
-NO_DATA: Final = "the batch holds values that are no plain tensors"
 
 
 @dataclass
@@ -216,7 +215,7 @@ class Capture:
             for role, variable in all_variables
         ]
         made = {id(v) for _, v in all_variables} - metrics - before.keys()
-        gone = list(missing) + ([] if batch.complete else [NO_DATA])
+        gone = list(missing) + ([] if batch.complete else [NO_BATCH])
         if batch.everything and made:
             gone.append(MADE_LATE)
         data = keras.tree.map_structure(

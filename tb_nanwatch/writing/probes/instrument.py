@@ -32,6 +32,7 @@ from tb_nanwatch.writing.probes.ops import after
 from tb_nanwatch.writing.probes.packed import Parts, pack
 from tb_nanwatch.writing.probes.step import Standing, Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
+from tb_nanwatch.writing.supported import check_backend
 
 READ_INTERVAL_SECONDS: Final = 1.0
 # What a model has to have that Keras' `fit` trains; classes that mix Keras' Trainer into
@@ -47,12 +48,7 @@ class _Current(threading.local):
 
 def check_supported(model: Any) -> None:
     """Raises `UnsupportedError` where `model` cannot be watched at all."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise UnsupportedError(
-            f"NaN Watch watches Keras 3 on TensorFlow; the backend here is {backend!r}. "
-            'Set the environment variable KERAS_BACKEND="tensorflow" before importing keras.'
-        )
+    check_backend()
     kind = f"{type(model).__module__}.{type(model).__name__}"
     if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
         raise UnsupportedError(
