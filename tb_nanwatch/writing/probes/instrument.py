@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 import keras
 import tensorflow as tf
 
+from tb_nanwatch.compat import keras as private
+from tb_nanwatch.compat.names import Feature, require
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
@@ -49,6 +51,7 @@ def check_supported(model: Any) -> None:
             f"NaN Watch watches Keras 3 models; received {type(model).__module__}."
             f"{type(model).__name__}. Build the model with `keras`, not with `tf_keras`."
         )
+    require(Feature.WATCHING)
 
 
 class Instrument:
@@ -188,14 +191,9 @@ class Instrument:
         # tensors out: many small reductions take XLA on CPU long to compile, and
         # NumPy cannot be called from within.
         self._jit = model.jit_compile is True
-        jit_compile = model._jit_compile
-        if self._jit:
-            model.jit_compile = False
-        try:
+        with private.without_xla(model):
             model.make_train_function(force=True)
             model.make_test_function(force=True)
-        finally:
-            model._jit_compile = jit_compile
         for instrument in shared.instruments:
             model.train_function = instrument._watch_function(
                 "train", model.train_function
@@ -276,7 +274,7 @@ class Instrument:
                 self._note(
                     f"values inside the loop of {path!r} are not watched, its output is"
                 )
-        compiled = getattr(self._model, "_compile_loss", None)
+        compiled = private.compiled_loss(self._model)
         if compiled is not None:
             self._hook(compiled, "build", self._watch_loss_build)
             self._hook_losses(compiled)
@@ -341,7 +339,7 @@ class Instrument:
             variables = (
                 list(trainable_variables)
                 if trainable_variables is not None
-                else list(getattr(optimizer, "_trainable_variables", ()))
+                else private.optimized_variables(optimizer)
             )
             if tracer.active and not self._activations_only:
                 tracer.add_gradients(grads, variables)
