@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tb_nanwatch.compat.kerastuner import own_oracle
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.schema import Status
 from tb_nanwatch.text import clean
@@ -195,7 +196,7 @@ def _tell(tuner: Any, state: State, ended: Any, aborted: str | None) -> None:
         bury(ended, runs.attempt, verdict)
     if not state.advised and (verdict.status == "FAILED" or aborted is not None):
         state.advised = True
-        oracle = identities.own_oracle(tuner)
+        oracle = own_oracle(tuner)
         text = advice.before_abort(
             trial_id,
             verdict.message,
