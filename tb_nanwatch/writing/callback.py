@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import keras
 
+from tb_nanwatch.compat.names import MissingError
+from tb_nanwatch.compat.versions import say_if_untested
 from tb_nanwatch.errors import UnsupportedError, warn
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
@@ -121,7 +123,7 @@ class NanWatch(keras.callbacks.Callback):
         copy.__dict__.update(self.__dict__)
         copy.hparams = dict(self.hparams)
         copy._watch = None
-        copy._model = None
+        copy.set_model(None)
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
             _expect_training(copy.log_dir)
@@ -136,6 +138,9 @@ class NanWatch(keras.callbacks.Callback):
         self._watch = None
         try:
             self._watch = Watched(self)
+            say_if_untested()
+        except MissingError as e:
+            e.warn()
         except UnsupportedError as e:
             warn(str(e))
         except Exception as e:
