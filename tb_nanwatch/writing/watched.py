@@ -86,9 +86,7 @@ class Watched:
             after_read=self._after_read,
             on_error=self.end_with,
             on_failure=self.give_up,
-            capture_bytes=callback.capsule_bytes
-            if callback.capsules and has(Feature.CAPSULE)
-            else 0,
+            capture_bytes=callback.capsule_bytes if callback.capsules else 0,
         )
         plain = tuners.plain_hparams(callback.hparams)
         if trial is not None:
