@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.compat import keras as private
-from tb_nanwatch.compat.names import Feature, require
+from tb_nanwatch.compat.names import Feature, has, require
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
@@ -92,7 +92,8 @@ class Instrument:
         self._hooked: list[tuple[Any, str]] = []
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
-        self.capture = Capture(model, capture_bytes) if capture_bytes > 0 else None
+        keeps = capture_bytes > 0 and has(Feature.CAPSULE)
+        self.capture = Capture(model, capture_bytes) if keeps else None
         self._graph = StepGraph(
             observer,
             self.capture,
