@@ -29,7 +29,7 @@ PRE_RELEASES = {"tensorflow": "tf-nightly", "keras": "keras-nightly"}
 # What writes, what reads, the plugin and its two loaders, KerasTuner: broad and quick.
 FAST = (
     "tests/compat/test_missing.py",
-    "tests/compat/test_private_names.py",
+    "tests/reading/test_private_names.py",
     "tests/writing/test_health.py",
     "tests/writing/test_ranges.py",
     "tests/writing/test_proofs.py",
