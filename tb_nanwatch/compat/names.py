@@ -23,8 +23,8 @@ class Feature(enum.Enum):
     VARIABLE_NAMES = "naming weights by their layers"
     LEARNING_RATE = "telling the learning rate from the optimizer's slots"
     APPLIED_GRADIENTS = "watching gradients that are applied without their variables"
-    CAPSULE = "keeping the failing step, and its post-mortem"
-    POST_MORTEM = "the post-mortem, which names operation and line"
+    CAPSULE = "keeping the failing step for a post-mortem"
+    POST_MORTEM = "naming operation and line in a post-mortem"
     CUSTOM_GRADIENT = "following a gradient through tf.custom_gradient"
     EPSILON = "trying an epsilon in the failing step"
     EXECUTIONS = "telling the executions of a trial from other trainings in it"
@@ -149,6 +149,11 @@ def _words(code: CodeType) -> Iterator[str]:
 @dataclass(frozen=True)
 class Attribute(Name):
     """An attribute of another package's objects."""
+
+    @property
+    def text(self) -> str:
+        """The name as messages have it."""
+        return f"{self.name} in {self.where}"
 
     def of(self, owner: Any) -> Any:
         """Returns the attribute.
