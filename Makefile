@@ -9,7 +9,7 @@
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (40 minutes)
-# make versions  the fast tests on each Python and on the oldest of all that setup.py allows
+# make versions  the fast tests on each Python, the oldest of all that setup.py allows, and pre-releases
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included

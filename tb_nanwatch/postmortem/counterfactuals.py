@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tb_nanwatch.compat.keras import sublayers
+from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import epsilon, state
 from tb_nanwatch.postmortem.capsule import Capsule
@@ -90,6 +92,9 @@ def run(
                     _train(step, data, steps + 1, deadline, result)
             except _NotApplicableError as e:
                 result.tried, result.note = False, str(e)
+            except MissingError as e:
+                e.warn()
+                result.tried, result.note = False, str(e)
             except Exception as e:
                 result.tried, result.note = False, of_error(e, 200)
             if change.id == "unchanged" and (result.finite or not result.tried):
@@ -158,7 +163,7 @@ def _learning_rate(divisor: float) -> Callable[[_Step], AbstractContextManager[A
     @contextlib.contextmanager
     def apply(step: _Step) -> Iterator[Any]:
         optimizer = _optimizer(step)
-        rate = optimizer._learning_rate
+        rate = optimizer.learning_rate
         if not hasattr(rate, "assign"):
             raise _NotApplicableError("the learning rate follows a schedule")
         rate.assign(rate / divisor)
@@ -225,11 +230,23 @@ def _scaled_labels(step: _Step) -> Iterator[Any]:
     yield keras.utils.pack_x_y_sample_weight(x, changed, weight)
 
 
+def _layers(model: Any) -> list[Any]:
+    """Returns a model and all layers in it, each once."""
+    found: dict[int, Any] = {}
+    waiting = [model]
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            waiting += sublayers(layer)
+    return list(found.values())
+
+
 @contextlib.contextmanager
 def _in_float32(step: _Step) -> Iterator[Any]:
     half = [
         layer
-        for layer in step.model._flatten_layers()
+        for layer in _layers(step.model)
         if getattr(layer, "compute_dtype", None) == "float16"
     ]
     if not half:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import keras
 import tensorflow as tf
-from tensorflow.python.ops import gen_math_ops, math_ops
 
+from tb_nanwatch.compat.tensorflow import math_modules
 from tb_nanwatch.postmortem.source import shown
 from tb_nanwatch.schema import Source
 
@@ -45,7 +45,7 @@ def added(op_type: str, source: Source | None) -> Iterator[list[int]]:
     changed: list[int] = []
     places = [
         place
-        for place in (gen_math_ops, math_ops, tf.math, tf)
+        for place in (*math_modules(), tf.math, tf)
         if callable(getattr(place, name, None))
     ]
     originals = [getattr(place, name) for place in places]

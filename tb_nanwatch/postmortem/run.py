@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol
 import keras
 import tensorflow as tf
 
+from tb_nanwatch.compat.names import Feature, MissingError, require
+from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.messages import of_error, useful
 from tb_nanwatch.postmortem import operations, state
@@ -68,6 +70,9 @@ def run(
     began = time.monotonic()
     try:
         result = _run(model, capsule, tracer, seconds, memory)
+    except MissingError as e:
+        e.warn()
+        result = PostMortem(reason=f"{e}")
     except LimitError as e:
         result = PostMortem(reason=f"The step could not be run again: {e}.")
     except tf.errors.InvalidArgumentError as e:
@@ -108,6 +113,7 @@ def _run(
         )
     if not capsule.has_batch:
         return PostMortem(reason=f"The step cannot be run again: {NO_BATCH}.")
+    require(Feature.POST_MORTEM)
     with state.preserved(model):
         state.assign(model, capsule.variables)
         data = keras.tree.map_structure(_tensor, capsule.data)
@@ -120,10 +126,10 @@ def _run(
                 reason=f"Run operation by operation, the step has no tensor "
                 f"{capsule.origin.name!r}, so nothing can be named."
             )
-        counts = watch.flow.counts.get(traced.tensor._id, Counts())
+        counts = watch.flow.counts.get(tensor_id(traced.tensor), Counts())
         if not _same(counts, capsule.origin):
             return PostMortem(reason=_differs(counts, capsule, watch.flow))
-        origin = upstream(watch.flow, traced.tensor._id)
+        origin = upstream(watch.flow, tensor_id(traced.tensor))
     return _result(watch.flow, origin, names, capsule)
 
 
@@ -156,7 +162,7 @@ def _name_data(watch: OpWatch, data: Any) -> dict[int, Any]:
         for path, leaf in keras.tree.flatten_with_path(tree):
             if isinstance(leaf, tf.Tensor):
                 watch.add_data(kind + "".join(f"[{part!r}]" for part in path), leaf)
-                tensors[leaf._id] = leaf
+                tensors[tensor_id(leaf)] = leaf
     return tensors
 
 

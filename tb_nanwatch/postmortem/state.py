@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
-from tensorflow.python.eager import context as eager_context
 
+from tb_nanwatch.compat.keras import global_seed_generator
+from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
 
@@ -41,7 +41,7 @@ def variables_of(model: Any) -> list[tuple[str, Any]]:
     found = trained_variables(model)
     seen = {id(v) for v in model.variables}
     found += [("metric", v) for v in model.metrics_variables if id(v) not in seen]
-    generator = global_state.get_global_attribute("global_seed_generator")
+    generator = global_seed_generator()
     if generator is not None:
         found.append(("random", generator.state))
     return found
@@ -107,8 +107,7 @@ def preserved(model: Any) -> Iterator[None]:
     """Puts variables and random state back as they were, whatever happens within."""
     before = [(v, np.array(v.numpy())) for _, v in variables_of(model)]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    context = eager_context.context()
-    rng = getattr(context, "_rng", None)
+    rng = eager_random()
     drawn = rng.getstate() if rng is not None else None
     try:
         yield

@@ -14,10 +14,14 @@ from typing import Any, Final
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python import pywrap_tfe
-from tensorflow.python.eager import backprop
-from tensorflow.python.framework import op_callbacks
 
+from tb_nanwatch.compat.names import Feature, has
+from tb_nanwatch.compat.tensorflow import (
+    backward_file,
+    custom_result,
+    operations_watched,
+    tensor_id,
+)
 from tb_nanwatch.postmortem import operations
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users
@@ -26,11 +30,12 @@ from tb_nanwatch.postmortem.source import Place, is_users
 _MAX_DETAILS: Final = 2000
 # Ids of values that have none: what a variable held before the step.
 _HELD: Final = 1 << 40
+# Of what is no eager tensor.
+_NO_ID: Final = -1
 _MEMORY_EVERY: Final = 64
 # Rows of the batch that are named.
 MAX_ROWS: Final = 100
 _KERAS: Final = os.path.join(os.path.dirname(keras.__file__), "")
-_BACKWARD: Final = os.path.join("eager", "imperative_grad.py")
 # One element of the result comes from the same element of each input.
 _ELEMENTWISE: Final = (
     *("Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"),
@@ -73,13 +78,17 @@ class OpWatch:
         self._boundary = boundary
         self._paths = paths
         self._variables = variables
-        self._names = {v.handle._id: name for name, v in variables}
+        self._names = {tensor_id(v.handle): name for name, v in variables}
+        self._backward = backward_file()
+        self._follows_custom = has(Feature.CUSTOM_GRADIENT)
         self._deadline = time.monotonic() + seconds
         self._seconds, self._memory = seconds, memory
         self._peak = _peak_memory()
         self._ops = 0
         self._details = 0
-        self._bad_before = {v.handle._id for _, v in variables if _count_array(v.numpy())}
+        self._bad_before = {
+            tensor_id(v.handle) for _, v in variables if _count_array(v.numpy())
+        }
         # What a variable holds: the tensor last written, by its handle.
         self._written: dict[int, int] = {}
         self._by_inputs: dict[tuple[str, tuple[int, ...]], list[Op]] = {}
@@ -87,25 +96,21 @@ class OpWatch:
 
     def add_data(self, name: str, tensor: Any) -> None:
         """Names a tensor of the batch."""
-        self.flow.data[tensor._id] = name
+        self.flow.data[tensor_id(tensor)] = name
         counts = _count(tensor)
         if counts:
-            self.flow.counts[tensor._id] = counts
+            self.flow.counts[tensor_id(tensor)] = counts
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Watches the operations of this thread, until left."""
-        original = backprop._gradient_function
         eagerly = tf.config.functions_run_eagerly()
-        op_callbacks.add_op_callback(self._callback)
-        pywrap_tfe.TFE_Py_RegisterGradientFunction(self._gradients(original))
-        tf.config.run_functions_eagerly(True)
-        try:
-            yield
-        finally:
-            tf.config.run_functions_eagerly(eagerly)
-            pywrap_tfe.TFE_Py_RegisterGradientFunction(original)
-            op_callbacks.remove_op_callback(self._callback)
+        with operations_watched(self._callback, self._gradients):
+            tf.config.run_functions_eagerly(True)
+            try:
+                yield
+            finally:
+                tf.config.run_functions_eagerly(eagerly)
 
     # --- The backward pass ----------------------------------------------------
 
@@ -125,11 +130,11 @@ class OpWatch:
 
     def _find(self, op_name: Any, inputs: Any, outputs: Any) -> Op | None:
         for tensor in outputs or ():
-            op = self.flow.maker.get(getattr(tensor, "_id", -1))
+            op = self.flow.maker.get(tensor_id(tensor, _NO_ID))
             if op is not None:
                 return op
         # Where the gradient needs no output TensorFlow keeps none.
-        ids = tuple(getattr(t, "_id", -1) for t in inputs or ())
+        ids = tuple(tensor_id(t, _NO_ID) for t in inputs or ())
         found = self._by_inputs.get((_text(op_name), ids)) if ids else None
         if not found:
             return None
@@ -156,38 +161,38 @@ class OpWatch:
             self.flow.random.add(op_type)
         handle = next((t for t in inputs if t.dtype == tf.resource), None)
         if op_type == "ReadVariableOp" and handle is not None:
-            self._read(handle._id, outputs[0])
+            self._read(tensor_id(handle), outputs[0])
             return
         values = [t for t in inputs if _can_be_bad(t)]
         sources = [t for t in values if self._is_bad(t)]
         results = [t for t in outputs if _can_be_bad(t)]
-        bad = {t._id: c for t in results if (c := _count(t))}
+        bad = {tensor_id(t): c for t in results if (c := _count(t))}
         written = handle is not None and not outputs
         if not results and not written:
             return
-        op = Op(self._ops, op_type, [t._id for t in outputs], bad, [])
+        op = Op(self._ops, op_type, [tensor_id(t) for t in outputs], bad, [])
         self._locate(op, sys._getframe(1))
-        self.flow.maker.update((t._id, op) for t in outputs)
+        self.flow.maker.update((tensor_id(t), op) for t in outputs)
         self.flow.counts.update(bad)
         if not op.gradient and inputs:
-            key = (op_type, tuple(t._id for t in inputs))
+            key = (op_type, tuple(tensor_id(t) for t in inputs))
             self._by_inputs.setdefault(key, []).append(op)
         if written and handle is not None:
-            self._write(op, handle._id, values)
+            self._write(op, tensor_id(handle), values)
             return
         if not bad:
             return
         if handle is not None:  # a look-up in a variable
-            op.sources += self._held(handle._id)
+            op.sources += self._held(tensor_id(handle))
         if op_type in _CHOICES and sources:
             sources = _chosen(inputs, outputs[0], sources)
         elif op_type in _ELEMENTWISE and len(sources) > 1:
             sources = _coinciding(outputs[0], sources)
-        op.sources += [t._id for t in sources]
-        op.constants = any(self._is_constant(t._id) for t in sources)
+        op.sources += [tensor_id(t) for t in sources]
+        op.constants = any(self._is_constant(tensor_id(t)) for t in sources)
         if self._details < _MAX_DETAILS:
             self._details += 1
-            worst = next(t for t in results if t._id in bad)
+            worst = next(t for t in results if tensor_id(t) in bad)
             op.details = _details(op_type, inputs, worst)
 
     def _check_limits(self) -> None:
@@ -197,7 +202,7 @@ class OpWatch:
             raise LimitError(f"it took more than {self._memory / 2**20:,.0f} MiB")
 
     def _is_bad(self, tensor: Any) -> bool:
-        at = tensor._id
+        at = tensor_id(tensor)
         if at in self.flow.counts:
             return True
         if at in self.flow.maker or at in self.flow.data:
@@ -213,7 +218,7 @@ class OpWatch:
                 with tf.init_scope():
                     held = variable.numpy()
                 if held.tobytes() == value.tobytes():
-                    self._alias(variable.handle._id, at, name)
+                    self._alias(tensor_id(variable.handle), at, name)
                     break
         return True
 
@@ -226,8 +231,8 @@ class OpWatch:
             return
         counts = _count(output)
         if counts:
-            self.flow.counts[output._id] = counts
-            self._alias(handle, output._id, self._names.get(handle, "a variable"))
+            self.flow.counts[tensor_id(output)] = counts
+            self._alias(handle, tensor_id(output), self._names.get(handle, "a variable"))
 
     def _alias(self, handle: int, tensor: int, name: str) -> None:
         written = self._written.get(handle)
@@ -242,10 +247,12 @@ class OpWatch:
     def _write(self, op: Op, handle: int, values: Sequence[Any]) -> None:
         """Notes what an operation that writes a variable has put there."""
         if op.op_type == "AssignVariableOp":
-            self._written[handle] = values[0]._id if values else -1
+            self._written[handle] = tensor_id(values[0]) if values else -1
             return
         # The new value is known only by reading it; it has an id of its own.
-        variable = next((v for _, v in self._variables if v.handle._id == handle), None)
+        variable = next(
+            (v for _, v in self._variables if tensor_id(v.handle) == handle), None
+        )
         made = -op.index
         held = self._held(handle)
         self._written[handle] = made
@@ -258,7 +265,7 @@ class OpWatch:
         if not counts:
             return
         op.bad[made] = self.flow.counts[made] = counts
-        op.sources += [t._id for t in values if self._is_bad(t)]
+        op.sources += [tensor_id(t) for t in values if self._is_bad(t)]
         op.sources += held
         op.details = _details(op.op_type, values, value)
 
@@ -280,13 +287,13 @@ class OpWatch:
         while frame is not None and frame.f_code is not self._boundary:
             code = frame.f_code
             file = code.co_filename
-            if file.endswith(_BACKWARD):
+            if file == self._backward:
                 op.gradient = True
                 break  # what lies further out only asked for the gradient
+            if custom is None and self._follows_custom:
+                custom = custom_result(frame)
             if place is None and is_users(file):
                 place = Place(code, frame.f_lineno, frame.f_lasti)
-            elif code.co_name == "actual_grad_fn":  # of tf.custom_gradient
-                custom = custom or frame.f_locals.get("result")
             elif layer is None and file.startswith(_KERAS):
                 layer = self._keras_object(op, frame)
             frame = frame.f_back
@@ -299,7 +306,7 @@ class OpWatch:
 
     def _custom(self, result: Any) -> Op | None:
         for tensor in tf.nest.flatten(result):
-            op = self.flow.maker.get(getattr(tensor, "_id", -1))
+            op = self.flow.maker.get(tensor_id(tensor, _NO_ID))
             if op is not None:
                 return op
         return None
@@ -405,8 +412,8 @@ def _chosen(inputs: Sequence[Any], output: Any, sources: list[Any]) -> list[Any]
         return sources
     taken = [yes] if (bad & chosen).any() else []
     taken += [no] if (bad & ~chosen).any() else []
-    ids = {t._id for t in sources}
-    return [t for t in taken if t._id in ids] or sources
+    ids = {tensor_id(t) for t in sources}
+    return [t for t in taken if tensor_id(t) in ids] or sources
 
 
 def _peak_memory() -> int:

@@ -7,11 +7,11 @@ import io
 import os
 import re
 import sys
-import types
 from collections.abc import Sequence
 from typing import Any, Final
 
 from tb_nanwatch import __version__, metadata, schema, strict_json
+from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchError
 
 EXIT_OK: Final = 0
@@ -260,12 +260,6 @@ def make_provider(logdir: str) -> Any:
     Raises:
         CannotReadError: there is no such directory, or it cannot be read.
     """
-    from tensorboard.backend.event_processing import (
-        data_provider,
-        plugin_event_multiplexer,
-        tag_types,
-    )
-
     from tb_nanwatch.reading.unwatched import SCALARS_PLUGIN
 
     logdir = os.path.expanduser(logdir)
@@ -275,17 +269,12 @@ def make_provider(logdir: str) -> Any:
             f"the log directory {logdir!r} {what}; expected the directory that "
             "NanWatch(...) was given, or one above it"
         )
-    multiplexer = plugin_event_multiplexer.EventMultiplexer(
-        size_guidance={tag_types.TENSORS: 1},
-        tensor_size_guidance={
+    multiplexer = tensorboard.multiplexer(
+        {
             metadata.PLUGIN_NAME: 0,
             metadata.STATUS_PLUGIN_NAME: 0,
             SCALARS_PLUGIN: _MAX_SCALARS,
-        },
-        # Another writer's restart in the same directory must not erase our records.
-        purge_orphaned_data=False,
-        # Every file of a run, not just the newest.
-        event_file_active_filter=lambda timestamp: True,
+        }
     )
     try:
         multiplexer.AddRunsFromDirectory(logdir)
@@ -295,7 +284,7 @@ def make_provider(logdir: str) -> Any:
             f"cannot read the log directory {logdir!r}: {type(e).__name__}: {e}"
             + (_REMOTE if "://" in logdir else "")
         ) from e
-    return data_provider.MultiplexerDataProvider(multiplexer, logdir)
+    return tensorboard.provider(multiplexer, logdir)
 
 
 def _avoid_tensorflow(logdir: str) -> None:
@@ -307,9 +296,7 @@ def _avoid_tensorflow(logdir: str) -> None:
     """
     if re.match(r"(gs|hdfs|viewfs)://", logdir):
         return
-    name = "tensorboard.compat.notf"
-    if "tensorflow" not in sys.modules and name not in sys.modules:
-        sys.modules[name] = types.ModuleType(name)
+    tensorboard.avoid_tensorflow()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
+from tb_nanwatch.compat import tensorboard
+from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.schema import HParam, HParamType, JSONScalar, Search, State, StatusRecord
 
 HPARAMS_PLUGIN: Final = "hparams"
@@ -71,11 +72,12 @@ def only_hparams(hparams: Listing, watched: Collection[str]) -> dict[str, dict[s
         hparams: the time series of the HParams plugin, by run and tag.
         watched: names of the runs with records of NaN Watch.
     """
-    return {
+    found = {
         run: dict(tags)
         for run, tags in hparams.items()
         if _START_TAG in tags and run not in watched and _RUN.fullmatch(run)
     }
+    return found if found and has(Feature.HPARAMS_READ) else {}
 
 
 def scalars_of(scalars: Listing, runs: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -152,16 +154,16 @@ def training(
 
 def _content(series: Any) -> Any:
     try:
-        return plugin_data_pb2.HParamsPluginData.FromString(series.plugin_content)
+        return tensorboard.hparams_data(series.plugin_content)
     except (DecodeError, TypeError):
-        return plugin_data_pb2.HParamsPluginData()
+        return tensorboard.hparams_data(b"")
 
 
 def _state(tags: Mapping[str, Any]) -> State:
     if _END_TAG not in tags:
         return "running"  # or dead: its heartbeat will tell
     end = _content(tags[_END_TAG]).session_end_info
-    return "failed" if end.status == api_pb2.STATUS_FAILURE else "finished"
+    return "failed" if tensorboard.is_failure(end.status) else "finished"
 
 
 def _hparam(name: str, value: Any) -> HParam:

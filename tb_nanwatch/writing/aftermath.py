@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Final
 
+from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import counterfactuals
 from tb_nanwatch.postmortem.capsule import Capsule
@@ -40,6 +41,8 @@ def examine(
             result.counterfactuals = counterfactuals.run(
                 model, capsule, result, seconds=seconds * (1 - _SHARE)
             )
+        except MissingError as e:
+            e.warn()
         except Exception as e:
             warnings.warn(
                 "NaN Watch could not try what would have kept the step finite: "

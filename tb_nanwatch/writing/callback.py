@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import keras
 
+from tb_nanwatch.compat.names import MissingError
+from tb_nanwatch.compat.versions import say_if_untested
 from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_once
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.writing import tuner as tuners
@@ -129,7 +131,7 @@ class NanWatch(keras.callbacks.Callback):
         copy.__dict__.update(self.__dict__)
         copy.hparams = dict(self.hparams)
         copy._watch = None
-        copy._model = None
+        copy.set_model(None)
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
             verdicts.watch_trials(_trial_begins)  # KerasTuner may be imported by now
@@ -156,6 +158,9 @@ class NanWatch(keras.callbacks.Callback):
             from tb_nanwatch.writing.watched import Watched
 
             self._watch = Watched(self)
+            say_if_untested()
+        except MissingError as e:
+            e.warn()
         except UnsupportedError as e:
             self._fate.why = str(e).rstrip(".")
             warn_once(str(e))

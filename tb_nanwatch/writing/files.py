@@ -9,6 +9,7 @@ import socket
 import time
 from typing import Any, Final, Protocol
 
+from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import UnsupportedError
 
 _numbers = itertools.count()
@@ -142,8 +143,7 @@ def _layer(log_dir: str) -> Any:
 
         if scheme in tf.io.gfile.get_registered_schemes():
             return tf.io.gfile
-    from tensorboard.compat.tensorflow_stub.io import gfile
-
+    gfile = tensorboard.gfile()
     try:
         gfile.get_filesystem(log_dir)
     except (ImportError, ValueError) as e:

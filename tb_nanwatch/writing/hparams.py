@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tensorboard.compat.proto import summary_pb2
-from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
-
+from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.schema import HParam, JSONScalar
 
 
-def session_start(
-    hparams: Sequence[HParam], trial_id: str | None, started: float
-) -> summary_pb2.Summary:
+def session_start(hparams: Sequence[HParam], trial_id: str | None, started: float) -> Any:
     """Returns the record with the values of one training's active hyperparameters."""
     values = {
         h.name: _readable(h.value) for h in hparams if h.active and h.value is not None
     }
-    return summary_v2.hparams_pb(values, trial_id=trial_id, start_time_secs=started)
+    return tensorboard.session_start(values, trial_id, started)
 
 
 def _readable(value: JSONScalar) -> JSONScalar:
@@ -30,10 +27,9 @@ def _readable(value: JSONScalar) -> JSONScalar:
     return value if finite else str(value)
 
 
-def session_end(good: bool, ended: float) -> summary_pb2.Summary:
+def session_end(good: bool, ended: float) -> Any:
     """Returns the record that ends it; a training that went bad is no success."""
-    status = api_pb2.STATUS_SUCCESS if good else api_pb2.STATUS_FAILURE
-    return summary.session_end_pb(status, ended)
+    return tensorboard.session_end(good, ended)
 
 
 def written_by_others(callbacks: Iterable[Any], run_dir: str) -> bool:
@@ -43,8 +39,9 @@ def written_by_others(callbacks: Iterable[Any], run_dir: str) -> bool:
     for the same directory; the HParams callback itself keeps no path.
     """
     callbacks = list(callbacks)
-    if not any(
-        type(c).__module__ == "tensorboard.plugins.hparams._keras" for c in callbacks
+    hparams = sys.modules.get("tensorboard.plugins.hparams.api")
+    if hparams is None or not any(
+        isinstance(c, hparams.KerasCallback) for c in callbacks
     ):
         return False
     return any(

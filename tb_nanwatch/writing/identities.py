@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from tb_nanwatch.compat.kerastuner import is_shared
+
 _SEARCH_FILE: Final = "nanwatch_search.json"
 # How long a worker waits for the one that has the first trial: that one looks after
 # the file every `_CHECK_SECONDS`, and compiling its model may take longer.
@@ -67,20 +69,6 @@ def when_settled(tuner: Any, listener: Listener) -> None:
     """Calls `listener` once, if the tuner's search turns out to be an older one."""
     if is_shared(tuner):
         _LISTENERS.setdefault(tuner, deque(maxlen=_MAX_TOLD)).append(listener)
-
-
-def own_oracle(tuner: Any) -> Any:
-    """Returns the oracle that this process made.
-
-    On a worker the tuner's oracle is a client of the chief's, which knows next to
-    nothing of the settings; the oracle that the worker's program made is in it.
-    """
-    return getattr(tuner.oracle, "_oracle", tuner.oracle)
-
-
-def is_shared(tuner: Any) -> bool:
-    """Whether the tuner is a worker of a distributed search."""
-    return own_oracle(tuner) is not tuner.oracle
 
 
 def _wait_for(project_dir: str) -> None:

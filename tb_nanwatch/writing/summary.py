@@ -6,12 +6,10 @@ import io
 import time
 import warnings
 from collections.abc import Callable
-from typing import Final
-
-from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
+from typing import Any, Final
 
 from tb_nanwatch import codec, metadata, schema
+from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.writing.files import LogFile, open_log
 
@@ -29,23 +27,22 @@ def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
     server deletes what a tag holds at or after the step of a new record.
     """
     elements = codec.encode(record)
-    value = summary_pb2.Summary.Value(
+    event = tensorboard.event(wall_time, step=record.seq)
+    event.summary.value.add(
         tag=metadata.make_tag(record.session_id, record.KIND),
-        tensor=tensor_pb2.TensorProto(
-            dtype=types_pb2.DT_STRING,
-            string_val=elements,
-            tensor_shape={"dim": [{"size": len(elements)}]},
-        ),
-        metadata=summary_pb2.SummaryMetadata(
-            plugin_data=summary_pb2.SummaryMetadata.PluginData(
-                plugin_name=metadata.PLUGIN_OF_KIND[record.KIND],
-                content=b'{"v":%d}' % schema.SCHEMA_VERSION,
-            ),
-            data_class=summary_pb2.DATA_CLASS_TENSOR,
-        ),
+        tensor={
+            "dtype": "DT_STRING",
+            "string_val": elements,
+            "tensor_shape": {"dim": [{"size": len(elements)}]},
+        },
+        metadata={
+            "plugin_data": {
+                "plugin_name": metadata.PLUGIN_OF_KIND[record.KIND],
+                "content": b'{"v":%d}' % schema.SCHEMA_VERSION,
+            },
+            "data_class": "DATA_CLASS_TENSOR",
+        },
     )
-    event = event_pb2.Event(wall_time=wall_time, step=record.seq)
-    event.summary.value.append(value)
     serialized: bytes = event.SerializeToString()
     return serialized
 
@@ -83,9 +80,9 @@ class EventWriter:
         now = self._clock()
         self._append([record_event(record, now) for record in records])
 
-    def write_summary(self, summary: summary_pb2.Summary) -> None:
+    def write_summary(self, summary: Any) -> None:
         """Writes a summary of another plugin (HParams' session records)."""
-        event = event_pb2.Event(wall_time=self._clock())
+        event = tensorboard.event(self._clock())
         # Through bytes: where TensorFlow is installed, the summary is of its class.
         event.summary.MergeFromString(summary.SerializeToString())
         self._append([event.SerializeToString()])
@@ -127,10 +124,10 @@ class EventWriter:
         version = b""
         if self._file is None:
             self._file = open_log(self.log_dir)
-            first = event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2")
+            first = tensorboard.event(self._clock(), file_version="brain.Event:2")
             version = first.SerializeToString()
         out = io.BytesIO()
-        records = RecordWriter(out)
+        records = tensorboard.record_writer(out)
         for event in [version, *self._pending] if version else self._pending:
             records.write(event)
         try:

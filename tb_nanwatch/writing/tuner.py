@@ -1,12 +1,13 @@
 """All that is known of KerasTuner. It is never imported, only recognised.
 
 The callback finds its trial by walking up the Python stack from `fit` to the
-tuner's own frame: that works for every tuner, a subclass with its own `run_trial`
+tuner's `run_trial`: that works for every tuner, a subclass with its own `run_trial`
 included, and patches nothing.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Final
 
+from tb_nanwatch.compat.kerastuner import execution_in, own_oracle
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
 from tb_nanwatch.writing import identities
 from tb_nanwatch.writing.values import name, plain_hparams, scalar, small_int
@@ -100,7 +102,7 @@ def _named(search: Search, identity: identities.Identity) -> Search:
 
 def failed_trial_error(message: str) -> Exception:
     """Returns the exception with which KerasTuner fails a trial without a retry."""
-    errors = sys.modules["keras_tuner.src.errors"]
+    errors = sys.modules["keras_tuner.errors"]
     return errors.FailedTrialError(message)  # type: ignore[no-any-return]
 
 
@@ -121,22 +123,31 @@ def _frames() -> Iterator[FrameType]:
 
 
 def _find_frames() -> tuple[Any, Any, int | None] | None:
-    module = sys.modules.get("keras_tuner.src.engine.base_tuner")
-    if module is None:
+    base = getattr(sys.modules.get("keras_tuner.engine.base_tuner"), "BaseTuner", None)
+    if base is None:
         return None
-    execution: int | None = None
+    tuner = trial = execution = None
     for frame in _frames():
-        name = frame.f_code.co_name
-        if name == "run_trial" and frame.f_globals.get("__name__", "").startswith(
-            "keras_tuner."
-        ):
-            value = frame.f_locals.get("execution")
-            execution = value if isinstance(value, int) else execution
-        elif name in ("_run_and_update_trial", "_try_run_and_update_trial"):
-            tuner, trial = frame.f_locals.get("self"), frame.f_locals.get("trial")
-            if isinstance(tuner, module.BaseTuner) and hasattr(trial, "hyperparameters"):
-                return tuner, trial, execution
-    return None
+        if frame.f_code.co_name != "run_trial":
+            continue
+        arguments = _positional(frame)
+        if len(arguments) < 2 or not isinstance(arguments[0], base):
+            continue
+        if tuner is not None and tuner is not arguments[0]:
+            break  # a search within a trial of another one
+        if execution is None:
+            execution = execution_in(frame)
+        if hasattr(arguments[1], "hyperparameters"):
+            # The outermost one counts: a tuner of the user's may hand on another trial.
+            tuner, trial = arguments[:2]
+    return None if tuner is None else (tuner, trial, execution)
+
+
+def _positional(frame: FrameType) -> list[Any]:
+    """Returns the arguments that a frame's function was given, whatever it calls them."""
+    given = inspect.getargvalues(frame)
+    arguments = [given.locals.get(name) for name in given.args]
+    return [*arguments, *given.locals.get(given.varargs or "", ())]
 
 
 def _number(trial_id: Any) -> int | None:
@@ -149,7 +160,7 @@ def _number(trial_id: Any) -> int | None:
 
 
 def _search_of(tuner: Any, number: int | None) -> Search:
-    oracle, objective = identities.own_oracle(tuner), tuner.oracle.objective
+    oracle, objective = own_oracle(tuner), tuner.oracle.objective
     # Whoever has the first trial names the search; the other workers wait for it.
     identity, started = identities.of(tuner, waits=number != 1)
     return Search(

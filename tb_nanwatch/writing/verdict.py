@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tb_nanwatch.compat.kerastuner import own_oracle
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.schema import Status
@@ -287,7 +288,7 @@ def _tell(
     failed = verdict.status == "FAILED" or aborted is not None
     if error is None and failed and not state.advised:
         state.advised = True
-        oracle = identities.own_oracle(tuner)
+        oracle = own_oracle(tuner)
         text = advice.before_abort(
             trial_id,
             verdict.message,

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import keras
 
+from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
@@ -120,8 +121,12 @@ class Watched:
         self._instrument.install(caller or Caller(self))
         try:
             others = getattr(callbacks, "callbacks", ())
-            self._writes_hparams = not hparams_log.written_by_others(others, run_dir)
-            if self._writes_hparams and self._session.hparams:
+            self._writes_hparams = (
+                not hparams_log.written_by_others(others, run_dir)
+                and bool(self._session.hparams)
+                and has(Feature.HPARAMS_WRITTEN)
+            )
+            if self._writes_hparams:
                 start = hparams_log.session_start(
                     self._session.hparams,
                     trial.trial_id if trial else None,
@@ -350,7 +355,7 @@ class Watched:
             )
 
     def _close(self) -> None:
-        if self._writes_hparams and self._session.hparams:
+        if self._writes_hparams:
             self._session.writer.write_summary(
                 hparams_log.session_end(not self._recorder.is_bad, self._session.now())
             )

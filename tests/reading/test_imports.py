@@ -28,6 +28,8 @@ SHARED = {
     "strict_json",
     "text",
 }
+# What knows other packages' private names: all sides may, what is shared need not.
+BELOW = SHARED | {"compat"}
 FRAMEWORKS = {"tensorflow", "keras", "keras_tuner", "tf_keras"}
 
 
@@ -58,20 +60,28 @@ def modules(side: str) -> list[Path]:
 
 @pytest.mark.parametrize("path", modules("writing"), ids=lambda p: p.name)
 def test_writing_never_imports_reading(path: Path) -> None:
-    assert ours(path) <= SHARED | {"writing", "postmortem", "__version__"}
+    assert ours(path) <= BELOW | {"writing", "postmortem", "__version__"}
 
 
 @pytest.mark.parametrize("path", modules("postmortem"), ids=lambda p: p.name)
 def test_the_post_mortem_imports_neither_side(path: Path) -> None:
-    assert ours(path) <= SHARED | {"postmortem", "__version__"}
+    assert ours(path) <= BELOW | {"postmortem", "__version__"}
 
 
 @pytest.mark.parametrize("path", modules("reading"), ids=lambda p: p.name)
 def test_reading_never_imports_writing_or_a_framework(path: Path) -> None:
     # Replaying runs a training step; only the command that does so knows of it.
     above = {"replay"} if path.name == "cli.py" else set()
-    assert ours(path) <= SHARED | {"reading", "__version__"} | above
+    assert ours(path) <= BELOW | {"reading", "__version__"} | above
     assert not {name.split(".")[0] for name in imports(path)} & FRAMEWORKS
+
+
+@pytest.mark.parametrize("path", modules("compat"), ids=lambda p: p.name)
+def test_private_names_are_below_all_sides_and_import_nothing_foreign(path: Path) -> None:
+    # They are looked up by name, when they are needed.
+    assert ours(path) <= {"compat", "errors"}
+    foreign = {name.split(".")[0] for name in imports(path)} - {"tb_nanwatch"}
+    assert foreign <= set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("name", sorted(SHARED))
@@ -122,6 +132,8 @@ def test_reading_imports_without_frameworks() -> None:
         import tb_nanwatch.reading.cli
         loaded = {name.split(".")[0] for name in sys.modules}
         assert not loaded & {"tensorflow", "keras", "keras_tuner"}, loaded
+        import tb_nanwatch.compat.kerastuner
+        import tb_nanwatch.compat.tensorflow
         import tb_nanwatch.postmortem.capsule
         assert not any(name.startswith("tb_nanwatch.writing") for name in sys.modules)
         """

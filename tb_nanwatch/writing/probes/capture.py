@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from keras.src.backend.common import global_state
 
+from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable, Sum
 from tb_nanwatch.postmortem.state import trained_variables
 from tb_nanwatch.schema import Phase
@@ -266,8 +266,7 @@ class Capture:
     def _variables(self) -> list[tuple[str, Any]]:
         """Returns role and variable of all that the step depends on."""
         found = trained_variables(self._model)
-        # Not made where there is none: that would draw a seed.
-        generator = global_state.get_global_attribute("global_seed_generator")
+        generator = global_seed_generator()
         if generator is not None:
             found.append(("random", generator.state))
         return found

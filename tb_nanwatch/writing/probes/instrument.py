@@ -12,8 +12,10 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
+from tb_nanwatch.compat import keras as private
+from tb_nanwatch.compat.names import Feature, has, require
 from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn
-from tb_nanwatch.postmortem.state import variables_of
+from tb_nanwatch.postmortem.state import trained_variables, variables_of
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
 from tb_nanwatch.writing.probes import fits
@@ -62,6 +64,7 @@ def check_supported(model: Any) -> None:
             f"NaN Watch watches Keras 3 models; received {kind}. Expected a `keras.Model`, "
             "or a `keras.Layer` with Keras' own training methods."
         )
+    require(Feature.WATCHING)
 
 
 class _KeptApart:
@@ -125,12 +128,15 @@ class Instrument:
         self._trouble: Exception | None = None
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
+        keeps = capture_bytes > 0 and has(Feature.CAPSULE)
+        # Of a step that is run again, the state is read before it and put back after it.
+        self._can_run_again = has(Feature.CAPSULE) and has(Feature.POST_MORTEM)
         keeper = Capture(model, capture_bytes)
-        self.capture = keeper if capture_bytes > 0 else None
+        self.capture = keeper if keeps else None
         self._graph = StepGraph(
             observer,
             keeper,
-            capture_bytes > 0,
+            keeps,
             lambda: int(model.steps_per_execution),
             self._note,
         )
@@ -155,9 +161,7 @@ class Instrument:
                 and sees what it saw; a fit around this one rests until this one is over.
         """
         model = self._model
-        self._fit = fit = fits.join(
-            model, caller, lambda: [v for _, v in variables_of(model)]
-        )
+        self._fit = fit = fits.join(model, caller, self._changed_by_a_step)
         fit.instruments.append(self)
         self._hooks = hooks = Hooks()
         try:
@@ -200,20 +204,19 @@ class Instrument:
         if self._fit is not None:
             self._fit.leave(self)
 
+    def _changed_by_a_step(self) -> list[Any]:
+        find = variables_of if self._can_run_again else trained_variables
+        return [variable for _, variable in find(self._model)]
+
     def _make_functions(self) -> None:
         model = self._model
         # With XLA the probes stand outside the compiled cluster, which hands the
         # tensors out: many small reductions take XLA on CPU long to compile, and
         # NumPy cannot be called from within.
         self._jit = model.jit_compile is True
-        jit_compile = model._jit_compile
-        if self._jit:
-            model.jit_compile = False
-        try:
+        with private.without_xla(model):
             model.make_train_function(force=True)
             model.make_test_function(force=True)
-        finally:
-            model._jit_compile = jit_compile
 
     # --- What the fit says (`fits.Watching`) ------------------------------------
 
@@ -349,7 +352,7 @@ class Instrument:
                 self._note(
                     f"values inside the loop of {path!r} are not watched, its output is"
                 )
-        compiled = getattr(self._model, "_compile_loss", None)
+        compiled = private.compiled_loss(self._model)
         if compiled is not None:
             hooks.put(compiled, "build", self._watch_loss_build)
             self._hook_losses(hooks, compiled)
@@ -443,10 +446,10 @@ class Instrument:
     ) -> Any:
         """Adds the gradients; returns what the update has to wait for, if anything."""
         tracer, step = self._tracer, self._current.step
-        variables = list(
-            getattr(optimizer, "_trainable_variables", ())
+        variables = (
+            private.optimized_variables(optimizer)
             if trainable_variables is None
-            else trainable_variables
+            else list(trainable_variables)
         )
         if not self._activations_only:
             tracer.add_gradients(grads, variables)
@@ -515,6 +518,7 @@ class Instrument:
         # What is looked at beside is not held for a look: see `packed`.
         beside = (
             self._replicas == 1
+            and self._can_run_again
             and not self._model.run_eagerly
             and (self._compiles or phase == "validation")
         )

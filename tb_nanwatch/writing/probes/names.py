@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src import backend
+
+from tb_nanwatch.compat.keras import learning_rate_variable, single_losses, sublayers
 
 
 def walk(model: Any, calls: bool = False) -> Iterator[tuple[str, Any]]:
@@ -34,7 +35,7 @@ def walk(model: Any, calls: bool = False) -> Iterator[tuple[str, Any]]:
         if calls and isinstance(layer, keras.layers.RNN | keras.layers.TimeDistributed):
             return
         for child in _children(layer):
-            if isinstance(child, keras.layers.InputLayer) or _is_internal(layer, child):
+            if isinstance(child, keras.layers.InputLayer):
                 continue
             if calls or isinstance(child, keras.Layer):
                 yield from visit(f"{path}/{child.name}" if path else child.name, child)
@@ -48,20 +49,13 @@ def _children(layer: Any) -> list[Any]:
     children = list(getattr(layer, "operations", ()) or ())
     if isinstance(layer, keras.Sequential):
         children = list(layer.layers)
-    return children + [c for c in layer._layers if c not in children]
-
-
-def _is_internal(parent: Any, child: Any) -> bool:
-    # A Sequential keeps a Functional twin of itself, which calls the same layers.
-    return isinstance(parent, keras.Sequential) and child is getattr(
-        parent, "_functional", None
-    )
+    return children + [c for c in sublayers(layer) if c not in children]
 
 
 def losses(compiled: Any) -> list[tuple[str, Any]]:
     """Returns name and loss object of each loss, in the order in which they are called."""
     found: list[tuple[str, Any]] = []
-    for entry in getattr(compiled, "_flat_losses", None) or ():
+    for entry in single_losses(compiled):
         loss = getattr(entry, "loss", None)
         if isinstance(loss, keras.losses.Loss) and all(
             loss is not other for _, other in found
@@ -74,7 +68,7 @@ def no_slots(optimizer: Any) -> set[int]:
     """Returns ids of the optimizer's variables that belong to no weight's update."""
     ids: set[int] = set()
     while optimizer is not None:  # a LossScaleOptimizer wraps another one
-        ids |= {id(optimizer.iterations), id(getattr(optimizer, "_learning_rate", None))}
+        ids |= {id(optimizer.iterations), id(learning_rate_variable(optimizer))}
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return ids
 
@@ -95,7 +89,7 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
     not make them before it runs the step.
     """
     if not optimizer.built:
-        with backend.name_scope(optimizer.name, caller=optimizer):
+        with keras.name_scope(optimizer.name, caller=optimizer):
             optimizer.build(variables)
         optimizer.built = True
 

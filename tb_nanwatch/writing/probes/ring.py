@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from tb_nanwatch.compat.tensorflow import resource_variable
 from tb_nanwatch.writing.observer import LOOK_NEXT, Expectation, Floats, Layout
 
 # Rows of the ring. More rows mean fewer reads from the host; at 1 ms a step the
@@ -18,23 +18,21 @@ _MAX_RING_BYTES: Final = 64 << 20
 _UNWRITTEN: Final = -1.0
 
 
-def new_limit() -> ResourceVariable:
+def new_limit() -> Any:
     """Returns a limit that has the first step looked at: nothing is known before it."""
-    return ResourceVariable(np.float32(LOOK_NEXT), trainable=False)
+    return resource_variable(np.float32(LOOK_NEXT))
 
 
 class Ring:
     """The variables of one layout on one replica."""
 
-    def __init__(
-        self, layout: Layout, replica: int, step: ResourceVariable, rows: int
-    ) -> None:
+    def __init__(self, layout: Layout, replica: int, step: Any, rows: int) -> None:
         width = layout.num_columns + layout.has_batch
         self.layout, self.replica, self.step = layout, replica, step
         # What each trace of this layout compares its rows with.
-        self.limits: list[ResourceVariable] = []
+        self.limits: list[Any] = []
         self.size = max(rows, min(RING_ROWS, _MAX_RING_BYTES // (4 * width)))
-        self.values = ResourceVariable(self._empty(width), trainable=False)
+        self.values = resource_variable(self._empty(width))
         self.expectation = Expectation(LOOK_NEXT, np.zeros(layout.num_columns, np.bool_))
         self.read_to = 0
 

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from tb_nanwatch.compat.tensorflow import resource_variable
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.observer import (
@@ -72,7 +72,7 @@ class Step:
 
     phase: Phase
     number: Any
-    limit: ResourceVariable
+    limit: Any
     replica: int
     batch: Batch | None
     proofs: Proofs = field(default_factory=Proofs)
@@ -216,9 +216,9 @@ class StepGraph:
         self._note = note
         self._lock = threading.Lock()
         self._layouts: list[Layout] = []
-        self._steps: dict[tuple[Phase, int], ResourceVariable] = {}
+        self._steps: dict[tuple[Phase, int], Any] = {}
         # An eager step is no trace of its own: all share one limit.
-        self._eager_limits: dict[tuple[Phase, int], ResourceVariable] = {}
+        self._eager_limits: dict[tuple[Phase, int], Any] = {}
         self.rings: dict[Phase, list[Ring]] = {"train": [], "validation": []}
 
     def steps(self, phase: Phase) -> int:
@@ -238,7 +238,7 @@ class StepGraph:
         with self._lock, tf.init_scope():
             key = (phase, replica)
             if key not in self._steps:
-                self._steps[key] = ResourceVariable(np.int64(0), trainable=False)
+                self._steps[key] = resource_variable(np.int64(0))
         if tf.executing_eagerly():
             limit = self._eager_limits.setdefault(key, new_limit())
         else:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import keras
 import tensorflow as tf
 
+from tb_nanwatch.compat.keras import own_variables
 from tb_nanwatch.schema import KINDS, Kind, Probe
 from tb_nanwatch.writing.probes.names import no_slots, optimizers, walk
 from tb_nanwatch.writing.probes.ops import as_tensor, can_be_bad, variable_value
@@ -104,9 +105,10 @@ class Tracer:
         """Learns the names of the variables of all layers there are."""
         self._variables = {}
         for path, layer in walk(self._model):
+            weights, state = own_variables(layer)
             lists: tuple[tuple[Kind, Any], ...] = (
-                ("weight", layer._trainable_variables),  # a frozen layer's too
-                ("layer_state", layer._non_trainable_variables),
+                ("weight", weights),
+                ("layer_state", state),
             )
             for kind, variables in lists:
                 for variable in variables:

@@ -1,0 +1,105 @@
+"""Keras' private names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from tb_nanwatch.compat.names import Attribute, Feature, Global, Inside
+
+_GLOBAL_SEED: Final = "global_seed_generator"
+
+_GLOBAL_STATE: Final = Global(
+    "keras.src.backend.common.global_state", "get_global_attribute", Feature.CAPSULE
+)
+_SEED_IN_STATE: Final = Inside(
+    "keras.src.random.seed_generator",
+    "global_seed_generator",
+    Feature.CAPSULE,
+    inner=_GLOBAL_SEED,
+)
+_JIT_COMPILE: Final = Attribute("a model", "_jit_compile", Feature.XLA, "keras")
+_LAYERS: Final = Attribute("a layer", "_layers", Feature.SUBLAYERS, "keras")
+_TRAINABLE: Final = Attribute(
+    "a layer", "_trainable_variables", Feature.VARIABLE_NAMES, "keras"
+)
+_NON_TRAINABLE: Final = Attribute(
+    "a layer", "_non_trainable_variables", Feature.VARIABLE_NAMES, "keras"
+)
+_COMPILE_LOSS: Final = Attribute("a model", "_compile_loss", Feature.LOSSES, "keras")
+_FLAT_LOSSES: Final = Attribute(
+    "a compiled loss", "_flat_losses", Feature.LOSSES, "keras"
+)
+_LEARNING_RATE: Final = Attribute(
+    "an optimizer", "_learning_rate", Feature.LEARNING_RATE, "keras"
+)
+_OPTIMIZED: Final = Attribute(
+    "an optimizer", "_trainable_variables", Feature.APPLIED_GRADIENTS, "keras"
+)
+
+
+def global_seed_generator() -> Any:
+    """Returns Keras' global seed generator, None where none was made so far.
+
+    It is not made: that would draw a seed.
+
+    Raises:
+        MissingError: of `Feature.CAPSULE`.
+    """
+    _SEED_IN_STATE.find()
+    return _GLOBAL_STATE.find()(_GLOBAL_SEED)
+
+
+@contextlib.contextmanager
+def without_xla(model: Any) -> Iterator[None]:
+    """Has functions of `model` made without XLA, where it is compiled with it.
+
+    Not by the public property alone: its setter judges the model anew.
+
+    Raises:
+        MissingError: of `Feature.XLA`.
+    """
+    if model.jit_compile is not True:
+        yield
+        return
+    before = _JIT_COMPILE.of(model)
+    model.jit_compile = False
+    try:
+        yield
+    finally:
+        setattr(model, _JIT_COMPILE.name, before)
+
+
+def sublayers(layer: Any) -> list[Any]:
+    """Returns the layers that stand right below a layer; without the name a model's."""
+    found = _LAYERS.get(layer, None)
+    return list(getattr(layer, "layers", ()) if found is None else found)
+
+
+def own_variables(layer: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Returns a layer's own weights, frozen ones too, and its own other variables."""
+    return _TRAINABLE.get(layer, ()), _NON_TRAINABLE.get(layer, ())
+
+
+def compiled_loss(model: Any) -> Any:
+    """Returns the object that calls a model's losses, None where it has none."""
+    return _COMPILE_LOSS.get(model, None)
+
+
+def single_losses(compiled: Any) -> Sequence[Any]:
+    """Returns the parts of a compiled loss; none before the first batch was seen."""
+    return _FLAT_LOSSES.get(compiled, None) or ()
+
+
+def learning_rate_variable(optimizer: Any) -> Any:
+    """Returns what an optimizer keeps as its rate: a variable, a schedule, ...
+
+    The public property would compute a schedule's rate.
+    """
+    return _LEARNING_RATE.get(optimizer, None)
+
+
+def optimized_variables(optimizer: Any) -> list[Any]:
+    """Returns the variables that an optimizer was built for."""
+    return list(_OPTIMIZED.get(optimizer, ()))

@@ -1,0 +1,57 @@
+"""KerasTuner's private names. It is never imported here, only recognised."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any, Final
+
+from tb_nanwatch.compat.names import Attribute, Feature, Inside, MissingError, has
+
+_EXECUTION: Final = Inside(
+    "keras_tuner", "Tuner.run_trial", Feature.EXECUTIONS, inner="execution"
+)
+_CLIENTS_ORACLE: Final = Attribute(
+    "the oracle of a worker", "_oracle", Feature.SHARED_SEARCH, "keras_tuner"
+)
+
+
+def execution_in(frame: FrameType) -> int | None:
+    """Returns which training of a trial KerasTuner is at, from 0.
+
+    Args:
+        frame: of a tuner's `run_trial`; None is returned where it is not KerasTuner's own.
+    """
+    if not str(frame.f_globals.get("__name__", "")).startswith("keras_tuner."):
+        return None
+    if not has(Feature.EXECUTIONS):
+        return None
+    value = frame.f_locals.get(_EXECUTION.inner)
+    return value if isinstance(value, int) else None
+
+
+def own_oracle(tuner: Any) -> Any:
+    """Returns the oracle that this process made.
+
+    On a worker the tuner's oracle is a client of the chief's, which knows next to
+    nothing of the settings; the oracle that the worker's program made is in it. Without
+    that name it is the client all the same.
+    """
+    try:
+        return _CLIENTS_ORACLE.of(tuner.oracle)
+    except MissingError as e:
+        if _is_client(tuner.oracle):
+            e.warn()
+        return tuner.oracle
+
+
+def is_shared(tuner: Any) -> bool:
+    """Returns whether the tuner is a worker of a distributed search."""
+    return own_oracle(tuner) is not tuner.oracle or _is_client(tuner.oracle)
+
+
+def _is_client(oracle: Any) -> bool:
+    """Returns whether an oracle is KerasTuner's, but none that searches."""
+    package = sys.modules.get("keras_tuner")
+    own = type(oracle).__module__.partition(".")[0] == "keras_tuner"
+    return own and package is not None and not isinstance(oracle, package.Oracle)
