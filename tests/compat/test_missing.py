@@ -20,7 +20,10 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch, NanWatchWarning
+from tb_nanwatch.compat import keras as _keras
 from tb_nanwatch.compat import kerastuner, names, versions
+from tb_nanwatch.compat import tensorboard as _tensorboard
+from tb_nanwatch.compat import tensorflow as _tensorflow
 from tb_nanwatch.compat.names import Feature
 from tb_nanwatch.reading.cli import main
 from tests.compat.hiding import hide
@@ -28,6 +31,8 @@ from tests.tuner.searches import make, search, with_rates
 from tests.writing.logs import read_log
 
 ROOT = Path(__file__).parents[2]
+# Their names are known once they have been imported.
+ROOMS = (_keras, kerastuner, _tensorboard, _tensorflow)
 NAMES = names.known()
 # They write or read elsewhere than a plain training does.
 ELSEWHERE = {
