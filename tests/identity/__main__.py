@@ -1,0 +1,82 @@
+"""The campaign's command line.
+
+    python -m tests.identity 17 --mode xla       what differs with seed 17
+    python -m tests.identity 17 --set policy=float32 --set shuffle=False --drop 0
+    python -m tests.identity 0-299 --mode graph --out build/identity.json
+    python -m tests.identity --table build/identity.json
+
+One seed is told in full; `--set` changes a field of its spec and `--drop` leaves a block
+out, so that what differs can be made smaller by hand.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name, value in (
+    ("TF_CPP_MIN_LOG_LEVEL", "3"),
+    ("CUDA_VISIBLE_DEVICES", ""),
+    ("KERAS_BACKEND", "tensorflow"),
+):
+    os.environ.setdefault(name, value)
+
+import argparse
+import ast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.identity.architectures import Spec, draw
+from tests.identity.campaign import compare, features, line, run, table
+from tests.identity.training import MODES
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.identity")
+    parser.add_argument("seeds", nargs="*", help="17, or 0-299")
+    parser.add_argument("--mode", choices=MODES, default="graph")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--drop", action="append", default=[], type=int, metavar="BLOCK")
+    parser.add_argument("--out", type=Path, help="JSON to write the results to")
+    parser.add_argument("--table", type=Path, help="JSON to read results from")
+    args = parser.parse_args()
+    if args.table is not None:
+        print(table(args.table))
+        return 0
+    seeds = [seed for text in args.seeds for seed in _seeds(text)]
+    if len(seeds) != 1:
+        results = run(seeds, args.mode, args.out)
+        if args.out is not None:
+            for feature, differing, n in features(args.out, args.mode):
+                print(f"{feature:40} {differing:4} of {n:4} differ")
+        return int(any(r.outcome in ("differs", "failed") for r in results))
+    spec = _changed(draw(seeds[0]), args.set, args.drop)
+    print(spec)
+    result, found = compare(spec, args.mode)
+    print(line(result))
+    for difference in found:
+        print(f"  {difference}")
+    for said in result.wrong:
+        print(f"  {said}")
+    return int(result.outcome in ("differs", "failed"))
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _changed(spec: Spec, changes: list[str], dropped: list[int]) -> Spec:
+    values: dict[str, Any] = {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (SyntaxError, ValueError):  # a bare word
+            values[name] = text
+    kept = tuple(b for i, b in enumerate(spec.blocks) if i not in dropped)
+    return replace(spec, **{"blocks": kept, **values})
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

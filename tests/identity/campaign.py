@@ -1,0 +1,222 @@
+"""Compares a seed's training with and without NaN Watch, and counts over many seeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.identity.architectures import Spec, draw
+from tests.identity.training import (
+    MODES,
+    Difference,
+    Mode,
+    NotCompiledError,
+    Trained,
+    differences,
+    train,
+)
+
+Outcome = Literal["identical", "differs", "left out", "failed"]
+
+
+@dataclass
+class Result:
+    """What came of one seed in one mode.
+
+    Attributes:
+        outcome: "left out" where plain Keras itself cannot train, or not twice alike.
+        why: of what was left out or failed.
+        differs: what differs, in words that do not depend on the machine.
+        first: the first difference.
+        largest: relative, of all differences.
+        wrong: what NaN Watch said or recorded and should not have.
+        features: of the spec.
+    """
+
+    seed: int
+    mode: Mode
+    outcome: Outcome
+    why: str = ""
+    differs: list[str] = field(default_factory=list)
+    first: str = ""
+    largest: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def compare(spec: Spec, mode: Mode) -> tuple[Result, list[Difference]]:
+    """Trains plain, watched, and where the two differ plain once more."""
+    began = time.monotonic()
+    result, found = _compared(spec, mode)
+    result.features = sorted(spec.features())
+    result.seconds = round(time.monotonic() - began, 1)
+    return result, found
+
+
+def _compared(spec: Spec, mode: Mode) -> tuple[Result, list[Difference]]:
+    try:
+        plain = train(spec, mode)
+    except NotCompiledError:
+        return Result(spec.seed, mode, "left out", "not compiled by Keras"), []
+    except Exception as e:
+        why = f"plain training raises {type(e).__name__}"
+        return Result(spec.seed, mode, "left out", why, first=str(e)[:300]), []
+    with tempfile.TemporaryDirectory() as log_dir:
+        try:
+            watched = train(spec, mode, Path(log_dir))
+        except Exception as e:
+            said = f"{type(e).__name__}: {str(e)[:500]}"
+            return Result(spec.seed, mode, "failed", f"watched training raises {said}"), []
+    found = differences(plain, watched)
+    if found and differences(plain, train(spec, mode)):
+        return Result(spec.seed, mode, "left out", "plain differs from plain"), []
+    result = Result(
+        spec.seed,
+        mode,
+        "differs" if found else "identical",
+        differs=sorted({d.what for d in found}),
+        first=str(found[0]) if found else "",
+        largest=max((d.relative for d in found), default=0.0),
+        wrong=wrong(spec, plain, watched),
+    )
+    if result.wrong:
+        result.outcome, result.why = "failed", result.wrong[0]
+    return result, found
+
+
+def wrong(spec: Spec, plain: Trained, watched: Trained) -> list[str]:
+    """Returns what NaN Watch said or recorded of a training in which nothing is wrong."""
+    found = [s for s in watched.said if s not in plain.said]
+    log = watched.log
+    if log is None or not log.all("status"):
+        return [*found, "nothing was logged"]
+    if log.status.state != "finished":
+        found.append(f"the run is {log.status.state}")
+    if log.status.steps != spec.steps * spec.epochs:
+        found.append(f"{log.status.steps} steps of {spec.steps * spec.epochs} were seen")
+    scaled = spec.loss_scale or spec.policy == "mixed_float16"
+    if log.episodes and is_finite(plain) and not scaled:
+        bad = log.episodes[0].tensors[0]
+        found.append(
+            f"false alarm at step {log.episodes[0].start.step}: {bad.kind} {bad.name}"
+        )
+    return found
+
+
+def is_finite(trained: Trained) -> bool:
+    """Whether all that is left of a training is finite."""
+    values = [*(v for epoch in trained.epochs for v in epoch.values())]
+    values += [np.asarray(v) for v in trained.history.values()]
+    return all(np.isfinite(v.astype(np.float64)).all() for v in values)
+
+
+# --- Many seeds -----------------------------------------------------------------
+
+
+def run(seeds: Iterable[int], mode: Mode, out: Path | None = None) -> list[Result]:
+    """Compares each seed, and says so line by line."""
+    results = []
+    for seed in seeds:
+        result, _ = compare(draw(seed), mode)
+        results.append(result)
+        print(line(result), flush=True)
+        if out is not None:
+            write(out, mode, results)
+    return results
+
+
+def line(result: Result) -> str:
+    said = result.why or result.first
+    return f"{result.mode} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} {said}"
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the numbers depend on."""
+    names = {
+        text.partition(":")[2].strip()
+        for text in _read("/proc/cpuinfo").splitlines()
+        if text.startswith("model name")
+    }
+    return {
+        "processor": ", ".join(sorted(names)) or platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def write(out: Path, mode: Mode, results: list[Result]) -> None:
+    """Puts a mode's results in the place of its former ones."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    known = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    modes = known.get("modes", {})
+    modes[mode] = {**counts(results), "results": [asdict(r) for r in results]}
+    text = json.dumps({"machine": machine(), "modes": modes}, indent=1)
+    out.write_text(text + "\n", encoding="utf-8")
+
+
+def counts(results: list[Result]) -> dict[str, Any]:
+    """Returns the row of a mode."""
+    outcomes = Counter(r.outcome for r in results)
+    return {
+        "tried": len(results),
+        "identical": outcomes["identical"],
+        "differs": outcomes["differs"],
+        "failed": outcomes["failed"],
+        "left out": outcomes["left out"],
+        "why": dict(Counter(r.why for r in results if r.outcome == "left out")),
+    }
+
+
+def table(out: Path) -> str:
+    """Returns the table of all modes in Markdown, and what goes with a difference."""
+    read = json.loads(out.read_text(encoding="utf-8"))
+    lines = [
+        "| mode | tried | identical | differ | failed | left out |",
+        "|---|---|---|---|---|---|",
+    ]
+    for mode in MODES:
+        row = read["modes"].get(mode)
+        if row is not None:
+            why = ", ".join(f"{n} {reason}" for reason, n in sorted(row["why"].items()))
+            lines.append(
+                f"| {mode} | {row['tried']} | {row['identical']} | {row['differs']} | "
+                f"{row['failed']} | {row['left out']}{f' ({why})' if why else ''} |"
+            )
+    said = ", ".join(f"{k} {v}" for k, v in read["machine"].items())
+    return "\n".join([*lines, "", f"Machine: {said}."])
+
+
+def features(out: Path, mode: Mode) -> list[tuple[str, int, int]]:
+    """Returns (feature, how many differ, of how many), the most telling first."""
+    rows = json.loads(out.read_text(encoding="utf-8"))["modes"][mode]["results"]
+    compared = [r for r in rows if r["outcome"] in ("identical", "differs")]
+    every, differing = Counter[str](), Counter[str]()
+    for row in compared:
+        every.update(row["features"])
+        if row["outcome"] == "differs":
+            differing.update(row["features"])
+    shares = [(f, differing[f], n) for f, n in every.items() if differing[f]]
+    return sorted(shares, key=lambda s: (-s[1] / s[2], -s[1], s[0]))
