@@ -11,15 +11,6 @@ out, so that what differs can be made smaller by hand.
 
 from __future__ import annotations
 
-import os
-
-for name, value in (
-    ("TF_CPP_MIN_LOG_LEVEL", "3"),
-    ("CUDA_VISIBLE_DEVICES", ""),
-    ("KERAS_BACKEND", "tensorflow"),
-):
-    os.environ.setdefault(name, value)
-
 import argparse
 import ast
 from dataclasses import replace

@@ -181,9 +181,9 @@ def draw(seed: int) -> Spec:
     form = r.choice(("functional", *FORMS))
     policy = r.choice(("float32",) * 5 + ("bfloat16", "mixed_float16") * 2 + ("float64",))
     # Tracing takes most of the time: one block is enough for most of what can happen.
-    number = r.choice((1, 1, 1, 1, 2, 2, 3))
+    number = r.choice((1, 1, 1, 1, 1, 1, 1, 2, 2, 3))
     names = [r.choice(list(kinds)) for _ in range(number)]
-    tail = [r.choice(list(VECTOR)) for _ in range(r.choice((0, 0, 0, 1)))]
+    tail = [r.choice(list(VECTOR)) for _ in range(r.choice((0, 0, 0, 0, 0, 1)))]
     task = r.choice(("regression", "binary", "classes"))
     tokens = r.choice((0, 11, 50)) if data == "sequence" else 0
     batch = r.choice((4, 8, 8, 16))
@@ -210,7 +210,7 @@ def draw(seed: int) -> Spec:
         examples=batch * steps - (r.randrange(1, batch) if r.random() < 0.5 else 0),
         epochs=r.choice((2, 2, 2, 3)),
         validation=r.choice((0, 0, batch + batch // 2, 2 * batch)),
-        steps_per_execution=r.choice((1, 1, 1, 1, 1, 2, 4)),
+        steps_per_execution=r.choice((1, 1, 1, 1, 1, 1, 2, 4)),
         weights=r.choice(("none", "none", "sample", "class")),
         weighted_metrics=r.random() < 0.3,
         source=r.choice(("arrays", "arrays", "arrays", "dataset", "endless")),
@@ -220,9 +220,11 @@ def draw(seed: int) -> Spec:
     )
     if task == "regression" and spec.weights == "class":
         spec = replace(spec, weights="sample")
-    if policy not in ("float32", "float64") and spec.regularizer == "activity":
-        # Keras cannot add the penalty, of half the precision, to the loss.
+    # Keras cannot add a penalty of half the precision to the loss.
+    if policy == "mixed_float16" and spec.regularizer == "activity":
         spec = replace(spec, regularizer="kernel")
+    if policy == "bfloat16":
+        spec = replace(spec, regularizer="")
     if spec.source == "endless" and spec.weights == "class":
         spec = replace(spec, source="dataset")
     return _with_optimizer(r, spec)

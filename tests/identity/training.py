@@ -137,7 +137,10 @@ def values_of(model: Any) -> dict[tuple[str, str], Any]:
     """Returns a copy of all variables of a model and its optimizer, in order."""
     trainable = {id(v) for v in model.trainable_variables}
     groups = [
-        *(("weights" if id(v) in trainable else "layer state", v) for v in model.variables),
+        *(
+            ("weights" if id(v) in trainable else "layer state", v)
+            for v in model.variables
+        ),
         *(("layer state", v) for v in model.metrics_variables),
         *(("optimizer", v) for v in model.optimizer.variables),
     ]
@@ -249,7 +252,9 @@ def differences(one: Trained, other: Trained) -> list[Difference]:
         found += _compare_values(
             epoch, _metrics(one.history, epoch), _metrics(other.history, epoch)
         )
-    sources = ({("random state", k): v for k, v in t.randomness.items()} for t in (one, other))
+    sources = (
+        {("random state", k): v for k, v in t.randomness.items()} for t in (one, other)
+    )
     return found + _compare_values(-1, *sources)
 
 
