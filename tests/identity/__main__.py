@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.identity.architectures import Spec, draw
-from tests.identity.campaign import compare, features, line, run, table
+from tests.identity.campaign import bad, compare, features, line, run, table
 from tests.identity.training import MODES
 
 
@@ -40,16 +40,16 @@ def main() -> int:
         if args.out is not None:
             for feature, differing, n in features(args.out, args.mode):
                 print(f"{feature:40} {differing:4} of {n:4} differ")
-        return int(any(r.outcome in ("differs", "failed") for r in results))
+        return int(any(bad(r) for r in results))
     spec = _changed(draw(seeds[0]), args.set, args.drop)
     print(spec)
     result, found = compare(spec, args.mode)
     print(line(result))
     for difference in found:
         print(f"  {difference}")
-    for said in result.wrong:
+    for said in [*result.wrong, *result.fault_said.splitlines()]:
         print(f"  {said}")
-    return int(result.outcome in ("differs", "failed"))
+    return int(bad(result))
 
 
 def _seeds(text: str) -> range:

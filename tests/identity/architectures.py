@@ -8,7 +8,7 @@ compiled with.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -768,18 +768,23 @@ def run_all(layers: list[Any], x: Any, nested: bool) -> Any:
     return x
 
 
-def build(spec: Spec) -> Any:
-    """Returns the model, which is not compiled yet."""
+def build(spec: Spec, after_first: Sequence[Callable[[], Any]] = ()) -> Any:
+    """Returns the model, which is not compiled yet.
+
+    Args:
+        spec: what to build.
+        after_first: make layers that are put behind the first one.
+    """
     keras.config.set_dtype_policy(spec.policy)
     try:
-        return _model(spec)
+        layers = _layers(spec)
+        return _model(spec, [layers[0], *(make() for make in after_first), *layers[1:]])
     finally:
         if spec.own_policy:
             keras.config.set_dtype_policy("float32")
 
 
-def _model(spec: Spec) -> Any:
-    layers = _layers(spec)
+def _model(spec: Spec, layers: list[Any]) -> Any:
     if spec.form == "subclassed":
         return Net(layers, spec.nested)
     dtype = "int32" if spec.tokens else None
@@ -859,4 +864,6 @@ def optimizer(spec: Spec) -> Any:
         )
     else:
         made = getattr(keras.optimizers, spec.optimizer)(rate, **dict(spec.options))
-    return keras.optimizers.LossScaleOptimizer(made) if spec.loss_scale else made
+    if spec.loss_scale:  # at a scale that nothing overflows at
+        return keras.optimizers.LossScaleOptimizer(made, initial_scale=16.0)
+    return made

@@ -7,7 +7,7 @@ import gc
 import io
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -182,13 +182,18 @@ def fresh(spec: Spec) -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
-def compiled(spec: Spec, mode: Mode) -> Any:
+def compiled(spec: Spec, mode: Mode, extra: Sequence[Callable[[], Any]] = ()) -> Any:
     """Returns the spec's model, compiled for a mode.
+
+    Args:
+        spec: what to build.
+        mode: how it is run.
+        extra: make layers that are put behind the first one.
 
     Raises:
         NotCompiledError: the mode is XLA, and Keras finds that it cannot be.
     """
-    model = build(spec)
+    model = build(spec, extra)
     options = compile_options(spec)
     if mode != "xla":
         model.compile(**options, run_eagerly=mode == "eager")
@@ -204,7 +209,9 @@ def train(
     spec: Spec,
     mode: Mode,
     log_dir: Path | None = None,
-    callbacks: Callable[[], list[Any]] = list,
+    callbacks: Sequence[Any] = (),
+    change: Callable[[Data, Data | None], None] = lambda data, validation: None,
+    extra: Sequence[Callable[[], Any]] = (),
 ) -> Trained:
     """Trains once, in a Keras that is as new.
 
@@ -212,20 +219,23 @@ def train(
         spec: what.
         mode: how it is run.
         log_dir: where NaN Watch logs to; without, it does not watch.
-        callbacks: makes further callbacks.
+        callbacks: further ones.
+        change: changes the data of training and validation in place.
+        extra: make layers that are put behind the first one.
     """
     trained = Trained()
     printed = io.StringIO()
     with fresh(spec), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = compiled(spec, mode)
+        model = compiled(spec, mode, extra)
         data = arrays(spec, spec.examples, 1)
         validation = arrays(spec, spec.validation, 2) if spec.validation else None
+        change(data, validation)
         watch = [NanWatch(log_dir)] if log_dir is not None else []
         with contextlib.redirect_stderr(printed):
             history = model.fit(
                 **fit_options(spec, data, validation),
-                callbacks=[*watch, *callbacks(), Recorder(trained)],
+                callbacks=[*watch, *callbacks, Recorder(trained)],
             )
         trained.history = history.history
         trained.randomness = randomness()
