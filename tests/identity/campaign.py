@@ -170,10 +170,13 @@ def run(seeds: Iterable[int], mode: Mode, out: Path | None = None) -> list[Resul
 
 
 def line(result: Result) -> str:
-    said = result.why or result.first
+    """Returns one line on a result."""
+    said = (result.why or result.first).partition("\n")[0]
+    fault = f"fault {result.fault}" if result.fault else ""
     return (
-        f"{result.mode} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} {said}"
-    )
+        f"{result.mode:5} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} "
+        f"{fault:14} {said}"
+    ).rstrip()
 
 
 def bad(result: Result) -> bool:
