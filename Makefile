@@ -6,6 +6,7 @@
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make picture the README's picture, taken of the demo's logs (DEMO_SERVE=0 make demo makes them)
 # make faults  thousands of injected faults instead of hundreds
+# make identity  300 random architectures, trained with and without watching (hours)
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (40 minutes)
 # make versions  the fast tests on each Python and on the oldest of all that setup.py allows
@@ -45,7 +46,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults fuzz robustness corpus versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults identity fuzz robustness corpus versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -82,6 +83,13 @@ picture: $(DONE)/dev chromium
 
 faults: $(DONE)/dev
 	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py
+
+# What differs is told at the end, and fails then; exit code 1 says that something does.
+identity: $(DONE)/dev
+	@for mode in graph xla eager; do \
+		$(PY) -m tests.identity 0-299 --mode $$mode --out build/identity.json || [ $$? = 1 ]; \
+	done
+	@$(PY) -m tests.identity --table build/identity.json
 
 fuzz: $(DONE)/dev
 	@$(PY) -m tests.hostile.fuzz $(INPUTS)

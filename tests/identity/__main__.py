@@ -4,6 +4,7 @@
     python -m tests.identity 17 --set policy=float32 --set shuffle=False --drop 0
     python -m tests.identity 0-299 --mode graph --out build/identity.json
     python -m tests.identity --table build/identity.json
+    python -m tests.identity --known --mode xla  what CI's share is known to differ in
 
 One seed is told in full; `--set` changes a field of its spec and `--drop` leaves a block
 out, so that what differs can be made smaller by hand.
@@ -19,6 +20,7 @@ from typing import Any
 
 from tests.identity.architectures import Spec, draw
 from tests.identity.campaign import bad, compare, features, line, run, table
+from tests.identity.share import write_known
 from tests.identity.training import MODES
 
 
@@ -29,10 +31,17 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--drop", action="append", default=[], type=int, metavar="BLOCK")
     parser.add_argument("--out", type=Path, help="JSON to write the results to")
+    parser.add_argument(
+        "--known", action="store_true", help="write the rows of CI's share anew"
+    )
     parser.add_argument("--table", type=Path, help="JSON to read results from")
     args = parser.parse_args()
     if args.table is not None:
-        print(table(args.table))
+        text, is_clean = table(args.table)
+        print(text)
+        return int(not is_clean)
+    if args.known:
+        write_known(args.mode)
         return 0
     seeds = [seed for text in args.seeds for seed in _seeds(text)]
     if len(seeds) != 1:

@@ -645,8 +645,6 @@ def cell(kit: Kit, width: int, sequences: bool = True) -> Any:
         options["recurrent_initializer"] = "glorot_uniform"
     if b.kind.endswith("simple"):
         return L.SimpleRNN(width, **options)
-    # Otherwise Keras leaves the layer to cuDNN, and XLA alone.
-    options["use_cudnn"] = "auto" if b.hidden % 5 == 0 else False
     return (L.GRU if b.count % 2 else L.LSTM)(width, **options)
 
 

@@ -149,7 +149,7 @@ class Saboteur(keras.callbacks.Callback):
         elif fault.kind == "weight":
             self.place, weight = self._weight()
             value = np.array(weight.value.numpy())
-            spoil(value, fault, corner=value.ndim == 4)
+            spoil(value, fault, center=value.ndim == 4)
             weight.assign(value)
         self.state = [np.array(v.value.numpy()) for v in self.model.variables]
 
@@ -174,16 +174,16 @@ class Saboteur(keras.callbacks.Callback):
 LARGE = {"float32": 1e30, "bfloat16": 1e30, "mixed_float16": 6e4, "float64": 1e200}
 
 
-def spoil(value: Any, fault: Fault, corner: bool = False) -> None:
+def spoil(value: Any, fault: Fault, center: bool = False) -> None:
     """Writes the fault into an array.
 
     Args:
         value: the array.
         fault: says what, how often and where.
-        corner: only what meets every pixel: the middle of a convolution's kernel. Of
+        center: only what meets every pixel: the middle of a convolution's kernel. Of
             the rest it depends on the implementation whether it meets the padding.
     """
-    if corner:
+    if center:
         value = value[value.shape[0] // 2, value.shape[1] // 2]
     index = (fault.pick + np.arange(fault.count)) % value.size
     value[np.unravel_index(index, value.shape)] = VALUES[fault.value]
