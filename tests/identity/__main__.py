@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.identity.architectures import Spec, draw
 from tests.identity.campaign import bad, compare, features, line, run, table
-from tests.identity.share import write_known
+from tests.identity.share import seeds, write_known
 from tests.identity.training import MODES
 
 
@@ -41,16 +41,16 @@ def main() -> int:
         print(text)
         return int(not is_clean)
     if args.known:
-        write_known(args.mode)
+        write_known(args.mode, run(seeds(args.mode), args.mode, args.out))
         return 0
-    seeds = [seed for text in args.seeds for seed in _seeds(text)]
-    if len(seeds) != 1:
-        results = run(seeds, args.mode, args.out)
+    chosen = [seed for text in args.seeds for seed in _seeds(text)]
+    if len(chosen) != 1:
+        results = run(chosen, args.mode, args.out)
         if args.out is not None:
             for feature, differing, n in features(args.out, args.mode):
                 print(f"{feature:40} {differing:4} of {n:4} differ")
         return int(any(bad(r) for r in results))
-    spec = _changed(draw(seeds[0]), args.set, args.drop)
+    spec = _changed(draw(chosen[0]), args.set, args.drop)
     print(spec)
     result, found = compare(spec, args.mode)
     print(line(result))

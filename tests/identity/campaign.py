@@ -233,24 +233,28 @@ def counts(results: list[Result]) -> dict[str, Any]:
     }
 
 
-def table(out: Path) -> str:
-    """Returns the table of all modes in Markdown, and what goes with a difference."""
+def table(out: Path) -> tuple[str, bool]:
+    """Returns the table of all modes in Markdown, and whether nothing in it is bad."""
     read = json.loads(out.read_text(encoding="utf-8"))
     lines = [
         "| mode | tried | identical | differ | failed | left out | faults found |",
         "|---|---|---|---|---|---|---|",
     ]
+    is_clean = True
     for mode in MODES:
         row = read["modes"].get(mode)
-        if row is not None:
-            why = ", ".join(f"{n} {reason}" for reason, n in sorted(row["why"].items()))
-            lines.append(
-                f"| {mode} | {row['tried']} | {row['identical']} | {row['differs']} | "
-                f"{row['failed']} | {row['left out']}{f' ({why})' if why else ''} | "
-                f"{row['faults found']} of {row['faults']} |"
-            )
+        if row is None:
+            continue
+        why = ", ".join(f"{n} {reason}" for reason, n in sorted(row["why"].items()))
+        lines.append(
+            f"| {mode} | {row['tried']} | {row['identical']} | {row['differs']} | "
+            f"{row['failed']} | {row['left out']}{f' ({why})' if why else ''} | "
+            f"{row['faults found']} of {row['faults']} |"
+        )
+        is_clean &= not (row["differs"] or row["failed"])
+        is_clean &= row["faults found"] == row["faults"]
     said = ", ".join(f"{k} {v}" for k, v in read["machine"].items())
-    return "\n".join([*lines, "", f"Machine: {said}."])
+    return "\n".join([*lines, "", f"Machine: {said}."]), is_clean
 
 
 def features(out: Path, mode: Mode) -> list[tuple[str, int, int]]:

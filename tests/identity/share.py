@@ -61,19 +61,14 @@ def check(mode: Mode, seed: int) -> None:
     )
 
 
-def write_known(mode: Mode) -> None:
-    """Writes the rows of a mode anew."""
-    rows = [
-        {"mode": m, "seed": s, "what": what}
-        for (m, s), what in (known() if KNOWN.exists() else {}).items()
-        if m != mode
-    ]
-    for seed in seeds(mode):
-        result, _ = compare(draw(seed), mode)
-        print(mode, seed, result.seconds, row(result), flush=True)
-        if row(result):
-            rows.append({"mode": mode, "seed": seed, "what": row(result)})
-    rows.sort(key=lambda r: (MODES.index(r["mode"]), r["seed"]))
-    lines = ",\n  ".join(json.dumps(r) for r in rows)
+def write_known(mode: Mode, results: list[Result]) -> None:
+    """Puts the rows of a mode in the place of its former ones."""
+    others = known() if KNOWN.exists() else {}
+    found = {key: what for key, what in others.items() if key[0] != mode}
+    found |= {(mode, r.seed): row(r) for r in results if row(r)}
+    keys = sorted(found, key=lambda key: (MODES.index(key[0]), key[1]))
+    lines = ",\n  ".join(
+        json.dumps({"mode": m, "seed": seed, "what": found[m, seed]}) for m, seed in keys
+    )
     text = f'{{\n "machine": {json.dumps(machine())},\n "rows": [\n  {lines}\n ]\n}}\n'
     KNOWN.write_text(text, encoding="utf-8")
