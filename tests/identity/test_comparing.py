@@ -107,6 +107,11 @@ def test_a_variable_of_one_training_alone_is_seen(plain: Trained) -> None:
     other = copy.deepcopy(plain)
     other.epochs[1]["optimizer", "more"] = np.zeros(2)
     assert [d.name for d in differences(plain, other)] == ["more (in one alone)"]
+    del other.epochs[1]["optimizer", "more"]
+    assert differences(plain, other) == []
+    last = other.epochs[1].popitem()
+    other.epochs[1]["optimizer", "other"] = last[1]
+    assert [d.what for d in differences(plain, other)] == ["names"]
 
 
 def test_noise_is_seen(plain: Trained, tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ class Difference:
     """Where one training is not the other.
 
     Attributes:
-        what: "weights", "layer state", "optimizer", "history", "validation" or
-            "random state".
+        what: "weights", "layer state", "optimizer", "history", "validation", "random
+            state", or "names" (of the variables).
         epoch: from 0; -1 for after the training.
         name: of the variable, the metric, or the source of random numbers.
         elements, size: how many of its elements differ, and how many it has.
@@ -279,6 +279,14 @@ def _compare_values(
     epoch: int, a: dict[tuple[str, str], Any], b: dict[tuple[str, str], Any]
 ) -> list[Difference]:
     found = []
+    if len(a) == len(b):
+        # In order: a variable that has another name is compared all the same.
+        renamed = [f"{n[1]} or {m[1]}" for n, m in zip(a, b, strict=True) if n != m]
+        if renamed:
+            found.append(
+                Difference("names", epoch, renamed[0], len(renamed), len(a), np.inf)
+            )
+        b = dict(zip(a, b.values(), strict=True))
     for what, name in dict.fromkeys([*a, *b]):
         if (what, name) not in a or (what, name) not in b:
             found.append(Difference(what, epoch, f"{name} (in one alone)", 1, 1, np.inf))
