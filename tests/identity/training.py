@@ -284,7 +284,7 @@ def _compare_values(
         renamed = [f"{n[1]} or {m[1]}" for n, m in zip(a, b, strict=True) if n != m]
         if renamed:
             found.append(
-                Difference("names", epoch, renamed[0], len(renamed), len(a), np.inf)
+                Difference("names", epoch, renamed[0], len(renamed), len(a), 0.0)
             )
         b = dict(zip(a, b.values(), strict=True))
     for what, name in dict.fromkeys([*a, *b]):
