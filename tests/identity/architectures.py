@@ -220,10 +220,10 @@ def draw(seed: int) -> Spec:
     )
     if task == "regression" and spec.weights == "class":
         spec = replace(spec, weights="sample")
-    # Keras cannot add a penalty of half the precision to the loss.
+    # Keras cannot add a penalty of another precision than float32 to the loss.
     if policy == "mixed_float16" and spec.regularizer == "activity":
         spec = replace(spec, regularizer="kernel")
-    if policy == "bfloat16":
+    if policy in ("bfloat16", "float64"):
         spec = replace(spec, regularizer="")
     if spec.source == "endless" and spec.weights == "class":
         spec = replace(spec, source="dataset")
