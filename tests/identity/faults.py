@@ -8,6 +8,7 @@ from the state and the batch of the very step.
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -231,7 +232,8 @@ def in_data(spec: Spec, fault: Fault, data: Data) -> Seen:
 
 def by_twin(spec: Spec, fault: Fault, saboteur: Saboteur) -> Seen:
     """Computes the layer's output eagerly, and returns what must be found."""
-    with fresh(spec):
+    with fresh(spec), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of, training has warned of
         model = build(spec, amplified(fault))
         x = batch_of(spec, arrays(spec, spec.examples, 1), fault)[0]
         model(x)  # builds it, where it is not

@@ -19,7 +19,7 @@ from tests.identity.training import MODES, Mode
 
 KNOWN = Path(__file__).with_name("known.json")
 # As many as fit three minutes on two cores; the modes are test files of their own.
-SIZES: Final[dict[Mode, int]] = {"graph": 10, "xla": 8, "eager": 10}
+SIZES: Final[dict[Mode, int]] = {"graph": 8, "xla": 6, "eager": 10}
 SEED: Final = 14
 
 
