@@ -308,6 +308,7 @@ def _size_of(left: Any, right: Any) -> tuple[int, int, float]:
     finite = np.isfinite(one) & np.isfinite(two)
     if (np.isfinite(one) != np.isfinite(two)).any():
         return int(differ.sum()), left.size, np.inf
-    largest = max(np.abs(one[finite]).max(initial=0), np.finfo(np.float64).tiny)
+    both = np.abs([one[finite], two[finite]])
+    largest = max(both.max(initial=0), np.finfo(np.float64).tiny)
     gap = np.abs(one[finite] - two[finite]).max(initial=0)
     return int(differ.sum()), left.size, float(gap / largest)
