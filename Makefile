@@ -7,6 +7,7 @@
 # make picture the README's picture, taken of the demo's logs (DEMO_SERVE=0 make demo makes them)
 # make faults  thousands of injected faults instead of hundreds
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
+# make identity  300 random architectures, trained with and without watching (hours)
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (40 minutes)
 # make versions  the fast tests on each Python, the oldest of all that setup.py allows, and pre-releases
@@ -46,7 +47,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage fuzz robustness corpus versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz robustness corpus versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -86,6 +87,12 @@ faults: $(DONE)/dev
 
 coverage: $(DONE)/dev
 	@$(PY) -m tests.writing.coverage
+# What differs is told at the end, and fails then; exit code 1 says that something does.
+identity: $(DONE)/dev
+	@for mode in graph xla eager; do \
+		$(PY) -m tests.identity 0-299 --mode $$mode --out build/identity.json || [ $$? = 1 ]; \
+	done
+	@$(PY) -m tests.identity --table build/identity.json
 
 fuzz: $(DONE)/dev
 	@$(PY) -m tests.hostile.fuzz $(INPUTS)

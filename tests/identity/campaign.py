@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.identity.architectures import Spec, draw
+from tests.identity.faults import inject
 from tests.identity.training import (
     MODES,
     Difference,
@@ -42,6 +43,9 @@ class Result:
         first: the first difference.
         largest: relative, of all differences.
         wrong: what NaN Watch said or recorded and should not have.
+        fault: "found", "missed" or "left out" (not even plain training survives it); ""
+            where none was injected.
+        fault_said: what was expected of the fault, and what was found.
         features: of the spec.
     """
 
@@ -53,16 +57,20 @@ class Result:
     first: str = ""
     largest: float = 0.0
     wrong: list[str] = field(default_factory=list)
+    fault: str = ""
+    fault_said: str = ""
     features: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # of the processor
 
 
 def compare(spec: Spec, mode: Mode) -> tuple[Result, list[Difference]]:
-    """Trains plain, watched, and where the two differ plain once more."""
-    began = time.monotonic()
+    """Trains plain, watched, where the two differ plain once more, and with a fault."""
+    began = time.process_time()
     result, found = _compared(spec, mode)
+    if result.outcome in ("identical", "differs") or result.wrong:
+        _inject(result, spec, mode)
     result.features = sorted(spec.features())
-    result.seconds = round(time.monotonic() - began, 1)
+    result.seconds = round(time.process_time() - began, 1)
     return result, found
 
 
@@ -97,6 +105,27 @@ def _compared(spec: Spec, mode: Mode) -> tuple[Result, list[Difference]]:
     if result.wrong:
         result.outcome, result.why = "failed", result.wrong[0]
     return result, found
+
+
+def _inject(result: Result, spec: Spec, mode: Mode) -> None:
+    with tempfile.TemporaryDirectory() as log_dir:
+        try:
+            injected = inject(spec, mode, Path(log_dir))
+        except Exception as e:
+            try:
+                inject(spec, mode, None)
+            except Exception:
+                result.fault = "left out"
+            else:
+                result.fault = "missed"
+                result.fault_said = f"watched training raises {type(e).__name__}: {e}"
+            return
+    assert injected is not None
+    result.fault = "found" if injected.expected == injected.found else "missed"
+    result.fault_said = str(injected)
+    if injected.said:
+        result.outcome, result.wrong = "failed", [*result.wrong, *injected.said]
+        result.why = result.wrong[0]
 
 
 def wrong(spec: Spec, plain: Trained, watched: Trained) -> list[str]:
@@ -141,10 +170,18 @@ def run(seeds: Iterable[int], mode: Mode, out: Path | None = None) -> list[Resul
 
 
 def line(result: Result) -> str:
-    said = result.why or result.first
+    """Returns one line on a result."""
+    said = (result.why or result.first).partition("\n")[0]
+    fault = f"fault {result.fault}" if result.fault else ""
     return (
-        f"{result.mode} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} {said}"
-    )
+        f"{result.mode:5} {result.seed:4} {result.seconds:5.1f}s {result.outcome:9} "
+        f"{fault:14} {said}"
+    ).rstrip()
+
+
+def bad(result: Result) -> bool:
+    """Whether NaN Watch changed a training, disturbed it, or missed its fault."""
+    return result.outcome in ("differs", "failed") or result.fault == "missed"
 
 
 def machine() -> dict[str, Any]:
@@ -190,27 +227,34 @@ def counts(results: list[Result]) -> dict[str, Any]:
         "differs": outcomes["differs"],
         "failed": outcomes["failed"],
         "left out": outcomes["left out"],
+        "faults": sum(r.fault in ("found", "missed") for r in results),
+        "faults found": sum(r.fault == "found" for r in results),
         "why": dict(Counter(r.why for r in results if r.outcome == "left out")),
     }
 
 
-def table(out: Path) -> str:
-    """Returns the table of all modes in Markdown, and what goes with a difference."""
+def table(out: Path) -> tuple[str, bool]:
+    """Returns the table of all modes in Markdown, and whether nothing in it is bad."""
     read = json.loads(out.read_text(encoding="utf-8"))
     lines = [
-        "| mode | tried | identical | differ | failed | left out |",
-        "|---|---|---|---|---|---|",
+        "| mode | tried | identical | differ | failed | left out | faults found |",
+        "|---|---|---|---|---|---|---|",
     ]
+    is_clean = True
     for mode in MODES:
         row = read["modes"].get(mode)
-        if row is not None:
-            why = ", ".join(f"{n} {reason}" for reason, n in sorted(row["why"].items()))
-            lines.append(
-                f"| {mode} | {row['tried']} | {row['identical']} | {row['differs']} | "
-                f"{row['failed']} | {row['left out']}{f' ({why})' if why else ''} |"
-            )
+        if row is None:
+            continue
+        why = ", ".join(f"{n} {reason}" for reason, n in sorted(row["why"].items()))
+        lines.append(
+            f"| {mode} | {row['tried']} | {row['identical']} | {row['differs']} | "
+            f"{row['failed']} | {row['left out']}{f' ({why})' if why else ''} | "
+            f"{row['faults found']} of {row['faults']} |"
+        )
+        is_clean &= not (row["differs"] or row["failed"])
+        is_clean &= row["faults found"] == row["faults"]
     said = ", ".join(f"{k} {v}" for k, v in read["machine"].items())
-    return "\n".join([*lines, "", f"Machine: {said}."])
+    return "\n".join([*lines, "", f"Machine: {said}."]), is_clean
 
 
 def features(out: Path, mode: Mode) -> list[tuple[str, int, int]]:

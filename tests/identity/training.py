@@ -7,7 +7,7 @@ import gc
 import io
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -54,8 +54,8 @@ class Difference:
     """Where one training is not the other.
 
     Attributes:
-        what: "weights", "layer state", "optimizer", "history", "validation" or
-            "random state".
+        what: "weights", "layer state", "optimizer", "history", "validation", "random
+            state", or "names" (of the variables).
         epoch: from 0; -1 for after the training.
         name: of the variable, the metric, or the source of random numbers.
         elements, size: how many of its elements differ, and how many it has.
@@ -182,13 +182,18 @@ def fresh(spec: Spec) -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
-def compiled(spec: Spec, mode: Mode) -> Any:
+def compiled(spec: Spec, mode: Mode, extra: Sequence[Callable[[], Any]] = ()) -> Any:
     """Returns the spec's model, compiled for a mode.
+
+    Args:
+        spec: what to build.
+        mode: how it is run.
+        extra: make layers that are put behind the first one.
 
     Raises:
         NotCompiledError: the mode is XLA, and Keras finds that it cannot be.
     """
-    model = build(spec)
+    model = build(spec, extra)
     options = compile_options(spec)
     if mode != "xla":
         model.compile(**options, run_eagerly=mode == "eager")
@@ -204,7 +209,9 @@ def train(
     spec: Spec,
     mode: Mode,
     log_dir: Path | None = None,
-    callbacks: Callable[[], list[Any]] = list,
+    callbacks: Sequence[Any] = (),
+    change: Callable[[Data, Data | None], None] = lambda data, validation: None,
+    extra: Sequence[Callable[[], Any]] = (),
 ) -> Trained:
     """Trains once, in a Keras that is as new.
 
@@ -212,20 +219,23 @@ def train(
         spec: what.
         mode: how it is run.
         log_dir: where NaN Watch logs to; without, it does not watch.
-        callbacks: makes further callbacks.
+        callbacks: further ones.
+        change: changes the data of training and validation in place.
+        extra: make layers that are put behind the first one.
     """
     trained = Trained()
     printed = io.StringIO()
     with fresh(spec), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = compiled(spec, mode)
+        model = compiled(spec, mode, extra)
         data = arrays(spec, spec.examples, 1)
         validation = arrays(spec, spec.validation, 2) if spec.validation else None
+        change(data, validation)
         watch = [NanWatch(log_dir)] if log_dir is not None else []
         with contextlib.redirect_stderr(printed):
             history = model.fit(
                 **fit_options(spec, data, validation),
-                callbacks=[*watch, *callbacks(), Recorder(trained)],
+                callbacks=[*watch, *callbacks, Recorder(trained)],
             )
         trained.history = history.history
         trained.randomness = randomness()
@@ -269,6 +279,14 @@ def _compare_values(
     epoch: int, a: dict[tuple[str, str], Any], b: dict[tuple[str, str], Any]
 ) -> list[Difference]:
     found = []
+    if len(a) == len(b):
+        # In order: a variable that has another name is compared all the same.
+        renamed = [f"{n[1]} or {m[1]}" for n, m in zip(a, b, strict=True) if n != m]
+        if renamed:
+            found.append(
+                Difference("names", epoch, renamed[0], len(renamed), len(a), 0.0)
+            )
+        b = dict(zip(a, b.values(), strict=True))
     for what, name in dict.fromkeys([*a, *b]):
         if (what, name) not in a or (what, name) not in b:
             found.append(Difference(what, epoch, f"{name} (in one alone)", 1, 1, np.inf))
@@ -290,6 +308,7 @@ def _size_of(left: Any, right: Any) -> tuple[int, int, float]:
     finite = np.isfinite(one) & np.isfinite(two)
     if (np.isfinite(one) != np.isfinite(two)).any():
         return int(differ.sum()), left.size, np.inf
-    largest = max(np.abs(one[finite]).max(initial=0), np.finfo(np.float64).tiny)
+    both = np.abs([one[finite], two[finite]])
+    largest = max(both.max(initial=0), np.finfo(np.float64).tiny)
     gap = np.abs(one[finite] - two[finite]).max(initial=0)
     return int(differ.sum()), left.size, float(gap / largest)

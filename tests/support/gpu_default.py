@@ -22,7 +22,9 @@ def gpu_default() -> Iterator[None]:
     """Has `jit_compile="auto"` resolved as where Keras sees a GPU.
 
     The question for all devices is answered with one GPU more. Whoever asks for the
-    devices of a type gets those that are there: nothing is placed on the GPU.
+    devices of a type gets those that are there: nothing is placed on the GPU. So do LSTM
+    and GRU, which leave their work to cuDNN where there is a GPU, and are not compiled
+    then; here they are compiled, as with `use_cudnn=False`.
     """
     devices = tf.config.list_physical_devices
 
