@@ -112,12 +112,14 @@ def is_watched(fit: dict[str, Any]) -> bool:
 def why_not(fit: dict[str, Any]) -> str:
     """Returns why a fit proves nothing; empty where it was really watched."""
     watched = fit["watched"]
+    if fit["steps"] is None:
+        return "fit raised before training began"
     if watched["warnings"]:
         return "; ".join(dict.fromkeys(_general(w) for w in watched["warnings"]))
     if "unreadable" in watched:
         return f"log unreadable: {watched['unreadable']}"
     if "state" not in watched:
-        return "fit raised before training began" if fit["error"] else "no log"
+        return "no log"
     if watched["state"] not in _ENDED:
         return f"the log ends with the state {watched['state']}"
     if not watched["steps"]:

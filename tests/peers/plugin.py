@@ -25,8 +25,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
+import numpy as np
 import pytest
 from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
 from keras.src.models.functional import Functional
@@ -94,6 +96,7 @@ class Peers:
         if config.option.peers_gpu_default:
             self._exit.enter_context(gpu_default())
         self._patch_fit()
+        self._patch_entropy()
 
     # --- The tests ------------------------------------------------------------
 
@@ -177,15 +180,29 @@ class Peers:
         TensorFlowTrainer.fit = fit
         self._exit.callback(setattr, TensorFlowTrainer, "fit", original)
 
+    def _patch_entropy(self) -> None:
+        """Seeds what asks the system for a seed, as Keras' maker of test data does."""
+        seed, default_rng = np.random.seed, np.random.default_rng
+        patches = {
+            "seed": lambda value=None: seed(SEED if value is None else value),
+            "default_rng": lambda value=None: default_rng(
+                SEED if value is None else value
+            ),
+        }
+        for name, patched in patches.items():
+            self._exit.enter_context(mock.patch.object(np.random, name, patched))
+
     def _recorded(self, original: Any, model: Any, bound: Any) -> Any:
         test, number = self._test, next(self._fits)
         keras.utils.set_random_seed(SEED)
         folder = tempfile.mkdtemp(prefix="peers")
-        said, before = len(self._said), _iterations(model)
+        said, start = len(self._said), Start()
         history = error = None
         try:
-            callback = self._callback(f"{folder}/run") if self._callback else None
-            _place(bound.arguments, callback, model)
+            callbacks: list[Any] = [start]
+            if self._callback:
+                callbacks.append(self._callback(f"{folder}/run"))
+            _place(bound.arguments, callbacks, model)
             history = original(*bound.args, **bound.kwargs)
             return history
         except BaseException as e:
@@ -200,7 +217,7 @@ class Peers:
                 jit=bool(getattr(model, "_jit_compile", False)),
                 eager=bool(getattr(model, "run_eagerly", False)),
                 error=error,
-                steps=_iterations(model) - before,
+                steps=None if start.at is None else _iterations(model) - start.at,
                 state=state.after_fit(model, history),
                 watched=_watched(Path(folder) / "run", self._said[said:])
                 if self._callback
@@ -241,18 +258,26 @@ def _watched(run: Path, said: list[str]) -> dict[str, Any]:
     return found
 
 
-def _place(arguments: dict[str, Any], callback: Any, model: Any) -> None:
-    """Puts the callback last among those of a call of `fit`."""
+def _place(arguments: dict[str, Any], callbacks: list[Any], model: Any) -> None:
+    """Puts callbacks last among those of a call of `fit`."""
     given = arguments.get("callbacks")
     if isinstance(given, keras.callbacks.CallbackList):
-        if callback is not None:
+        for callback in callbacks:
             given.append(callback)
             callback.set_model(model)
             callback.set_params(given.params)
-        return
-    # A plain run gets the list as well: Keras treats a bare callback differently.
-    listed = list(given) if isinstance(given, list | tuple) else [given] if given else []
-    arguments["callbacks"] = [*listed, *([callback] if callback is not None else [])]
+    else:
+        listed = given if isinstance(given, list | tuple) else [given] if given else []
+        arguments["callbacks"] = [*listed, *callbacks]
+
+
+class Start(keras.callbacks.Callback):
+    """Notes how often the optimizer had been applied as training began."""
+
+    at: int | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.at = _iterations(self.model)
 
 
 def _begun(out: Path) -> set[str]:

@@ -7,7 +7,7 @@ import functools
 import inspect
 from typing import Any, Final
 
-# How a test comes to a fit: by itself, by the helper that tries a layer, or by
+# How a test comes to a fit: by itself, by the function that tries a layer, or by
 # scikit-learn's checks. Nothing else in Keras calls `fit`.
 _FITS: Final = {"fit", "run_layer_test", "check_estimator", "parametrize_with_checks"}
 # What runs around every test.
