@@ -52,7 +52,13 @@ def _holds_tests(node: ast.AST) -> bool:
 
 
 def _names(node: ast.AST) -> set[str]:
-    inside = list(ast.walk(node))
-    return {part.id for part in inside if isinstance(part, ast.Name)} | {
-        part.attr for part in inside if isinstance(part, ast.Attribute)
-    }
+    """Returns names, attributes, and strings: `getattr(model, "fit")` names it too."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            found.add(part.id)
+        elif isinstance(part, ast.Attribute):
+            found.add(part.attr)
+        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+            found.add(part.value)
+    return found
