@@ -9,6 +9,7 @@
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
 # make fuzz    a million inputs to the decoder of records
+# make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the README's table (40 minutes)
 # make versions  the fast tests on each Python, the oldest of all that setup.py allows, and pre-releases
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
@@ -27,6 +28,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+PEERS_ARGS ?=
 # Processes that run the tests, a file each at a time; each holds TensorFlow.
 PYTEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
@@ -47,7 +49,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz robustness corpus versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz peers robustness corpus versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -96,6 +98,9 @@ identity: $(DONE)/dev
 
 fuzz: $(DONE)/dev
 	@$(PY) -m tests.hostile.fuzz $(INPUTS)
+
+peers: $(DONE)/dev
+	@$(PY) -m tests.peers.run $(PEERS_ARGS)
 
 robustness: $(DONE)/dev
 	NANWATCH_ROBUSTNESS=1 NANWATCH_UPDATE_README=1 $(PY) -m pytest tests/hostile
