@@ -21,6 +21,10 @@ alone; a port to another Keras backend replaces it.
     ring.py        the rows, and the host's reading of them
     capture.py     what a bad step was made of, from before its update
     step.py        what the step computes: sums, ring, gate and slow branch
+    addends.py     tensors that are read as what they are added into
+    packed.py      a step that hands out its sums alone, as one vector
+    repeatable.py  whether a step can be run a second time
+    beside.py      a step that stood out, run again beside the training
     hooks.py       wrappers in front of methods, and their removal
     build.py       models that are built by their first batch
     batches.py     the batches of a call, kept until it has succeeded

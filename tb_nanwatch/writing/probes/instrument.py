@@ -32,6 +32,7 @@ from tb_nanwatch.writing.probes.names import (
 )
 from tb_nanwatch.writing.probes.ops import after
 from tb_nanwatch.writing.probes.packed import Parts, pack
+from tb_nanwatch.writing.probes.repeatable import is_repeatable
 from tb_nanwatch.writing.probes.step import Standing, Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 from tb_nanwatch.writing.supported import check_backend
@@ -526,8 +527,14 @@ class Instrument:
             step = self._graph.begin(phase, data, beside)
         if step is None:
             return self._unwatched(train_step, data)
-        if beside:
-            return self._packed_step(step, train_step, data)
+        if beside and self._compiles:
+            packed = self._packed_step(phase, train_step, data)
+            if packed is not None:
+                logs, vector, parts = packed
+                if self._trouble is None:
+                    with self._kept_apart():
+                        self._graph.record_packed(step, parts[-1], vector)
+                return logs
         self._current.step = step
         run = self._run_compiled if self._compiles else self._found_in_step
         try:
@@ -536,30 +543,44 @@ class Instrument:
             self._current.step = None
         if self._trouble is None:
             with self._kept_apart():
-                self._graph.record(step, found)
+                graph = tf.compat.v1.get_default_graph()
+                if beside and not self._compiles and self._is_repeatable(graph):
+                    vector, parts = pack(found, phase)
+                    self._graph.record_packed(step, parts, vector)
+                else:
+                    self._graph.record(step, found)
         return logs
 
-    def _packed_step(self, step: Step, train_step: Any, data: Any) -> Any:
-        """Traces a step that hands out its sums alone, and returns its logs."""
+    def _is_repeatable(self, graph: Any) -> bool:
+        return is_repeatable(graph, self._changed_by_a_step())
+
+    def _packed_step(
+        self, phase: Phase, train_step: Any, data: Any
+    ) -> tuple[Any, Any, list[Parts]] | None:
+        """Traces a step that XLA compiles and that hands out its sums alone.
+
+        Returns:
+            Its logs, its sums and what they stand for; None where it cannot be run again.
+        """
         parts: list[Parts] = []
 
         def run(data: Any) -> Any:
-            logs, found = self._found_in_step(step.phase, train_step, data)
+            logs, found = self._found_in_step(phase, train_step, data)
             if self._trouble is None:
                 with self._kept_apart():
-                    vector, packed = pack(found, step.phase)
+                    vector, packed = pack(found, phase)
                     parts.append(packed)
                     return logs, vector
             return logs, ()
 
-        if self._compiles:
-            run = tf.function(run, jit_compile=True, autograph=False)
-            self._jitted.append(run)
-        logs, vector = run(data)
-        if self._trouble is None:
-            with self._kept_apart():
-                self._graph.record_packed(step, parts[-1], vector)
-        return logs
+        compiled = tf.function(run, jit_compile=True, autograph=False)
+        traced = compiled.get_concrete_function(data)
+        with self._kept_apart():
+            if self._trouble is None and not self._is_repeatable(traced.graph):
+                return None
+        self._jitted.append(compiled)
+        logs, vector = compiled(data)
+        return logs, vector, parts
 
     def _run_compiled(
         self, phase: Phase, train_step: Any, data: Any
