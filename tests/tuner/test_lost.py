@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 
 import keras
 import keras_tuner
-import numpy as np
 import pytest
 from keras_tuner.errors import FailedTrialError, FatalError, FatalValueError
 
 from tb_nanwatch import NanWatch, NanWatchWarning, strict_json
 from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.page import page
-from tests.tuner.searches import X, Y, linear, make, overview, run_of, search
+from tests.tuner.searches import linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 
@@ -464,5 +462,3 @@ def test_a_refusal_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     verdict = full["searches"][0]["verdict"]
     assert verdict.startswith("No trial was watched. Why: NaN Watch watches Keras 3 on")
     assert not any(PASS_ON in text for text in texts)
-    json.loads(texts[1])
-    assert np.isfinite(X).all() and np.isfinite(Y).all()

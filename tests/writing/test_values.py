@@ -23,7 +23,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tb_nanwatch import NanWatch, NanWatchWarning, codec, strict_json
-from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.page import page
@@ -205,8 +205,6 @@ def test_whatever_is_given_the_report_is_read(
 def test_whatever_is_given_the_capsule_is_read(
     tmp_path_factory: pytest.TempPathFactory, values: dict[Any, Any]
 ) -> None:
-    from tb_nanwatch.postmortem.capsule import without_controls
-
     place = tmp_path_factory.mktemp("capsule") / "capsule"
     bad = BadTensor("loss", "total", num_nan=1, size=1)
     hparams = plain_hparams(values)
