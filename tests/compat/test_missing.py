@@ -437,6 +437,6 @@ def test_all_modules_are_imported_where_every_name_is_missing(tmp_path: Path) ->
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr

@@ -19,13 +19,20 @@ from tests.identity.training import MODES, Mode
 
 KNOWN = Path(__file__).with_name("known.json")
 # As many as fit three minutes on two cores; the modes are test files of their own.
-SIZES: Final[dict[Mode, int]] = {"graph": 8, "xla": 6, "eager": 10}
+SIZES: Final[dict[Mode, int]] = {"graph": 8, "xla": 4, "eager": 10}
 SEED: Final = 14
 
 
 def seeds(mode: Mode) -> list[int]:
-    """Returns the seeds of the share: of the campaign's, drawn by a fixed seed."""
-    return sorted(random.Random(f"{SEED} {mode}").sample(range(300), SIZES[mode]))
+    """Returns the seeds of the share: of the campaign's, drawn by a fixed seed.
+
+    XLA takes a minute to compile what has several blocks: its share has one each.
+    """
+    drawn = random.Random(f"{SEED} {mode}").sample(range(300), 30)
+    if mode == "xla":
+        specs = {seed: draw(seed) for seed in drawn}
+        drawn = [s for s in drawn if len(specs[s].blocks) == 1 and not specs[s].tail]
+    return sorted(drawn[: SIZES[mode]])
 
 
 def row(result: Result) -> list[str]:
