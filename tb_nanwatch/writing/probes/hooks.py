@@ -25,6 +25,15 @@ class Hooks:
         owner.__dict__[name] = wrapper
         self._hooked.append((owner, name))
 
+    def stand_before(self, owner: Any, name: str) -> bool:
+        """Returns whether one of these wrappers stands in front of a method."""
+        current = owner.__dict__.get(name)
+        while hook := getattr(current, "nanwatch_hook", None):
+            if hook.hooks is self:
+                return True
+            current = hook.previous
+        return False
+
     def remove(self) -> None:
         """Takes every wrapper off; the objects are as they were. Safe to call again."""
         self.installed = False

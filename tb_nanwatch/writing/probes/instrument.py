@@ -143,6 +143,7 @@ class Instrument:
         )
         self._jitted: list[Any] = []
         self._jit = False
+        self._is_built = is_built(model)
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
@@ -235,6 +236,9 @@ class Instrument:
         if self._trouble is None:
             with self._kept_apart():
                 self._calls[phase] += 1
+                if not self._is_built:
+                    self._is_built = True
+                    self._meet_built_layers()
                 for standing in self._graph.take_standing():
                     self._look_beside(standing)
                 if (
@@ -345,8 +349,16 @@ class Instrument:
         for optimizer in optimizers(self._model):
             hooks.put(optimizer, "apply", self._watch_apply)
 
+    def _meet_built_layers(self) -> None:
+        """Names and hooks what a model that its first batch builds has by now."""
+        self._tracer.name_variables()
+        if self._hooks is not None:
+            self._hook_calls(self._hooks)
+
     def _hook_calls(self, hooks: Hooks) -> None:
         for path, operation in walk(self._model, calls=True):
+            if hooks.stand_before(operation, "call"):
+                continue
             kind: Kind = "activation" if path else "prediction"
             hooks.put(operation, "call", self._watch_call(kind, path))
             if isinstance(operation, keras.layers.RNN):
@@ -485,17 +497,17 @@ class Instrument:
         with self._kept_apart():
             if (
                 phase == "train"
-                and self.capture is not None
                 and not tf.executing_eagerly()
                 and self._replicas == 1
-                and not is_built(self._model)
+                and not self._is_built
             ):
+                self._is_built = True
                 assert self._fit is not None
                 with self._fit.aside(), contextlib.suppress(Exception):
                     # An error of the user's comes once more, from the step itself.
                     build_as_keras_does(train_step, data)
                 drawn = random.getstate()
-                self._tracer.name_variables()
+                self._meet_built_layers()
         yield
         if drawn is not None:
             random.setstate(drawn)
@@ -530,10 +542,10 @@ class Instrument:
         if beside and self._compiles:
             packed = self._packed_step(phase, train_step, data)
             if packed is not None:
-                logs, vector, parts = packed
+                logs, vector, met = packed
                 if self._trouble is None:
                     with self._kept_apart():
-                        self._graph.record_packed(step, parts[-1], vector)
+                        self._graph.record_packed(step, met[-1], vector)
                 return logs
         self._current.step = step
         run = self._run_compiled if self._compiles else self._found_in_step

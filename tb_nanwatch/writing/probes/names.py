@@ -89,8 +89,13 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
     not make them before it runs the step.
     """
     if not optimizer.built:
-        with keras.name_scope(optimizer.name, caller=optimizer):
+        several = getattr(keras.optimizers, "MultiOptimizer", None)
+        # One that is made of several builds each under its own name.
+        if several is not None and isinstance(optimizer, several):
             optimizer.build(variables)
+        else:
+            with keras.name_scope(optimizer.name, caller=optimizer):
+                optimizer.build(variables)
         optimizer.built = True
 
 
