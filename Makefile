@@ -6,6 +6,7 @@
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make picture the README's picture, taken of the demo's logs (DEMO_SERVE=0 make demo makes them)
 # make faults  thousands of injected faults instead of hundreds
+# make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
 # make fuzz    a million inputs to the decoder of records
 # make robustness  everything that can go wrong, tried; the README's table (40 minutes)
 # make versions  the fast tests on each Python and on the oldest of all that setup.py allows
@@ -45,7 +46,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults fuzz robustness corpus versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults guides fuzz robustness corpus versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -82,6 +83,9 @@ picture: $(DONE)/dev chromium
 
 faults: $(DONE)/dev
 	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py
+
+guides: $(DONE)/dev
+	NANWATCH_GUIDES=1 $(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile tests/guides
 
 fuzz: $(DONE)/dev
 	@$(PY) -m tests.hostile.fuzz $(INPUTS)
