@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,7 +47,7 @@ def name_of(value: Any) -> str:
 
 def identity(guide: Guide | Search, mode: str) -> None:
     """Asserts that a program trains watched as it does without, and clean."""
-    with runner.MODES[mode]():
+    with _as_users_run_it(mode):
         if isinstance(guide, Search):
             came_of_it = runner.search_identity(guide)
         else:
@@ -56,12 +59,20 @@ def fault(guide: Guide | Search, mode: str) -> None:
     """Asserts that a program's mistake is found where it was made."""
     if guide.fault is None:
         return
-    with runner.MODES[mode]():
+    with _as_users_run_it(mode):
         if isinstance(guide, Search):
             came_of_it = runner.search_fault(guide)
         else:
             came_of_it = runner.fault(guide)
     _hold(guide.name, mode, "fault", came_of_it)
+
+
+@contextmanager
+def _as_users_run_it(mode: str) -> Iterator[None]:
+    """Warnings of Keras and KerasTuner are the program's own affair, and no errors."""
+    with runner.MODES[mode](), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _hold(name: str, mode: str, what: str, came_of_it: str) -> None:
