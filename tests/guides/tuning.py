@@ -464,7 +464,7 @@ def bayesian_optimization(directory, callbacks, fault=False):
         hyperparameters=choice_of_losses(fault),
         max_consecutive_failed_trials=8,
         overwrite=True,
-        seed=1,
+        seed=3,  # draws both losses
         directory=directory,
         project_name="bayesian",
     )
