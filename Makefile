@@ -8,6 +8,7 @@
 # make faults  thousands of injected faults instead of hundreds
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
+# make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the README's table (40 minutes)
@@ -49,7 +50,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz peers robustness corpus versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus versions build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -95,6 +96,8 @@ identity: $(DONE)/dev
 		$(PY) -m tests.identity 0-299 --mode $$mode --out build/identity.json || [ $$? = 1 ]; \
 	done
 	@$(PY) -m tests.identity --table build/identity.json
+guides: $(DONE)/dev
+	NANWATCH_GUIDES=1 $(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile tests/guides
 
 fuzz: $(DONE)/dev
 	@$(PY) -m tests.hostile.fuzz $(INPUTS)
