@@ -291,7 +291,11 @@ def main() -> int:
             collected, without = found.first.collected, found.first.without_fit
         ids = [name for name, test in found.first.tests.items() if test.fits]
     summaries = {mode: result.summary() for mode, result in results.items()}
-    known = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {}
+    held = json.loads(KNOWN.read_text(encoding="utf-8"))
+    known = {
+        mode: {t: w for t, w in tests.items() if t.partition("::")[0] in chosen}
+        for mode, tests in held.items()
+    }
     report = {
         "keras": KERAS,
         "modules of the wheel": len(everything),
@@ -315,8 +319,8 @@ def main() -> int:
             for mode, result in results.items()
         }
         drawn = {mode: share(result) for mode, result in results.items()}
-        for path, held in ((KNOWN, listed), (SHARE, {"keras": KERAS, "tests": drawn})):
-            text = json.dumps(held, indent=1, sort_keys=True)
+        for path, made in ((KNOWN, listed), (SHARE, {"keras": KERAS, "tests": drawn})):
+            text = json.dumps(made, indent=1, sort_keys=True)
             path.write_text(text + "\n", encoding="utf-8")
         return 0
     complaints = unknown(summaries, known)

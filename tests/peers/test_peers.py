@@ -67,7 +67,8 @@ def reasons(result: Campaign) -> list[tuple[str, str]]:
 def test_the_plugin_changes_no_outcome(
     results: dict[str, Campaign], tmp_path: Path
 ) -> None:
-    ids = HELD["tests"][GRAPH]
+    # An id with the address of a function cannot be asked for.
+    ids = [name for name in HELD["tests"][GRAPH] if "0x" not in name]
     out = tmp_path / "plain.xml"
     subprocess.run(
         pytest_command([f"--junitxml={out}", *ids]),
@@ -83,6 +84,7 @@ def test_the_plugin_changes_no_outcome(
     ours = {
         name.replace(".py::", "::").replace("/", ".").replace("::", "."): test.outcomes
         for name, test in results[GRAPH].first.tests.items()
+        if name in ids
     }
     assert plain.keys() == ours.keys()
     passed = {name: outcomes == ["call passed"] for name, outcomes in ours.items()}
@@ -128,20 +130,9 @@ def test_watching_nothing_is_no_proof(runs: dict[str, Process]) -> None:
 
 def fit(**changes: Any) -> dict[str, Any]:
     state = {"weights": {"0 w": "a"}, "optimizer": {}, "history": {}, "random": {}}
-    seen = {
-        "warnings": [],
-        "state": "finished",
-        "status": "clean",
-        "steps": 2,
-        "probes": 9,
-    }
-    return {
-        "fit": 0,
-        "error": None,
-        "steps": 2,
-        "state": state,
-        "watched": seen,
-    } | changes
+    seen = {"warnings": [], "state": "finished", "steps": 2, "probes": 9}
+    what = {"fit": 0, "model": "Sequential", "jit": False, "eager": False}
+    return what | {"error": None, "steps": 2, "state": state, "watched": seen} | changes
 
 
 @pytest.mark.parametrize(
