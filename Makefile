@@ -90,12 +90,14 @@ faults: $(DONE)/dev
 
 coverage: $(DONE)/dev
 	@$(PY) -m tests.writing.coverage
+
 # What differs is told at the end, and fails then; exit code 1 says that something does.
 identity: $(DONE)/dev
 	@for mode in graph xla eager; do \
 		$(PY) -m tests.identity 0-299 --mode $$mode --out build/identity.json || [ $$? = 1 ]; \
 	done
 	@$(PY) -m tests.identity --table build/identity.json
+
 guides: $(DONE)/dev
 	NANWATCH_GUIDES=1 $(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile tests/guides
 
