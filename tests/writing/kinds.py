@@ -460,6 +460,13 @@ KINDS: Final = (
         data=words,
         optimizer=lambda: opt.SGD(),
     ),
+    Kind(
+        "a linear layer, and tanh after it",
+        ((A, "dense"),),
+        model=lambda: keras.Sequential(
+            [keras.Input((6,)), L.Dense(8), L.Activation("tanh"), L.Dense(1)]
+        ),
+    ),
     Kind("frozen layers", ((W, "a/kernel"),), model=frozen),
     Kind("residual: Dense and Add", ((A, "add"),), model=residual),
     Kind(

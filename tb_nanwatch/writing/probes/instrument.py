@@ -367,12 +367,14 @@ class Instrument:
                 )
         compiled = private.compiled_loss(self._model)
         if compiled is not None:
-            hooks.put(compiled, "build", self._watch_loss_build)
+            if not hooks.stand_before(compiled, "build"):
+                hooks.put(compiled, "build", self._watch_loss_build)
             self._hook_losses(hooks, compiled)
 
     def _hook_losses(self, hooks: Hooks, compiled: Any) -> None:
         for name, loss in losses(compiled):
-            hooks.put(loss, "call", self._watch_loss_function(name))
+            if not hooks.stand_before(loss, "call"):
+                hooks.put(loss, "call", self._watch_loss_function(name))
 
     def _watch_loss_build(self, compiled: Any, build: Any) -> Any:
         # The loss objects are made when the first batch is seen.
