@@ -3,7 +3,8 @@
 A tensor that leaves a cluster of XLA is computed otherwise than in plain training, by
 the last bit, and costs a copy; a sum that is made within does not. In a validation pass
 even a sum does where TensorFlow or XLA fuses what makes the tensor with what takes it
-(nothing there keeps a layer's output for a gradient): there layers' outputs are not read.
+(nothing there keeps a layer's output for a gradient): there layers' outputs are not read,
+and a loss of several values nowhere.
 So a step that stands out is not looked at while it runs: it is kept, from before its
 update, and run again beside, operation by operation.
 """
@@ -46,9 +47,7 @@ def pack(found: Sequence[Found], phase: Phase) -> tuple[Any, Parts]:
         found: all that was met of the step, in the graph that is being built.
         phase: of the step.
     """
-    found = in_causal_order(found)
-    if phase == "validation":
-        found = [f for f in found if f.kind != "activation"]
+    found = [f for f in in_causal_order(found) if not _is_implied(f, found, phase)]
     unique = {id(f.tensor): f.tensor for f in found}
     summed = [t for t in unique.values() if can_be_bad(t)]
     place = {id(t): i for i, t in enumerate(summed)}
@@ -59,6 +58,17 @@ def pack(found: Sequence[Found], phase: Phase) -> tuple[Any, Parts]:
     return vector, Parts(
         [f.probe() for f in found], columns, len(summed), size is not None
     )
+
+
+def _is_implied(one: Found, found: Sequence[Found], phase: Phase) -> bool:
+    """Returns whether another sum of the step tells of a tensor that is not finite.
+
+    XLA makes the values of a loss, an example each, and their sum at once, and otherwise
+    where the values are read: the total is in their stead.
+    """
+    if one.kind == "loss" and one.name != "total":
+        return any(f.kind == "loss" and f.name == "total" for f in found)
+    return one.kind == "activation" and phase == "validation"
 
 
 def layout_of(found: Sequence[Found], phase: Phase, known: Layout) -> Layout:
