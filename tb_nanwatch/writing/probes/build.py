@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tb_nanwatch.writing.probes.names import walk
+from tb_nanwatch.writing.probes.ops import function_of
 
 
 def is_built(model: Any) -> bool:
@@ -29,7 +29,7 @@ def build_as_keras_does(train_step: Callable[[Any], Any], data: Any) -> None:
     """
     drawn = np.random.get_state()  # noqa: NPY002
     try:
-        tf.function(train_step, autograph=False).get_concrete_function(data)
+        function_of(train_step, xla=False).get_concrete_function(data)
     finally:
         # Arrays that a step draws while it is traced are drawn once more.
         np.random.set_state(drawn)  # noqa: NPY002

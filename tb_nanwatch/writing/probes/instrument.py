@@ -30,7 +30,7 @@ from tb_nanwatch.writing.probes.names import (
     updates_by_gradients_alone,
     walk,
 )
-from tb_nanwatch.writing.probes.ops import after
+from tb_nanwatch.writing.probes.ops import after, function_of
 from tb_nanwatch.writing.probes.packed import Parts, pack
 from tb_nanwatch.writing.probes.repeatable import is_repeatable
 from tb_nanwatch.writing.probes.step import Standing, Step, StepGraph
@@ -523,7 +523,7 @@ class Instrument:
         """Traces (or runs) a step without probes, and returns its logs."""
         if self._compiles and self._fit is not None and self._fit.active:
             # Keras was told not to.
-            train_step = tf.function(train_step, jit_compile=True, autograph=False)
+            train_step = function_of(train_step, xla=True)
             self._jitted.append(train_step)
         return train_step(data)
 
@@ -587,7 +587,7 @@ class Instrument:
                     return logs, vector
             return logs, ()
 
-        compiled = tf.function(run, jit_compile=True, autograph=False)
+        compiled = function_of(run, xla=True)
         traced = compiled.get_concrete_function(data)
         with self._kept_apart():
             if self._trouble is None and not self._is_repeatable(traced.graph):
@@ -606,7 +606,7 @@ class Instrument:
             logs, met[:] = self._found_in_step(phase, train_step, data)
             return logs, [f.tensor for f in met]
 
-        logs, tensors = tf.function(run, jit_compile=True, autograph=False)(data)
+        logs, tensors = function_of(run, xla=True)(data)
         place = {id(f.tensor): tensor for f, tensor in zip(met, tensors, strict=True)}
         return logs, [Found(f.kind, f.name, f.layer, place[id(f.tensor)]) for f in met]
 
