@@ -328,8 +328,8 @@ class Kind:
         compiled, fit: further arguments.
         data: returns inputs and labels.
         policy: the global dtype policy.
-        dtype: the model's own.
         validates: whether `fit` is given validation data.
+        metrics: of `compile`.
     """
 
     name: str
@@ -342,8 +342,8 @@ class Kind:
     fit: Mapping[str, Any] = field(default_factory=dict)
     data: Callable[[], tuple[Any, Any]] = data
     policy: str = "float32"
-    dtype: str | None = None
     validates: bool = True
+    metrics: tuple[str, ...] = ("mae",)
 
     @property
     def builds(self) -> tuple[str, ...]:
@@ -390,7 +390,7 @@ KINDS: Final = (
     Kind(
         "mixed_float16 as the model's own policy",
         ((A, "a"), (SLOT, "loss_scale_optimizer/dynamic_scale")),
-        dtype="mixed_float16",
+        model=lambda: _subclassed(Plain, dtype="mixed_float16"),
     ),
     Kind("mixed_bfloat16", ((A, "a"),), policy="mixed_bfloat16"),
     Kind("float64", ((A, "a"),), policy="float64"),
@@ -400,7 +400,12 @@ KINDS: Final = (
         compiled={"steps_per_execution": 2},
     ),
     Kind(
-        "a `train_step` of one's own", (("loss", "loss"), (G, "a/kernel")), base=OwnStep
+        "a `train_step` of one's own",
+        (("loss", "loss"), (G, "a/kernel")),
+        base=OwnStep,
+        loss=None,
+        metrics=(),  # it updates none
+        validates=False,
     ),
     Kind("a `compute_loss` of one's own", (("loss", "total"),), base=OwnLoss),
     Kind("`add_loss`: in the total", (("loss", "total"),), base=AddedLoss),
@@ -445,6 +450,7 @@ KINDS: Final = (
         (("loss", "p"), ("loss", "q")),
         model=several_losses,
         loss=["mse", "mae"],
+        metrics=(),
         data=two_labels,
     ),
     Kind(
@@ -497,6 +503,8 @@ KINDS: Final = (
         (("input", "input[0]"), ("input", "input[2]")),
         model=Triple,
         data=triples,
+        loss=None,
+        metrics=(),
         validates=False,
     ),
     Kind("MirroredStrategy: each replica", ((A, "a"),), model=mirrored),
@@ -527,17 +535,20 @@ def train(kind: Kind, build: str, mode: str, callbacks: list[Any]) -> dict[str, 
     keras.backend.clear_session()
     keras.utils.set_random_seed(3)
     keras.config.set_dtype_policy(kind.policy)
-    options = {} if kind.dtype is None else {"dtype": kind.dtype}
-    model = BUILDS[build](kind.base, **options) if kind.model is None else kind.model()
+    model = BUILDS[build](kind.base) if kind.model is None else kind.model()
     x, y = kind.data()
     with warnings.catch_warnings(), mode_of(mode) as compiled:
         # Keras' own, on ends of data and on tf.data; ours stay errors.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", NanWatchWarning)
-        metrics = [] if isinstance(kind.loss, list) else ["mae"]
-        model.compile(
-            kind.optimizer(), kind.loss, metrics=metrics, **kind.compiled, **compiled
-        )
+        with model.distribute_strategy.scope():
+            model.compile(
+                kind.optimizer(),
+                kind.loss,
+                metrics=list(kind.metrics) or None,
+                **kind.compiled,
+                **compiled,
+            )
         held_out = {"validation_data": (x, y)} if kind.validates else {}
         history = model.fit(
             x, y, epochs=2, verbose=0, callbacks=callbacks, **held_out, **kind.fit
