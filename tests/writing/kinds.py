@@ -20,7 +20,6 @@ import tensorflow as tf
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tests.support.gpu_default import gpu_default
-from tests.writing.faults import two_replicas
 from tests.writing.logs import read_log
 
 L = keras.layers
@@ -256,11 +255,6 @@ class Triple(keras.Model):
         grads = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply_gradients(zip(grads, self.trainable_variables, strict=True))
         return {"loss": loss}
-
-
-def mirrored() -> Any:
-    with two_replicas().scope():
-        return _built(Plain)
 
 
 # --- Data --------------------------------------------------------------------------
@@ -507,7 +501,6 @@ KINDS: Final = (
         metrics=(),
         validates=False,
     ),
-    Kind("MirroredStrategy: each replica", ((A, "a"),), model=mirrored),
 )
 
 MODES: Final = ("graph", "XLA", "eager")
@@ -541,14 +534,13 @@ def train(kind: Kind, build: str, mode: str, callbacks: list[Any]) -> dict[str, 
         # Keras' own, on ends of data and on tf.data; ours stay errors.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", NanWatchWarning)
-        with model.distribute_strategy.scope():
-            model.compile(
-                kind.optimizer(),
-                kind.loss,
-                metrics=list(kind.metrics) or None,
-                **kind.compiled,
-                **compiled,
-            )
+        model.compile(
+            kind.optimizer(),
+            kind.loss,
+            metrics=list(kind.metrics) or None,
+            **kind.compiled,
+            **compiled,
+        )
         held_out = {"validation_data": (x, y)} if kind.validates else {}
         history = model.fit(
             x, y, epochs=2, verbose=0, callbacks=callbacks, **held_out, **kind.fit
