@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.writing.probes.tracing import Found
@@ -28,6 +29,7 @@ _MERGED: Final = _ADDS | frozenset(
 _SHAPES: Final = frozenset(("Rank", "Shape", "Size"))
 # Additions that follow one another.
 _MAX_CHAIN: Final = 64
+_MAX_DEPTH: Final = 8
 
 
 def read_where_added(found: Sequence[Found], known: dict[int, Any]) -> list[Found]:
@@ -42,20 +44,30 @@ def read_where_added(found: Sequence[Found], known: dict[int, Any]) -> list[Foun
     if tf.executing_eagerly():
         return list(found)
     others = {id(f.tensor) for f in found if f.kind != "activation"}
+    watched = {id(f.tensor) for f in found}
     for f in found:
         if id(f.tensor) not in known:
-            read = f.tensor if id(f.tensor) in others else _sum_of(f.tensor)
+            read = f.tensor if id(f.tensor) in others else _sum_of(f.tensor, watched)
             known[id(f.tensor)] = read
     return [replace(f, tensor=known[id(f.tensor)]) for f in found]
 
 
-def _sum_of(tensor: Any) -> Any:
-    """Returns what a tensor has become once nothing merges it any more."""
+def _sum_of(tensor: Any, watched: set[int]) -> Any:
+    """Returns what a tensor has become once nothing merges it any more.
+
+    Args:
+        tensor: of the graph.
+        watched: ids of the tensors that are read themselves.
+    """
     for _ in range(_MAX_CHAIN):
         if tensor.op.type not in _MERGED:
             return tensor
         takers = [op for op in tensor.consumers() if op.type not in _SHAPES]
         if len(takers) != 1 or takers[0].type not in _ADDS:
+            return tensor
+        # Beside a mask of -inf nobody could see that the summand has gone bad.
+        rest = [t for t in takers[0].inputs if t is not tensor]
+        if not all(_is_ordinary(t, watched, 0) for t in rest):
             return tensor
         (total,) = takers[0].outputs
         # A summand that is broadcast has fewer elements than the sum: their counts differ.
@@ -63,3 +75,18 @@ def _sum_of(tensor: Any) -> Any:
             return tensor
         tensor = total
     return tensor
+
+
+def _is_ordinary(tensor: Any, watched: set[int], depth: int) -> bool:
+    """Returns whether a summand is read itself, or made of what is, or a finite constant."""
+    op = tensor.op
+    if id(tensor) in watched or op.type == "ReadVariableOp":
+        return True
+    if op.type == "Const":
+        return bool(np.isfinite(tf.get_static_value(tensor)).all())
+    known = op.type in _ADDS or op.type in ("Cast", "Identity", "Reshape")
+    if not known or depth > _MAX_DEPTH:
+        return False
+    return all(
+        _is_ordinary(t, watched, depth + 1) for t in op.inputs if t.dtype.is_floating
+    )
