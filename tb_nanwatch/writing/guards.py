@@ -70,6 +70,9 @@ def running_fit() -> Caller | None:
             else None
         )
         if isinstance(owner, keras.callbacks.CallbackList):
-            return Caller(owner, None if frame.f_back is None else id(frame.f_back))
+            fit = frame.f_back
+            given = {} if fit is None else fit.f_locals
+            labelled = any(given.get(n) is not None for n in ("y", "sample_weight"))
+            return Caller(owner, None if fit is None else id(fit), labelled)
         frame = frame.f_back
     return None

@@ -39,10 +39,12 @@ class Caller(NamedTuple):
         callbacks: stands for the fit, and is weakly referenced: its `CallbackList`
             where there is one.
         frame: `id` of the frame that runs the fit's loop; None where it is not known.
+        labelled: whether `fit` was given labels, or weights of samples, by these names.
     """
 
     callbacks: Any
     frame: int | None = None
+    labelled: bool = False
 
 
 class Watching(Protocol):

@@ -165,6 +165,7 @@ class Instrument:
         model = self._model
         self._fit = fit = fits.join(model, caller, self._changed_by_a_step)
         fit.instruments.append(self)
+        self._tracer.labelled = caller.labelled
         self._hooks = hooks = Hooks()
         try:
             self._hook_parts(hooks)

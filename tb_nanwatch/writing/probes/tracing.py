@@ -69,6 +69,8 @@ class Tracer:
     def __init__(self, model: Any, note: Callable[[str], None]) -> None:
         self._model = model
         self._note = note
+        # Whether `fit` was told which part of a batch is what.
+        self.labelled = False
         self._trace = _Trace()
         self._variables: dict[int, tuple[Kind, str, str]] = {}
 
@@ -129,7 +131,8 @@ class Tracer:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         step = type(self._model).train_step
         self._trace.is_triple = (
-            isinstance(data, tuple | list)
+            not self.labelled
+            and isinstance(data, tuple | list)
             and len(data) == 3
             and not step.__module__.startswith("keras.")
         )
