@@ -82,6 +82,11 @@ def optimizers(model: Any) -> list[Any]:
     return found
 
 
+def has_keras_step(model: Any) -> bool:
+    """Returns whether a model trains by Keras' own step, which uses its one optimizer."""
+    return str(type(model).train_step.__module__).startswith("keras.")
+
+
 def build_optimizer(optimizer: Any, variables: Any) -> None:
     """Makes the slots, as `Optimizer.apply` does in the first step: zeros.
 

@@ -13,7 +13,12 @@ import tensorflow as tf
 
 from tb_nanwatch.compat.keras import own_variables
 from tb_nanwatch.schema import KINDS, Kind, Probe
-from tb_nanwatch.writing.probes.names import no_slots, optimizers, walk
+from tb_nanwatch.writing.probes.names import (
+    has_keras_step,
+    no_slots,
+    optimizers,
+    walk,
+)
 from tb_nanwatch.writing.probes.ops import as_tensor, can_be_bad, variable_value
 
 # Kinds whose integer tensors are watched too: labels can be out of range.
@@ -129,12 +134,11 @@ class Tracer:
     def add_data(self, data: Any) -> None:
         """Adds the batch as `train_step` received it."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        step = type(self._model).train_step
         self._trace.is_triple = (
             not self.labelled
             and isinstance(data, tuple | list)
             and len(data) == 3
-            and not step.__module__.startswith("keras.")
+            and not has_keras_step(self._model)
         )
         parts: tuple[tuple[Kind, Any], ...] = (
             ("input", x),
