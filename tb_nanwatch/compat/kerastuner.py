@@ -55,3 +55,14 @@ def _is_client(oracle: Any) -> bool:
     package = sys.modules.get("keras_tuner")
     own = type(oracle).__module__.partition(".")[0] == "keras_tuner"
     return own and package is not None and not isinstance(oracle, package.Oracle)
+
+
+def trial_method() -> tuple[Any, str] | None:
+    """Returns the class and the name of the method in which a tuner runs a trial.
+
+    It catches every exception but those that end the search. None where KerasTuner was
+    not imported, or has no such method: what ends a search is then not told of.
+    """
+    module = sys.modules.get("keras_tuner.src.engine.base_tuner")
+    cls, name = getattr(module, "BaseTuner", None), "_try_run_and_update_trial"
+    return (cls, name) if hasattr(cls, name) else None

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tb_nanwatch.compat import kerastuner
 from tb_nanwatch.compat.kerastuner import own_oracle
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.messages import of_error
@@ -180,10 +181,12 @@ def watch_trials(begins: Beginning) -> None:
     Args:
         begins: must not raise. What the first caller gave stays.
     """
-    module = sys.modules.get("keras_tuner.src.engine.base_tuner")
-    cls = getattr(module, "BaseTuner", None)
-    original = getattr(cls, _RUN_TRIAL, None)
-    if original is None or hasattr(original, "nanwatch_original"):
+    found = kerastuner.trial_method()
+    if found is None:
+        return
+    cls, name = found
+    original = getattr(cls, name)
+    if hasattr(original, "nanwatch_original"):
         return
 
     @functools.wraps(original)
@@ -197,11 +200,7 @@ def watch_trials(begins: Beginning) -> None:
             raise
 
     watched.nanwatch_original = original  # type: ignore[attr-defined]
-    setattr(cls, _RUN_TRIAL, watched)
-
-
-# Of KerasTuner's BaseTuner. It catches every exception but those that end the search.
-_RUN_TRIAL = "_try_run_and_update_trial"
+    setattr(cls, name, watched)
 
 
 def _lose(tuner: Any, trial: Any, error: BaseException) -> None:
