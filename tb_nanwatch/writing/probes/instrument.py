@@ -213,9 +213,8 @@ class Instrument:
 
     def _make_functions(self) -> None:
         model = self._model
-        # With XLA the probes stand outside the compiled cluster, which hands the
-        # tensors out: many small reductions take XLA on CPU long to compile, and
-        # NumPy cannot be called from within.
+        # With XLA the step alone is compiled, by `_packed_step`: the ring is written
+        # outside the cluster, from within which NumPy cannot be called.
         self._jit = model.jit_compile is True
         with private.without_xla(model):
             model.make_train_function(force=True)
