@@ -255,7 +255,7 @@ def test_a_program_with_a_layer_of_its_own_is_replayed_with_its_code(
     Path("train.py").write_text(PROGRAM)
     subprocess.run([sys.executable, "train.py"], check=True, capture_output=True)
     assert main(["report", "logs"]) == 0
-    capsule = "logs/run/nanwatch_capsule"
+    capsule = str(tmp_path / "logs/run/nanwatch_capsule")
     assert f"replay {capsule} --model FILE.py:build" in capsys.readouterr().out
     assert main(["replay", capsule]) == 2
     error = capsys.readouterr().err

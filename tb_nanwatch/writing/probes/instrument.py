@@ -326,6 +326,7 @@ class Instrument:
             once = Instrument(
                 self._model, self._observer, activations_only=self._activations_only
             )
+            once._tracer.labelled = self._tracer.labelled
             return once.run_once(kept.phase, data, compiled=compiled)
 
         layout, arrays = run_again(self._model, kept, ring.layout, run)
