@@ -6,10 +6,16 @@ import sys
 from types import FrameType
 from typing import Any, Final
 
-from tb_nanwatch.compat.names import Attribute, Feature, Inside, MissingError, has
+from tb_nanwatch.compat.names import Attribute, Feature, Global, Inside, MissingError, has
 
 _EXECUTION: Final = Inside(
     "keras_tuner", "Tuner.run_trial", Feature.EXECUTIONS, inner="execution"
+)
+_BASE_TUNER: Final = Global(
+    "keras_tuner.src.engine.base_tuner", "BaseTuner", Feature.ENDED_SEARCHES
+)
+_RUNS_TRIAL: Final = Attribute(
+    "a tuner", "_try_run_and_update_trial", Feature.ENDED_SEARCHES, "keras_tuner"
 )
 _CLIENTS_ORACLE: Final = Attribute(
     "the oracle of a worker", "_oracle", Feature.SHARED_SEARCH, "keras_tuner"
@@ -63,6 +69,12 @@ def trial_method() -> tuple[Any, str] | None:
     It catches every exception but those that end the search. None where KerasTuner was
     not imported, or has no such method: what ends a search is then not told of.
     """
-    module = sys.modules.get("keras_tuner.src.engine.base_tuner")
-    cls, name = getattr(module, "BaseTuner", None), "_try_run_and_update_trial"
-    return (cls, name) if hasattr(cls, name) else None
+    if "keras_tuner" not in sys.modules:
+        return None
+    try:
+        cls = _BASE_TUNER.find()
+        _RUNS_TRIAL.of(cls)
+    except MissingError as e:
+        e.warn()
+        return None
+    return cls, _RUNS_TRIAL.name

@@ -28,6 +28,7 @@ class Feature(enum.Enum):
     CUSTOM_GRADIENT = "following a gradient through tf.custom_gradient"
     EPSILON = "trying an epsilon in the failing step"
     EXECUTIONS = "telling the executions of a trial from other trainings in it"
+    ENDED_SEARCHES = "telling trials that ended a search, or came to no training"
     SHARED_SEARCH = "reading the settings of a distributed search"
     HPARAMS_WRITTEN = "writing the values that the HParams tab shows"
     HPARAMS_READ = "listing trials that KerasTuner logged without NaN Watch"

@@ -20,6 +20,10 @@ def hide(name: names.Name, monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes a name away; the package that has it goes on using it."""
     if isinstance(name, names.Inside):
         _rename_within(name, monkeypatch)
+    elif name.where == "a tuner":
+        _rename_method(
+            importlib.import_module("keras_tuner").Tuner, name.name, monkeypatch
+        )
     elif isinstance(name, names.Global):
         _remove_from_module(name, monkeypatch)
     else:
@@ -44,6 +48,20 @@ def _rename_within(name: names.Inside, monkeypatch: pytest.MonkeyPatch) -> None:
         if function.__globals__.get(word) == name.inner:
             monkeypatch.setitem(function.__globals__, word, _GONE)
     monkeypatch.setattr(function, "__code__", _renamed(code, name.inner))
+
+
+def _rename_method(cls: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renames a method, and in those of its class that call it."""
+    owner = next(base for base in cls.__mro__ if method in vars(base))
+    for function in [
+        f for f in vars(owner).values() if isinstance(f, types.FunctionType)
+    ]:
+        if method in function.__code__.co_names:
+            code = function.__code__
+            renamed = tuple(_GONE if word == method else word for word in code.co_names)
+            monkeypatch.setattr(function, "__code__", code.replace(co_names=renamed))
+    monkeypatch.setattr(owner, _GONE, getattr(owner, method), raising=False)
+    monkeypatch.delattr(owner, method)
 
 
 def _renamed(code: types.CodeType, old: str) -> types.CodeType:

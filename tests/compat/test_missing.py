@@ -37,6 +37,7 @@ NAMES = names.known()
 # They write or read elsewhere than a plain training does.
 ELSEWHERE = {
     Feature.EXECUTIONS,
+    Feature.ENDED_SEARCHES,
     Feature.SHARED_SEARCH,
     Feature.HPARAMS_READ,
     Feature.REMOTE_LOGS,
@@ -335,6 +336,23 @@ def test_a_search_without_its_executions(
     # They are counted where they are not told.
     runs = [read_log(tmp_path / "log" / "0" / f"execution{k}") for k in (0, 1)]
     assert [run.status.execution for run in runs] == [0, 1]
+
+
+@of(Feature.ENDED_SEARCHES)
+def test_a_search_whose_end_cannot_be_told(
+    name: names.Name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, _ = scores(tmp_path / "plain")
+    looked = Looked(monkeypatch)
+    assert kerastuner.trial_method() is not None and name.text in looked.up
+    hide(name, monkeypatch)
+    with pytest.warns(NanWatchWarning) as caught:
+        watch = NanWatch(tmp_path / "log")
+    (said,) = texts(list(caught))
+    assert is_of(name, said)
+    watched, said_later = scores(tmp_path / "watched", watch)
+    assert watched == alone and not said_later
+    assert read_log(tmp_path / "log" / "0" / "execution0").status.status == "clean"
 
 
 @of(Feature.SHARED_SEARCH)
