@@ -612,3 +612,18 @@ def test_an_operation_in_the_graph_is_blamed(bad: bool, tmp_path: Path, log: Any
         return
     assert (status.origin.kind, status.origin.name) == ("activation", "sqrt")
     assert status.origin.num_nan == int((data()[0][:8] < 0).sum())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16"])
+def test_warnings_that_are_errors_end_no_watching(tmp_path: Path, dtype: str) -> None:
+    # NumPy warns where TensorFlow makes an array of an eager bfloat16 tensor.
+    layer = keras.layers.Dense(1, dtype=dtype)
+    model = keras.Sequential([keras.Input((3,)), layer])
+    model.compile("adam", "mse", run_eagerly=True)
+    x = np.ones((32, 3), np.float32)
+    x[-1] = np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[NanWatch(tmp_path)])
+    status = read_log(tmp_path).status
+    assert (status.status, status.steps) == ("diverged", 4)
