@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.writing.probes.names import has_keras_step, optimizers, walk
+from tb_nanwatch.writing.probes.names import walk
 from tb_nanwatch.writing.probes.ops import function_of
 
 
 def is_built(model: Any) -> bool:
-    """Returns whether all that a step uses has its variables, or is known to be used.
+    """Returns whether all layers have their variables.
 
-    Which optimizers a step of the user's own uses shows once it has been traced.
+    Optimizers are left to the step: what one assigns to its slots while it is built
+    (ScheduleFreeAdamW) belongs to the step that builds it.
     """
-    if not all(layer.built for _, layer in walk(model)):
-        return False
-    return has_keras_step(model) or all(o.built for o in optimizers(model))
+    return all(layer.built for _, layer in walk(model))
 
 
 def build_as_keras_does(train_step: Callable[[Any], Any], data: Any) -> None:

@@ -20,7 +20,6 @@ from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable, Sum
 from tb_nanwatch.postmortem.state import trained_variables
 from tb_nanwatch.schema import Phase
-from tb_nanwatch.writing.probes.names import build_optimizer, has_keras_step
 
 Array = npt.NDArray[Any]
 
@@ -99,20 +98,13 @@ class Capture:
         self._closed = False
         self.too_large = False
 
-    def begin(self, data: Any, everything: bool, updates: bool = True) -> Batch:
+    def begin(self, data: Any, everything: bool) -> Batch:
         """Reads, in the graph, what changes without waiting for the gate.
 
         Args:
             data: as `train_step` received it.
             everything: reads all variables: XLA's cluster updates them unseen.
-            updates: whether it is a step that updates the weights.
         """
-        weights = self._model.trainable_variables
-        # Not that of a model that is built by its first batch: it would know no weights.
-        used = updates and weights and has_keras_step(self._model)
-        if everything and used and self._model.optimizer is not None:
-            with tf.init_scope():
-                build_optimizer(self._model.optimizer, weights)
         tensors: list[Any] = []
         complete = True
 

@@ -245,8 +245,7 @@ class StepGraph:
             with tf.init_scope():
                 limit = new_limit()
         wanted = self._keeps or beside
-        updates = phase == "train"
-        batch = self._capture.begin(data, beside, updates) if wanted else None
+        batch = self._capture.begin(data, beside) if wanted else None
         return Step(phase, self._steps[key].read_value(), limit, replica, batch)
 
     def gate(self, step: Step, found: Sequence[Found]) -> Any:
