@@ -104,6 +104,7 @@ def test_every_rule_is_tested() -> None:
     )
     assert set(named) == set(KEEPS)
     assert {*proofs._SPREADS, *proofs._PRODUCTS} == set(SPREADS)
+    assert proofs._CONTRACTIONS == CONTRACTIONS.keys()
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
@@ -119,6 +120,103 @@ def test_finite_values_stay_finite(name: str, jit: bool) -> None:
         x.flat[:4] = (0.0, -0.0, largest, -largest)
         assert np.isfinite(function(tf.constant(x)).numpy()).all()
 
+
+# --- Finite products, where TensorFlow makes product and activation at once --------------
+
+Contraction = tuple[Callable[[Any, Any], Any], tuple[int, ...], tuple[int, ...]]
+CONTRACTIONS: dict[str, Contraction] = {
+    "Conv2D": (lambda x, w: tf.nn.conv2d(x, w, 1, "SAME"), SHAPE, (3, 3, 32, 4)),
+    "DepthwiseConv2dNative": (
+        lambda x, w: tf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], "SAME"),
+        *(SHAPE, (3, 3, 32, 2)),
+    ),
+    "MatMul": (tf.matmul, (4, 6), (6, 8)),
+}
+MERGED = {"Elu": tf.nn.elu, "Sigmoid": tf.sigmoid, "Tanh": tf.tanh}
+
+
+def product(
+    name: str,
+    activate: Callable[[Any], Any] | None,
+    dtype: Any = tf.float32,
+    known: bool = True,
+) -> tuple[proofs.Proofs, Any]:
+    """Returns what is proved of a product's sum with a bias, and that."""
+    make, shape, weights = CONTRACTIONS[name]
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(dtype, shape)
+        kernel = tf.compat.v1.get_variable("w", weights, dtype, use_resource=True)
+        read = kernel.read_value() if known else tf.identity(tf.exp(kernel))
+        y = make(x, read)
+        y += tf.compat.v1.get_variable("b", y.shape[-1:], dtype, use_resource=True)
+        if activate is not None:
+            activate(y)
+        return proofs.prove([found(x), found(y)]), y
+
+
+@pytest.mark.parametrize("name", CONTRACTIONS)
+@pytest.mark.parametrize("activation", MERGED)
+def test_a_product_is_not_read_beside_its_activation(name: str, activation: str) -> None:
+    told, y = product(name, MERGED[activation])
+    # Nor in a branch: there it is made again.
+    assert id(y) in told.implied and id(y) in told.made
+    assert {t.op.type for t in told.guards} == {"ReadVariableOp"} and len(
+        told.guards
+    ) == 2
+
+
+def test_any_other_product_is_summed() -> None:
+    for told, y in (
+        product("MatMul", None),
+        product("MatMul", tf.nn.relu),
+        product("MatMul", lambda y: [tf.tanh(y), tf.exp(y)]),
+        product("MatMul", tf.tanh, dtype=tf.float16),
+        product("MatMul", tf.tanh, known=False),
+    ):
+        assert id(y) not in told.implied
+
+
+@pytest.mark.parametrize("name", CONTRACTIONS)
+def test_finite_products_stay_finite(name: str) -> None:
+    make, shape, weights = CONTRACTIONS[name]
+    largest = 2.0**proofs._GUARD_BITS
+    x, w = tf.fill(shape, LARGEST), tf.fill(weights, largest)
+    assert np.isfinite(tf.function(make)(x, w).numpy()).all()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
+def test_a_product_that_overflows_is_found(tmp_path: Path, activation: str) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(8, name="linear"),
+            layers.Activation(activation),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse", jit_compile=False)
+
+    def grow(batch: int, logs: Any) -> None:
+        if batch == 4:
+            model.get_layer("linear").kernel.assign(np.full((6, 8), 3e38))
+
+    x = np.ones((64, 6), np.float32)
+    keep = keras.callbacks.LambdaCallback(on_train_batch_begin=grow)
+    watch = NanWatch(tmp_path)
+    model.fit(x, x[:, :1], batch_size=8, verbose=0, callbacks=[keep, watch])
+    status = read_log(tmp_path).status
+    # A hyperbolic tangent hides it again, and the run goes on.
+    start, first = (
+        (status.onset, status.origin)
+        if activation == "elu"
+        else (status.contained[0].start, status.contained[0].tensors[0])
+    )
+    assert start.step == 4
+    assert (first.kind, first.name, first.num_pos_inf) == ("activation", "linear", 64)
+
+
+# --- What is not proved ------------------------------------------------------------------
 
 NOT_PROVED: dict[str, Callable[[Any], Any]] = {
     "exp": tf.exp,

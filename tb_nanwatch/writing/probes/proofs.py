@@ -7,6 +7,9 @@ often holds the answer already:
   squares, and one of them is not finite where an element is not.
 * Operations such as ReLU, addition and scaling by a small vector make finite values of
   finite ones that are not huge. What they return is finite where what they receive is.
+* A product of a finite tensor and finite weights, neither of them huge, is finite. This
+  is not for the sake of time (a sum over the weights is taken for it) but where TensorFlow
+  makes product and activation at once: who reads in between changes how they are rounded.
 * A sum whose one summand is not finite is not finite either. A branch is finite where
   the sum it is added into is.
 
@@ -65,6 +68,11 @@ _SELECTS: Final = frozenset(
 # The result lies within -1 and 1 wherever the input is finite.
 _SQUASHES: Final = frozenset(("Erf", "Sigmoid", "Softmax", "Softsign", "Tanh"))
 _ADDS: Final = frozenset(("Add", "AddV2", "BiasAdd", "Sub"))
+# Elements of the result are sums of products of the elements of both inputs.
+_CONTRACTIONS: Final = frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
+# What TensorFlow makes at once with the product before it, if nothing else takes that. (It
+# does so with a ReLU, too, which rounds nothing.)
+_MERGED: Final = frozenset(("Elu", "Sigmoid", "Tanh"))
 # Where an element of an input is not finite, one of the result is not.
 _SPREADS: Final = frozenset((*_ADDS, "Cast", "Identity", "Mul", "Neg", "Reshape"))
 # So it is in a product with a matrix, since every element is multiplied: also 0 by inf.
@@ -122,7 +130,7 @@ def prove(found: Iterable[Found]) -> Proofs:
     large = {
         key: f.tensor
         for key, f in watched.items()
-        if f.kind in _KINDS and _elements(f.tensor) >= LARGE
+        if f.kind in _KINDS and (_elements(f.tensor) >= LARGE or _is_merged(f.tensor))
     }
     for key, tensor in large.items():
         moments = _moments(tensor)
@@ -140,6 +148,12 @@ def prove(found: Iterable[Found]) -> Proofs:
     proofs.guards = list(bounds.guards.values())
     proofs.made = those_that_can(bounds.made)
     return proofs
+
+
+def _is_merged(tensor: Any) -> bool:
+    """Returns whether TensorFlow may make a tensor together with what takes it alone."""
+    takers = tensor.consumers()
+    return len(takers) == 1 and takers[0].type in _MERGED
 
 
 def _elements(tensor: Any) -> float:
@@ -261,6 +275,7 @@ class _Bounds:
         self._new: dict[int, Any] = {}
         self._via: dict[int, Any] = {}
         self._tried: dict[int, float | None] = {}
+        self._contracts = False
         for tensor in summed:
             self.add_summed(tensor)
 
@@ -271,6 +286,7 @@ class _Bounds:
     def prove(self, tensor: Any) -> bool:
         """Returns whether a tensor is finite where the summed ones and the guards are."""
         self._new, self._via, self._tried = {}, {}, {}
+        self._contracts = _is_merged(tensor)
         bits = self._by_operation(tensor, tensor, 0)
         if bits is None:
             return False
@@ -290,7 +306,9 @@ class _Bounds:
         if value is not None:
             largest = float(np.max(np.abs(value.astype(np.float64)), initial=1.0))
             return math.log2(largest) if math.isfinite(largest) else None
-        if _is_guard(tensor, large):
+        if _is_guard(tensor, large) or (
+            self._contracts and tensor.op.type == "ReadVariableOp"
+        ):
             self._new[id(tensor)] = tensor
             return min(_GUARD_BITS, _FINITE_BITS[tensor.dtype.name])
         if id(tensor) not in self._tried:
@@ -312,6 +330,11 @@ class _Bounds:
             result = max(bits) + 1
         elif op.type == "AddN":
             result = max(bits) + math.log2(len(bits))
+        elif op.type in _CONTRACTIONS:
+            weights = op.inputs[1].shape
+            if not weights.is_fully_defined():
+                return None
+            result = sum(bits) + math.log2(max(1, weights.num_elements()))
         elif op.type in ("Mul", "Square"):
             result = sum(bits) if op.type == "Mul" else 2 * bits[0]
         else:
@@ -329,5 +352,7 @@ class _Bounds:
         if op.type == "ConcatV2":
             return inputs[:-1]
         if op.type in _ADDS or op.type in ("AddN", "Maximum", "Minimum", "Mul", "Pack"):
+            return inputs
+        if self._contracts and op.type in _CONTRACTIONS:
             return inputs
         return None

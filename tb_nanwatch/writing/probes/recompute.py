@@ -25,6 +25,9 @@ CHEAP: Final = frozenset(
         *("StopGradient",),
     )
 )
+# A product is not cheap, and may differ in the last bit. It is made again where it is to
+# be read by nobody else.
+_REPEATED: Final = CHEAP | frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
 # What `raw_ops` calls by another name than the graph.
 _RAW_NAMES: Final = {"StopGradient": "Identity"}
 
@@ -33,7 +36,7 @@ def again(op: Any, inputs: list[Any]) -> Any:
     """Returns the output of the same operation on other inputs.
 
     Args:
-        op: an operation of the graph, of a type in `CHEAP`.
+        op: an operation of the graph, of a type in `_REPEATED`.
         inputs: in the operation's order.
     """
     make = getattr(tf.raw_ops, _RAW_NAMES.get(op.type, op.type))
@@ -55,7 +58,7 @@ def those_that_can(made: dict[int, Any]) -> dict[int, Any]:
     """
     able: dict[int, Any] = {}
     for key, op in made.items():
-        if op.type in CHEAP and all(
+        if op.type in _REPEATED and all(
             id(t) in able or id(t) not in made for t in op.inputs
         ):
             able[key] = op
