@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,14 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_over_graphs_are_not_searched_again() -> Iterator[None]:
+    """TensorFlow keeps the graphs of all functions: collecting garbage slows with them."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def missing(what: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tb_nanwatch.compat.keras import global_seed_generator, optimized_variables
+from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
@@ -23,19 +23,13 @@ def trained_variables(model: Any) -> list[tuple[str, Any]]:
     Roles and order are those of `SavedVariable`.
     """
     found: list[tuple[str, Any]] = [("model", v) for v in model.variables]
-    for role, optimizer in _optimizers(model).items():
-        found += [(role, v) for v in optimizer.variables]
-    return found
-
-
-def _optimizers(model: Any) -> dict[str, Any]:
-    """Returns the optimizers of a model by the roles of their variables."""
-    found = {} if model.optimizer is None else {"optimizer": model.optimizer}
+    listed = [model.optimizer]
+    if model.optimizer is not None:
+        found += [("optimizer", v) for v in model.optimizer.variables]
     for name, value in vars(model).items():
-        if isinstance(value, keras.optimizers.Optimizer) and not any(
-            value is known for known in (model.optimizer, *found.values())
-        ):
-            found[f"optimizer:{name}"] = value
+        if isinstance(value, keras.optimizers.Optimizer) and value not in listed:
+            listed.append(value)
+            found += [(f"optimizer:{name}", v) for v in value.variables]
     return found
 
 
@@ -102,26 +96,6 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
         # Keras' own assign would round a value through the policy's dtype.
         variable.value.assign(array) if _plain(variable) else variable.assign(array)
     return missing
-
-
-def with_fresh_slots(model: Any, saved: list[SavedVariable]) -> list[SavedVariable]:
-    """Returns a state with the slots that its step itself made, as they were made.
-
-    They are those of a new optimizer of the same settings, which may depend on the
-    weights: these have to be those of `saved`.
-    """
-    filled = list(saved)
-    for role, optimizer in _optimizers(model).items():
-        places = [i for i, s in enumerate(saved) if s.role == role]
-        if all(saved[i].value is not None for i in places):
-            continue
-        fresh = type(optimizer).from_config(optimizer.get_config())
-        fresh.build(optimized_variables(optimizer))
-        for i, variable in zip(places, fresh.variables, strict=True):
-            if saved[i].value is None:
-                value = np.array(variable.numpy())
-                filled[i] = dataclasses.replace(saved[i], value=value)
-    return filled
 
 
 def _plain(variable: Any) -> bool:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.writing.health import tensor_health
 from tb_nanwatch.writing.observer import Expectation, Layout
-from tb_nanwatch.writing.probes.capture import MADE_LATE, Kept
+from tb_nanwatch.writing.probes.capture import Kept
 from tb_nanwatch.writing.probes.packed import layout_of, places
 from tb_nanwatch.writing.probes.tracing import Found
 
@@ -46,10 +46,6 @@ def run_again(
     known = {(s.kind, s.name) for s in kept.sums}
     found: list[Found] = []
     with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
-        if MADE_LATE in kept.missing:
-            state.assign(model, kept.variables)
-            kept.variables = state.with_fresh_slots(model, kept.variables)
-            kept.missing.remove(MADE_LATE)
         for compiled in (False, True):
             state.assign(model, kept.variables)
             data = keras.tree.map_structure(_tensor, kept.data)

@@ -117,23 +117,27 @@ class Capture:
             return None
 
         structure = keras.tree.map_structure(place, data)
-        metrics = {id(v) for v in self._model.metrics_variables}
-        wanted = [
-            variable
-            for role, variable in self._variables()
-            if id(variable) not in metrics
-            and (
-                everything
+        batch = Batch(structure, tensors, [], [], everything, complete)
+        self.read(batch)
+        return batch
+
+    def read(self, batch: Batch) -> None:
+        """Reads what changes without waiting for the gate and was not there before.
+
+        Args:
+            batch: of the step that is being traced and has changed nothing yet.
+        """
+        known = {id(v) for v in self._model.metrics_variables}.union(batch.early_ids)
+        for role, variable in self._variables():
+            if id(variable) not in known and (
+                batch.everything
                 or role == "random"
                 or (role == "model" and not variable.trainable)
                 # Counters and rates change without waiting for the gradients.
                 or (role.startswith("optimizer") and not len(variable.shape))
-            )
-        ]
-        early = [tf.convert_to_tensor(variable.value) for variable in wanted]
-        return Batch(
-            structure, tensors, early, [id(v) for v in wanted], everything, complete
-        )
+            ):
+                batch.early.append(tf.convert_to_tensor(variable.value))
+                batch.early_ids.append(id(variable))
 
     def keep(
         self,

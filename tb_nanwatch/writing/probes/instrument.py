@@ -543,7 +543,7 @@ class Instrument:
         if step is None:
             return self._unwatched(train_step, data)
         if beside and self._compiles:
-            packed = self._packed_step(phase, train_step, data)
+            packed = self._packed_step(step, train_step, data)
             if packed is not None:
                 logs, vector, met = packed
                 if self._trouble is None:
@@ -570,7 +570,7 @@ class Instrument:
         return is_repeatable(graph, self._changed_by_a_step())
 
     def _packed_step(
-        self, phase: Phase, train_step: Any, data: Any
+        self, step: Step, train_step: Any, data: Any
     ) -> tuple[Any, Any, list[Parts]] | None:
         """Traces a step that XLA compiles and that hands out its sums alone.
 
@@ -580,10 +580,10 @@ class Instrument:
         parts: list[Parts] = []
 
         def run(data: Any) -> Any:
-            logs, found = self._found_in_step(phase, train_step, data)
+            logs, found = self._found_in_step(step.phase, train_step, data)
             if self._trouble is None:
                 with self._kept_apart():
-                    vector, packed = pack(found, phase)
+                    vector, packed = pack(found, step.phase)
                     parts.append(packed)
                     return logs, vector
             return logs, ()
@@ -593,6 +593,7 @@ class Instrument:
         with self._kept_apart():
             if self._trouble is None and not self._is_repeatable(traced.graph):
                 return None
+            self._graph.read(step)
         self._jitted.append(compiled)
         logs, vector = compiled(data)
         return logs, vector, parts

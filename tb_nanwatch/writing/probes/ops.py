@@ -77,7 +77,9 @@ def one_after(
     one = tf.constant(1, tf.int64)
     if tf.executing_eagerly():
         # Not as `numpy_function` makes arrays, which warns of bfloat16.
-        return one if calm else look(1, *(t.numpy() for t in [*inputs, *more(lambda t: t)]))
+        return (
+            one if calm else look(1, *(t.numpy() for t in [*inputs, *more(lambda t: t)]))
+        )
     if tf.config.list_logical_devices("GPU"):
         return tf.cond(
             calm,

@@ -248,6 +248,11 @@ class StepGraph:
         batch = self._capture.begin(data, beside) if wanted else None
         return Step(phase, self._steps[key].read_value(), limit, replica, batch)
 
+    def read(self, step: Step) -> None:
+        """Reads what tracing the step has made: an optimizer's slots."""
+        if step.batch is not None:
+            self._capture.read(step.batch)
+
     def gate(self, step: Step, found: Sequence[Found]) -> Any:
         """Returns what an update has to wait for: a bad step is kept before it.
 
