@@ -129,17 +129,20 @@ def _inject(result: Result, spec: Spec, mode: Mode) -> None:
 
 
 def wrong(spec: Spec, plain: Trained, watched: Trained) -> list[str]:
-    """Returns what NaN Watch said or recorded of a training in which nothing is wrong."""
-    found = [s for s in watched.said if s not in plain.said]
+    """Returns what NaN Watch said or recorded of a training, and should not have."""
+    finite = is_finite(plain)
+    found = [s for s in watched.said if s not in plain.said] if finite else []
     log = watched.log
     if log is None or not log.all("status"):
         return [*found, "nothing was logged"]
+    if not finite and log.status.status == "clean":
+        found.append("non-finite without a callback, and clean with it")
     if log.status.state != "finished":
         found.append(f"the run is {log.status.state}")
     if log.status.steps != spec.steps * spec.epochs:
         found.append(f"{log.status.steps} steps of {spec.steps * spec.epochs} were seen")
     scaled = spec.loss_scale or spec.policy == "mixed_float16"
-    if log.episodes and is_finite(plain) and not scaled:
+    if log.episodes and finite and not scaled:
         bad = log.episodes[0].tensors[0]
         found.append(
             f"false alarm at step {log.episodes[0].start.step}: {bad.kind} {bad.name}"

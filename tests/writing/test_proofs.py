@@ -63,6 +63,7 @@ KEEPS: dict[str, Callable[[Any], Any]] = {
     "BroadcastTo": lambda x: tf.broadcast_to(x[:1], SHAPE),
     "ExpandDims": lambda x: tf.expand_dims(x, 1),
     "Identity": tf.identity,
+    "IdentityN": lambda x: tf.identity_n([tf.exp(x), x])[1],
     "MaxPool": lambda x: tf.nn.max_pool2d(x, 2, 1, "SAME"),
     "Neg": tf.negative,
     "Pad": lambda x: tf.pad(x, [[0, 0], [1, 1], [0, 0], [0, 0]]),
@@ -76,6 +77,9 @@ KEEPS: dict[str, Callable[[Any], Any]] = {
     "Tile": lambda x: tf.tile(x, [1, 1, 1, 2]),
     "Transpose": lambda x: tf.transpose(x, [0, 3, 1, 2]),
     "Erf": tf.math.erf,
+    "Elu": tf.nn.elu,
+    "Erfc": tf.math.erfc,
+    "Softplus": tf.math.softplus,
     "Sigmoid": tf.sigmoid,
     "Softmax": tf.nn.softmax,
     "Softsign": tf.nn.softsign,
@@ -91,6 +95,7 @@ KEEPS: dict[str, Callable[[Any], Any]] = {
     "Minimum": lambda x: tf.minimum(x, 2.0 * x),
     "Mul": lambda x: x * vector,
     "Pack": lambda x: tf.stack([x, x], 1),
+    "RealDiv": lambda x: x / (vector + 4.0),
     "Square": tf.square,
 }
 
@@ -99,8 +104,10 @@ def test_every_rule_is_tested() -> None:
     named = (
         *proofs._SELECTS,
         *proofs._SQUASHES,
+        *proofs._SOFTENS,
         *proofs._ADDS,
-        *("AddN", "Cast", "ConcatV2", "Maximum", "Minimum", "Mul", "Pack", "Square"),
+        *("AddN", "Cast", "ConcatV2", "Maximum", "Minimum", "Mul", "Pack"),
+        *("IdentityN", "RealDiv", "Square"),
     )
     assert set(named) == set(KEEPS)
     assert {*proofs._SPREADS, *proofs._PRODUCTS} == set(SPREADS)
@@ -176,6 +183,26 @@ def test_any_other_product_is_summed() -> None:
         assert id(y) not in told.implied
 
 
+@pytest.mark.parametrize("activation", [tf.nn.silu, tf.nn.gelu, keras.activations.mish])
+def test_a_product_is_not_read_before_a_constant_factor(activation: Any) -> None:
+    # TensorFlow multiplies by the constant of a dropout where it is smallest.
+    def scaled(factor: Any) -> Callable[[Any], Any]:
+        def make(x: Any) -> Any:
+            y = activation(x)
+            tf.multiply(y, factor)
+            return y
+
+        return make
+
+    small = (4, 8)
+    assert is_implied(scaled(1.25), shape=small)
+    told, (_, y) = asked(scaled(1.25), shape=small)
+    assert id(y) in told.made
+    assert not is_implied(activation, shape=small)
+    read = tf.compat.v1.placeholder
+    assert not is_implied(lambda x: scaled(read(tf.float32, []))(x), shape=small)
+
+
 @pytest.mark.parametrize("name", CONTRACTIONS)
 def test_finite_products_stay_finite(name: str) -> None:
     make, shape, weights = CONTRACTIONS[name]
@@ -222,6 +249,7 @@ NOT_PROVED: dict[str, Callable[[Any], Any]] = {
     "exp": tf.exp,
     "log": tf.math.log,
     "division": lambda x: 1.0 / x,
+    "a division by zero": lambda x: x / np.arange(32, dtype=np.float32),
     "rsqrt": tf.math.rsqrt,
     "a branch that is chosen": lambda x: tf.where(x > 0, x, np.inf),
     "a constant that is not finite": lambda x: tf.minimum(x, np.inf),

@@ -67,6 +67,8 @@ _SELECTS: Final = frozenset(
 )
 # The result lies within -1 and 1 wherever the input is finite.
 _SQUASHES: Final = frozenset(("Erf", "Sigmoid", "Softmax", "Softsign", "Tanh"))
+# The result's magnitude is at most that of the input, or 1, or twice the larger of both.
+_SOFTENS: Final = frozenset(("Elu", "Erfc", "Softplus"))
 _ADDS: Final = frozenset(("Add", "AddV2", "BiasAdd", "Sub"))
 # Elements of the result are sums of products of the elements of both inputs.
 _CONTRACTIONS: Final = frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
@@ -151,9 +153,17 @@ def prove(found: Iterable[Found]) -> Proofs:
 
 
 def _is_merged(tensor: Any) -> bool:
-    """Returns whether TensorFlow may make a tensor together with what takes it alone."""
+    """Returns whether TensorFlow may make a tensor together with what takes it alone.
+
+    A constant factor moves down a tree of products, as that of a dropout does.
+    """
     takers = tensor.consumers()
-    return len(takers) == 1 and takers[0].type in _MERGED
+    if len(takers) != 1:
+        return False
+    (taker,) = takers
+    if _source(tensor).op.type == taker.type == "Mul":
+        return any(t.op.type == "Const" for t in taker.inputs)
+    return taker.type in _MERGED
 
 
 def _elements(tensor: Any) -> float:
@@ -191,8 +201,8 @@ def _casts(tensor: Any) -> list[Any]:
 
 
 def _source(tensor: Any) -> Any:
-    while tensor.op.type in ("Identity", "StopGradient"):
-        tensor = tensor.op.inputs[0]
+    while tensor.op.type in ("Identity", "IdentityN", "StopGradient"):
+        tensor = tensor.op.inputs[tensor.value_index]
     return tensor
 
 
@@ -240,6 +250,14 @@ def _spreads_through(op: Any, x: Any) -> bool:
 def _has_zero(tensor: Any) -> bool:
     value = tf.get_static_value(tensor)
     return value is not None and not np.all(value)
+
+
+def _smallest(tensor: Any) -> float:
+    """Returns the least magnitude in a constant; 0 where it is no finite one."""
+    value = tf.get_static_value(tensor) if tensor.op.type == "Const" else None
+    if value is None or not np.isfinite(value.astype(np.float64)).all():
+        return 0.0
+    return float(np.min(np.abs(value.astype(np.float64)), initial=1.0))
 
 
 def _same_shape(a: Any, b: Any) -> bool:
@@ -317,7 +335,7 @@ class _Bounds:
 
     def _by_operation(self, tensor: Any, large: Any, depth: int) -> float | None:
         op = tensor.op
-        inputs = self._inputs(op)
+        inputs = self._inputs(tensor)
         if inputs is None or depth > _MAX_DEPTH or tensor.dtype.name not in _FINITE_BITS:
             return None
         parts = [self._of(t, large, depth + 1) for t in inputs]
@@ -328,8 +346,12 @@ class _Bounds:
             result = 0.0
         elif op.type in _ADDS:
             result = max(bits) + 1
+        elif op.type in _SOFTENS:
+            result = bits[0] + 1
         elif op.type == "AddN":
             result = max(bits) + math.log2(len(bits))
+        elif op.type == "RealDiv":
+            result = bits[0] - math.log2(min(1.0, _smallest(op.inputs[1])))
         elif op.type in _CONTRACTIONS:
             weights = op.inputs[1].shape
             if not weights.is_fully_defined():
@@ -344,15 +366,21 @@ class _Bounds:
         self._via[id(tensor)] = op
         return result
 
-    def _inputs(self, op: Any) -> list[Any] | None:
-        """Returns the inputs that the elements of the result are made of."""
+    def _inputs(self, tensor: Any) -> list[Any] | None:
+        """Returns the inputs that the elements of an operation's result are made of."""
+        op = tensor.op
         inputs = list(op.inputs)
-        if op.type in _SELECTS or op.type in _SQUASHES or op.type in ("Cast", "Square"):
+        if op.type == "IdentityN":  # a function with a gradient of its own has one
+            return [inputs[tensor.value_index]]
+        of_one = _SELECTS | _SQUASHES | _SOFTENS
+        if op.type in of_one or op.type in ("Cast", "Square"):
             return inputs[:1]
         if op.type == "ConcatV2":
             return inputs[:-1]
         if op.type in _ADDS or op.type in ("AddN", "Maximum", "Minimum", "Mul", "Pack"):
             return inputs
+        if op.type == "RealDiv" and _smallest(inputs[1]) > 0:
+            return inputs[:1]
         if self._contracts and op.type in _CONTRACTIONS:
             return inputs
         return None

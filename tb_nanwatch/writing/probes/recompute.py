@@ -25,9 +25,14 @@ CHEAP: Final = frozenset(
         *("StopGradient",),
     )
 )
-# A product is not cheap, and may differ in the last bit. It is made again where it is to
-# be read by nobody else.
-_REPEATED: Final = CHEAP | frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
+# These are not cheap, and may differ in the last bit. They are made again where they are
+# to be read by nobody else.
+_REPEATED: Final = CHEAP | frozenset(
+    (
+        *("Conv2D", "DepthwiseConv2dNative", "Elu", "Erf", "Erfc", "IdentityN"),
+        *("MatMul", "RealDiv", "Sigmoid", "Softplus", "Tanh"),
+    )
+)
 # What `raw_ops` calls by another name than the graph.
 _RAW_NAMES: Final = {"StopGradient": "Identity"}
 
@@ -78,9 +83,12 @@ def make_again(tensors: list[Any], made: dict[int, Any], within: Within) -> list
     def copy(tensor: Any) -> Any:
         if id(tensor) not in copies:
             op = made.get(id(tensor))
-            copies[id(tensor)] = (
-                within(tensor) if op is None else again(op, [copy(t) for t in op.inputs])
-            )
+            if op is None:
+                copies[id(tensor)] = within(tensor)
+            elif op.type == "IdentityN":
+                copies[id(tensor)] = copy(op.inputs[tensor.value_index])
+            else:
+                copies[id(tensor)] = again(op, [copy(t) for t in op.inputs])
         return copies[id(tensor)]
 
     return [copy(t) for t in tensors]
