@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -167,6 +168,9 @@ def run(seeds: Iterable[int], mode: Mode, out: Path | None = None) -> list[Resul
         result, _ = compare(draw(seed), mode)
         results.append(result)
         print(line(result), flush=True)
+        # TensorFlow keeps its graphs: each search for garbage would go through them.
+        gc.collect()
+        gc.freeze()
         if out is not None:
             write(out, mode, results)
     return results

@@ -105,7 +105,8 @@ def float_data(spec: Spec) -> list[int]:
 class Amplifier(keras.Layer):
     """Multiplies by two factors, which are 1 until a fault makes them large.
 
-    One factor would leave small values finite.
+    One factor would leave small values finite. Zeros stay zeros: TensorFlow multiplies
+    the factors first where it compiles a graph, and they overflow.
     """
 
     def __init__(self) -> None:
@@ -121,7 +122,7 @@ class Amplifier(keras.Layer):
         ]
 
     def call(self, x: Any) -> Any:
-        return (x * self.factors[0]) * self.factors[1]
+        return keras.ops.where(x == 0, x, (x * self.factors[0]) * self.factors[1])
 
 
 class Saboteur(keras.callbacks.Callback):
