@@ -53,9 +53,14 @@ def loss_scale_of(model: Any) -> float | None:
     optimizer = model.optimizer
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return None
-    return float(
-        optimizer.dynamic_scale.numpy() if optimizer.built else optimizer.initial_scale
-    )
+    # It has none before it is built; one may call itself built that never was.
+    scale = getattr(optimizer, "dynamic_scale", None)
+    return float(optimizer.initial_scale if scale is None else scale.numpy())
+
+
+def loss_scale_name(model: Any) -> str:
+    """Returns the path of the loss scale's variable, "" where there is none."""
+    return str(getattr(getattr(model.optimizer, "dynamic_scale", None), "path", ""))
 
 
 def _loss_name(model: Any) -> str:

@@ -24,7 +24,7 @@ from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.aftermath import examine
-from tb_nanwatch.writing.environment import environment_of, loss_scale_of
+from tb_nanwatch.writing.environment import environment_of, loss_scale_name, loss_scale_of
 from tb_nanwatch.writing.files import as_given, run_directory
 from tb_nanwatch.writing.guards import guard, running_fit
 from tb_nanwatch.writing.probes import Caller, Instrument, check_supported
@@ -84,7 +84,7 @@ class Watched:
                 getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)
             ),
             loss_scale=loss_scale_of(self._model),
-            loss_scale_name=lambda: str(self._model.optimizer.dynamic_scale.path),
+            loss_scale_name=lambda: loss_scale_name(self._model),
         )
         self._instrument = Instrument(
             self._model,

@@ -44,8 +44,8 @@ class Result:
         first: the first difference.
         largest: relative, of all differences.
         wrong: what NaN Watch said or recorded and should not have.
-        fault: "found", "missed" or "left out" (not even plain training survives it); ""
-            where none was injected.
+        fault: "found", "missed" or "left out" (plain training does not survive it, or
+            goes bad before it); "" where none was injected.
         fault_said: what was expected of the fault, and what was found.
         features: of the spec.
     """
@@ -121,7 +121,9 @@ def _inject(result: Result, spec: Spec, mode: Mode) -> None:
                 result.fault = "missed"
                 result.fault_said = f"watched training raises {type(e).__name__}: {e}"
             return
-    assert injected is not None
+    if injected is None:
+        result.fault = "left out"
+        return
     result.fault = "found" if injected.expected == injected.found else "missed"
     result.fault_said = str(injected)
     if injected.said:

@@ -134,6 +134,7 @@ class Saboteur(keras.callbacks.Callback):
         self._epoch = 0
         self.state: list[Any] | None = None
         self.place = ""  # path of the layer that goes bad
+        self.is_first = True  # nothing had gone bad before
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
@@ -142,6 +143,8 @@ class Saboteur(keras.callbacks.Callback):
         fault = self._fault
         if (self._epoch, batch) != (fault.epoch, fault.batch):
             return
+        before = [np.array(v.value.numpy()) for v in self.model.variables]
+        self.is_first = all(np.isfinite(v.astype(np.float64)).all() for v in before)
         if fault.kind == "overflow":
             self.place, layer = next(
                 (p, la) for p, la in walk(self.model) if isinstance(la, Amplifier)
@@ -300,7 +303,10 @@ def inject(spec: Spec, mode: Mode, log_dir: Path | None) -> Injected | None:
     Args:
         spec: what; the fault is drawn from its seed.
         mode: how.
-        log_dir: where NaN Watch logs to; without, nothing is watched and None returned.
+        log_dir: where NaN Watch logs to; without it nothing is watched.
+
+    Returns:
+        None where nothing is watched, or the training went bad before its fault.
     """
     spec, fault = draw_fault(spec)
     saboteur = Saboteur(spec, fault)
@@ -316,7 +322,7 @@ def inject(spec: Spec, mode: Mode, log_dir: Path | None) -> Injected | None:
     trained = train(
         spec, mode, log_dir, callbacks=[saboteur], change=change, extra=amplified(fault)
     )
-    if log_dir is None:
+    if log_dir is None or not saboteur.is_first:
         return None
     must = expected[0] if expected else by_twin(spec, fault, saboteur)
     said = [s for s in trained.said if s.startswith("NanWatch:")]
