@@ -236,6 +236,18 @@ class TrainerAndLayer(Trainer, keras.Layer):
         return self.dense(x)
 
 
+class Drawing(keras.Model):
+    """Draws a number while it is traced, as AugMix does; its first batch builds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = L.Dense(8, name="draws")
+        self.out = L.Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.dense(x) * random.uniform(0.5, 1.5))
+
+
 class Triple(keras.Model):
     """Takes three inputs from a batch of three."""
 
@@ -466,6 +478,26 @@ KINDS: Final = (
         model=lambda: keras.Sequential(
             [keras.Input((6,)), L.Dense(8), L.Activation("tanh"), L.Dense(1)]
         ),
+    ),
+    Kind(
+        "an activation that is a product (swish), and dropout after it",
+        ((A, "activation"),),
+        model=lambda: keras.Sequential(
+            [
+                *(keras.Input((6,)), L.Dense(8), L.Activation("swish"), L.Dropout(0.2)),
+                L.Dense(1),
+            ]
+        ),
+    ),
+    Kind(
+        "an optimizer that sets its slots while it is built",
+        ((G, "a/kernel"),),
+        optimizer=lambda: getattr(opt, "ScheduleFreeAdamW", opt.Adam)(1e-2),
+    ),
+    Kind(
+        "numbers that a step draws from Python's `random` while it is traced",
+        ((A, "draws"),),
+        model=Drawing,
     ),
     Kind("frozen layers", ((W, "a/kernel"),), model=frozen),
     Kind("residual: Dense and Add", ((A, "add"),), model=residual),
