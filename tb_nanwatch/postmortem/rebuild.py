@@ -44,11 +44,8 @@ def model_of(capsule: Capsule, function: str | None = None) -> Any:
         )
     if not getattr(model, "compiled", False):
         raise CapsuleError(f"the model is not compiled. {_HELP}")
-    if function and capsule.jit_compile != (model.jit_compile is True):
-        raise CapsuleError(
-            f"the model has jit_compile={model.jit_compile}; the one that trained had "
-            f"{capsule.jit_compile}"
-        )
+    # As it was trained: Keras' default is another one where there is a GPU.
+    model.jit_compile = capsule.jit_compile
     model.steps_per_execution = 1
     _build(model, tensors_of(capsule.data), capsule.position.phase)
     return model

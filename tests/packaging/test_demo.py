@@ -8,22 +8,33 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tb_nanwatch.postmortem.capsule import Capsule
+
 pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 
 
-def run(program: str, home: Path, invocation: str) -> str:
+# How a program is run as on a machine with a GPU, where Keras has XLA compile by default.
+AS_GPU = ("-m", "tests.support.as_gpu")
+
+
+def run(program: str, home: Path, invocation: str, how: Sequence[str] = ()) -> str:
     done = subprocess.run(
-        [sys.executable, home / "demo" / program],
+        [sys.executable, *how, home / "demo" / program],
         cwd=home,
-        env={**os.environ, "DEMO_INVOCATION": invocation},
+        env={
+            **os.environ,
+            "DEMO_INVOCATION": invocation,
+            "PYTHONPATH": str(DEMO.parent),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -131,8 +142,8 @@ def test_the_wide_searchs_threshold_is_the_one_that_its_outcome_shows(
 def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
     home: Path,
 ) -> None:
-    for invocation in ("first", "second"):
-        said = run("03_custom_loss.py", home, invocation)
+    for invocation, how in (("first", ()), ("second", AS_GPU)):
+        said = run("03_custom_loss.py", home, invocation, how)
         assert "Number of consecutive failures exceeded the limit of 3." in said
         assert "NaN Watch: 2/execution0 went bad at epoch 1, batch " in said
 
@@ -154,6 +165,9 @@ def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
     for trial in found["runs"]:
         assert trial["status"] == "diverged"
         assert trial["onset"]["epoch"] == 0
+    capsules = [Capsule.read(r["postmortem"]["capsule"]) for r in found["runs"]]
+    compiled = [bool(capsule.jit_compile) for capsule in capsules]
+    assert sorted(compiled) == 3 * [False] + 3 * [True]
 
     # The loss is the program's own; importing it runs no search.
     post_mortem = found["runs"][0]["postmortem"]

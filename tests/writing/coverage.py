@@ -1,6 +1,7 @@
 """The table of what can be watched: made by training each kind in each mode.
 
-    python -m tests.writing.coverage    trains all of it (20 minutes), writes the table
+    python -m tests.writing.coverage            trains all of it (20 minutes), writes the table
+    python -m tests.writing.coverage WORDS...   only the kinds with these words in their name
 
 The outcomes are kept beside this file; the tests train a part of the cells again, and hold
 that docs/coverage.md shows them.
@@ -58,9 +59,14 @@ def table(outcomes: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Trains every cell and writes outcomes and page."""
+    """Trains every cell, or those of the kinds that are named, and writes the page."""
+    named = sys.argv[1:]
+    before = kept() if named else {}
     found: dict[str, str] = {}
     for kind, build, mode in cells():
+        if named and not any(words in kind.name for words in named):
+            found |= {k: v for k, v in before.items() if k == key(kind, build, mode)}
+            continue
         with tempfile.TemporaryDirectory() as log_dir:
             found[key(kind, build, mode)] = outcome(kind, build, mode, Path(log_dir))
         print(f"{key(kind, build, mode)}: {found[key(kind, build, mode)]}", flush=True)
