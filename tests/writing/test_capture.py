@@ -276,7 +276,13 @@ def test_of_a_sparse_batch_that_stays_finite_nothing_is_said(tmp_path: Path) -> 
     model, data = sparse_batches(bad=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error", NanWatchWarning)
-        model.fit(data, shuffle=False, verbose=0, callbacks=[NanWatch(tmp_path)])
+        model.fit(
+            data,
+            shuffle=False,
+            verbose=0,
+            validation_data=data,  # which is looked at as it runs
+            callbacks=[NanWatch(tmp_path)],
+        )
     assert read_log(tmp_path).status.status == "clean"
     assert read_log(tmp_path).all("postmortem") == [] and capsules(tmp_path) == []
 

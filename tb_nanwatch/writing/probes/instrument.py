@@ -542,6 +542,8 @@ class Instrument:
             step = self._graph.begin(phase, data, beside)
         if step is None:
             return self._unwatched(train_step, data)
+        # What is no plain tensor (a ragged or sparse one) is not kept.
+        beside = beside and step.batch is not None and step.batch.complete
         if beside and self._compiles:
             packed = self._packed_step(step, train_step, data)
             if packed is not None:
