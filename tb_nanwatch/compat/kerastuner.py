@@ -63,11 +63,14 @@ def _is_client(oracle: Any) -> bool:
     return own and package is not None and not isinstance(oracle, package.Oracle)
 
 
-def trial_method() -> tuple[Any, str] | None:
+def trial_method(searches: bool) -> tuple[Any, str] | None:
     """Returns the class and the name of the method in which a tuner runs a trial.
 
     It catches every exception but those that end the search. None where KerasTuner was
     not imported, or has no such method: what ends a search is then not told of.
+
+    Args:
+        searches: whether a search is known to run, so that a missing method is warned of.
     """
     if "keras_tuner" not in sys.modules:
         return None
@@ -75,6 +78,7 @@ def trial_method() -> tuple[Any, str] | None:
         cls = _BASE_TUNER.find()
         _RUNS_TRIAL.of(cls)
     except MissingError as e:
-        e.warn()
+        if searches:
+            e.warn()
         return None
     return cls, _RUNS_TRIAL.name

@@ -122,7 +122,7 @@ class NanWatch(keras.callbacks.Callback):
         self.counterfactuals = counterfactuals
         self._watch: Watched | None = None
         self._fate = untrained.Fate()
-        verdicts.watch_trials(_trial_begins)
+        verdicts.watch_trials(_trial_begins, searches=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
         # KerasTuner trains with deep copies. A copy starts afresh: what watches a
@@ -134,8 +134,9 @@ class NanWatch(keras.callbacks.Callback):
         copy.set_model(None)
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
-            verdicts.watch_trials(_trial_begins)  # KerasTuner may be imported by now
             found = tuners.running_trial()
+            # KerasTuner may be imported by now.
+            verdicts.watch_trials(_trial_begins, searches=found is not None)
             if found is not None:
                 copy._fate = _expect_training(copy.log_dir, *found)
         return copy

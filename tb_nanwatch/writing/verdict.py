@@ -175,13 +175,14 @@ def is_first_lost(tuner: Any) -> bool:
     return first
 
 
-def watch_trials(begins: Beginning) -> None:
+def watch_trials(begins: Beginning, *, searches: bool) -> None:
     """Has `begins` called at each trial, and runs told of what ends a search within one.
 
     Args:
         begins: must not raise. What the first caller gave stays.
+        searches: whether a search is known to run.
     """
-    found = kerastuner.trial_method()
+    found = kerastuner.trial_method(searches)
     if found is None:
         return
     cls, name = found

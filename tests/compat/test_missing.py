@@ -344,14 +344,13 @@ def test_a_search_whose_end_cannot_be_told(
 ) -> None:
     alone, _ = scores(tmp_path / "plain")
     looked = Looked(monkeypatch)
-    assert kerastuner.trial_method() is not None and name.text in looked.up
+    assert kerastuner.trial_method(searches=True) is not None
+    assert name.text in looked.up
     hide(name, monkeypatch)
-    with pytest.warns(NanWatchWarning) as caught:
-        watch = NanWatch(tmp_path / "log")
-    (said,) = texts(list(caught))
-    assert is_of(name, said)
-    watched, said_later = scores(tmp_path / "watched", watch)
-    assert watched == alone and not said_later
+    watch = NanWatch(tmp_path / "log")  # there may be no search at all
+    watched, said = scores(tmp_path / "watched", watch)
+    assert watched == alone
+    assert len(said) == 1 and is_of(name, said[0])
     assert read_log(tmp_path / "log" / "0" / "execution0").status.status == "clean"
 
 
