@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.support.garbage import set_graphs_aside
 
 # On a busy machine one example may take any time.
 settings.register_profile("nanwatch", deadline=None)
@@ -29,10 +30,8 @@ CHROMIUM_FLAGS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def left_over_graphs_are_not_searched_again() -> Iterator[None]:
-    """TensorFlow keeps the graphs of all functions: collecting garbage slows with them."""
     yield
-    gc.collect()
-    gc.freeze()
+    set_graphs_aside()
 
 
 def missing(what: str) -> None:

@@ -323,16 +323,22 @@ def scores(path: Path, *callbacks: Any) -> tuple[list[Any], list[str]]:
     return found, texts([w for w in caught if w.category is NanWatchWarning])
 
 
+def search_without(name: names.Name, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asserts that a search goes as without a callback, with one warning of a name."""
+    alone, _ = scores(path / "plain")
+    looked = Looked(monkeypatch)
+    hide(name, monkeypatch)
+    watch = NanWatch(path / "log")
+    watched, said = scores(path / "watched", watch)
+    assert watched == alone and name.text in looked.up
+    assert len(said) == 1 and is_of(name, said[0])
+
+
 @of(Feature.EXECUTIONS)
 def test_a_search_without_its_executions(
     name: names.Name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, _ = scores(tmp_path / "plain")
-    looked = Looked(monkeypatch)
-    hide(name, monkeypatch)
-    watched, said = scores(tmp_path / "watched", NanWatch(tmp_path / "log"))
-    assert watched == alone and name.text in looked.up
-    assert len(said) == 1 and is_of(name, said[0])
+    search_without(name, tmp_path, monkeypatch)
     # They are counted where they are not told.
     runs = [read_log(tmp_path / "log" / "0" / f"execution{k}") for k in (0, 1)]
     assert [run.status.execution for run in runs] == [0, 1]
@@ -342,15 +348,8 @@ def test_a_search_without_its_executions(
 def test_a_search_whose_end_cannot_be_told(
     name: names.Name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, _ = scores(tmp_path / "plain")
-    looked = Looked(monkeypatch)
     assert kerastuner.trial_method(searches=True) is not None
-    assert name.text in looked.up
-    hide(name, monkeypatch)
-    watch = NanWatch(tmp_path / "log")  # there may be no search at all
-    watched, said = scores(tmp_path / "watched", watch)
-    assert watched == alone
-    assert len(said) == 1 and is_of(name, said[0])
+    search_without(name, tmp_path, monkeypatch)
     assert read_log(tmp_path / "log" / "0" / "execution0").status.status == "clean"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from tests.identity.training import (
     differences,
     train,
 )
+from tests.support.garbage import set_graphs_aside
 
 Outcome = Literal["identical", "differs", "left out", "failed"]
 
@@ -170,9 +170,7 @@ def run(seeds: Iterable[int], mode: Mode, out: Path | None = None) -> list[Resul
         result, _ = compare(draw(seed), mode)
         results.append(result)
         print(line(result), flush=True)
-        # TensorFlow keeps its graphs: each search for garbage would go through them.
-        gc.collect()
-        gc.freeze()
+        set_graphs_aside()
         if out is not None:
             write(out, mode, results)
     return results

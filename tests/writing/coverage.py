@@ -64,12 +64,14 @@ def main() -> None:
     before = kept() if named else {}
     found: dict[str, str] = {}
     for kind, build, mode in cells():
+        cell = key(kind, build, mode)
         if named and not any(words in kind.name for words in named):
-            found |= {k: v for k, v in before.items() if k == key(kind, build, mode)}
+            if cell in before:
+                found[cell] = before[cell]
             continue
         with tempfile.TemporaryDirectory() as log_dir:
-            found[key(kind, build, mode)] = outcome(kind, build, mode, Path(log_dir))
-        print(f"{key(kind, build, mode)}: {found[key(kind, build, mode)]}", flush=True)
+            found[cell] = outcome(kind, build, mode, Path(log_dir))
+        print(f"{cell}: {found[cell]}", flush=True)
     KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     put(PAGE, START, END, table(found))
     sys.exit(

@@ -69,6 +69,7 @@ _SELECTS: Final = frozenset(
 _SQUASHES: Final = frozenset(("Erf", "Sigmoid", "Softmax", "Softsign", "Tanh"))
 # The result's magnitude is at most that of the input, or 1, or twice the larger of both.
 _SOFTENS: Final = frozenset(("Elu", "Erfc", "Softplus"))
+_OF_ONE: Final = _SELECTS | _SQUASHES | _SOFTENS | frozenset(("Cast", "Square"))
 _ADDS: Final = frozenset(("Add", "AddV2", "BiasAdd", "Sub"))
 # Elements of the result are sums of products of the elements of both inputs.
 _CONTRACTIONS: Final = frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
@@ -252,12 +253,19 @@ def _has_zero(tensor: Any) -> bool:
     return value is not None and not np.all(value)
 
 
+def _magnitudes(tensor: Any) -> Any:
+    """Returns the magnitudes in a constant as float64; None where it is none."""
+    if tensor.op.type != "Const":
+        return None
+    return np.abs(tf.get_static_value(tensor).astype(np.float64))
+
+
 def _smallest(tensor: Any) -> float:
-    """Returns the least magnitude in a constant; 0 where it is no finite one."""
-    value = tf.get_static_value(tensor) if tensor.op.type == "Const" else None
-    if value is None or not np.isfinite(value.astype(np.float64)).all():
+    """Returns the least magnitude in a constant, at most 1; 0 where it is no finite one."""
+    values = _magnitudes(tensor)
+    if values is None or not np.isfinite(values).all():
         return 0.0
-    return float(np.min(np.abs(value.astype(np.float64)), initial=1.0))
+    return float(np.min(values, initial=1.0))
 
 
 def _same_shape(a: Any, b: Any) -> bool:
@@ -320,9 +328,9 @@ class _Bounds:
         if not tensor.dtype.is_floating:
             known = tensor.dtype.is_integer or tensor.dtype.is_bool
             return _INTEGER_BITS if known else None
-        value = tf.get_static_value(tensor) if tensor.op.type == "Const" else None
-        if value is not None:
-            largest = float(np.max(np.abs(value.astype(np.float64)), initial=1.0))
+        values = _magnitudes(tensor)
+        if values is not None:
+            largest = float(np.max(values, initial=1.0))
             return math.log2(largest) if math.isfinite(largest) else None
         if _is_guard(tensor, large) or (
             self._contracts and tensor.op.type == "ReadVariableOp"
@@ -351,7 +359,7 @@ class _Bounds:
         elif op.type == "AddN":
             result = max(bits) + math.log2(len(bits))
         elif op.type == "RealDiv":
-            result = bits[0] - math.log2(min(1.0, _smallest(op.inputs[1])))
+            result = bits[0] - math.log2(_smallest(op.inputs[1]))
         elif op.type in _CONTRACTIONS:
             weights = op.inputs[1].shape
             if not weights.is_fully_defined():
@@ -372,8 +380,7 @@ class _Bounds:
         inputs = list(op.inputs)
         if op.type == "IdentityN":  # a function with a gradient of its own has one
             return [inputs[tensor.value_index]]
-        of_one = _SELECTS | _SQUASHES | _SOFTENS
-        if op.type in of_one or op.type in ("Cast", "Square"):
+        if op.type in _OF_ONE:
             return inputs[:1]
         if op.type == "ConcatV2":
             return inputs[:-1]
