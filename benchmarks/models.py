@@ -1,4 +1,4 @@
-"""The three models that overhead is measured on, with their data."""
+"""The five models that overhead is measured on, with their data."""
 
 from __future__ import annotations
 
@@ -62,13 +62,47 @@ def transformer(jit_compile: bool | str = "auto") -> tuple[Any, Any]:
     return model, _dataset(x, rng.integers(0, 10, 320), 32)
 
 
+def resnet(jit_compile: bool | str = "auto") -> tuple[Any, Any]:
+    """Returns (d): Keras' ResNet50 at 64x64, batch 16; 23.6 million weights."""
+    model = keras.applications.ResNet50(
+        weights=None, input_shape=(64, 64, 3), classes=10, classifier_activation=None
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, jit_compile=jit_compile)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 64, 64, 3)).astype("float32")
+    return model, _dataset(x, rng.integers(0, 10, 64), 16)
+
+
+def lstm(jit_compile: bool | str = "auto") -> tuple[Any, Any]:
+    """Returns (e): two LSTMs of 128, sequence 50, batch 32."""
+    model = keras.Sequential(
+        [
+            keras.Input((50, 16)),
+            keras.layers.LSTM(128, return_sequences=True),
+            keras.layers.LSTM(128),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse", jit_compile=jit_compile)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(640, 50, 16)).astype("float32")
+    return model, _dataset(x, x.mean((1, 2), keepdims=True)[:, 0], 32)
+
+
 def _dataset(x: Any, y: Any, batch: int) -> Any:
     data = tf.data.Dataset.from_tensor_slices((x, y))
     return data.batch(batch, drop_remainder=True).cache().repeat().prefetch(4)
 
 
-MODELS = {"mlp": mlp, "conv": conv, "transformer": transformer}
+MODELS = {
+    "mlp": mlp,
+    "conv": conv,
+    "transformer": transformer,
+    "resnet": resnet,
+    "lstm": lstm,
+}
 # Steps of one timed stretch, which is an epoch: a second or less each, so that a round
 # of several rows lasts a few seconds, and what an epoch's end costs weighs as it does
 # in short epochs.
-STRETCH = {"mlp": 300, "conv": 8, "transformer": 10}
+STRETCH = {"mlp": 300, "conv": 8, "transformer": 10, "resnet": 2, "lstm": 20}

@@ -42,7 +42,7 @@ from benchmarks import tables  # noqa: E402
 from benchmarks.rows import ROWS  # noqa: E402
 from benchmarks.tables import AGAIN, PLAIN  # noqa: E402
 
-MODELS = ("mlp", "conv", "transformer")
+MODELS = ("mlp", "conv", "transformer", "resnet", "lstm")
 # The first stretches bring caches and threads up.
 WARM_UP = 2
 _ANSWER = "overhead: "

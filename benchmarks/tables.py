@@ -17,11 +17,15 @@ MODELS: Final = {
     "mlp": "(a) MLP 10-128-1, batch 32",
     "conv": "(b) 10 convolutions with batch normalisation, 32x32x3, batch 64",
     "transformer": "(c) Transformer encoder, 4 layers of 128, sequence 64, batch 32",
+    "resnet": "(d) ResNet50, 64x64, batch 16",
+    "lstm": "(e) two LSTMs of 128, sequence 50, batch 32",
 }
 SHORT: Final = {
     "mlp": "(a) MLP",
     "conv": "(b) 10 convolutions",
     "transformer": "(c) Transformer",
+    "resnet": "(d) ResNet50",
+    "lstm": "(e) LSTM",
 }
 START: Final = "<!-- cost: made by benchmarks/overhead.py -->"
 END: Final = "<!-- /cost -->"

@@ -75,6 +75,7 @@ class _Phase:
     probes: list[Probe] = field(default_factory=list)
     index: dict[tuple[str, str], int] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    bad_when_looked_at: dict[int, bool] = field(default_factory=dict)
     looks: dict[int, FullLook] = field(default_factory=dict)
     # Rows that not every replica has handed over yet: step to replica to row.
     waiting: dict[int, dict[int, tuple[Array, Array]]] = field(default_factory=dict)
@@ -87,6 +88,10 @@ class _Phase:
     last_look: int = -1
     look_seconds: float = 0.0
     looked_at: float = 0.0
+
+
+def _is_float(probe: Probe) -> bool:
+    return not probe.dtype.startswith(("bool", "int", "uint"))
 
 
 class Recorder:
@@ -340,12 +345,7 @@ class Recorder:
         return rms, bad
 
     def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
-        for step in [s for s in phase.looks if first <= s < first + len(rms)]:
-            i = step - first
-            for index, healths in phase.looks[step].healths.items():
-                if bad[i, index] and not any(h.num_bad for h in healths):
-                    # The sum overflowed, though every element is finite.
-                    bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
+        self._add_what_looks_tell(phase, first, rms, bad)
         skipped = self._skipped(phase, rms)
         rms[bad] = np.nan
         seen = rms.copy()
@@ -381,6 +381,34 @@ class Recorder:
         phase.steps = max(phase.steps, first + len(rms))
         if phase.name == "train":
             self._updates.release(before=phase.steps)
+
+    def _add_what_looks_tell(
+        self, phase: _Phase, first: int, rms: Array, bad: Array
+    ) -> None:
+        """Corrects consecutive rows by the full looks at some of their steps.
+
+        What is not summed is finite where all sums are. In other steps it is as it was
+        when last looked at: a step in which a sum becomes bad, or good again, is looked at.
+
+        Args:
+            phase: of the rows.
+            first: step of the first row.
+            rms, bad: [steps, probes], changed in place.
+        """
+        floats = [_is_float(probe) for probe in phase.probes]
+        unknown = np.isnan(rms) & ~bad & floats
+        any_bad = bad.any(axis=1)
+        for i in range(len(rms)):
+            look = phase.looks.get(first + i)
+            for index, healths in look.healths.items() if look else ():
+                is_bad = any(h.num_bad for h in healths)
+                phase.bad_when_looked_at[index] = is_bad
+                if not is_bad and (bad[i, index] or unknown[i, index]):
+                    # The sum overflowed, though every element is finite; or there was none.
+                    bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
+            if any_bad[i]:
+                for index in np.flatnonzero(unknown[i]):
+                    bad[i, index] = phase.bad_when_looked_at.get(int(index), False)
 
     def _skipped(self, phase: _Phase, rms: Array) -> Array:
         """Returns [steps], whether the optimizer skipped the step: it halves the scale."""

@@ -562,7 +562,7 @@ class Instrument:
             with self._kept_apart():
                 graph = tf.compat.v1.get_default_graph()
                 if beside and not self._compiles and self._is_repeatable(graph):
-                    vector, parts = pack(found, phase)
+                    vector, parts = pack(found, phase, step.number)
                     self._graph.record_packed(step, parts, vector)
                 else:
                     self._graph.record(step, found)
@@ -581,23 +581,23 @@ class Instrument:
         """
         parts: list[Parts] = []
 
-        def run(data: Any) -> Any:
+        def run(data: Any, number: Any) -> Any:
             logs, found = self._found_in_step(step.phase, train_step, data)
             if self._trouble is None:
                 with self._kept_apart():
-                    vector, packed = pack(found, step.phase)
+                    vector, packed = pack(found, step.phase, number)
                     parts.append(packed)
                     return logs, vector
             return logs, ()
 
         compiled = function_of(run, xla=True)
-        traced = compiled.get_concrete_function(data)
+        traced = compiled.get_concrete_function(data, step.number)
         with self._kept_apart():
             if self._trouble is None and not self._is_repeatable(traced.graph):
                 return None
             self._graph.read(step)
         self._jitted.append(compiled)
-        logs, vector = compiled(data)
+        logs, vector = compiled(data, step.number)
         return logs, vector, parts
 
     def _run_compiled(

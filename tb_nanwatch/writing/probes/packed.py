@@ -18,8 +18,10 @@ from typing import Any
 import tensorflow as tf
 
 from tb_nanwatch.schema import Phase, Probe
-from tb_nanwatch.writing.observer import Layout
+from tb_nanwatch.writing.observer import NOT_SUMMED, Layout
 from tb_nanwatch.writing.probes.ops import batch_size, can_be_bad, half_sum_of_squares
+from tb_nanwatch.writing.probes.proofs import Proofs, half_sum_by_moments, prove
+from tb_nanwatch.writing.probes.sampling import is_sampled
 from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
 
 
@@ -40,23 +42,55 @@ class Parts:
     has_batch: bool
 
 
-def pack(found: Sequence[Found], phase: Phase) -> tuple[Any, Parts]:
+def pack(found: Sequence[Found], phase: Phase, number: Any) -> tuple[Any, Parts]:
     """Returns the half sums of a step's tensors as one float32 vector, and its parts.
+
+    What is proved to be finite is not read, and has `NOT_SUMMED`; an optimizer's slot is
+    summed now and then. The vector ends with the sum of the proofs' guards.
 
     Args:
         found: all that was met of the step, in the graph that is being built.
         phase: of the step.
+        number: int64 scalar, the step's number in its phase.
     """
     found = [f for f in in_causal_order(found) if not _is_implied(f, found, phase)]
-    unique = {id(f.tensor): f.tensor for f in found}
-    summed = [t for t in unique.values() if can_be_bad(t)]
-    place = {id(t): i for i, t in enumerate(summed)}
+    unique = {id(f.tensor): f.tensor for f in found if can_be_bad(f.tensor)}
+    # A validation pass is told as a whole, of which all is summed.
+    proofs = Proofs() if phase == "validation" else prove(found)
+    slots = {id(f.tensor) for f in found if f.kind == "optimizer"} & proofs.implied
+    sampled = [t for key, t in unique.items() if key in slots]
+    others = [t for key, t in unique.items() if key not in slots]
+    elements = [_element(t, proofs) for t in others]
+    parts = [tf.stack(elements)] if elements else []
+    if sampled:
+        parts.append(_sums_now_and_then(sampled, number))
     size = batch_size(found)
-    elements = [half_sum_of_squares(t) for t in summed]
-    vector = tf.stack(elements + ([] if size is None else [size]))
+    guards = [half_sum_of_squares(t) for t in proofs.guards]
+    last = [tf.add_n(guards) if guards else tf.constant(0.0)]
+    parts.append(tf.stack([*([] if size is None else [size]), *last]))
+    place = {id(t): i for i, t in enumerate([*others, *sampled])}
     columns = [place.get(id(f.tensor), -1) for f in found]
-    return vector, Parts(
-        [f.probe() for f in found], columns, len(summed), size is not None
+    return tf.concat(parts, 0), Parts(
+        [f.probe() for f in found], columns, len(place), size is not None
+    )
+
+
+def _element(tensor: Any, proofs: Proofs) -> Any:
+    """Returns a tensor's element of the vector, a float32 scalar."""
+    if id(tensor) in proofs.implied:
+        return tf.constant(NOT_SUMMED)
+    moments = proofs.moments.get(id(tensor))
+    if moments is not None:
+        return half_sum_by_moments(tensor, moments)
+    return half_sum_of_squares(tensor)
+
+
+def _sums_now_and_then(slots: list[Any], number: Any) -> Any:
+    """Returns [slots] half sums in the steps that are sampled, `NOT_SUMMED` in others."""
+    return tf.cond(
+        is_sampled(number),
+        lambda: tf.stack([half_sum_of_squares(t) for t in slots]),
+        lambda: tf.fill([len(slots)], tf.constant(NOT_SUMMED)),
     )
 
 

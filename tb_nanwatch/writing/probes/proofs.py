@@ -11,7 +11,7 @@ often holds the answer already:
   is not for the sake of time (a sum over the weights is taken for it) but where TensorFlow
   makes product and activation at once: who reads in between changes how they are rounded.
 * A sum whose one summand is not finite is not finite either. A branch is finite where
-  the sum it is added into is.
+  the sum it is added into is, and an optimizer's slot where the weight is (`carried`).
 
 All of this is read from the operations that made the very tensor, never from a layer's
 class or name: what the graph does not show to be safe is summed. Magnitudes are tracked
@@ -30,6 +30,7 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.schema import Kind
+from tb_nanwatch.writing.probes.carried import carried
 from tb_nanwatch.writing.probes.recompute import those_that_can
 from tb_nanwatch.writing.probes.tracing import Found
 
@@ -148,6 +149,9 @@ def prove(found: Iterable[Found]) -> Proofs:
             proofs.implied.add(key)
         else:
             bounds.add_summed(tensor)
+    slots = [f.tensor for f in watched.values() if f.kind == "optimizer"]
+    weights = [f.tensor for f in watched.values() if f.kind == "weight"]
+    proofs.implied |= carried(slots, weights, bounds.of)
     proofs.guards = list(bounds.guards.values())
     proofs.made = those_that_can(bounds.made)
     return proofs
@@ -320,6 +324,13 @@ class _Bounds:
         self.guards.update(self._new)
         self.made.update(self._via)
         return True
+
+    def of(self, tensor: Any) -> float | None:
+        """Returns the bits of any tensor that needs no guards; None where unknown."""
+        self._new, self._via, self._tried = {}, {}, {}
+        self._contracts = False
+        bits = self._of(tensor, tensor, 0)
+        return None if self._new else bits
 
     def _of(self, tensor: Any, large: Any, depth: int) -> float | None:
         """Returns the bits of a tensor of which `large` is made; None where unknown."""

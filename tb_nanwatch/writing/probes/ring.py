@@ -7,7 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from tb_nanwatch.compat.tensorflow import resource_variable
-from tb_nanwatch.writing.observer import LOOK_NEXT, Expectation, Floats, Layout
+from tb_nanwatch.writing.observer import (
+    LOOK_NEXT,
+    NO_LIMIT,
+    Expectation,
+    Floats,
+    Layout,
+)
 
 # Rows of the ring. More rows mean fewer reads from the host; at 1 ms a step the
 # read (about 0.1 ms) is then 0.04 % of the time. Seconds bound it for slow steps.
@@ -24,9 +30,18 @@ def new_limit() -> Any:
 
 
 class Ring:
-    """The variables of one layout on one replica."""
+    """The variables of one layout on one replica.
 
-    def __init__(self, layout: Layout, replica: int, step: Any, rows: int) -> None:
+    Args:
+        layout, replica: whose.
+        step: the variable that counts the steps.
+        rows: at least.
+        most: a row that sums up to more stands out, whatever is expected.
+    """
+
+    def __init__(
+        self, layout: Layout, replica: int, step: Any, rows: int, most: float = NO_LIMIT
+    ) -> None:
         width = layout.num_columns + layout.has_batch
         self.layout, self.replica, self.step = layout, replica, step
         # What each trace of this layout compares its rows with.
@@ -35,6 +50,7 @@ class Ring:
         self.values = resource_variable(self._empty(width))
         self.expectation = Expectation(LOOK_NEXT, np.zeros(layout.num_columns, np.bool_))
         self.read_to = 0
+        self._most = most
 
     def _empty(self, width: int) -> Floats:
         return np.full((self.size, width), _UNWRITTEN, np.float32)
@@ -64,12 +80,23 @@ class Ring:
 
     def expect(self, expectation: Expectation) -> None:
         """Sets what the rows from the next step on are compared with."""
-        self.expectation = expectation
+        most = min(expectation.limit, self._most)
+        self.expectation = expectation = expectation._replace(limit=most)
         # While something is bad every step takes the branch, so that its end is seen;
         # whether it stands out is then told from its row.
         limit = LOOK_NEXT if expectation.bad.any() else expectation.limit
         for variable in self.limits:
             variable.assign(np.float32(limit))
+
+    def stands_out(self, row: Floats, proved: bool) -> bool:
+        """Returns whether a step has to be looked at.
+
+        Args:
+            row: [columns] of the step.
+            proved: whether what has no sum is finite if all sums are.
+        """
+        unsure = not proved and not self.expectation.bad.any()
+        return unsure or self.expectation.stands_out(row)
 
     def ask(self) -> None:
         """Has the next step looked at in full."""

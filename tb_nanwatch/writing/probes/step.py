@@ -39,12 +39,9 @@ from tb_nanwatch.writing.probes.proofs import (
 )
 from tb_nanwatch.writing.probes.recompute import make_again
 from tb_nanwatch.writing.probes.ring import Ring, new_limit
+from tb_nanwatch.writing.probes.sampling import is_sampled
 from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
 
-# A tensor that is proved to be finite is summed now and then all the same, for its root
-# mean square: once in each bucket of steps (`buckets.py`), and once in so many steps.
-MOST_STEPS_BETWEEN: Final = 32
-_FIRST_OCTAVE: Final = 64
 # Steps of one call that stood out and wait to be looked at; each holds a copy of all
 # variables.
 _MOST_STANDING: Final = 4
@@ -172,14 +169,6 @@ class Sums(NamedTuple):
     tensors: list[Any]
     scalars: list[Any]
     vectors: list[Any]
-
-
-def is_sampled(number: Any) -> Any:
-    """Returns whether all tensors are summed at step `number`, an int64 scalar."""
-    strides = [1 << i for i in range(MOST_STEPS_BETWEEN.bit_length())]
-    begins = [_FIRST_OCTAVE << i for i in range(len(strides) - 1)]
-    octave = tf.reduce_sum(tf.cast(number >= tf.constant(begins, tf.int64), tf.int32))
-    return number % tf.gather(tf.constant(strides, tf.int64), octave) == 0
 
 
 class Standing(NamedTuple):
@@ -378,16 +367,16 @@ class StepGraph:
                 *(list(range(len(parts.probes))), n, parts.has_batch),
             )
         )
-        ring, batch = self._ring(layout, step), step.batch
+        ring, batch = self._ring(layout, step, PROOF_LIMIT), step.batch
         tf.raw_ops.ResourceScatterUpdate(
             resource=ring.values.handle,
             indices=tf.math.floormod(step.number, ring.size),
-            updates=vector,
+            updates=vector[:-1],
         )
 
         def keep(_: Any, number: Any, row: Any, *inputs: Any) -> Any:
             try:
-                if ring.expectation.stands_out(row[:n]):
+                if ring.stands_out(row[:n], proved=bool(row[-1] <= GUARD_LIMIT)):
                     # Until it has been looked at, only news stand out.
                     ring.expectation = Expectation(NO_LIMIT, ~np.isfinite(row[:n]))
                     if len(self._standing) < _MOST_STANDING:
@@ -399,9 +388,10 @@ class StepGraph:
                 self._note(f"a step could not be kept: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        total = tf.reduce_sum(vector[:n])
         inputs = [step.number, vector, *batch.inputs]
-        one = one_after(total <= step.limit_value(), keep, inputs)
+        total, limit = tf.reduce_sum(vector[:n]), step.limit_value()
+        calm = (total <= limit) & (vector[-1] <= GUARD_LIMIT)
+        one = one_after(calm, keep, inputs)
         ring.step.assign_add(one, read_value=False)
 
     def take_standing(self) -> list[Standing]:
@@ -453,7 +443,7 @@ class StepGraph:
             self._layouts.append(new)
             return new
 
-    def _ring(self, layout: Layout, step: Step) -> Ring:
+    def _ring(self, layout: Layout, step: Step, most: float = NO_LIMIT) -> Ring:
         # Made outside the traced function, and as plain variables even under a
         # distribution strategy: mirrored ones misreport a fault of one replica.
         with self._lock, tf.init_scope():
@@ -462,7 +452,8 @@ class StepGraph:
                     break
             else:
                 number = self._steps[layout.phase, step.replica]
-                ring = Ring(layout, step.replica, number, 2 * self._steps_per_call())
+                rows = 2 * self._steps_per_call()
+                ring = Ring(layout, step.replica, number, rows, most)
                 self.rings[layout.phase].append(ring)
             if not any(limit is step.limit for limit in ring.limits):
                 ring.limits.append(step.limit)
