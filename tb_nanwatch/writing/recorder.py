@@ -395,9 +395,9 @@ class Recorder:
             first: step of the first row.
             rms, bad: [steps, probes], changed in place.
         """
-        floats = [_is_float(probe) for probe in phase.probes]
-        unknown = np.isnan(rms) & ~bad & floats
-        any_bad = bad.any(axis=1)
+        floats = np.array([_is_float(probe) for probe in phase.probes], np.bool_)
+        unknown: Array = np.isnan(rms) & ~bad & floats[None]
+        any_bad = np.asarray(bad.any(axis=1))
         for i in range(len(rms)):
             look = phase.looks.get(first + i)
             for index, healths in look.healths.items() if look else ():
@@ -407,8 +407,8 @@ class Recorder:
                     # The sum overflowed, though every element is finite; or there was none.
                     bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
             if any_bad[i]:
-                for index in np.flatnonzero(unknown[i]):
-                    bad[i, index] = phase.bad_when_looked_at.get(int(index), False)
+                for index in np.flatnonzero(unknown[i]).tolist():
+                    bad[i, index] = phase.bad_when_looked_at.get(index, False)
 
     def _skipped(self, phase: _Phase, rms: Array) -> Array:
         """Returns [steps], whether the optimizer skipped the step: it halves the scale."""

@@ -58,7 +58,7 @@ def run_again(
             if {key for key in _overflowing(found) if key in known} == expected:
                 break
         place = places(found)
-        arrays = {place[id(f.tensor)]: f.tensor.numpy() for f in found}
+        arrays = {place[id(f.tensor)]: _array(f.tensor) for f in found}
     layout = layout_of(found, kept.phase, trained)
     return layout, [arrays[i] for i in range(len(arrays))]
 
@@ -67,11 +67,16 @@ def _tensor(value: Any) -> Any:
     return value if value is None else tf.convert_to_tensor(value)
 
 
+def _array(tensor: Any) -> Array:
+    """Returns the elements of an eager tensor, which on CPU are not copied."""
+    return np.asarray(tensor)
+
+
 def _overflowing(found: list[Found]) -> set[tuple[str, str]]:
     """Returns kind and name of what has no finite sum of squares."""
     keys: set[tuple[str, str]] = set()
     for f in found:
-        health = tensor_health(f.tensor.numpy())
+        health = tensor_health(_array(f.tensor))
         if health.num_bad or health.sum_squares / 2 > _LARGEST_SUM:
             keys.add((f.kind, f.name))
     return keys

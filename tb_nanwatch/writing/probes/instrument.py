@@ -597,7 +597,7 @@ class Instrument:
                 return None
             self._graph.read(step)
         self._jitted.append(compiled)
-        logs, vector = compiled(data, step.number)
+        logs, vector = traced(data, step.number)
         return logs, vector, parts
 
     def _run_compiled(
