@@ -124,7 +124,7 @@ def _inject(result: Result, spec: Spec, mode: Mode) -> None:
     if injected is None:
         result.fault = "left out"
         return
-    result.fault = "found" if injected.expected == injected.found else "missed"
+    result.fault = "found" if injected.expected.agrees(injected.found) else "missed"
     result.fault_said = str(injected)
     if injected.said:
         result.outcome, result.wrong = "failed", [*result.wrong, *injected.said]
