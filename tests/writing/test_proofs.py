@@ -18,6 +18,7 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.schema import RANGE_COLUMNS
 from tb_nanwatch.writing.observer import NOT_SUMMED, is_summed
 from tb_nanwatch.writing.probes import proofs, recompute
+from tb_nanwatch.writing.probes.packed import pack
 from tb_nanwatch.writing.probes.sampling import MOST_STEPS_BETWEEN, is_sampled
 from tb_nanwatch.writing.probes.step import StepGraph
 from tb_nanwatch.writing.probes.tracing import Found
@@ -107,7 +108,8 @@ def test_every_rule_is_tested() -> None:
         *("IdentityN", "RealDiv", "Square"),
     )
     assert set(named) == set(KEEPS)
-    assert {*proofs._SPREADS, *proofs._PRODUCTS} == set(SPREADS)
+    spread = {*proofs._SPREADS, *proofs._PRODUCTS, *proofs._REDUCES}
+    assert spread == set(SPREADS)
     assert proofs._CONTRACTIONS == CONTRACTIONS.keys()
 
 
@@ -388,6 +390,10 @@ SPREADS: dict[str, Callable[[Any], Any]] = {
     "Mul": lambda x: x * tf.zeros_like(x),
     "Neg": tf.negative,
     "Reshape": lambda x: tf.reshape(x, [2, 3]),
+    "Square": tf.square,
+    "SquaredDifference": lambda x: tf.math.squared_difference(x, tf.identity(x)),
+    "Mean": lambda x: tf.reduce_mean(x, 1),
+    "Sum": tf.reduce_sum,
     "MatMul": lambda x: tf.matmul(x, zeros_and_more),
     "BatchMatMulV2": lambda x: tf.raw_ops.BatchMatMulV2(
         x=x[None], y=zeros_and_more[None]
@@ -419,6 +425,60 @@ def test_a_matrix_product_skips_no_zero(size: int, jit: bool) -> None:
         x[row, column] = bad
         rows = np.isnan(product(tf.constant(x), zeros).numpy()).all(1)
         assert rows.tolist() == [r == row for r in range(33)]
+
+
+def total_of(make: Callable[[Any], Any]) -> bool:
+    """Returns whether a tensor's faults show in the total that `make` returns."""
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (None, 4))
+        total = make(x)
+        return proofs.spreads(x, {id(total)})
+
+
+def mean_by_count(x: Any) -> Any:
+    number = tf.cast(tf.reduce_prod(tf.shape(x)), tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(x), number)
+
+
+def mean_of_masked(x: Any) -> Any:
+    mask = tf.cast(x > 0, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(x), tf.reduce_sum(mask))
+
+
+def mean_by_another_count(x: Any) -> Any:
+    number = tf.cast(tf.reduce_prod(tf.shape(x[1:])), tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(x), number)
+
+
+def test_a_mean_over_all_there_is_tells_of_each_element() -> None:
+    assert total_of(mean_by_count)
+    assert total_of(lambda x: mean_by_count(tf.reduce_mean(tf.square(x - 1.0), -1)))
+    loss = keras.losses.MeanSquaredError()
+    assert total_of(lambda x: loss(tf.zeros_like(x), x))
+    # Nothing may be left of a fault that is divided by zero.
+    assert not total_of(mean_of_masked)
+    assert not total_of(mean_by_another_count)
+    assert not total_of(lambda x: tf.reduce_max(x))
+
+
+@pytest.mark.parametrize("rest", ["sum", "difference", "exp"])
+def test_a_product_that_xla_adds_up_at_once_is_not_read(rest: str) -> None:
+    """XLA rounds it twice where it is read; what it goes into is summed, or it is read."""
+    into = {
+        "sum": tf.reduce_sum,
+        "difference": lambda x: tf.reduce_sum(tf.square(x - 1.0)),
+        "exp": lambda x: tf.reduce_sum(tf.exp(-x)),
+    }[rest]
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (8, 4))
+        product = tf.reshape(x * x, [4, 8])
+        total = into(product)
+        met = [found(x, "input"), found(product), found(total, "loss")]
+        vector, parts = pack(met, "train", tf.constant(0, tf.int64))
+        with tf.compat.v1.Session() as session:
+            values = session.run(vector, {x: np.ones((8, 4), np.float32)})
+    summed = [bool(is_summed(values[column])) for column in parts.columns]
+    assert summed == [True, rest == "exp", True]
 
 
 def normalised(x: Any) -> Any:

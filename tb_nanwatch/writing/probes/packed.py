@@ -13,16 +13,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
 
 from tb_nanwatch.schema import Phase, Probe
 from tb_nanwatch.writing.observer import NOT_SUMMED, Layout
 from tb_nanwatch.writing.probes.ops import batch_size, can_be_bad, half_sum_of_squares
-from tb_nanwatch.writing.probes.proofs import Proofs, half_sum_by_moments, prove
+from tb_nanwatch.writing.probes.proofs import (
+    Proofs,
+    half_sum_by_moments,
+    prove,
+    spreads,
+)
 from tb_nanwatch.writing.probes.sampling import is_sampled
 from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
+
+_SHAPES: Final = frozenset(("Rank", "Shape", "Size"))
+# Together with a product before it, XLA makes one of these at once.
+_ADDS_UP: Final = frozenset(("Mean", "SquaredDifference", "Sub", "Sum"))
+_MOVES: Final = frozenset(("Identity", "Reshape", "Transpose"))
+_MULTIPLIES: Final = frozenset(
+    ("BatchMatMulV2", "Einsum", "MatMul", "Mean", "Mul", "RealDiv", "SelectV2")
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,7 @@ def pack(found: Sequence[Found], phase: Phase, number: Any) -> tuple[Any, Parts]
     unique = {id(f.tensor): f.tensor for f in found if can_be_bad(f.tensor)}
     # A validation pass is told as a whole, of which all is summed.
     proofs = Proofs() if phase == "validation" else prove(found)
+    proofs.implied |= _told_by_what_they_go_into(unique, proofs)
     slots = {id(f.tensor) for f in found if f.kind == "optimizer"} & proofs.implied
     sampled = [t for key, t in unique.items() if key in slots]
     others = [t for key, t in unique.items() if key not in slots]
@@ -103,6 +117,33 @@ def _is_implied(one: Found, found: Sequence[Found], phase: Phase) -> bool:
     if one.kind == "loss" and one.name != "total":
         return any(f.kind == "loss" and f.name == "total" for f in found)
     return one.kind == "activation" and phase == "validation"
+
+
+def _told_by_what_they_go_into(unique: dict[int, Any], proofs: Proofs) -> set[int]:
+    """Returns ids of the products that XLA rounds otherwise where they are read.
+
+    It makes a product, and the sum or difference it goes into, at once, if nothing else
+    takes the product: rounded once, not twice. What it goes into is summed.
+
+    Args:
+        unique: the tensors of the step by their ids, in causal order.
+        proofs: what is known of them.
+    """
+    summed = unique.keys() - proofs.implied
+    told: set[int] = set()
+    for key in reversed(unique):
+        tensor = unique[key]
+        if key in summed and _is_rounded_once(tensor) and spreads(tensor, summed - {key}):
+            summed.discard(key)
+            told.add(key)
+    return told
+
+
+def _is_rounded_once(tensor: Any) -> bool:
+    takers = [op.type for op in tensor.consumers() if op.type not in _SHAPES]
+    while tensor.op.type in _MOVES:
+        tensor = tensor.op.inputs[0]
+    return tensor.op.type in _MULTIPLIES and set(takers) <= _ADDS_UP
 
 
 def layout_of(found: Sequence[Found], phase: Phase, known: Layout) -> Layout:

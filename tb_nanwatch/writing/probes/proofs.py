@@ -22,7 +22,7 @@ step that exceeds them has every tensor summed) and end where a dtype could over
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -78,7 +78,14 @@ _CONTRACTIONS: Final = frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
 # does so with a ReLU, too, which rounds nothing.)
 _MERGED: Final = frozenset(("Elu", "Sigmoid", "Tanh"))
 # Where an element of an input is not finite, one of the result is not.
-_SPREADS: Final = frozenset((*_ADDS, "Cast", "Identity", "Mul", "Neg", "Reshape"))
+_SPREADS: Final = frozenset(
+    (
+        *(*_ADDS, "Cast", "Identity", "Mul", "Neg", "Reshape"),
+        *("Square", "SquaredDifference"),
+    )
+)
+# So is a sum or mean of the elements.
+_REDUCES: Final = frozenset(("Mean", "Sum"))
 # So it is in a product with a matrix, since every element is multiplied: also 0 by inf.
 _PRODUCTS: Final = frozenset(("BatchMatMulV2", "MatMul"))
 
@@ -145,7 +152,7 @@ def prove(found: Iterable[Found]) -> Proofs:
     for key, tensor in large.items():
         if key in proofs.moments:
             continue
-        if bounds.prove(tensor) or _spreads(tensor, proofs.moments):
+        if bounds.prove(tensor) or spreads(tensor, proofs.moments):
             proofs.implied.add(key)
         else:
             bounds.add_summed(tensor)
@@ -215,8 +222,13 @@ def _consumers(tensor: Any, kind: str) -> list[Any]:
     return [op for op in tensor.consumers() if op.type == kind]
 
 
-def _spreads(tensor: Any, summed: dict[int, Any]) -> bool:
-    """Returns whether a summed tensor is not finite wherever this one is not."""
+def spreads(tensor: Any, summed: Container[int]) -> bool:
+    """Returns whether a summed tensor is not finite wherever this one is not.
+
+    Args:
+        tensor: of the graph.
+        summed: ids of the tensors whose sums are taken.
+    """
     waiting, seen = [tensor], 0
     while waiting and seen < _MAX_STEPS:
         x = waiting.pop()
@@ -243,6 +255,10 @@ def _spreads_through(op: Any, x: Any) -> bool:
             and others[0].shape.is_fully_defined()
             and 0 not in others[0].shape
         )
+    if op.type in _REDUCES:
+        return op.inputs[0] is x
+    if op.type == "DivNoNan":
+        return op.inputs[0] is x and _counts(op.inputs[1], x)
     if op.type not in _SPREADS or not result.dtype.is_floating:
         return False
     if op.type == "Mul":
@@ -250,6 +266,31 @@ def _spreads_through(op: Any, x: Any) -> bool:
         return _same_shape(result, x) and not any(_has_zero(t) for t in op.inputs)
     # An input that is broadcast could meet a result without elements.
     return op.type == "Reshape" or _same_shape(result, x)
+
+
+def _counts(number: Any, total: Any) -> bool:
+    """Returns whether a number is zero only where nothing was summed up to `total`."""
+    number, total = _source(number), _source(total)
+    value = tf.get_static_value(number)
+    if value is not None:
+        return bool(np.all(value))
+    while number.op.type == "Cast":
+        number = number.op.inputs[0]
+    if number.op.type != "Prod" or total.op.type not in _REDUCES:
+        return False
+    sizes = [number.op.inputs[0]]
+    while sizes:
+        size = sizes.pop()
+        if size.op.type == "Shape":
+            if size.op.inputs[0] is not total.op.inputs[0]:
+                return False
+        elif size.op.type in ("Pack", "StridedSlice"):
+            sizes += (
+                size.op.inputs[:1] if size.op.type == "StridedSlice" else size.op.inputs
+            )
+        elif not np.all(tf.get_static_value(size)):
+            return False
+    return True
 
 
 def _has_zero(tensor: Any) -> bool:
