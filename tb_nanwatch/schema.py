@@ -331,6 +331,7 @@ class PostMortem:
         num_nan, num_pos_inf, num_neg_inf: of its output. size: of its output.
         shape, dtype: of its output.
         data: name of the input, label or sample weight that is non-finite itself.
+        held: path of a variable that was non-finite before the step already, "" for none.
         rows: of the batch that are bad there, at most 100.
         capsule: where the capsule lies that the step can be run again from, "" for
             nowhere.
@@ -359,6 +360,7 @@ class PostMortem:
     shape: list[int] = field(default_factory=list)
     dtype: str = ""
     data: str | None = None
+    held: str = ""
     rows: list[int] = field(default_factory=list)
     capsule: str = ""
     own_code: list[str] = field(default_factory=list)

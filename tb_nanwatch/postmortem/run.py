@@ -231,7 +231,8 @@ def _result(
         result.num_nan, result.num_pos_inf = counts.nan, counts.pos_inf
         result.num_neg_inf = counts.neg_inf
     elif origin.held:
-        result.reason = f"{origin.held[0]} was non-finite before the step already."
+        result.held = origin.held[0]
+        result.reason = f"{result.held} was non-finite before the step already."
     else:
         result.reason = (
             "Where the non-finite values came from could not be followed: they were made "

@@ -131,34 +131,33 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
         layer_domain: the first bad tensor is a layer's output, its state or the
             prediction, and what it was computed from was finite and of ordinary size.
         inherited: in the very first step of a training a layer's output is the first bad
-            tensor, of numbers of ordinary size, in whole columns of a layer that
-            multiplies by a matrix (only weights that are non-finite already give these),
-            or in a layer whose weights are known to come from a training that had gone
-            bad.
+            tensor, of numbers of ordinary size, and running the step again has shown
+            that a variable was non-finite before it; or the layer's weights are known to
+            come from a training that had gone bad, and nothing shows that they were
+            finite.
     """
     assert m.origin is not None and m.bad_tensor is not None
     tensor = m.bad_tensor
     own = m.matrices_of(m.origin)
     bad = tensor.num_nan + tensor.num_pos_inf + tensor.num_neg_inf
-    units = m.probes[m.origin].shape[-1] if m.probes[m.origin].shape else None
-    # A weight is shared by all rows: it spoils whole columns of the output.
-    columns = bool(units) and bad % max(1, tensor.size // (units or 1)) == 0
-    known = bool(m.weights_of(m.origin)) and bool(whose_weights(m))
-    if m.at_first_step and (known or (own and columns)):
-        # Sums of products of finite numbers are not NaN: a factor was not finite.
+    found = m.facts.postmortem
+    # Of the weights nothing is said but what was measured: the step was run again from the
+    # state before it, and either a variable held the fault or an operation made it.
+    held = found.held if found is not None else ""
+    made = found is not None and found.op_type is not None
+    known = bool(m.weights_of(m.origin)) and bool(whose_weights(m)) and not made
+    if m.at_first_step and (known or held):
         evidence = [
             whose_weights(m),
             _upstream_text(m),
             f"{bad:,} of {tensor.size:,} values were non-finite in the first step of this "
-            "training"
-            + (", whole columns of them" if columns else "")
-            + ": a layer that multiplies finite inputs by its weights gives that only "
-            "where the weights already held it.",
+            "training.",
+            f"{held} was non-finite before the step already." if held else "",
         ]
         return [
             Candidate(
                 "inherited",
-                20.0 if known else 8.0 if bad == tensor.size else 5.0,
+                20.0,
                 0.97,
                 evidence,
                 INHERITED_FIX
@@ -168,7 +167,7 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
             ),
             _layer_candidate(m, 1.0),
         ]
-    if own and not m.at_first_step:
+    if own and not (made and m.at_first_step):
         return [_layer_candidate(m, 1.0, 0.5)]
     return [_layer_candidate(m, 1.0)]
 

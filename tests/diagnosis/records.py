@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tb_nanwatch.schema import (
     RANGE_COLUMNS,
     BadTensor,
     Position,
+    PostMortem,
     Probe,
     RangesRecord,
     SessionRecord,
@@ -120,8 +122,22 @@ CASES: dict[str, tuple[str, Facts]] = {
         facts("odd", step=0, sizes={"input": 1e5, "dense": 1e5}),
     ),
     "a layer that multiplies, at the first step": (
-        "inherited",
+        "layer_domain",
         facts("dense", step=0, bad=(512, 0)),
+    ),
+    "a weight that was NaN before the first step": (
+        "inherited",
+        replace(
+            facts("dense", step=0, bad=(512, 0)),
+            postmortem=PostMortem(reproduced=True, held="dense/kernel"),
+        ),
+    ),
+    "whole columns that an operation made of finite weights": (
+        "layer_domain",
+        replace(
+            facts("dense", step=0, bad=(512, 0), inherited="diverged"),
+            postmortem=PostMortem(reproduced=True, op_type="RealDiv"),
+        ),
     ),
     "its activation, not whole columns": ("layer_domain", facts("dense", step=0, bad=(77, 0))),
     "the loss of ordinary numbers": ("loss_domain", facts("total", bad=(1, 0))),

@@ -192,6 +192,7 @@ function postmortem(value: unknown): PostMortem | null {
     shape: list(p.shape, count),
     dtype: text(p.dtype),
     data: textOrNull(p.data),
+    held: text(p.held),
     rows: list(p.rows, count),
     capsule: text(p.capsule),
     own_code: texts(p.own_code),

@@ -155,6 +155,7 @@ export interface PostMortem {
   shape: number[];
   dtype: string;
   data: string | null;
+  held: string;
   rows: number[];
   capsule: string;
   own_code: string[];
