@@ -149,6 +149,7 @@ class Saboteur(keras.callbacks.Callback):
         self._epoch = 0
         self.state: list[Any] | None = None
         self.place = ""  # path of the layer that goes bad
+        self.weight = "", (0, 0, 0)  # the weight that was spoilt, and its counts
         self.is_first = True  # nothing had gone bad before
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -171,6 +172,7 @@ class Saboteur(keras.callbacks.Callback):
             value = np.array(weight.value.numpy())
             spoil(value, fault, center=value.ndim == 4)
             weight.assign(value)
+            self.weight = f"{self.place}/{weight.name}", counts(value)
         self.state = [np.array(v.value.numpy()) for v in self.model.variables]
 
     def _weight(self) -> tuple[str, Any]:
@@ -274,6 +276,9 @@ def by_twin(spec: Spec, fault: Fault, saboteur: Saboteur) -> Seen:
         model(x, training=True)
     step = fault.epoch * spec.steps + fault.batch
     found = counts(keras.ops.convert_to_numpy(keras.ops.cast(outputs[0], "float64")))
+    if fault.kind == "weight" and not any(found):
+        # Rows of an embedding that the batch does not look up.
+        return Seen("train", step, "weight", *saboteur.weight)
     unsure = near_zero(inputs[0]) if fault.kind == "overflow" else 0
     return Seen("train", step, "activation", saboteur.place, found, unsure)
 
