@@ -169,6 +169,23 @@ def test_a_product_is_not_read_beside_its_activation(name: str, activation: str)
     assert [t.op.type for t in told.guards] == ["ReadVariableOp", "ReadVariableOp"]
 
 
+def test_a_product_stays_what_it_was_when_another_update_takes_it() -> None:
+    """A step with several updates is proved before each; more takes its tensors then."""
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (8, 4))
+        kernel = tf.compat.v1.get_variable("kernel", (4, 4), use_resource=True)
+        weights = kernel.read_value()
+        product = tf.matmul(x, weights)
+        out = tf.tanh(product)
+        met = [found(x, "input"), found(weights, "weight"), found(product), found(out)]
+        first = proofs.prove(met)
+        tf.reduce_sum(product)
+        second = proofs.prove(met, first.merged)
+        anew = proofs.prove(met)
+    assert id(product) in first.implied and id(product) in second.implied
+    assert id(product) not in anew.implied
+
+
 def test_any_other_product_is_summed() -> None:
     for told, y in (
         product("MatMul", None),

@@ -109,12 +109,14 @@ class Proofs:
         made: the operations that make implied tensors, and what lies between them and
             tensors that are summed; by the ids of what they make. Holds those alone
             that `recompute` can make again.
+        merged: ids of the tensors that TensorFlow may make together with what takes them.
     """
 
     moments: dict[int, Moments] = field(default_factory=dict)
     implied: set[int] = field(default_factory=set)
     guards: list[Any] = field(default_factory=list)
     made: dict[int, Any] = field(default_factory=dict)
+    merged: frozenset[int] = frozenset()
 
 
 def half_sum_by_moments(tensor: Any, moments: Moments) -> Any:
@@ -128,20 +130,25 @@ def half_sum_by_moments(tensor: Any, moments: Moments) -> Any:
     return tf.cast(each * halves, tf.float32)
 
 
-def prove(found: Iterable[Found]) -> Proofs:
+def prove(found: Iterable[Found], merged: frozenset[int] = frozenset()) -> Proofs:
     """Returns what the graph proves of the large tensors among `found`.
 
     Args:
         found: all that was met of the step so far, in one graph.
+        merged: what an earlier proof of the same step has found to be `merged`: what
+            takes such a tensor since then changes nothing in how it was told.
     """
     proofs = Proofs()
     if tf.executing_eagerly():
         return proofs
     watched = {id(f.tensor): f for f in found if f.tensor.dtype.is_floating}
+    outputs = {key: f.tensor for key, f in watched.items() if f.kind in _KINDS}
+    merged |= {key for key, tensor in outputs.items() if _is_merged(tensor)}
+    proofs.merged = merged
     large = {
-        key: f.tensor
-        for key, f in watched.items()
-        if f.kind in _KINDS and (_elements(f.tensor) >= LARGE or _is_merged(f.tensor))
+        key: tensor
+        for key, tensor in outputs.items()
+        if key in merged or _elements(tensor) >= LARGE
     }
     for key, tensor in large.items():
         moments = _moments(tensor)
@@ -152,7 +159,9 @@ def prove(found: Iterable[Found]) -> Proofs:
     for key, tensor in large.items():
         if key in proofs.moments:
             continue
-        if bounds.prove(tensor) or spreads(tensor, proofs.moments):
+        if bounds.prove(tensor, contracts=key in merged) or spreads(
+            tensor, proofs.moments
+        ):
             proofs.implied.add(key)
         else:
             bounds.add_summed(tensor)
@@ -354,10 +363,15 @@ class _Bounds:
         """Says that the sum of a tensor is taken."""
         self._bits[id(tensor)] = min(_SUM_BITS, _FINITE_BITS[tensor.dtype.name])
 
-    def prove(self, tensor: Any) -> bool:
-        """Returns whether a tensor is finite where the summed ones and the guards are."""
+    def prove(self, tensor: Any, *, contracts: bool) -> bool:
+        """Returns whether a tensor is finite where the summed ones and the guards are.
+
+        Args:
+            tensor: of the graph.
+            contracts: bounds products too, from sums over the weights.
+        """
         self._new, self._via, self._tried = {}, {}, {}
-        self._contracts = _is_merged(tensor)
+        self._contracts = contracts
         bits = self._by_operation(tensor, tensor, 0)
         if bits is None:
             return False

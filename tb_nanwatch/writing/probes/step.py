@@ -95,7 +95,7 @@ class Step:
         """
         if self.phase == "validation":
             return
-        before, self.proofs = self.proofs, prove(found)
+        before, self.proofs = self.proofs, prove(found, self.proofs.merged)
         new = self.proofs.implied - self.checked
         self.proofs.implied = new | before.implied & self.checked
 
