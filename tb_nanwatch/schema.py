@@ -428,6 +428,8 @@ class SessionRecord(Record):
             appended, so an index never changes its meaning.
         optimizer: class name and configuration.
         loss: how the model was compiled.
+        label_interval: the smallest and the largest label that its losses are made for,
+            where all are Keras' own and of one such interval; else empty.
         precision: the dtype policy's name.
         versions: of tensorflow, keras, keras_tuner, tb_nanwatch and python.
         notes: what could not be watched, a sentence each.
@@ -439,6 +441,7 @@ class SessionRecord(Record):
     model: str = ""
     optimizer: dict[str, Any] = field(default_factory=dict)
     loss: str = ""
+    label_interval: list[float] = field(default_factory=list)
     precision: str = ""
     replicas: int = 1
     jit_compile: bool = False

@@ -343,16 +343,21 @@ def _labels_driver(m: Measured) -> Candidate | None:
 
     Signs:
         label_range: the numbers grew, the loss had fallen below {label_loss}, and labels
-            lie outside of 0 to 1.
+            lie outside of the interval that the loss is made for: 0 to 1 of Keras' own
+            binary and categorical cross-entropies. Other losses (likelihoods, those of
+            the user's own) may be negative by nature.
     """
+    session = m.facts.session
+    if session is None or len(session.label_interval) != 2:
+        return None
+    least, most = session.label_interval
     losses = m.of("loss")
     lowest = smallest(m.lowest[losses])
     if not lowest < at("label_loss"):
         return None
     labels = m.of("label")
     low, high = smallest(m.lowest[labels]), largest(m.highest[labels])
-    outside = low < 0 or high > 1
-    if not outside:
+    if not (low < least or high > most):
         return None
     return Candidate(
         "label_range",
@@ -360,7 +365,7 @@ def _labels_driver(m: Measured) -> Candidate | None:
         0.97,
         [
             f"The loss fell to {lowest:.3g}, below zero and without bound; labels lie in "
-            f"[{low:.3g}, {high:.3g}], outside of [0, 1]."
+            f"[{low:.3g}, {high:.3g}], outside of [{least:g}, {most:g}]."
         ],
         "Bring the labels into the range that the loss is made for (0 and 1 for a binary "
         "cross-entropy), or take a loss made for these labels.",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import keras
 
@@ -29,6 +30,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         model=f"{type(model).__name__} {model.name!r}",
         optimizer=_optimizer(model),
         loss=_loss_name(model),
+        label_interval=_label_interval(model),
         precision=str(getattr(model.dtype_policy, "name", "")),
         replicas=int(getattr(model.distribute_strategy, "num_replicas_in_sync", 1)),
         jit_compile=model.jit_compile is True,
@@ -61,6 +63,38 @@ def loss_scale_of(model: Any) -> float | None:
 def loss_scale_name(model: Any) -> str:
     """Returns the path of the loss scale's variable, "" where there is none."""
     return str(getattr(getattr(model.optimizer, "dynamic_scale", None), "path", ""))
+
+
+# Losses whose formula is unbounded below for labels outside of 0 to 1: they weigh logarithms
+# of probabilities by the labels.
+_CROSS_ENTROPIES: Final = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.BinaryFocalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+)
+_CROSS_ENTROPY_FUNCTIONS: Final = (
+    keras.losses.binary_crossentropy,
+    keras.losses.binary_focal_crossentropy,
+    keras.losses.categorical_crossentropy,
+    keras.losses.categorical_focal_crossentropy,
+)
+
+
+def _label_interval(model: Any) -> list[float]:
+    """Returns the interval of labels that Keras' own losses of a model are made for."""
+    losses = keras.tree.flatten(getattr(model, "loss", None))
+    losses = [loss for loss in losses if loss is not None]
+    return [0.0, 1.0] if losses and all(map(_is_cross_entropy, losses)) else []
+
+
+def _is_cross_entropy(loss: Any) -> bool:
+    if isinstance(loss, str):
+        with contextlib.suppress(Exception):  # Keras says what it does not know
+            loss = keras.losses.get(loss)
+    # Not a class of the user's own that is made of one: it may do anything.
+    is_function = any(loss is function for function in _CROSS_ENTROPY_FUNCTIONS)
+    return is_function or type(loss) in _CROSS_ENTROPIES
 
 
 def _loss_name(model: Any) -> str:

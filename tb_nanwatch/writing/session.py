@@ -51,6 +51,7 @@ class Environment:
     model: str = ""
     optimizer: dict[str, Any] = field(default_factory=dict)
     loss: str = ""
+    label_interval: list[float] = field(default_factory=list)
     precision: str = ""
     replicas: int = 1
     jit_compile: bool = False
@@ -307,6 +308,7 @@ class Session:
                 model=e.model,
                 optimizer=e.optimizer,
                 loss=e.loss,
+                label_interval=e.label_interval,
                 precision=e.precision,
                 replicas=e.replicas,
                 jit_compile=e.jit_compile,

@@ -47,6 +47,7 @@ def facts(
     optimizer: dict[str, Any] | None = None,
     dtype: str = "float32",
     inherited: Any = None,
+    labels: list[float] | None = None,
 ) -> Facts:
     """A run whose tensors have root mean square 1, but for what is given.
 
@@ -54,6 +55,7 @@ def facts(
         origin: name of the first bad probe.
         sizes: rms by name at the first step; `later` at the onset.
         bad: how many NaN and Inf the origin has.
+        labels: the interval that the loss is made for.
     """
     probes = [
         Probe(k, n, la, dtype if n == origin else d, s) for k, n, la, d, s in PROBES
@@ -79,7 +81,9 @@ def facts(
         Position("train", step, 0, step),
         found,
         inherited=inherited,
-        session=SessionRecord("s", 0, probes, [], optimizer=optimizer or SGD),
+        session=SessionRecord(
+            "s", 0, probes, [], optimizer=optimizer or SGD, label_interval=labels or []
+        ),
         ranges=[
             RangesRecord(
                 "s", 0, phase="train",
@@ -213,7 +217,12 @@ CASES: dict[str, tuple[str, Facts]] = {
     ),
     "labels outside of the loss's range": (
         "label_range",
-        facts("total", sizes={"total": 5, "label": 3}, later=GREW),
+        facts("total", sizes={"total": 5, "label": 3}, later=GREW, labels=[0.0, 1.0]),
+    ),
+    "a loss that is negative by nature": (
+        "learning_rate",
+        facts("total", sizes={"total": 5, "label": 3}, later=GREW,
+              optimizer={**SGD, "learning_rate": 10.0}),
     ),
     "gradients that grow on their way": (
         "gradient_amplification",
