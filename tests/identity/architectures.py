@@ -133,6 +133,14 @@ class Spec:
         """Steps of an epoch."""
         return -(-self.examples // self.batch)
 
+    @property
+    def executed(self) -> int:
+        """Steps that Keras runs in all: of endless data each execution has all its steps."""
+        steps = self.steps
+        if self.source == "endless":
+            steps += -steps % self.steps_per_execution
+        return steps * self.epochs
+
     def features(self) -> set[str]:
         """Returns what may go with a difference."""
         blocks = {f"{self.data}: {b.kind}" for b in self.blocks}

@@ -142,8 +142,8 @@ def wrong(spec: Spec, plain: Trained, watched: Trained) -> list[str]:
         found.append("non-finite without a callback, and clean with it")
     if log.status.state != "finished":
         found.append(f"the run is {log.status.state}")
-    if log.status.steps != spec.steps * spec.epochs:
-        found.append(f"{log.status.steps} steps of {spec.steps * spec.epochs} were seen")
+    if log.status.steps != spec.executed:
+        found.append(f"{log.status.steps} steps of {spec.executed} were seen")
     scaled = spec.loss_scale or spec.policy == "mixed_float16"
     if log.episodes and finite and not scaled:
         bad = log.episodes[0].tensors[0]

@@ -84,6 +84,8 @@ def draw_fault(spec: Spec) -> tuple[Spec, Fault]:
     spec = replace(
         spec, shuffle=False, loss_scale=spec.loss_scale or spec.policy == "mixed_float16"
     )
+    if spec.source == "endless" and spec.steps % spec.steps_per_execution:
+        spec = replace(spec, steps_per_execution=1)  # else epochs begin anywhere
     kinds = ["data", "weight", "overflow"]
     if spec.validation and not spec.tokens:
         kinds.append("validation data")

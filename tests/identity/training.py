@@ -106,11 +106,11 @@ def fit_options(spec: Spec, data: Data, validation: Data | None) -> dict[str, An
         options |= dict(zip(("x", "y", "sample_weight"), data, strict=False))
         options |= {"batch_size": spec.batch, "shuffle": spec.shuffle}
     else:
-        dataset = tf.data.Dataset.from_tensor_slices(data)
+        dataset = tf.data.Dataset.from_tensor_slices(data).batch(spec.batch)
         if spec.source == "endless":
             dataset = dataset.repeat()
             options["steps_per_epoch"] = spec.steps
-        options["x"] = dataset.batch(spec.batch)
+        options["x"] = dataset
     if validation is not None:
         options |= {"validation_data": validation, "validation_batch_size": spec.batch}
     if spec.weights == "class":
