@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -262,6 +263,13 @@ class Failing(L.Layer):
         raise LookupError("the user's own")
 
 
+class Mistyped(L.Layer):
+    """Fails with what Keras takes for a wrong signature, and looks at that."""
+
+    def call(self, x: Any) -> Any:
+        return x * len(None)  # type: ignore[arg-type]
+
+
 class Asserting(L.Layer):
     """Fails while it runs."""
 
@@ -272,7 +280,12 @@ class Asserting(L.Layer):
 
 @pytest.mark.parametrize(
     ("layer", "mode"),
-    [(Uncompilable, "xla"), *((Failing, m) for m in MODES), (Asserting, "graph")],
+    [
+        (Uncompilable, "xla"),
+        *((Failing, m) for m in MODES),
+        *((Mistyped, m) for m in MODES),
+        (Asserting, "graph"),
+    ],
 )
 def test_an_error_of_the_users_is_theirs(layer: Any, mode: str, tmp_path: Path) -> None:
     def error(*callbacks: Any) -> BaseException:
@@ -289,6 +302,27 @@ def test_an_error_of_the_users_is_theirs(layer: Any, mode: str, tmp_path: Path) 
     assert str(found).split("\n")[0] == str(expected).split("\n")[0]
     assert type(found.__context__) is type(expected.__context__)
     assert read_log(tmp_path).status.state == "failed"
+
+
+def test_what_is_hooked_keeps_its_name_and_signature(tmp_path: Path) -> None:
+    model = Subclassed()
+    model.compile("adam", "mse")
+    owners = [model, *model.hidden, model.out, model.optimizer]
+    names = ("call", "train_step", "test_step", "compute_loss", "apply")
+
+    def told() -> list[Any]:
+        methods = [getattr(owner, name, None) for owner in owners for name in names]
+        return [m and (m.__name__, m.__doc__, str(inspect.signature(m))) for m in methods]
+
+    class Looks(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            assert "call" in model.out.__dict__
+            seen.append(told())
+
+    seen: list[Any] = []
+    before = told()
+    fit(model, NanWatch(tmp_path), Looks())
+    assert seen and all(now == before for now in seen)
 
 
 # --- A fit, or an evaluation, within a callback ------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,8 +19,13 @@ class Hooks:
         self._hooked: list[tuple[Any, str]] = []
 
     def put(self, owner: Any, name: str, wrap: Callable[[Any, Any], Any]) -> None:
-        """Puts `wrap(owner, original)` in front of a method, on the instance alone."""
-        wrapper = wrap(owner, getattr(owner, name))
+        """Puts `wrap(owner, original)` in front of a method, on the instance alone.
+
+        Name and signature stay those of the method: Keras tells by the signature of a
+        layer's `call` what a mistake was, and so may code of the user's.
+        """
+        method = getattr(owner, name)
+        wrapper: Any = functools.update_wrapper(wrap(owner, method), method, updated=())
         wrapper.nanwatch_hook = _Hook(self, owner.__dict__.get(name))
         # Not through __setattr__, which in Keras tracks what is set.
         owner.__dict__[name] = wrapper
