@@ -127,7 +127,7 @@ class EpisodeTracker:
             step: of the phase, from 0.
             replica: which replica saw the tensors.
             probes: all probes of the phase.
-            healths: of the tensors that were looked at.
+            healths: of the tensors that were looked at, in causal order.
             indices: for each of them its index among `probes`.
         """
         state = self._replicas.setdefault((phase, replica), _Replica({}))
@@ -163,7 +163,11 @@ class EpisodeTracker:
         if bad:
             before = self._previous[phase] if same_step else known
             self._previous[phase] = before
-            self._begin(phase, step, sorted(bad), before, probes, current)
+            # Probes are numbered as they are met; a layer that its first call has built is
+            # met late. In this step it is where it was computed.
+            place = {index: i for i, index in reversed(list(enumerate(indices)))}
+            ordered = sorted(bad, key=lambda i: (place.get(i, len(probes)), i))
+            self._begin(phase, step, ordered, before, probes, current)
         self._before[phase] = frozenset(bad)
         deciding = self.deciding
         if deciding is not None and deciding.start.phase == phase:

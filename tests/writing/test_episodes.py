@@ -234,3 +234,16 @@ def test_episodes_are_the_stretches_of_equal_steps(
     }
     order = ["clean", "contained", "score_lost", "diverged"]
     assert t.status == max((levels[i] for i in steps), key=order.index)
+
+
+def test_a_probe_that_was_met_late_stands_where_it_is_computed() -> None:
+    """A layer that is built within another's first call has a later number than that."""
+    t = tracker()
+    probes = [*PROBES, Probe("activation", "dense/key")]
+    order = [0, MASK, len(PROBES), DENSE, LOSS, METRIC, GRADIENT, WEIGHT]
+    broken = {DENSE, LOSS, len(PROBES)}
+    healths = [bad() if i in broken else GOOD for i in order]
+    t.observe("train", 0, 0, probes, healths, order)
+    assert t.origin is not None and t.origin.name == "dense/key"
+    (episode,) = t.take_changed()
+    assert [tensor.name for tensor in episode.tensors] == ["dense/key", "dense", "total"]
