@@ -217,6 +217,23 @@ def test_a_product_is_not_read_before_a_constant_factor(activation: Any) -> None
     assert not is_implied(lambda x: scaled(read(tf.float32, []))(x), shape=small)
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize(
+    "activation", [keras.activations.silu, keras.activations.gelu, keras.activations.mish]
+)
+def test_nor_is_an_activation_of_a_layer_before_a_dropout(
+    activation: Any, dtype: Any
+) -> None:
+    with tf.Graph().as_default():
+        x = tf.compat.v1.placeholder(dtype, (4, 6))
+        kernel = tf.compat.v1.get_variable("w", (6, 8), dtype, use_resource=True)
+        bias = tf.compat.v1.get_variable("b", (8,), dtype, use_resource=True)
+        y = activation(tf.nn.bias_add(tf.matmul(x, kernel.read_value()), bias))
+        tf.nn.dropout(y, 0.2)
+        told = proofs.prove([found(x), found(y)])
+    assert id(y) in told.implied and id(y) in told.made
+
+
 @pytest.mark.parametrize("name", CONTRACTIONS)
 def test_finite_products_stay_finite(name: str) -> None:
     make, shape, weights = CONTRACTIONS[name]

@@ -66,10 +66,10 @@ _SELECTS: Final = frozenset(
         *("StridedSlice", "Tile", "Transpose"),
     )
 )
-# The result lies within -1 and 1 wherever the input is finite.
-_SQUASHES: Final = frozenset(("Erf", "Sigmoid", "Softmax", "Softsign", "Tanh"))
+# The result lies within -2 and 2 wherever the input is finite.
+_SQUASHES: Final = frozenset(("Erf", "Erfc", "Sigmoid", "Softmax", "Softsign", "Tanh"))
 # The result's magnitude is at most that of the input, or 1, or twice the larger of both.
-_SOFTENS: Final = frozenset(("Elu", "Erfc", "Softplus"))
+_SOFTENS: Final = frozenset(("Elu", "Softplus"))
 _OF_ONE: Final = _SELECTS | _SQUASHES | _SOFTENS | frozenset(("Cast", "Square"))
 _ADDS: Final = frozenset(("Add", "AddV2", "BiasAdd", "Sub"))
 # Elements of the result are sums of products of the elements of both inputs.
@@ -183,7 +183,7 @@ def _is_merged(tensor: Any) -> bool:
         return False
     (taker,) = takers
     if _source(tensor).op.type == taker.type == "Mul":
-        return any(t.op.type == "Const" for t in taker.inputs)
+        return any(_magnitudes(t) is not None for t in taker.inputs)
     return taker.type in _MERGED
 
 
@@ -309,6 +309,8 @@ def _has_zero(tensor: Any) -> bool:
 
 def _magnitudes(tensor: Any) -> Any:
     """Returns the magnitudes in a constant as float64; None where it is none."""
+    while tensor.op.type == "Cast":  # Python's numbers come as float32
+        tensor = tensor.op.inputs[0]
     if tensor.op.type != "Const":
         return None
     return np.abs(tf.get_static_value(tensor).astype(np.float64))
@@ -417,7 +419,7 @@ class _Bounds:
             return None
         bits = [max(0.0, part) for part in parts if part is not None]
         if op.type in _SQUASHES:
-            result = 0.0
+            result = 1.0
         elif op.type in _ADDS:
             result = max(bits) + 1
         elif op.type in _SOFTENS:
