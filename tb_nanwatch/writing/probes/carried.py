@@ -20,6 +20,8 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from tb_nanwatch.writing.probes.ops import has_zero, same_shape
+
 _READ: Final = "ReadVariableOp"
 # They leave what is not finite as it is: something is added to it.
 _ADDED_TO: Final = frozenset(("AssignAddVariableOp", "AssignSubVariableOp"))
@@ -110,7 +112,7 @@ class _Updates:
                 value.op.type == _READ
                 and value.op.inputs[0] is assign.inputs[0]
                 and self._is_after(assign, value.op)
-                and _same_shape(x, value)
+                and same_shape(x, value)
             ):
                 most = self._bits(x)
                 return most is not None and most <= _ABSORBED_BITS
@@ -140,7 +142,7 @@ class _Updates:
         """Returns whether what is added to a variable is in a weight that is summed."""
         handle, added = assign.inputs
         weight = self._summed.get(id(handle))
-        if weight is None or not _same_shape(weight, added):
+        if weight is None or not same_shape(weight, added):
             return False
         uses = self._uses(handle)
         later = [op for op in uses if op.type in _ASSIGNS and self._is_after(op, assign)]
@@ -165,19 +167,10 @@ def _hands_on(op: Any, x: Any, never_infinite: bool) -> bool:
         hands_on = never_infinite or op.inputs[1] is not x
     elif op.type == "Mul":
         # What is multiplied by a constant zero may never be computed.
-        hands_on = not any(_has_zero(t) for t in op.inputs if t is not x)
+        hands_on = not any(has_zero(t) for t in op.inputs if t is not x)
     else:
         hands_on = op.type in _CARRY
-    return hands_on and _same_shape(op.outputs[_place(op, x)], x)
-
-
-def _has_zero(tensor: Any) -> bool:
-    value = tf.get_static_value(tensor)
-    return value is not None and not np.all(value)
-
-
-def _same_shape(a: Any, b: Any) -> bool:
-    return a.shape.rank is not None and list(a.shape) == list(b.shape)
+    return hands_on and same_shape(op.outputs[_place(op, x)], x)
 
 
 def _place(op: Any, x: Any) -> int:

@@ -45,6 +45,17 @@ def can_be_bad(tensor: Any) -> bool:
     return bool(tensor.dtype.is_floating or tensor.dtype.is_complex)
 
 
+def has_zero(tensor: Any) -> bool:
+    """Returns whether a constant of the graph has an element that is zero."""
+    value = tf.get_static_value(tensor)
+    return value is not None and not np.all(value)
+
+
+def same_shape(a: Any, b: Any) -> bool:
+    """Returns whether two tensors of the graph have the same static shape."""
+    return a.shape.rank is not None and list(a.shape) == list(b.shape)
+
+
 def half_sum_of_squares(tensor: Any) -> Any:
     """Returns half the sum of squares as a float32 scalar."""
     if tensor.dtype.is_complex:

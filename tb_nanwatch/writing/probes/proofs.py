@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from tb_nanwatch.schema import Kind
 from tb_nanwatch.writing.probes.carried import carried
+from tb_nanwatch.writing.probes.ops import has_zero, same_shape
 from tb_nanwatch.writing.probes.recompute import those_that_can
 from tb_nanwatch.writing.probes.tracing import Found
 
@@ -272,9 +273,9 @@ def _spreads_through(op: Any, x: Any) -> bool:
         return False
     if op.type == "Mul":
         # What is multiplied by a constant zero may never be computed.
-        return _same_shape(result, x) and not any(_has_zero(t) for t in op.inputs)
+        return same_shape(result, x) and not any(has_zero(t) for t in op.inputs)
     # An input that is broadcast could meet a result without elements.
-    return op.type == "Reshape" or _same_shape(result, x)
+    return op.type == "Reshape" or same_shape(result, x)
 
 
 def _counts(number: Any, total: Any) -> bool:
@@ -302,11 +303,6 @@ def _counts(number: Any, total: Any) -> bool:
     return True
 
 
-def _has_zero(tensor: Any) -> bool:
-    value = tf.get_static_value(tensor)
-    return value is not None and not np.all(value)
-
-
 def _magnitudes(tensor: Any) -> Any:
     """Returns the magnitudes in a constant as float64; None where it is none."""
     while tensor.op.type == "Cast":  # Python's numbers come as float32
@@ -322,10 +318,6 @@ def _smallest(tensor: Any) -> float:
     if values is None or not np.isfinite(values).all():
         return 0.0
     return float(np.min(values, initial=1.0))
-
-
-def _same_shape(a: Any, b: Any) -> bool:
-    return a.shape.rank is not None and list(a.shape) == list(b.shape)
 
 
 def _is_guard(tensor: Any, large: Any) -> bool:
