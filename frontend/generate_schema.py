@@ -49,7 +49,7 @@ RECORD_PARTS = (
     schema.Episode,
     schema.Operand,
     schema.Source,
-    schema.Counterfactual,
+    schema.Experiment,
     schema.PostMortem,
 )
 MEMBER_TYPES = {

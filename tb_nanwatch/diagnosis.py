@@ -12,10 +12,17 @@ from typing import Final
 
 from tb_nanwatch import rules
 from tb_nanwatch.closest import ClosestCall
-from tb_nanwatch.contradicted import contradiction, support
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
+from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
+from tb_nanwatch.tested import (
+    confirmation,
+    confirmed_text,
+    needs_both,
+    refutation,
+    unhelpful_text,
+)
 
 __all__ = ["Cause", "Facts", "diagnose", "facts_of"]
 
@@ -30,6 +37,7 @@ class Cause:
         evidence: sentences with numbers taken from the run's own record.
         fix: what to change, in one sentence.
         about: value of the optimizer's setting that is to blame, where it is one.
+        sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
     """
 
     id: str
@@ -37,8 +45,14 @@ class Cause:
     evidence: list[str] = field(default_factory=list)
     fix: str = ""
     about: float | None = None
+    sure: str = "unclear"
 
 
+# From this confidence on a cause that no experiment confirmed is called likely.
+_LIKELY: Final = 0.7
+# A cause that an experiment confirmed outweighs those that were only derived.
+_CONFIRMED: Final = 10.0
+_CONFIRMED_SURE: Final = 0.98
 # A cause whose confidence would be lower than this is not named: it is unknown.
 MIN_CONFIDENCE: Final = 0.4
 # The odds between two causes are those of their weights, raised to this. Weights are
@@ -57,28 +71,18 @@ def diagnose(facts: Facts) -> list[Cause]:
     """
     if facts.status not in BAD_STATUSES:
         return []
-    found = sorted(rules.candidates(measure(facts)), key=lambda c: -c.weight)
-    withdrawn = {c.id: against for c in found if (against := contradiction(facts, c.id))}
-    found = [c for c in found if c.id not in withdrawn]
+    found = _tested(facts, rules.candidates(measure(facts)))
+    refuted = {c.id: against for c in found if (against := refutation(facts, c.id))}
+    found = [c for c in found if c.id not in refuted]
     total = sum(c.weight**_SHARPNESS for c in found)
     where = _where(facts)
     where += [
         f"It is not {cause.replace('_', ' ')}: run again with {against.text}, it went bad "
         f"all the same ({against.note})."
-        for cause, against in withdrawn.items()
+        for cause, against in refuted.items()
     ]
     causes = [
-        Cause(
-            c.id,
-            round(c.sure * c.weight**_SHARPNESS / total, 3),
-            [
-                *(where if i == 0 else ()),
-                *filter(None, c.evidence),
-                *_support(facts, c.id),
-            ],
-            c.fix,
-            c.about,
-        )
+        _cause(facts, c, c.sure * c.weight**_SHARPNESS / total, where if i == 0 else [])
         for i, c in enumerate(found[:_MAX_CAUSES])
         if total > 0
     ]
@@ -87,13 +91,27 @@ def diagnose(facts: Facts) -> list[Cause]:
     return causes
 
 
-def _support(facts: Facts, cause: str) -> list[str]:
-    kept = support(facts, cause)
-    if kept is None:
-        return []
-    after = f" and the {kept.steps - 1} after it" if kept.steps > 1 else ""
-    note = f" ({kept.note})" if kept.note else ""
-    return [f"Run again with {kept.text}, the step{after} stayed finite{note}."]
+def _tested(facts: Facts, found: list[Candidate]) -> list[Candidate]:
+    """Returns candidates by weight, those first that experiments confirmed."""
+    if needs_both(facts) is not None:
+        found = rules.unscaled_data(found)
+    for c in found:
+        if confirmation(facts, c.id) is not None:
+            c.weight, c.sure = c.weight * _CONFIRMED, max(c.sure, _CONFIRMED_SURE)
+    return sorted(found, key=lambda c: -c.weight)
+
+
+def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> Cause:
+    kept = confirmation(facts, c.id)
+    tested = confirmed_text(facts, c.id, kept) if kept else unhelpful_text(facts, c.id)
+    evidence = [*where, tested, *c.evidence]
+    fix = c.fix
+    if kept is not None and c.id == "learning_rate" and kept.value is not None:
+        fix = f"Lower the learning rate to {kept.value:.3g}."
+    sure = "tested" if kept else "likely" if confidence >= _LIKELY else "unclear"
+    return Cause(
+        c.id, round(confidence, 3), [e for e in evidence if e], fix, c.about, sure
+    )
 
 
 def _where(facts: Facts) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.postmortem import counterfactuals, rebuild, state
+from tb_nanwatch.postmortem import experiments, rebuild, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
-from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.schema import BadTensor, PostMortem
 from tb_nanwatch.text import clean
 from tb_nanwatch.writing.compiled import Seen, run_compiled
@@ -88,8 +88,8 @@ def replay(
     tracer = StepTracer(model)
     found.postmortem = run(model, capsule, tracer)
     if attempt:
-        found.postmortem.counterfactuals = counterfactuals.run(
-            model, capsule, found.postmortem
+        found.postmortem.experiments = experiments.run(
+            model, capsule, found.postmortem, seconds=MAX_SECONDS
         )
     return found
 
@@ -154,10 +154,10 @@ def text(found: Replay) -> str:
             lines.append(f"    {clean(pm.source.text)}")
     else:
         lines.append(f"Operation by operation: {clean(pm.reason, 1000)}")
-    if pm.counterfactuals:
+    if pm.experiments:
         lines.append("With one thing changed:")
-        width = max(len(c.text) for c in pm.counterfactuals)
-        for c in pm.counterfactuals:
+        width = max(len(c.text) for c in pm.experiments)
+        for c in pm.experiments:
             word = "finite" if c.finite else "went bad" if c.tried else "not tried"
             steps = f"{c.steps} step{'s' if c.steps != 1 else ''}, " if c.tried else ""
             lines.append(f"  {c.text.ljust(width)}  {word:9}  {steps}{clean(c.note)}")

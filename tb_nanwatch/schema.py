@@ -53,6 +53,7 @@ CAUSES: Final[tuple[str, ...]] = (
     "learning_rate",
     "unscaled_inputs",
     "unscaled_targets",
+    "unscaled_data",
     "nonfinite_data",
     "label_range",
     "loss_domain",
@@ -291,8 +292,8 @@ class Source:
 
 
 @dataclass
-class Counterfactual:
-    """The failing step and those after it, run again with one thing changed.
+class Experiment:
+    """The training run again with one thing changed.
 
     Attributes:
         change: which change, e.g. "learning_rate/10".
@@ -301,6 +302,12 @@ class Counterfactual:
         steps: steps that were run, the failing one included.
         note: where it went bad all the same, or why it could not be tried.
         tried: False where it does not apply.
+        first: number of the training step that it began with.
+        learns: whether the loss fell as that of a training does, None where too few steps
+            were run to tell.
+        value: the number that was set, such as a learning rate; None for none.
+        first_loss, last_loss: of the first step, and the mean of the last tenth of the
+            steps; None where there is none.
     """
 
     change: str
@@ -309,6 +316,16 @@ class Counterfactual:
     steps: int = 0
     note: str = ""
     tried: bool = True
+    first: int = 0
+    learns: bool | None = None
+    value: float | None = None
+    first_loss: float | None = None
+    last_loss: float | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it stayed finite and, where that can be told, learnt."""
+        return self.tried and self.finite and self.learns is not False
 
 
 @dataclass
@@ -338,7 +355,8 @@ class PostMortem:
         own_code: what the model uses that the capsule does not hold, by name; a replay
             of the capsule needs the code that makes the model.
         seconds: what it took.
-        counterfactuals: changes that were tried.
+        experiments: changes that were tried, the control first.
+        untried: why none was tried from before the failing step, in words.
     """
 
     reproduced: bool = False
@@ -365,7 +383,8 @@ class PostMortem:
     capsule: str = ""
     own_code: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    counterfactuals: list[Counterfactual] = field(default_factory=list)
+    experiments: list[Experiment] = field(default_factory=list)
+    untried: str = ""
 
 
 @dataclass

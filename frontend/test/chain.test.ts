@@ -164,9 +164,11 @@ const POSTMORTEM = {
   inputs: [
     { name: "denominator", dtype: "float32", shape: [32], size: 32, min: 0, max: 4, num_zero: 3 },
   ],
-  counterfactuals: [
+  experiments: [
     { change: "learning_rate/10", text: "a tenth of the rate", finite: false, note: "the same" },
     { change: "clipnorm", text: "clipped gradients", finite: true, steps: 5 },
+    { change: "inputs", text: "scaled inputs", finite: true, steps: 1, learns: false },
+    { change: "labels", text: "scaled labels", finite: true, steps: 67, learns: true },
     { change: "float32", text: "float32", tried: false },
   ],
 };
@@ -186,10 +188,12 @@ describe("operation and line", () => {
     expect(node.querySelector("code")!.textContent).toBe("tf.math.divide");
     expect(node.querySelector("pre")!.textContent).toContain("x / y");
     expect(node.textContent).toContain("denominator float32 [32], finite from 0 to 4, 3 zeros");
-    const tried = [...node.querySelectorAll(".counterfactuals li")].map((li) => li.textContent);
+    const tried = [...node.querySelectorAll(".experiments li")].map((li) => li.textContent);
     expect(tried).toEqual([
       "✖ a tenth of the rate: bad all the same (the same)",
       "✔ clipped gradients: finite for 5 steps",
+      "✖ scaled inputs: finite for 1 step, but it does not learn",
+      "✔ scaled labels: finite for 67 steps, and the loss falls",
     ]);
   });
 

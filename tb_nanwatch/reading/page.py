@@ -168,7 +168,7 @@ def _causes(runs: list[dict[str, Any]]) -> list[str]:
     causes = same_causes(runs)
     parts = ["<h3>Causes</h3>"] if causes else []
     for found in causes:
-        sure = f" ({text(found.confidence)})" if found.confidence else ""
+        sure = f" ({text(found.sure)})" if found.sure else ""
         trials = ", ".join(text(name) for name in found.names)
         whose = f"<p>{text(found.whose)}</p>" if found.whose else ""
         evidence = "".join(f"<li>{text(e, 1000)}</li>" for e in found.evidence)

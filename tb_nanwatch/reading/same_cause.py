@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from tb_nanwatch.text import clean
 # programs of docs/diagnosis.md, which sorts them by tenths, none below it was right.
 MIN_RUNNER_UP: Final = 0.1
 _LONGEST_NAME: Final = 60
+# How sure one is of a cause, the least first.
+SURE: Final = ("unclear", "likely", "tested")
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class SameCause:
 
     Attributes:
         name: the cause as users read it, "learning rate".
-        confidence: "0.97", or "0.71 to 0.97" over the runs; empty where it is 0.
+        sure: "tested", or "tested in 2 of 5, else likely" over the runs; empty where the
+            cause is unknown.
         fix: what to change.
         names: of the trials, or of runs without one, each once.
         evidence: sentences of the run that is surest of it.
@@ -30,7 +34,7 @@ class SameCause:
     """
 
     name: str
-    confidence: str
+    sure: str
     fix: str
     names: list[str]
     evidence: list[str]
@@ -47,19 +51,22 @@ def same_causes(runs: Sequence[dict[str, Any]]) -> list[SameCause]:
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         for cause in run["causes"][:1]:
-            found.setdefault((cause["id"], cause["fix"]), []).append(run)
+            # The numbers of a fix are of one run each.
+            fix = re.sub(r"\d[\d.e+-]*", "#", cause["fix"])
+            found.setdefault((cause["id"], fix), []).append(run)
     return [_told(runs) for runs in found.values()]
 
 
 def _told(runs: Sequence[dict[str, Any]]) -> SameCause:
-    surest = max(runs, key=lambda r: float(r["causes"][0]["confidence"]))
+    surest = max(runs, key=_sureness)
     cause = surest["causes"][0]
     alike = all(r["causes"][0]["evidence"] == cause["evidence"] for r in runs)
     kind = "run" if surest["trial_id"] is None else "trial"
-    sure = [float(r["causes"][0]["confidence"]) for r in runs]
     return SameCause(
         _cause_name(cause),
-        _range(sure) if max(sure) else "",
+        ""
+        if cause["id"] == "unknown"
+        else _words([r["causes"][0]["sure"] for r in runs]),
         clean(cause["fix"], 2000),
         list(dict.fromkeys(map(_name, runs))),
         [clean(sentence, 1000) for sentence in cause["evidence"]],
@@ -69,7 +76,7 @@ def _told(runs: Sequence[dict[str, Any]]) -> SameCause:
 
 
 def _next(runs: Sequence[dict[str, Any]]) -> str:
-    """Returns "Next likely: unscaled targets (0.12 to 0.26) in 02, 14."."""
+    """Returns "Next likely: unscaled targets in 02, 14."."""
     seconds: dict[str, list[tuple[float, str]]] = {}
     for run in runs:
         others = [c for c in run["causes"][1:] if c["confidence"] >= MIN_RUNNER_UP]
@@ -79,16 +86,24 @@ def _next(runs: Sequence[dict[str, Any]]) -> str:
             seconds.setdefault(_cause_name(second), []).append((sure, _name(run)))
     parts = []
     for cause, those in sorted(seconds.items(), key=lambda item: -max(item[1])[0]):
-        text = f"{cause} ({_range([sure for sure, _ in those])})"
+        text = cause
         if len(those) < len(runs):
             text += f" in {', '.join(dict.fromkeys(name for _, name in those))}"
         parts.append(text)
     return f"Next likely: {'; '.join(parts)}." if parts else ""
 
 
-def _range(shares: Sequence[float]) -> str:
-    low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
-    return high if low == high else f"{low} to {high}"
+def _sureness(run: dict[str, Any]) -> tuple[bool, float]:
+    cause = run["causes"][0]
+    return cause["sure"] == "tested", float(cause["confidence"])
+
+
+def _words(sure: Sequence[str]) -> str:
+    surest = max(sure, key=SURE.index)
+    others = [word for word in sure if word != surest]
+    if not others:
+        return surest
+    return f"{surest} in {len(sure) - len(others)} of {len(sure)}, else {max(others, key=SURE.index)}"
 
 
 def _cause_name(cause: dict[str, Any]) -> str:

@@ -150,7 +150,7 @@ def _first_columns(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> list[
 
 
 def _cause_text(cause: dict[str, Any]) -> str:
-    sure = f" ({cause['confidence']:.2f})" if cause["confidence"] else ""
+    sure = f" ({cause['sure']})" if cause["id"] != "unknown" else ""
     return clean(str(cause["id"]).replace("_", " "), 40) + sure
 
 

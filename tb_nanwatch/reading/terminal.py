@@ -101,7 +101,7 @@ def _beyond(text: str, said: str) -> str:
 def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
     """Prints each cause with its fix once, and which trials it was found in."""
     for found in same_causes(runs):
-        sure = f" ({found.confidence})" if found.confidence else ""
+        sure = f" ({found.sure})" if found.sure else ""
         print(
             f"  Cause in {', '.join(found.names)}: {found.name}{sure}. Fix: {found.fix}",
             file=out,
@@ -167,7 +167,11 @@ def _postmortem(found: dict[str, Any] | None) -> list[str]:
         said.append(f"the first bad tensor comes from {found['text']}{line}.")
     elif found["reason"]:
         said.append(found["reason"])
-    kept = [c["text"] for c in found["counterfactuals"] if c["finite"]]
+    kept = [
+        e["text"]
+        for e in found["experiments"]
+        if e["finite"] and e["learns"] is not False
+    ]
     if kept:
         said.append(f"it would have stayed finite with {', or '.join(kept)}.")
     return said

@@ -31,6 +31,7 @@ _EQUAL: Final = 1e-3
 NOT_OF_THE_SPACE: Final = (
     "unscaled_inputs",
     "unscaled_targets",
+    "unscaled_data",
     "nonfinite_data",
     "label_range",
     "loss_domain",
@@ -38,7 +39,7 @@ NOT_OF_THE_SPACE: Final = (
     "layer_domain",
     "half_precision",
 )
-_OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets")
+_OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets", "unscaled_data")
 _NONE_LIVED: Final = (
     "No {} stayed finite, so none of the values that were tried is known to live; widen "
     "the space towards milder ones (a smaller learning rate first), or look for what all "

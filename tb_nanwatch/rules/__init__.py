@@ -15,13 +15,14 @@ quotes it, with the values of the thresholds that it names in braces.
 from __future__ import annotations
 
 from tb_nanwatch.measured import Measured
+from tb_nanwatch.rules.both import unscaled_data
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.data import bad_data
 from tb_nanwatch.rules.domain import domain_candidates, left_domain
 from tb_nanwatch.rules.growth import growth_candidates
 from tb_nanwatch.rules.thresholds import THRESHOLDS, at
 
-__all__ = ["THRESHOLDS", "Candidate", "candidates"]
+__all__ = ["THRESHOLDS", "Candidate", "candidates", "unscaled_data"]
 
 
 def candidates(m: Measured) -> list[Candidate]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import Any
 
 from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.errors import NanWatchWarning
-from tb_nanwatch.postmortem import counterfactuals
+from tb_nanwatch.postmortem import experiments
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.run import MAX_SECONDS, run
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import PostMortem
 from tb_nanwatch.writing.tracer import StepTracer
-
-# Of the time that a post-mortem may take, the share of the one step.
-_SHARE: Final = 0.5
 
 
 def examine(
@@ -22,8 +20,8 @@ def examine(
     capsule: Capsule,
     *,
     activations_only: bool = False,
-    try_changes: bool = False,
-    seconds: float = MAX_SECONDS,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
 ) -> PostMortem:
     """Returns the post-mortem of a capsule; never raises, and leaves the model as it is.
 
@@ -31,23 +29,25 @@ def examine(
         model: that was trained, no longer watched by any instrument.
         capsule: its failing step.
         activations_only: as the training was watched.
-        try_changes: also run the counterfactuals.
-        seconds: that all of it may take.
+        tape: what the training can be run again from; in words why not, where that is so.
+        seconds: that the experiments may take.
     """
     tracer = StepTracer(model, activations_only=activations_only)
-    result = run(model, capsule, tracer, seconds=seconds * (_SHARE if try_changes else 1))
-    if try_changes:
-        try:
-            result.counterfactuals = counterfactuals.run(
-                model, capsule, result, seconds=seconds * (1 - _SHARE)
-            )
-        except MissingError as e:
-            e.warn()
-        except Exception as e:
-            warnings.warn(
-                "NaN Watch could not try what would have kept the step finite: "
-                f"{type(e).__name__}: {e}",
-                NanWatchWarning,
-                stacklevel=2,
-            )
+    result = run(model, capsule, tracer, seconds=MAX_SECONDS)
+    if isinstance(tape, str):
+        result.untried = tape
+    found = None if isinstance(tape, str) else tape
+    try:
+        result.experiments = experiments.run(
+            model, capsule, result, found, seconds=seconds
+        )
+    except MissingError as e:
+        e.warn()
+    except Exception as e:
+        warnings.warn(
+            "NaN Watch could not try what would have kept the training finite: "
+            f"{type(e).__name__}: {e}",
+            NanWatchWarning,
+            stacklevel=2,
+        )
     return result

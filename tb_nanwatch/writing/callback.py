@@ -63,9 +63,13 @@ class NanWatch(keras.callbacks.Callback):
             the run's event file, for at most so many runs below `log_dir`; 0 keeps
             none. Capsules hold training data.
         capsule_bytes: the largest capsule that is kept.
-        counterfactuals: at the end of a run that went bad, also tries what would have
-            kept the failing step finite (a lower learning rate, scaled data, clipped
-            gradients, ...); takes seconds.
+        rewind_bytes: memory for states and batches, from which steps can be run again
+            once the run has gone bad; by default 256 MB, or a tenth of the free memory
+            where that is less; 0 keeps nothing.
+        experiments: seconds for which a run that went bad is run again at its end, from
+            memory, with one thing changed at a time (a lower learning rate, scaled data,
+            clipped gradients, ...); in a search for all its runs together, or 5 % of its
+            time so far where that is more; 0 tries nothing.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -88,9 +92,30 @@ class NanWatch(keras.callbacks.Callback):
         activations_only: bool = False,
         capsules: int = 10,
         capsule_bytes: int = 512 << 20,
-        counterfactuals: bool = False,
+        rewind_bytes: int | None = None,
+        experiments: float = 10.0,
+        **removed: Any,
     ) -> None:
         super().__init__()
+        if "counterfactuals" in removed:
+            raise TypeError(
+                "counterfactuals was replaced by experiments: the seconds that they may "
+                f"take, 10 by default, 0 for none; received counterfactuals="
+                f"{removed['counterfactuals']!r}. Pass experiments=0 or nothing instead."
+            )
+        if removed:
+            raise TypeError(
+                f"NanWatch() got an unexpected keyword argument {next(iter(removed))!r}"
+            )
+        if (
+            not isinstance(experiments, int | float)
+            or isinstance(experiments, bool)
+            or not 0 <= experiments < float("inf")
+        ):
+            raise ValueError(
+                "experiments must be a finite number of seconds of at least 0; received "
+                f"{experiments!r}."
+            )
         if not isinstance(log_dir, str | os.PathLike):
             raise TypeError(
                 f"log_dir must be a path; received {log_dir!r} of type "
@@ -106,7 +131,11 @@ class NanWatch(keras.callbacks.Callback):
                 f"on_nonfinite must be one of {', '.join(map(repr, _ON_NONFINITE))}; "
                 f"received {on_nonfinite!r}."
             )
-        for name, value in (("capsules", capsules), ("capsule_bytes", capsule_bytes)):
+        for name, value in (
+            ("capsules", capsules),
+            ("capsule_bytes", capsule_bytes),
+            ("rewind_bytes", 0 if rewind_bytes is None else rewind_bytes),
+        ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(
                     f"{name} must be an integer of at least 0; received {value!r}."
@@ -119,7 +148,8 @@ class NanWatch(keras.callbacks.Callback):
         self.activations_only = activations_only
         self.capsules = capsules
         self.capsule_bytes = capsule_bytes
-        self.counterfactuals = counterfactuals
+        self.rewind_bytes = rewind_bytes
+        self.experiments = float(experiments)
         self._watch: Watched | None = None
         self._fate = untrained.Fate()
         verdicts.watch_trials(_trial_begins, searches=False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import time
 import traceback
 import warnings
 import weakref
@@ -31,6 +32,8 @@ from tb_nanwatch.writing import advice, identities
 
 # The reason in it is a message of somebody's exception.
 _MAX_ADVICE = 2_000
+# Of a search's time, what experiments may take.
+_TRY_SHARE = 0.05
 
 
 @dataclass
@@ -77,6 +80,20 @@ class State:
     undertakers: dict[str, Undertaker] = field(default_factory=dict)
     advised: bool = False
     warned: bool = False
+    began: float = field(default_factory=time.monotonic)
+    # Seconds that experiments and post-mortems took.
+    tried_for: float = 0.0
+
+    def seconds_to_try(self, at_least: float) -> float:
+        """Returns the seconds that experiments may take now.
+
+        Args:
+            at_least: that those of the whole search may take, however short it is.
+        """
+        if not at_least:
+            return 0.0
+        allowed = max(at_least, _TRY_SHARE * (time.monotonic() - self.began))
+        return max(0.0, allowed - self.tried_for)
 
     def begin(self, trial_id: str, execution: int | None) -> tuple[int, int, int]:
         """Notes that a training of the trial begins.

@@ -17,6 +17,7 @@ from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean, shell_word
 from tb_nanwatch.writing import capsules, earlier
@@ -27,7 +28,7 @@ from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.environment import environment_of, loss_scale_name, loss_scale_of
 from tb_nanwatch.writing.files import as_given, run_directory
 from tb_nanwatch.writing.guards import guard, running_fit
-from tb_nanwatch.writing.probes import Caller, Instrument, check_supported
+from tb_nanwatch.writing.probes import Caller, Instrument, check_supported, default_bytes
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
@@ -44,7 +45,8 @@ class Options(Protocol):
     activations_only: bool
     capsules: int
     capsule_bytes: int
-    counterfactuals: bool
+    rewind_bytes: int | None
+    experiments: float
 
     @property
     def model(self) -> Any:
@@ -76,6 +78,8 @@ class Watched:
         self._trial = trial
         self._run_dir = run_dir
         self._capsule: Capsule | None = None
+        self._tape: Tape | str = ""
+        self._tries = True
         self._capsule_place = ""
         self.over = self._told = self._stopped = False
         self._recorder = Recorder(
@@ -95,6 +99,11 @@ class Watched:
             on_error=self.end_with,
             on_failure=self.give_up,
             capture_bytes=callback.capsule_bytes if callback.capsules else 0,
+            rewind_bytes=(
+                default_bytes()
+                if callback.rewind_bytes is None
+                else callback.rewind_bytes
+            ),
         )
         plain = plain_hparams(callback.hparams)
         if len(callback.hparams) > MAX_HPARAMS:
@@ -170,6 +179,7 @@ class Watched:
         """Closes the validation pass."""
         self._read()
         self._recorder.end_validation()
+        self._instrument.validated()
 
     def _read(self) -> None:
         self._instrument.read()
@@ -188,6 +198,7 @@ class Watched:
         self._told = True
         self._read()
         self._session.flush()
+        self._instrument.went_bad()
         self._keep_capsule()
         return self._act()
 
@@ -220,6 +231,7 @@ class Watched:
     def _examine(self) -> None:
         """Runs the failing step again, once the model is no longer watched."""
         capsule, self._capsule = self._capsule, None
+        tape, self._tape = self._tape, ""
         if capsule is None:
             return
         began = time.monotonic()
@@ -228,8 +240,10 @@ class Watched:
                 self._model,
                 capsule,
                 activations_only=self._options.activations_only,
-                try_changes=self._options.counterfactuals,
+                tape=tape,
+                seconds=self._seconds_to_try(),
             )
+            self._tried_for(time.monotonic() - began)
             if capsule.has_batch:
                 result.capsule = self._capsule_place
             result.own_code = rebuild.own_code(capsule)
@@ -238,6 +252,20 @@ class Watched:
         except Exception as e:
             said = of_error(e)
             warn(f"NaN Watch's post-mortem failed: {said}")
+
+    def _seconds_to_try(self) -> float:
+        """Returns the seconds that experiments may take now."""
+        if not self._tries:
+            return 0.0
+        if self._trial is None:
+            return self._options.experiments
+        return verdicts.state_of(self._trial.tuner).seconds_to_try(
+            self._options.experiments
+        )
+
+    def _tried_for(self, seconds: float) -> None:
+        if self._trial is not None:
+            verdicts.state_of(self._trial.tuner).tried_for += seconds
 
     def _note(self, note: str) -> None:
         self._instrument.notes.append(note)
@@ -292,7 +320,7 @@ class Watched:
         if not causes or causes[0].id == "unknown":
             return ""
         name = causes[0].id.replace("_", " ")
-        return f"Likely cause: {name} ({causes[0].confidence:.2f}). {causes[0].fix}"
+        return f"Likely cause: {name}. {causes[0].fix}"
 
     # --- The end --------------------------------------------------------------
 
@@ -345,6 +373,13 @@ class Watched:
 
     def _take_out(self) -> None:
         self.over = True
+        # What another one watches is not trained beside it: the last one tries it all.
+        self._tries = self._instrument.is_alone
+        with contextlib.suppress(Exception):  # then nothing is tried
+            _, onset, _ = self._recorder.status()
+            if self._tries and self._recorder.is_bad and onset is not None:
+                if onset.phase == "train":
+                    self._tape = self._instrument.take_tape(onset.step)
         self._instrument.uninstall()
         self._training.status, _, _ = self._recorder.status()
         if self._trial is not None:

@@ -117,7 +117,7 @@ class Outcome:
         )
         callbacks = [keep]
         if log is not None:
-            watch = NanWatch(log, hparams={"rate": 1e-3}, counterfactuals=changes)
+            watch = NanWatch(log, hparams={"rate": 1e-3}, experiments=10 * changes)
             callbacks.append(watch)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

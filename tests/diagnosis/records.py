@@ -11,6 +11,7 @@ from tb_nanwatch.diagnosis import Facts
 from tb_nanwatch.schema import (
     RANGE_COLUMNS,
     BadTensor,
+    Experiment,
     Position,
     PostMortem,
     Probe,
@@ -117,6 +118,20 @@ def integer_labels(
     return found
 
 
+def with_experiments(found: Facts, **learnt: bool) -> Facts:
+    """Returns a run with experiments from its first step on, by whether it learnt."""
+    tried = {"unchanged": False, **learnt}
+    found.postmortem = PostMortem(
+        experiments=[
+            Experiment(
+                change, f"with {change}", finite=good, steps=67, learns=good or None
+            )
+            for change, good in tried.items()
+        ]
+    )
+    return found
+
+
 GREW = {"dense_1": 1e30, "prediction": 1e30, "total": 1e36, "weight dense/kernel": 1e20}
 CASES: dict[str, tuple[str, Facts]] = {
     "NaN in the batch": ("nonfinite_data", facts("input")),
@@ -179,6 +194,13 @@ CASES: dict[str, tuple[str, Facts]] = {
               optimizer={**SGD, "learning_rate": 10.0}),
     ),
     "large targets": ("unscaled_targets", facts("total", sizes={"label": 1e4}, later=GREW)),
+    "large inputs and targets": (
+        "unscaled_data",
+        with_experiments(
+            facts("total", sizes={"input": 1e3, "label": 1e4}, later=GREW),
+            inputs=False, labels=False, inputs_and_labels=True,
+        ),
+    ),
     "large first weights": (
         "initialization",
         facts("total", sizes={"dense": 100, "odd": 100, "dense_1": 1e4}, later=GREW),

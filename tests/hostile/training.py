@@ -113,7 +113,7 @@ def train(steps: int, logs: str | None) -> None:
     x = np.ones((8, 4), "float32")
     callbacks: list[Any] = [Scale()]
     if logs is not None:
-        callbacks.insert(0, NanWatch(logs, counterfactuals=True))
+        callbacks.insert(0, NanWatch(logs))
     began = time.monotonic()
     model.fit(
         tf.data.Dataset.range(steps).batch(1_000).map(batches).unbatch(),

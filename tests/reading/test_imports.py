@@ -18,7 +18,6 @@ SHARED = {
     "codec",
     "schema",
     "metadata",
-    "contradicted",
     "errors",
     "diagnosis",
     "facts",
@@ -26,6 +25,7 @@ SHARED = {
     "messages",
     "rules",
     "strict_json",
+    "tested",
     "text",
 }
 # What knows other packages' private names: all sides may, what is shared need not.

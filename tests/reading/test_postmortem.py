@@ -10,7 +10,7 @@ from typing import Any
 from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BadTensor, Counterfactual, HParam
+from tb_nanwatch.schema import BadTensor, Experiment, HParam
 from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write
 
 
@@ -96,12 +96,12 @@ def test_a_script_runs_the_step_again(tmp_path: Path) -> None:
     ast.parse(script)
 
 
-def test_counterfactuals_are_said(tmp_path: Path) -> None:
+def test_experiments_are_said(tmp_path: Path) -> None:
     tried = [
-        Counterfactual("unchanged", "nothing changed"),
-        Counterfactual("rows", "the offending rows left out", finite=True),
+        Experiment("unchanged", "nothing changed"),
+        Experiment("rows", "the offending rows left out", finite=True),
     ]
-    write(tmp_path / "a", a_status(1, bad=True), a_post_mortem(1, counterfactuals=tried))
+    write(tmp_path / "a", a_status(1, bad=True), a_post_mortem(1, experiments=tried))
     text = printed(full(tmp_path))
     assert "it would have stayed finite with the offending rows left out." in text
     assert "nothing changed" not in text

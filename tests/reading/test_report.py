@@ -82,7 +82,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     }
     assert run["score"] == "Infinity"
     (cause,) = run["causes"]
-    assert set(cause) == {"id", "confidence", "evidence", "fix"}
+    assert set(cause) == {"id", "sure", "confidence", "evidence", "fix"}
     assert shown["findings"] == []
 
 

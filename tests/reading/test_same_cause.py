@@ -32,7 +32,8 @@ def told(*causes: list[Cause], **changes: Any) -> dict[str, Any]:
 
 def rate(value: float, confidence: float = 0.9) -> Cause:
     evidence = ["where", f"The learning rate is {value:g}."]
-    return Cause("learning_rate", confidence, evidence, "Lower it.")
+    sure = "likely" if confidence >= 0.7 else "unclear"
+    return Cause("learning_rate", confidence, evidence, "Lower it.", sure=sure)
 
 
 def second(cause: str, confidence: float) -> Cause:
@@ -53,13 +54,13 @@ def in_words(full: dict[str, Any]) -> tuple[list[str], str]:
 def test_the_numbers_of_several_trials_are_said_to_be_one_trials() -> None:
     lines, made = in_words(told([rate(10, 0.6)], [rate(20, 0.9)], [rate(30, 0.7)]))
     assert lines == [
-        "  Cause in 0001, 0002, 0003: learning rate (0.60 to 0.90). Fix: Lower it.",
+        "  Cause in 0001, 0002, 0003: learning rate (likely in 2 of 3, else unclear). Fix: Lower it.",
         "    In trial 0002:",
         "      The learning rate is 20.",
     ]
     assert (
-        "Learning rate (0.60 to 0.90) in 0001, 0002, 0003 In trial 0002: where "
-        "The learning rate is 20. Fix: Lower it." in made
+        "Learning rate (likely in 2 of 3, else unclear) in 0001, 0002, 0003 In trial 0002: "
+        "where The learning rate is 20. Fix: Lower it." in made
     )
 
 
@@ -81,17 +82,14 @@ def test_runs_without_a_trial_are_called_runs() -> None:
 def test_the_cause_that_came_second_is_told() -> None:
     inputs = [rate(10), second("unscaled_inputs", 0.26), second("label_range", 0.05)]
     lines, made = in_words(told(inputs))
-    assert lines[-1] == "    Next likely: unscaled inputs (0.26)."
-    assert "Next likely: unscaled inputs (0.26)." in made
+    assert lines[-1] == "    Next likely: unscaled inputs."
+    assert "Next likely: unscaled inputs." in made
     # Of several trials: over all of them, or in which.
     weaker = [rate(20), second("unscaled_inputs", 0.12)]
-    assert in_words(told(inputs, weaker))[0][-1] == (
-        "    Next likely: unscaled inputs (0.12 to 0.26)."
-    )
+    assert in_words(told(inputs, weaker))[0][-1] == ("    Next likely: unscaled inputs.")
     other = [rate(30), second("label_range", 0.3)]
     assert in_words(told(inputs, weaker, other, [rate(40)]))[0][-1] == (
-        "    Next likely: label range (0.30) in 0003; unscaled inputs (0.12 to 0.26) in "
-        "0001, 0002."
+        "    Next likely: label range in 0003; unscaled inputs in 0001, 0002."
     )
 
 
@@ -106,7 +104,7 @@ def test_what_would_have_been_named_stands_beside_unknown() -> None:
     lines, _ = in_words(told([unknown, rate(10, 0.39)]))
     assert lines == [
         "  Cause in 0001: unknown. Fix: Look.",
-        "    Next likely: learning rate (0.39).",
+        "    Next likely: learning rate.",
     ]
 
 

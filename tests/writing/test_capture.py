@@ -249,12 +249,10 @@ def sparse_batches(bad: bool) -> tuple[Any, Any]:
     return model, tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
 
 
-@pytest.mark.parametrize("counterfactuals", [False, True])
-def test_a_sparse_batch_is_said_to_be_missing(
-    counterfactuals: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("seconds", [0, 10])
+def test_a_sparse_batch_is_said_to_be_missing(seconds: float, tmp_path: Path) -> None:
     model, data = sparse_batches(bad=True)
-    watch = NanWatch(tmp_path, counterfactuals=counterfactuals)
+    watch = NanWatch(tmp_path, experiments=seconds)
     with warnings.catch_warnings():
         warnings.simplefilter("error", NanWatchWarning)
         model.fit(data, shuffle=False, verbose=0, callbacks=[watch])
@@ -267,7 +265,7 @@ def test_a_sparse_batch_is_said_to_be_missing(
     )
     assert not record.result.reproduced
     # No command is offered that could do nothing.
-    assert (record.result.capsule, record.result.counterfactuals) == ("", [])
+    assert (record.result.capsule, record.result.experiments) == ("", [])
     with pytest.raises(CapsuleError, match="the batch holds values that are no plain"):
         replay(capsules(tmp_path)[0])
 
@@ -313,7 +311,17 @@ def test_at_most_so_many(tmp_path: Path) -> None:
     assert len(capsules(tmp_path)) == 4
 
 
-@pytest.mark.parametrize("name", ["capsules", "capsule_bytes"])
+def test_counterfactuals_went(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="counterfactuals was replaced by experiments"):
+        NanWatch(tmp_path, counterfactuals=True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'capsule'"):
+        NanWatch(tmp_path, capsule=1)
+    for value in (-1, float("nan"), float("inf"), True, "10"):
+        with pytest.raises(ValueError, match="experiments must be a finite number"):
+            NanWatch(tmp_path, experiments=value)
+
+
+@pytest.mark.parametrize("name", ["capsules", "capsule_bytes", "rewind_bytes"])
 @pytest.mark.parametrize("value", [-1, 1.5, True, "many"])
 def test_invalid_arguments(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} must be an integer of at least 0"):
@@ -331,7 +339,7 @@ ZEROS[BAD_STEP * BATCH + 3] = 0
 @pytest.mark.parametrize("mode", ["record", "stop", "raise"])
 def test_the_run_is_examined_at_its_end(tmp_path: Path, mode: str) -> None:
     model = mlp(loss=relative)
-    watch = {"on_nonfinite": mode, "counterfactuals": mode == "stop"}
+    watch = {"on_nonfinite": mode, "experiments": 10 if mode == "stop" else 0}
     try:
         fit(model, tmp_path, X, ZEROS, watch=watch)
     except NonFiniteError as e:
@@ -346,16 +354,14 @@ def test_the_run_is_examined_at_its_end(tmp_path: Path, mode: str) -> None:
     assert found["finding"] == f"1 of {BATCH} denominators is 0"
     assert Capsule.read(found["capsule"]).position.step == BAD_STEP
     if mode == "stop":
-        finite = {
-            c["change"]: c["finite"] for c in found["counterfactuals"] if c["tried"]
-        }
+        finite = {c["change"]: c["finite"] for c in found["experiments"] if c["tried"]}
         assert finite["epsilon"] and finite["rows"] and not finite["unchanged"]
     assert run["causes"][0]["id"] == "loss_domain"
 
 
 def test_the_post_mortem_changes_no_weight(tmp_path: Path) -> None:
     weights = []
-    for options in ({"capsules": 0}, {"counterfactuals": True}):
+    for options in ({"capsules": 0}, {"experiments": 10}):
         model = mlp(loss=relative)
         fit(model, tmp_path / str(len(weights)), X, ZEROS, watch=options)
         weights.append([v.numpy() for v in model.variables])

@@ -89,6 +89,7 @@ function list<T>(value: unknown, item: (value: unknown, index: number) => T): T[
 const text = (value: unknown, otherwise = ""): string =>
   typeof value === "string" ? value : otherwise;
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
+const numOrNull = (value: unknown): number | null => (typeof value === "number" ? value : null);
 const count = (value: unknown): number => number(value) ?? 0;
 const texts = (value: unknown): string[] => list(value, (v) => text(v, String(v)));
 
@@ -197,17 +198,23 @@ function postmortem(value: unknown): PostMortem | null {
     capsule: text(p.capsule),
     own_code: texts(p.own_code),
     seconds: count(p.seconds),
-    counterfactuals: list(p.counterfactuals, (v) => {
-      const c = object(v, "counterfactual");
+    experiments: list(p.experiments, (v) => {
+      const e = object(v, "experiment");
       return {
-        change: text(c.change),
-        text: text(c.text),
-        finite: c.finite === true,
-        steps: count(c.steps),
-        note: text(c.note),
-        tried: c.tried !== false,
+        change: text(e.change),
+        text: text(e.text),
+        finite: e.finite === true,
+        steps: count(e.steps),
+        note: text(e.note),
+        tried: e.tried !== false,
+        first: count(e.first),
+        learns: typeof e.learns === "boolean" ? e.learns : null,
+        value: numOrNull(e.value),
+        first_loss: numOrNull(e.first_loss),
+        last_loss: numOrNull(e.last_loss),
       };
     }),
+    untried: text(p.untried),
   };
 }
 
@@ -256,6 +263,7 @@ function cause(value: unknown): Cause {
   const c = object(value, "cause");
   return {
     id: text(c.id, "unknown"),
+    sure: text(c.sure),
     confidence: number(c.confidence),
     evidence: texts(c.evidence),
     fix: text(c.fix),

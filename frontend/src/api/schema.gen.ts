@@ -18,7 +18,7 @@ export const MISREADS: readonly Misread[] = ["stale_score", "infinite_score", "d
 export const PHASES: readonly Phase[] = ["train", "validation"];
 export const KINDS: readonly Kind[] = ["input", "label", "sample_weight", "activation", "prediction", "loss", "metric", "gradient", "optimizer", "weight", "layer_state"];
 export const PERSISTENT_KINDS: readonly Kind[] = ["optimizer", "weight", "layer_state"];
-export const CAUSES = ["learning_rate", "unscaled_inputs", "unscaled_targets", "nonfinite_data", "label_range", "loss_domain", "metric_domain", "layer_domain", "initialization", "gradient_amplification", "half_precision", "optimizer_settings", "inherited", "unknown"] as const;
+export const CAUSES = ["learning_rate", "unscaled_inputs", "unscaled_targets", "unscaled_data", "nonfinite_data", "label_range", "loss_domain", "metric_domain", "layer_domain", "initialization", "gradient_amplification", "half_precision", "optimizer_settings", "inherited", "unknown"] as const;
 export type Cause = (typeof CAUSES)[number];
 export const RANGE_COLUMNS = ["min", "max", "rms_min", "rms_max", "rms", "zero_fraction", "update_ratio"] as const;
 export type RangeColumn = (typeof RANGE_COLUMNS)[number];
@@ -126,13 +126,18 @@ export interface Source {
   text: string;
 }
 
-export interface Counterfactual {
+export interface Experiment {
   change: string;
   text: string;
   finite: boolean;
   steps: number;
   note: string;
   tried: boolean;
+  first: number;
+  learns: boolean | null;
+  value: number | null;
+  first_loss: number | null;
+  last_loss: number | null;
 }
 
 export interface PostMortem {
@@ -160,5 +165,6 @@ export interface PostMortem {
   capsule: string;
   own_code: string[];
   seconds: number;
-  counterfactuals: Counterfactual[];
+  experiments: Experiment[];
+  untried: string;
 }

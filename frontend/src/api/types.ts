@@ -36,6 +36,8 @@ export interface Origin extends BadTensor {
 
 export interface Cause {
   id: string;
+  /** "tested", "likely" or "unclear". */
+  sure: string;
   confidence: number | null;
   evidence: string[];
   fix: string;

@@ -46,6 +46,10 @@ function bar(cause: Cause, strong: boolean): HTMLElement {
       { class: "bar", "aria-hidden": "true" },
       el("i", { style: `width:${(share * 100).toFixed(1)}%` }),
     ),
-    el("span", { class: "sure" }, cause.confidence === null ? "" : cause.confidence.toFixed(2)),
+    el(
+      "span",
+      { class: "sure", title: cause.confidence === null ? "" : cause.confidence.toFixed(2) },
+      cause.id === "unknown" ? "" : cause.sure,
+    ),
   );
 }

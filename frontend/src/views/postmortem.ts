@@ -1,7 +1,7 @@
 // What running the failing step again has shown: operation, line, inputs, and which single
 // changes would have kept it finite.
 
-import type { Operand, PostMortem } from "../api/schema.gen";
+import type { Experiment, Operand, PostMortem } from "../api/schema.gen";
 import type { RunSummary } from "../api/types";
 import { compact, integer, plural } from "../format/number";
 import { copyButton } from "./copy";
@@ -31,7 +31,7 @@ export function postmortem(run: RunSummary): Child[] {
       ),
     inputs(found),
     !found.reproduced && el("p", { class: "aside" }, "Run again, its counts came out differently."),
-    ...counterfactuals(found),
+    ...experiments(found),
     ...reproduction(run),
   ];
 }
@@ -76,22 +76,31 @@ export function operand(o: Operand): string {
   return parts.join(", ");
 }
 
-function counterfactuals({ counterfactuals: all }: PostMortem): Child[] {
-  const tried = all.filter((c) => c.tried);
+function experiments({ experiments: all, untried }: PostMortem): Child[] {
+  const tried = all.filter((e) => e.tried);
   if (!tried.length) return [];
   return [
     el("h3", {}, "Run again with one thing changed"),
     el(
       "ul",
-      { class: "counterfactuals" },
-      ...tried.map((c) =>
-        el(
+      { class: "experiments" },
+      ...tried.map((e) => {
+        const good = e.finite && e.learns !== false;
+        return el(
           "li",
-          { class: c.finite ? "good-text" : "" },
-          `${c.finite ? "✔" : "✖"} ${c.text}: ${c.finite ? `finite for ${plural(c.steps, "step")}` : "bad all the same"}`,
-          c.note && el("span", { class: "aside" }, ` (${c.note})`),
-        ),
-      ),
+          { class: good ? "good-text" : "" },
+          `${good ? "✔" : "✖"} ${e.text}: ${outcome(e)}`,
+          e.note && el("span", { class: "aside" }, ` (${e.note})`),
+        );
+      }),
     ),
+    untried && el("p", { class: "aside" }, `Only from the failing step on: ${untried}.`),
   ];
+}
+
+function outcome(e: Experiment): string {
+  if (!e.finite) return "bad all the same";
+  const learns =
+    e.learns === null ? "" : e.learns ? ", and the loss falls" : ", but it does not learn";
+  return `finite for ${plural(e.steps, "step")}${learns}`;
 }

@@ -26,6 +26,7 @@ _ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "optimizer_settings": ("optimizer",),
     "unscaled_inputs": ("data.input",),
     "unscaled_targets": ("data.label",),
+    "unscaled_data": ("data.input", "data.label"),
     "label_range": ("data.label", "loss"),
     "nonfinite_data": ("data",),
     "loss_domain": ("loss", "data.label"),
@@ -99,7 +100,7 @@ def verdict(
             sentences.append("The record does not decide the cause.")
         else:
             name = cause.id.replace("_", " ")
-            sure = f"Likely cause: {name} ({cause.confidence:.2f})"
+            sure = f"Likely cause: {name}"
             likely = [d for d in differences if d.likely]
             if likely:
                 sentences.append(

@@ -26,6 +26,9 @@ alone; a port to another Keras backend replaces it.
     packed.py      a step that hands out its sums alone, as one vector
     repeatable.py  whether a step can be run a second time
     beside.py      a step that stood out, run again beside the training
+    states.py      the values of variables at one moment
+    staged.py      the batches of the last steps
+    rewinding.py   what the training is run again from
     hooks.py       wrappers in front of methods, and their removal
     build.py       models that are built by their first batch
     batches.py     the batches of a call, kept until it has succeeded
@@ -37,6 +40,7 @@ from tb_nanwatch.writing.probes.capture import Kept
 from tb_nanwatch.writing.probes.fits import Caller
 from tb_nanwatch.writing.probes.instrument import Instrument, check_supported
 from tb_nanwatch.writing.probes.names import walk
+from tb_nanwatch.writing.probes.rewinding import default_bytes
 from tb_nanwatch.writing.probes.ring import RING_ROWS
 from tb_nanwatch.writing.probes.tracing import MAX_CALLS
 
@@ -47,5 +51,6 @@ __all__ = [
     "Instrument",
     "Kept",
     "check_supported",
+    "default_bytes",
     "walk",
 ]

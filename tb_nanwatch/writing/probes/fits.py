@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.probes.batches import take
+from tb_nanwatch.writing.probes.states import Held
 
 # With these a function says that the data have ended.
 END_OF_DATA: Final = (StopIteration, tf.errors.OutOfRangeError)
@@ -76,6 +77,8 @@ class WatchedFit:
 
     Attributes:
         instruments: those that watch it.
+        spec: of the batches that the training's function takes; None where they do not
+            come from an iterator of `tf.data`.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class WatchedFit:
         self._callbacks = weakref.ref(caller.callbacks)
         self._frame = caller.frame
         self.instruments: list[Watching] = []
+        self.spec: Any = None
         below = _FITS.get(model)
         model.make_test_function()  # so that there is one without probes
         # What stood there before, and what Keras made without any probes.
@@ -99,7 +103,7 @@ class WatchedFit:
         self._ran: set[Phase] = set()
         # While a first call is under way: what its step begins from, once it is traced.
         self._first = False
-        self._states: list[_State] = []
+        self._states: list[Held] = []
 
     def is_of(self, caller: Caller) -> bool:
         """Returns whether this is the fit that calls."""
@@ -160,7 +164,14 @@ class WatchedFit:
 
     # --- Calls ----------------------------------------------------------------
 
+    @property
+    def train_function(self) -> Any:
+        """The function that trains, with the probes in it."""
+        return self._probed["train"]
+
     def _call(self, phase: Phase, iterator: Any) -> Any:
+        if phase == "train" and self.spec is None:
+            self.spec = getattr(iterator, "element_spec", None)
         try:
             if phase in self._ran or self._model.run_eagerly:
                 out = self._probed[phase](iterator)
@@ -231,7 +242,7 @@ class WatchedFit:
     def traced(self) -> None:
         """Says that a step has been traced; it runs next."""
         if self._first and not self._states:
-            self._states.append(_State([] if self._replicas > 1 else self._variables()))
+            self._states.append(Held([] if self._replicas > 1 else self._variables()))
 
     def _plainly(self, phase: Phase, iterator: Any) -> Any:
         """Runs a call by the function that Keras made, without probes."""
@@ -263,22 +274,6 @@ class WatchedFit:
             setattr(self._model, name, self._before[phase])
         if not fits:
             _FITS.pop(self._model, None)
-
-
-class _State:
-    """The values of variables, held until they are known to be wanted no more.
-
-    TensorFlow copies a value that is held only if it is changed.
-    """
-
-    def __init__(self, variables: list[Any]) -> None:
-        with tf.init_scope():
-            self._values = [(v.value, v.value.read_value()) for v in variables]
-
-    def restore(self) -> None:
-        """Sets the variables to the values that are held."""
-        for variable, value in self._values:
-            variable.assign(value)
 
 
 # The watched fits of each model, each within a callback of the one before.

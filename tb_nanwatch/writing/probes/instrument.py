@@ -16,6 +16,7 @@ from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has, require
 from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn
 from tb_nanwatch.postmortem.state import trained_variables, variables_of
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import Kind, Phase
 from tb_nanwatch.writing.observer import Observer
 from tb_nanwatch.writing.probes import fits
@@ -33,10 +34,12 @@ from tb_nanwatch.writing.probes.names import (
 from tb_nanwatch.writing.probes.ops import after, function_of
 from tb_nanwatch.writing.probes.packed import Parts, pack
 from tb_nanwatch.writing.probes.repeatable import is_repeatable
+from tb_nanwatch.writing.probes.rewinding import Rewinding
 from tb_nanwatch.writing.probes.step import Standing, Step, StepGraph
 from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
 from tb_nanwatch.writing.supported import check_backend
 
+_nothing: Final = contextlib.nullcontext
 READ_INTERVAL_SECONDS: Final = 1.0
 # What a model has to have that Keras' `fit` trains; classes that mix Keras' Trainer into
 # a layer have it as `keras.Model` has.
@@ -101,6 +104,7 @@ class Instrument:
         on_error: called with an exception that leaves the training function.
         on_failure: called with an exception of watching itself, which ends nothing.
         capture_bytes: the largest capsule that is kept of a bad step; 0 keeps none.
+        rewind_bytes: that may be held so that steps can be run again; 0 holds nothing.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Instrument:
         on_error: Callable[[BaseException], None] = lambda e: None,
         on_failure: Callable[[Exception], None] = lambda e: None,
         capture_bytes: int = 0,
+        rewind_bytes: int = 0,
     ) -> None:
         check_supported(model)
         self._model = model
@@ -144,8 +149,17 @@ class Instrument:
         self._jitted: list[Any] = []
         self._jit = False
         self._is_built = is_built(model)
+        self._met_variables = False
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
+        self._rewinding: Rewinding | None = None
+        if rewind_bytes and self._can_run_again and self._replicas == 1:
+            self._rewinding = Rewinding(
+                model,
+                rewind_bytes,
+                lambda: self._graph.steps("train"),
+                lambda: int(model.steps_per_execution),
+            )
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
@@ -203,6 +217,9 @@ class Instrument:
         hooks, self._hooks = self._hooks, None
         if hooks is not None:
             hooks.remove()
+        rewinding, self._rewinding = self._rewinding, None
+        if rewinding is not None:
+            rewinding.close()
         self._jitted.clear()
         if self._fit is not None:
             self._fit.leave(self)
@@ -240,14 +257,22 @@ class Instrument:
                     self._is_built = True
                     self._meet_built_layers()
                 for standing in self._graph.take_standing():
-                    self._look_beside(standing)
+                    with self._rewinding.aside() if self._rewinding else _nothing():
+                        self._look_beside(standing)
                 if (
                     self._calls[phase] >= self._calls_due[phase]
                     or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
                 ):
                     self.read()
                     self._after_read()
-                return self._after_call()
+                ending = self._after_call()
+                # A run that is known to be bad keeps what led there.
+                if phase == "train" and self._rewinding is not None:
+                    if not self._met_variables and self._hooks is not None:
+                        self._met_variables = True
+                        self._rewinding.watch_changes(self._hooks)
+                    self._rewinding.called()
+                return ending
         if self._trouble is not None:
             self.gave_up(self._trouble)
         return None
@@ -311,6 +336,40 @@ class Instrument:
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
         return self._graph.steps(phase)
+
+    def validated(self) -> None:
+        """Says that a validation pass is over."""
+        if self._rewinding is not None:
+            self._rewinding.validated()
+
+    def went_bad(self) -> None:
+        """Says that the run went bad in the call that is just over."""
+        if self._rewinding is not None:
+            self._rewinding.went_bad()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other instrument watches the model."""
+        return self._fit is None or self._fit.instruments in ([], [self])
+
+    def take_tape(self, onset: int) -> Tape | str:
+        """Returns what the training can be run again from; no step is watched any more.
+
+        Args:
+            onset: the training step at which it went bad.
+
+        Returns:
+            In words why not, where that is so.
+        """
+        if self._rewinding is None or self._fit is None:
+            return (
+                "rewind_bytes is 0"
+                if self._replicas == 1
+                else "it ran on several replicas"
+            )
+        return self._rewinding.take(
+            onset, self._fit.train_function, self._fit.spec, self._graph.mute()
+        )
 
     def ask(self, phase: Phase) -> None:
         """Has the next step of `phase` looked at in full."""
@@ -480,11 +539,15 @@ class Instrument:
             def watched(data: Any) -> Any:
                 if not self._watching:
                     return self._unwatched(train_step, data)
+                rewinding = self._rewinding if phase == "train" else None
                 with self._as_if_traced_once(phase, train_step, data):
-                    logs = self._run_step(phase, train_step, data)
+                    with rewinding.step(data) if rewinding else _nothing():
+                        logs = self._run_step(phase, train_step, data)
                 with self._kept_apart():
                     if self._fit is not None:
                         self._fit.traced()
+                    if rewinding is not None:
+                        rewinding.traced()
                 return logs
 
             return tf.autograph.experimental.do_not_convert(watched)
@@ -511,6 +574,8 @@ class Instrument:
                     build_as_keras_does(train_step, data)
                 drawn = random.getstate()
                 self._meet_built_layers()
+            if phase == "train" and self._rewinding is not None and self._replicas == 1:
+                self._rewinding.build_slots()
         yield
         if drawn is not None:
             random.setstate(drawn)

@@ -95,7 +95,9 @@ def one_after(
         return tf.cond(
             calm,
             lambda: one,
-            lambda: tf.numpy_function(look, [one, *inputs, *more(lambda t: t)], tf.int64),
+            lambda: tf.numpy_function(
+                look, [one, *inputs, *more(lambda t: t)], tf.int64, stateful=False
+            ),
         )
     stood_out, was_calm = tf.raw_ops.Switch(data=one, pred=calm)
     inputs = [*inputs, *more(lambda t: tf.raw_ops.Switch(data=t, pred=calm)[0])]

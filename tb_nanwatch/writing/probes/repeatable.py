@@ -17,18 +17,20 @@ _ONCE: Final = (
     *("EagerPyFunc", "Multinomial", "ParameterizedTruncated", "Print", "PyFunc"),
     *("Random", "RngRead", "Summary", "TruncatedNormal", "Write"),
 )
-# They begin as one of those does, and have no state.
-_HARMLESS: Final = ("RandomDataset", "RandomIndexShuffle")
+# They begin as one of those does, and have no state. So the probes' own functions are run.
+_HARMLESS: Final = ("PyFuncStateless", "RandomDataset", "RandomIndexShuffle")
 
 
-def is_repeatable(graph: Any, variables: Iterable[Any]) -> bool:
+def is_repeatable(graph: Any, variables: Iterable[Any], own: Iterable[Any] = ()) -> bool:
     """Returns whether a step changes nothing but variables that are known.
 
     Args:
         graph: of the step.
         variables: Keras variables whose values are put back after a second run.
+        own: TensorFlow's variables that the probes added to it.
     """
     known = {id(getattr(v.value, "handle", None)) for v in variables}
+    known |= {id(variable.handle) for variable in own}
     for outside, inside in graph.captures:
         if inside.dtype != tf.resource or id(outside) in known:
             continue

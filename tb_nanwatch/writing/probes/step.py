@@ -209,6 +209,8 @@ class StepGraph:
         # An eager step is no trace of its own: all share one limit.
         self._eager_limits: dict[tuple[Phase, int], Any] = {}
         self.rings: dict[Phase, list[Ring]] = {"train": [], "validation": []}
+        # Steps that are run again afterwards are not looked at.
+        self.muted = False
 
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
@@ -268,6 +270,8 @@ class StepGraph:
 
         def before_update(_: Any, number: Any, limit: Any, *arrays: Any) -> Any:
             nonlocal known_bad
+            if self.muted:
+                return np.int64(1)
             try:
                 bad = ~np.isfinite(np.concatenate([np.ravel(a) for a in arrays[:split]]))
                 new = bool((bad & ~known_bad).any())
@@ -327,6 +331,8 @@ class StepGraph:
         places = np.argsort([*kept, *remade])
 
         def look(_: Any, number: Any, row: Any, *arrays: Any) -> Any:
+            if self.muted:
+                return np.int64(1)
             try:
                 if ring.expectation.stands_out(row[: layout.num_columns]):
                     values = [*arrays[: len(kept)], *arrays[split:]]
@@ -375,6 +381,8 @@ class StepGraph:
         )
 
         def keep(_: Any, number: Any, row: Any, *inputs: Any) -> Any:
+            if self.muted:
+                return np.int64(1)
             try:
                 if ring.stands_out(row[:n], proved=bool(row[-1] <= GUARD_LIMIT)):
                     # Until it has been looked at, only news stand out.
@@ -393,6 +401,17 @@ class StepGraph:
         calm = (total <= limit) & (vector[-1] <= GUARD_LIMIT)
         one = one_after(calm, keep, inputs)
         ring.step.assign_add(one, read_value=False)
+
+    def mute(self) -> list[Any]:
+        """Looks at no step from now on; returns the variables that the steps write."""
+        self.muted = True
+        own: list[Any] = list(self._steps.values())
+        for rings in self.rings.values():
+            for ring in rings:
+                own += [ring.values, *ring.limits]
+                for limit in ring.limits:
+                    limit.assign(np.float32(NO_LIMIT))
+        return [*own, *self._eager_limits.values()]
 
     def take_standing(self) -> list[Standing]:
         """Returns the steps that stood out since the last call."""

@@ -1,0 +1,365 @@
+"""What an experiment changes in a training, one thing each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from tb_nanwatch.compat.keras import learning_rate_variable, sublayers
+from tb_nanwatch.postmortem import epsilon
+from tb_nanwatch.postmortem.tape import Change, set_value
+from tb_nanwatch.schema import PostMortem
+
+_CLIP_NORM: Final = 1.0
+# By these the learning rate is divided, until the training stays finite.
+RATE_DIVISORS: Final = (10.0, 100.0, 1000.0, 10000.0)
+# Rows that can be left out: more are no outliers.
+_MOST_ROWS: Final = 100
+
+
+class NotApplicableError(Exception):
+    """A change does not apply to this training; the message says why."""
+
+
+@dataclass
+class Case:
+    """The training that went bad, as the changes see it.
+
+    Attributes:
+        model: that was trained.
+        found: the post-mortem of its failing step.
+        trains: whether the failing step updates the weights.
+        before_update: whether it went bad before its update.
+        batches: whose scale is that of the data; leaves are arrays.
+        onset: number of the failing batch among them.
+        from_before: whether the training is run again from before the failing step.
+        before: the batch before the failing one, None where it was not kept.
+    """
+
+    model: Any
+    found: PostMortem
+    trains: bool
+    before_update: bool
+    batches: Sequence[Any]
+    onset: int
+    from_before: bool
+    before: Any = None
+
+
+@dataclass
+class Altered:
+    """How a training is run again.
+
+    Attributes:
+        data: returns the batch in the place of the n-th one.
+        begun: called once the state from before the first step is set.
+        changed: returns what a variable gets where a callback had set one.
+        value: the number that was set, such as a learning rate.
+    """
+
+    data: Callable[[Any, int], Any] = lambda batch, n: batch
+    begun: Callable[[], None] = lambda: None
+    changed: Callable[[Change], Any] = lambda change: change.value
+    value: float | None = None
+
+
+Apply = Callable[[Case], AbstractContextManager[Altered]]
+
+
+@dataclass(frozen=True)
+class Changing:
+    """One change.
+
+    Attributes:
+        id, text: what it is called, and what it is.
+        apply: returns a context in which the training is to be run again.
+        retraces: whether the compiled step does not see it, so that the steps have to be
+            run operation by operation.
+        at_onset: whether it acts on the failing step alone.
+    """
+
+    id: str
+    text: str
+    apply: Apply
+    retraces: bool = False
+    at_onset: bool = False
+
+
+@contextlib.contextmanager
+def _unchanged(case: Case) -> Iterator[Altered]:
+    yield Altered()
+
+
+# --- The optimizer -------------------------------------------------------------------
+
+
+def _optimizer(case: Case) -> Any:
+    if not case.trains or case.model.optimizer is None:
+        raise NotApplicableError("the step makes no update")
+    if case.before_update and not case.from_before:
+        raise NotApplicableError("the step went bad before its update")
+    optimizer = case.model.optimizer
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def lower_rate(divisor: float) -> Changing:
+    """Returns the change to a lower learning rate."""
+
+    @contextlib.contextmanager
+    def apply(case: Case) -> Iterator[Altered]:
+        optimizer = _optimizer(case)
+        rate = learning_rate_variable(optimizer)
+        if not isinstance(rate, keras.Variable):
+            raise NotApplicableError("the learning rate follows a schedule")
+        altered = Altered()
+
+        def begun() -> None:
+            altered.value = float(rate.numpy()) / divisor
+            set_value(rate, np.asarray(altered.value, np.float32))
+
+        def changed(change: Change) -> Any:
+            return change.value / divisor if change.variable is rate else change.value
+
+        altered.begun, altered.changed = begun, changed
+        yield altered
+
+    return Changing(
+        f"learning_rate/{divisor:g}", f"the learning rate divided by {divisor:g}", apply
+    )
+
+
+@contextlib.contextmanager
+def _clipped(case: Case) -> Iterator[Altered]:
+    optimizer = _optimizer(case)
+    names = ("global_clipnorm", "clipnorm", "clipvalue")
+    before = {name: getattr(optimizer, name, None) for name in names}
+    try:
+        for name in names:
+            setattr(optimizer, name, None)
+        optimizer.global_clipnorm = _CLIP_NORM
+        yield Altered(value=_CLIP_NORM)
+    finally:
+        for name, value in before.items():
+            setattr(optimizer, name, value)
+
+
+# --- The data ------------------------------------------------------------------------
+
+
+def _parts(batch: Any) -> tuple[Any, Any, Any]:
+    parts: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(batch)
+    return parts
+
+
+def _mapped(batch: Any, part: int, scales: list[Any], scale: Callable[..., Any]) -> Any:
+    parts = list(_parts(batch))
+    leaves = iter(scales)
+    parts[part] = keras.tree.map_structure(
+        lambda leaf: scale(leaf, next(leaves)), parts[part]
+    )
+    if isinstance(batch, tuple):
+        return tuple(parts[: len(batch)])
+    return keras.utils.pack_x_y_sample_weight(*parts)
+
+
+def _leaves(case: Case, part: int) -> list[list[Any]]:
+    """Returns the arrays of each leaf of inputs (0) or labels (1), one a batch."""
+    all_leaves = [keras.tree.flatten(_parts(batch)[part]) for batch in case.batches]
+    return [list(leaf) for leaf in zip(*all_leaves, strict=True)]
+
+
+def _is_real(leaf: Any) -> bool:
+    return leaf is not None and leaf.dtype.kind == "f" and leaf.ndim > 0 and leaf.size > 0
+
+
+def _spread(leaves: list[Any]) -> tuple[Any, Any] | None:
+    """Returns mean and deviation of each column; None where it is no real number."""
+    if not all(map(_is_real, leaves)):
+        return None
+    width = leaves[0].shape[-1] if leaves[0].ndim > 1 else 1
+    rows = np.concatenate([leaf.reshape(-1, width) for leaf in leaves]).astype(np.float64)
+    with np.errstate(all="ignore"):
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    return mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def _standardise(leaf: Any, spread: tuple[Any, Any] | None) -> Any:
+    if spread is None:
+        return leaf
+    with np.errstate(all="ignore"):
+        wide = leaf if leaf.ndim > 1 else leaf[:, None]
+        scaled = ((wide.astype(np.float64) - spread[0]) / spread[1]).astype(leaf.dtype)
+    return scaled.reshape(leaf.shape)
+
+
+def _largest(leaves: list[Any]) -> float | None:
+    if not all(map(_is_real, leaves)):
+        return None
+    largest = max(float(np.abs(leaf.astype(np.float64)).max()) for leaf in leaves)
+    return largest if largest > 1 else None
+
+
+def _divide(leaf: Any, by: float | None) -> Any:
+    return leaf if by is None else (leaf / by).astype(leaf.dtype)
+
+
+def _scaled(inputs: bool, labels: bool) -> Apply:
+    @contextlib.contextmanager
+    def apply(case: Case) -> Iterator[Altered]:
+        spreads = [_spread(leaf) for leaf in _leaves(case, 0)] if inputs else []
+        sizes = [_largest(leaf) for leaf in _leaves(case, 1)] if labels else []
+        if inputs and all(spread is None for spread in spreads):
+            raise NotApplicableError("no input is a real number")
+        if labels and all(size is None for size in sizes):
+            raise NotApplicableError("no label is beyond 1")
+
+        def data(batch: Any, n: int) -> Any:
+            if inputs:
+                batch = _mapped(batch, 0, spreads, _standardise)
+            if labels:
+                batch = _mapped(batch, 1, sizes, _divide)
+            return batch
+
+        yield Altered(data)
+
+    return apply
+
+
+@contextlib.contextmanager
+def _without_rows(case: Case) -> Iterator[Altered]:
+    rows = list(case.found.rows)
+    if not rows:
+        raise NotApplicableError("no rows of the batch stand out")
+    leaves = keras.tree.flatten(case.batches[case.onset])
+    size = len(next(a for a in leaves if a is not None and a.ndim))
+    good = np.setdiff1d(np.arange(size), rows)
+    if not len(good) or len(rows) >= _MOST_ROWS:
+        raise NotApplicableError("too many rows are bad")
+
+    stand_in = [leaf[good[0]] if _has_rows(leaf, size) else None for leaf in leaves]
+    failing = _contents(leaves, size)
+    bad = {failing[row] for row in rows}
+
+    def data(batch: Any, n: int) -> Any:
+        # A later epoch brings the rows again, in another batch perhaps.
+        mine = keras.tree.flatten(batch)
+        sizes = [len(leaf) for leaf in mine if leaf is not None and leaf.ndim]
+        contents = _contents(mine, sizes[0])
+        again = [row for row, content in enumerate(contents) if content in bad]
+        if not again:
+            return batch
+        changed = []
+        for leaf, good_row in zip(mine, stand_in, strict=True):
+            if good_row is not None:
+                leaf = leaf.copy()
+                # The compiled step wants a batch of the same size.
+                leaf[again] = good_row
+            changed.append(leaf)
+        return keras.tree.pack_sequence_as(batch, changed)
+
+    yield Altered(data)
+
+
+def _has_rows(leaf: Any, size: int) -> bool:
+    return leaf is not None and leaf.ndim > 0 and len(leaf) == size
+
+
+def _contents(leaves: Sequence[Any], size: int) -> list[bytes]:
+    """Returns for each row of a batch what stands in it."""
+    parts = [leaf for leaf in leaves if _has_rows(leaf, size) and leaf.dtype.kind != "O"]
+    return [b"".join(leaf[row].tobytes() for leaf in parts) for row in range(size)]
+
+
+@contextlib.contextmanager
+def _last_good_batch(case: Case) -> Iterator[Altered]:
+    if case.before is None:
+        raise NotApplicableError("no batch before it was kept")
+    yield Altered(lambda batch, n: case.before if n == case.onset else batch)
+
+
+# --- The step ------------------------------------------------------------------------
+
+
+def _layers(model: Any) -> list[Any]:
+    """Returns a model and all layers in it, each once."""
+    found: dict[int, Any] = {}
+    waiting = [model]
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            waiting += sublayers(layer)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _in_float32(case: Case) -> Iterator[Altered]:
+    half = [
+        layer
+        for layer in _layers(case.model)
+        if getattr(layer, "compute_dtype", None) == "float16"
+    ]
+    if not half:
+        raise NotApplicableError("nothing is computed in float16")
+    before = [(layer, layer.dtype_policy) for layer in half]
+    try:
+        for layer in half:
+            layer.dtype_policy = keras.DTypePolicy("float32")
+        yield Altered()
+    finally:
+        for layer, policy in before:
+            layer.dtype_policy = policy
+
+
+@contextlib.contextmanager
+def _with_epsilon(case: Case) -> Iterator[Altered]:
+    op_type = case.found.forward_type
+    if op_type is None or not epsilon.applies(op_type):
+        raise NotApplicableError("no division, logarithm or root is to blame")
+    with epsilon.added(op_type, case.found.source) as changed:
+        yield Altered()
+    if not changed:
+        raise NotApplicableError("the operation could not be changed")
+
+
+UNCHANGED: Final = Changing("unchanged", "nothing changed", _unchanged)
+INPUTS: Final = Changing("inputs", "the inputs standardised", _scaled(True, False))
+LABELS: Final = Changing("labels", "the labels scaled into [-1, 1]", _scaled(False, True))
+BOTH: Final = Changing(
+    "inputs_and_labels",
+    "the inputs standardised and the labels scaled into [-1, 1]",
+    _scaled(True, True),
+)
+ROWS: Final = Changing(
+    "rows", "the offending rows left out", _without_rows, at_onset=True
+)
+BATCH: Final = Changing(
+    "batch",
+    "the batch before it in the failing batch's place",
+    _last_good_batch,
+    at_onset=True,
+)
+CLIP: Final = Changing(
+    "clip",
+    f"gradients clipped to a global norm of {_CLIP_NORM:g}",
+    _clipped,
+    retraces=True,
+)
+FLOAT32: Final = Changing(
+    "float32", "float32 instead of float16", _in_float32, retraces=True
+)
+EPSILON: Final = Changing(
+    "epsilon",
+    "an epsilon in the operation that is to blame",
+    _with_epsilon,
+    retraces=True,
+    at_onset=True,
+)

@@ -1,0 +1,392 @@
+"""What would have kept a training finite: it is run again with one thing changed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, overload
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tb_nanwatch.compat.names import MissingError
+from tb_nanwatch.messages import of_error
+from tb_nanwatch.postmortem import changes, state
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
+from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.schema import Experiment, PostMortem
+
+# Steps after the failing one: of what begins before it, and of what begins with it.
+STEPS_AFTER: Final = 64
+STEPS_AFTER_ONSET: Final = 10
+MAX_SECONDS: Final = 10.0
+# A training learns where its loss at the end is below this share of that of its first
+# step, or near that of the best constant prediction; less may be a batch's noise.
+_HALF: Final = 0.5
+_NEAR_CONSTANT: Final = 1.1
+_LESS: Final = 0.95
+# Batches from which the loss of a constant prediction is taken.
+_SOME: Final = 8
+# Deviation of what is predicted for a batch's rows, in multiples of its size.
+_ALIKE: Final = 1e-6
+# Non-finite before the update: nothing that acts on the update can matter.
+_BEFORE_UPDATE: Final = (
+    *("input", "label", "sample_weight", "activation", "prediction", "loss"),
+    *("metric", "gradient"),
+)
+
+
+def run(
+    model: Any,
+    capsule: Capsule,
+    found: PostMortem,
+    tape: Tape | None = None,
+    *,
+    seconds: float = MAX_SECONDS,
+) -> list[Experiment]:
+    """Runs the training again with one thing changed at a time.
+
+    It begins where the tape does, and goes on for some steps behind the failing one.
+    Without a tape, or where that does not come to the very state of the failing step, it
+    begins with the failing step, whose batch is used again. The first entry is the
+    control, with nothing changed; where it stays finite the others would say nothing, and
+    it is alone.
+
+    Args:
+        model: as it was trained; afterwards it is as it was.
+        capsule: the failing step.
+        found: its post-mortem.
+        tape: the steps up to it, and perhaps beyond.
+        seconds: for all of them together.
+    """
+    if not capsule.has_batch or seconds <= 0:
+        return []
+    with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
+        return _Laboratory(model, capsule, found, time.monotonic() + seconds).run(tape)
+
+
+class _Laboratory:
+    """Runs the experiments on one training."""
+
+    def __init__(
+        self, model: Any, capsule: Capsule, found: PostMortem, deadline: float
+    ) -> None:
+        self._model, self._capsule, self._found = model, capsule, found
+        self._deadline = deadline
+        self._trains = capsule.position.phase == "train"
+        self.results: list[Experiment] = []
+
+    def run(self, tape: Tape | None) -> list[Experiment]:
+        early = self._early(tape) if tape is not None and self._trains else None
+        late = self._late(tape)
+        control = early if early is not None else late
+        unchanged = self._try(changes.UNCHANGED, control)
+        if unchanged.finite or not unchanged.tried:
+            return self.results
+        self._try_rates(control)
+        scaled = [
+            self._try(change, control) for change in (changes.INPUTS, changes.LABELS)
+        ]
+        if all(s.tried and not s.succeeded for s in scaled):
+            self._try(changes.BOTH, control)
+        # What acts on the failing step needs no step before it, but its state.
+        for change in (changes.ROWS, changes.EPSILON):
+            self._try(change, late)
+        if late.before is not None:
+            # The next epoch brings the batch again.
+            self._try(changes.BATCH, _Stretch(late.tape, 0, 0, False, late.before))
+        for change in (changes.CLIP, changes.FLOAT32):
+            self._try(change, control)
+        return self.results
+
+    # --- Stretches ----------------------------------------------------------------
+
+    def _early(self, tape: Tape) -> _Stretch | None:
+        """Returns the steps from before the failing one, if they lead to its very state."""
+        onset = self._capsule.position.step - tape.first
+        if onset <= 0:
+            return None
+        began = time.monotonic()
+        for _ in tape.play(tape.batches[:onset]):
+            # Changes are tried with the time that is left.
+            if time.monotonic() > began + (self._deadline - began) / 4:
+                return None
+        if not _is_state(self._model, self._capsule):
+            return None
+        return _Stretch(tape, onset, STEPS_AFTER, True)
+
+    def _late(self, tape: Tape | None) -> _Stretch:
+        """Returns the steps from the failing one on, run operation by operation."""
+        capsule = self._capsule
+        batches, before = [_tensors(capsule.data)], None
+        if tape is not None and self._trains:
+            onset = capsule.position.step - tape.first
+            batches += tape.batches[onset + 1 :]
+            before = _arrays(tape.batches[onset - 1]) if onset else None
+
+        def restore() -> None:
+            state.assign(self._model, capsule.variables)
+
+        alone = Tape(
+            capsule.position.step,
+            restore,
+            batches,
+            train=self._eager,
+        )
+        after = STEPS_AFTER_ONSET if self._trains else 0
+        return _Stretch(alone, 0, after, False, before)
+
+    def _eager(self, batches: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+        model = self._model
+        step = model.train_step if self._trains else model.test_step
+        for n in range(len(batches)):
+            model.reset_metrics()
+            logs = step(batches[n])
+            yield 1, dict(logs) if isinstance(logs, dict) else {}
+
+    # --- Experiments --------------------------------------------------------------
+
+    def _try_rates(self, stretch: _Stretch) -> None:
+        """Lowers the rate until that helps, and looks whether less would have done."""
+        before = 1.0
+        for divisor in changes.RATE_DIVISORS:
+            tried = self._try(changes.lower_rate(divisor), stretch)
+            if not tried.tried:
+                return
+            if tried.finite:
+                if tried.succeeded:
+                    between = float(np.sqrt(before * divisor))
+                    self._try(changes.lower_rate(round(between, 1)), stretch)
+                return
+            before = divisor
+
+    def _try(self, change: Changing, stretch: _Stretch) -> Experiment:
+        result = Experiment(change.id, change.text, first=stretch.tape.first)
+        self.results.append(result)
+        now = time.monotonic()
+        if now > self._deadline:
+            result.tried, result.note = False, "no time was left"
+            return result
+        case = Case(
+            self._model,
+            self._found,
+            self._trains,
+            self._capsule.origin.kind in _BEFORE_UPDATE,
+            _Altered(stretch.tape.batches, lambda batch, n: _arrays(batch)),
+            stretch.onset,
+            stretch.early,
+            stretch.before,
+        )
+        # One experiment leaves the others half of the time.
+        until = now + (self._deadline - now) / 2
+        try:
+            with change.apply(case) as altered:
+                self._watch(change, stretch, altered, result, until)
+                result.value = altered.value
+        except NotApplicableError as e:
+            result.tried, result.note = False, str(e)
+        except MissingError as e:
+            e.warn()
+            result.tried, result.note = False, str(e)
+        except Exception as e:
+            result.tried, result.note = False, of_error(e, 200)
+        return result
+
+    def _watch(
+        self,
+        change: Changing,
+        stretch: _Stretch,
+        altered: Altered,
+        result: Experiment,
+        until: float,
+    ) -> None:
+        batches = _Altered(
+            stretch.cycled(),
+            lambda batch, n: (
+                batch
+                if change is changes.UNCHANGED
+                else _tensors(altered.data(_arrays(batch), n % stretch.length))
+            ),
+        )
+        train = self._eager if change.retraces else None
+        losses: list[float] = []
+        for count, logs in stretch.tape.play(
+            batches, train, altered.begun, altered.changed
+        ):
+            result.steps += count
+            bad = _bad_log(logs)
+            if bad is not None:
+                result.note = self._went_bad(bad, stretch, result)
+                return
+            losses.append(_loss(logs))
+            if time.monotonic() > until and result.steps < len(batches):
+                result.note = "stopped early, for time"
+                break
+        bad = _bad_variable(self._model)
+        if bad is not None:
+            result.note = self._went_bad(bad, stretch, result)
+            return
+        if result.steps <= stretch.onset:
+            result.tried, result.note = False, "no time was left"
+            return
+        result.finite = True
+        if stretch.length == 1 and self._trains:
+            result.note = result.note or "the same batch repeated"
+        if losses and self._trains:
+            self._judge(result, losses, batches, stretch.early)
+
+    def _went_bad(self, what: str, stretch: _Stretch, result: Experiment) -> str:
+        later = result.steps - 1 - stretch.onset
+        if later == 0:
+            return f"{what} went bad"
+        which = "later" if later > 0 else "earlier"
+        return f"{what} went bad {abs(later)} step{'s' if abs(later) > 1 else ''} {which}"
+
+    def _judge(
+        self, result: Experiment, losses: list[float], batches: Any, early: bool
+    ) -> None:
+        first = losses[0]
+        last = float(np.mean(losses[-max(1, len(losses) // 10) :]))
+        if not np.isfinite([first, last]).all():
+            return
+        result.first_loss, result.last_loss = first, last
+        if len(losses) < STEPS_AFTER_ONSET or not early:
+            return
+        some = [batches[n] for n in range(min(_SOME, len(batches)))]
+        constant, alike = _beside_constant(self._model, some)
+        if alike:
+            result.learns = False
+        elif constant is None:
+            result.learns = last < (_LESS * first if first > 0 else first)
+        else:
+            limit = max(_NEAR_CONSTANT * constant, _HALF * first)
+            result.learns = last < min(first, limit)
+
+
+class _Stretch:
+    """Steps that are run again and again.
+
+    Args:
+        tape: of the steps.
+        onset: number of the failing one among them.
+        after: steps behind it; where the tape ends before, it begins again.
+        early: whether it begins before the failing step.
+        before: the batch before the failing one, None where it was not kept.
+    """
+
+    def __init__(
+        self, tape: Tape, onset: int, after: int, early: bool, before: Any = None
+    ) -> None:
+        self.tape, self.onset, self.early, self.before = tape, onset, early, before
+        self.length = len(tape.batches)
+        self._steps = onset + 1 + after
+
+    def cycled(self) -> list[Any]:
+        """Returns the batches of all steps."""
+        return [self.tape.batches[n % self.length] for n in range(self._steps)]
+
+
+class _Altered(Sequence[Any]):
+    """Batches that are altered when they are wanted, so that none is held twice."""
+
+    def __init__(
+        self, batches: Sequence[Any], alter: Callable[[Any, int], Any], first: int = 0
+    ) -> None:
+        self._batches, self._alter, self._first = batches, alter, first
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> _Altered: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            start, _, _ = at.indices(len(self))
+            return _Altered(self._batches[at], self._alter, self._first + start)
+        return self._alter(self._batches[at], self._first + range(len(self))[at])
+
+
+def _tensors(batch: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), batch
+    )
+
+
+def _arrays(batch: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda leaf: leaf if leaf is None else np.asarray(leaf), batch
+    )
+
+
+def _is_state(model: Any, capsule: Capsule) -> bool:
+    """Returns whether the model's state is that before the failing step, bit for bit."""
+    now = [(role, v) for role, v in state.variables_of(model) if role != "metric"]
+    then = [s for s in capsule.variables if s.role != "metric"]
+    return len(now) == len(then) and all(
+        s.value is None
+        or np.array_equal(s.value, v.numpy(), equal_nan=_is_float(s.value))
+        for s, (_, v) in zip(then, now, strict=True)
+    )
+
+
+def _is_float(array: Any) -> bool:
+    return bool(array.dtype.kind == "f")
+
+
+def _loss(logs: dict[str, Any]) -> float:
+    return float(np.asarray(logs["loss"])) if "loss" in logs else float("nan")
+
+
+def _bad_log(logs: dict[str, Any]) -> str | None:
+    for name, value in logs.items():
+        if not np.isfinite(np.asarray(value, np.float64)).all():
+            return str(name)
+    return None
+
+
+def _bad_variable(model: Any) -> str | None:
+    for role, variable in state.variables_of(model):
+        value = variable.numpy()
+        if role != "random" and value.dtype.kind not in "iub":
+            if not np.isfinite(value.astype(np.float64)).all():
+                return str(variable.path)
+    return None
+
+
+def _beside_constant(model: Any, batches: Sequence[Any]) -> tuple[float | None, bool]:
+    """Returns what a prediction that is the same for every row costs, and whether it is.
+
+    Returns:
+        The mean loss of the labels' mean, None where it cannot be told, and whether the
+        model predicts the same for all rows of a batch.
+    """
+    alike = False
+    with contextlib.suppress(Exception):
+        parts = [keras.utils.unpack_x_y_sample_weight(batch) for batch in batches]
+        predicted = np.asarray(model(parts[0][0], training=False), np.float64)
+        if len(predicted) > 1:
+            size = float(np.abs(predicted).max())
+            alike = float(predicted.std(axis=0).max()) <= _ALIKE * size
+        labels = [np.asarray(y, np.float64) for _, y, _ in parts]
+        if labels[0].shape not in (predicted.shape, predicted.shape[:-1]):
+            return None, alike
+        if parts[0][1].dtype.is_integer or predicted.size != labels[0].size:
+            return None, alike
+        mean = np.concatenate(labels).mean(axis=0, keepdims=True)
+        losses = []
+        for (x, y, weight), label in zip(parts, labels, strict=True):
+            constant = np.broadcast_to(mean, label.shape).reshape(
+                len(label), *predicted.shape[1:]
+            )
+            loss = model.compute_loss(
+                x, y, tf.constant(constant, tf.float32), weight, training=False
+            )
+            losses.append(float(loss))
+        return float(np.mean(losses)), alike
+    return None, alike

@@ -1,0 +1,82 @@
+"""A stretch of a training that can be run again: where it began, and its batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Trains on batches; yields, for each call, the number of its steps and its logs.
+Train = Callable[[Sequence[Any]], Iterator[tuple[int, dict[str, Any]]]]
+
+
+class Change(NamedTuple):
+    """What was set between two steps, by a callback for example.
+
+    Attributes:
+        step: the first training step that saw it.
+        variable: that was set.
+        value: that it got, as an array.
+    """
+
+    step: int
+    variable: Any
+    value: Any
+
+
+@dataclass
+class Tape:
+    """Consecutive steps of a training, and all that they depended on.
+
+    Attributes:
+        first: number of the first step.
+        restore: sets the model to its state from before that step.
+        batches: of the steps, as the training function received them; each leaf is a
+            tensor.
+        changes: what was set between the steps, in its order.
+        train: trains by the very function that trained; its metrics are of one call each.
+    """
+
+    first: int
+    restore: Callable[[], None]
+    batches: list[Any]
+    changes: list[Change] = field(default_factory=list)
+    train: Train = lambda batches: iter(())
+
+    def play(
+        self,
+        batches: Sequence[Any],
+        train: Train | None = None,
+        begun: Callable[[], None] = lambda: None,
+        changed: Callable[[Change], Any] = lambda change: change.value,
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Trains from the first step on; yields as `train` does.
+
+        Args:
+            batches: in the place of the tape's own; more than these go on behind it.
+            train: in the place of the tape's own.
+            begun: called once the state is set.
+            changed: returns what a variable gets where one was set.
+        """
+        self.restore()
+        begun()
+        waiting = list(self.changes)
+        cuts = {c.step - self.first for c in waiting}
+        inside = sorted(cut for cut in cuts if 0 < cut < len(batches))
+        for start, end in itertools.pairwise([0, *inside, len(batches)]):
+            # What was set before the first step is part of its state.
+            while waiting and waiting[0].step - self.first <= start:
+                change = waiting.pop(0)
+                if change.step > self.first:
+                    set_value(change.variable, changed(change))
+            yield from (train or self.train)(batches[start:end])
+
+
+def set_value(variable: Any, value: Any) -> None:
+    """Sets a Keras variable to the very bits of an array."""
+    # Keras' own assign would round a value through the policy's dtype.
+    target = variable.value if hasattr(variable.value, "assign") else variable
+    target.assign(np.asarray(value))

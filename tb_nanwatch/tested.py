@@ -1,0 +1,128 @@
+"""What experiments say of a cause: they confirm it, or refute it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tb_nanwatch.facts import Facts
+from tb_nanwatch.schema import Experiment
+
+# What would keep a training finite if the cause were right; "learning_rate/" begins
+# several changes.
+_CHANGES: Final[dict[str, tuple[str, ...]]] = {
+    "learning_rate": ("learning_rate/",),
+    "unscaled_inputs": ("inputs",),
+    "unscaled_targets": ("labels",),
+    "unscaled_data": ("inputs_and_labels",),
+    "gradient_amplification": ("clip",),
+    "half_precision": ("float32",),
+    "outlier_data": ("rows",),
+    "loss_domain": ("epsilon", "rows"),
+    "metric_domain": ("epsilon", "rows"),
+    "layer_domain": ("epsilon", "rows"),
+    "nonfinite_data": ("rows",),
+}
+# These act over many steps: at the failing one the weights may be past help, and a
+# change that comes too late refutes nothing. From the first step on it does.
+_GRADUAL: Final = (
+    "learning_rate",
+    "unscaled_inputs",
+    "unscaled_targets",
+    "unscaled_data",
+    "gradient_amplification",
+)
+
+
+def confirmation(facts: Facts, cause: str) -> Experiment | None:
+    """Returns the change that kept the run finite as the cause would have it.
+
+    Of several the one that changed least: the highest learning rate.
+    """
+    kept = [e for e in _tried(facts, cause) if e.succeeded]
+    return max(kept, key=lambda e: e.value or 0.0, default=None)
+
+
+def refutation(facts: Facts, cause: str) -> Experiment | None:
+    """Returns the change that should have kept the run finite and did not.
+
+    None where one of the cause's changes helped, none was tried, or none could.
+    """
+    tried = _tried(facts, cause)
+    if not tried or any(e.finite for e in tried):
+        return None
+    if cause in _GRADUAL:
+        if any(e.first > 0 for e in tried):
+            return None
+    elif any(_passed_onset(facts, e) for e in tried):
+        # The step itself was mended; what went bad later may be something else.
+        return None
+    return tried[-1]
+
+
+def needs_both(facts: Facts) -> Experiment | None:
+    """Returns the experiment with inputs and labels scaled, where each alone failed."""
+    both = confirmation(facts, "unscaled_data")
+    alone = [_tried(facts, cause) for cause in ("unscaled_inputs", "unscaled_targets")]
+    if both is None or not all(alone):
+        return None
+    return None if any(e.succeeded for tried in alone for e in tried) else both
+
+
+def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
+    """Returns a confirmation as a sentence."""
+    if kept.first == _onset(facts):
+        after = f" and the {kept.steps - 1:,} after it" if kept.steps > 1 else ""
+        return f"Tested: run again with {kept.text}, the step{after} stayed finite."
+    text = (
+        f"Tested: run again from step {kept.first:,} on with {_with(kept)}, all "
+        f"{kept.steps:,} steps are finite"
+    )
+    if kept.learns and kept.first_loss is not None and kept.last_loss is not None:
+        text += f" and the loss falls from {kept.first_loss:.3g} to {kept.last_loss:.3g}"
+    failed = [
+        e.value
+        for e in _tried(facts, cause)
+        if not e.finite and e.value is not None and kept.value is not None
+    ]
+    higher = [value for value in failed if value > (kept.value or 0.0)]
+    return text + (f"; with {min(higher):.3g} they are not." if higher else ".")
+
+
+def unhelpful_text(facts: Facts, cause: str) -> str:
+    """Returns what stayed finite and yet did not learn, as a sentence; "" for nothing."""
+    if confirmation(facts, cause) is not None:
+        return ""
+    idle = [e for e in _tried(facts, cause) if e.finite and e.learns is False]
+    if not idle:
+        return ""
+    return f"Run again with {_with(idle[0])}, it stays finite but does not learn."
+
+
+def _with(kept: Experiment) -> str:
+    if not kept.change.startswith("learning_rate/") or kept.value is None:
+        return kept.text
+    before = kept.value * float(kept.change.split("/")[1])
+    return f"a learning rate of {kept.value:.3g} instead of {before:.3g}"
+
+
+def _onset(facts: Facts) -> int:
+    return facts.onset.step if facts.onset is not None else 0
+
+
+def _passed_onset(facts: Facts, experiment: Experiment) -> bool:
+    return experiment.first + experiment.steps - 1 > _onset(facts)
+
+
+def _tried(facts: Facts, cause: str) -> list[Experiment]:
+    found = facts.postmortem
+    if found is None:
+        return []
+    changes = _CHANGES.get(cause, ())
+    return [
+        e
+        for e in found.experiments
+        if e.tried
+        and any(
+            e.change == c or (c[-1] == "/" and e.change.startswith(c)) for c in changes
+        )
+    ]

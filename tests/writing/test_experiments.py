@@ -1,0 +1,124 @@
+"""Experiments at the end of a run that went bad: cause and fix are tried, and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tb_nanwatch import NanWatch
+from tb_nanwatch.writing.verdict import State
+from tests.tuner.searches import overview
+
+L = keras.layers
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(320, 6)).astype(np.float32)
+Y = X.sum(axis=1, keepdims=True)
+GOOD_RATE, BAD_RATE = 0.01, 30.0
+
+
+def mlp(rate: Any, loss: Any = "mse") -> Any:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(16, "relu"), L.Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), loss)
+    return model
+
+
+def run_of(
+    tmp_path: Path, model: Any, x: Any, y: Any, *callbacks: Any, **watch: Any
+) -> dict[str, Any]:
+    """Fits and returns what is told of the run."""
+    watched = [*callbacks, NanWatch(tmp_path, **watch)]
+    model.fit(x, y, epochs=3, shuffle=False, verbose=0, callbacks=watched)
+    (run,) = overview(tmp_path)["runs"]
+    return dict(run)
+
+
+def tried(run: dict[str, Any]) -> dict[str, Any]:
+    return {e["change"]: e for e in run["postmortem"]["experiments"] if e["tried"]}
+
+
+def test_inputs_and_labels_that_have_to_be_scaled_both(tmp_path: Path) -> None:
+    x = 1e6 * RNG.random((320, 6)).astype(np.float32)
+    y = 1e4 * RNG.random((320, 1)).astype(np.float32)
+    run = run_of(tmp_path, mlp(GOOD_RATE), x, y)
+    cause = run["causes"][0]
+    assert (cause["id"], cause["sure"]) == ("unscaled_data", "tested")
+    assert "Scale both" in cause["fix"]
+    changes = tried(run)
+    assert not changes["inputs"]["finite"] and not changes["labels"]["finite"]
+    both = changes["inputs_and_labels"]
+    assert both["finite"] and both["learns"] and both["first"] == 0
+    assert [c["id"] for c in run["causes"] if c["sure"] == "tested"] == ["unscaled_data"]
+
+
+class Raise(keras.callbacks.Callback):
+    """Raises the learning rate at some batch of the second epoch."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.model.optimizer.iterations.numpy() == 14:
+            self.model.optimizer.learning_rate = BAD_RATE
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_rate_that_is_too_high(tmp_path: Path, later: bool) -> None:
+    model = mlp(GOOD_RATE if later else BAD_RATE)
+    run = run_of(tmp_path, model, X, Y, *([Raise()] if later else []))
+    changes = tried(run)
+    assert changes["unchanged"]["steps"] == run["onset"]["step"] + 1
+    kept = [e for c, e in changes.items() if c[:13] == "learning_rate" and e["learns"]]
+    assert kept and all(e["finite"] and e["first"] == 0 for e in kept)
+    cause = run["causes"][0]
+    assert (cause["id"], cause["sure"]) == ("learning_rate", "tested")
+    (said,) = [e for e in cause["evidence"] if e.startswith("Tested: ")]
+    assert "run again from step 0 on with a learning rate of " in said
+    assert "and the loss falls from " in said
+    best = max(e["value"] for e in kept)
+    assert cause["fix"] == f"Lower the learning rate to {best:.3g}."
+
+
+def test_a_rate_is_not_named_where_no_lower_one_helps(tmp_path: Path) -> None:
+    def loss(y: Any, p: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(p - y) / keras.ops.abs(y))
+
+    y = Y.copy()
+    y[200] = 0
+    run = run_of(tmp_path, mlp(0.02, loss), X, y)
+    changes = tried(run)
+    rates = [e for c, e in changes.items() if c.startswith("learning_rate/")]
+    assert rates and not any(e["finite"] for e in rates)
+    assert "learning_rate" not in [c["id"] for c in run["causes"]]
+    cause = run["causes"][0]
+    assert (cause["id"], cause["sure"]) == ("loss_domain", "tested")
+    assert changes["batch"]["finite"] and changes["rows"]["finite"]
+
+
+def test_nothing_is_tried_where_nobody_wants_it(tmp_path: Path) -> None:
+    run = run_of(tmp_path, mlp(BAD_RATE), X, Y, experiments=0)
+    assert run["postmortem"]["experiments"] == []
+    assert run["causes"][0]["sure"] != "tested"
+
+
+def test_experiments_change_no_training(tmp_path: Path) -> None:
+    after = []
+    for seconds in (0, 10):
+        model = mlp(BAD_RATE)
+        run_of(tmp_path / str(seconds), model, X, Y, experiments=seconds)
+        drawn = np.array(keras.random.uniform((2,)))
+        values = [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+        after.append([drawn, np.random.rand(2), *values])  # noqa: NPY002
+    for a, b in zip(*after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_search_tries_for_a_twentieth_of_its_time() -> None:
+    state = State()
+    assert state.seconds_to_try(10.0) == 10.0
+    state.tried_for = 9.0
+    assert state.seconds_to_try(10.0) == pytest.approx(1.0)
+    state.began -= 1000
+    assert state.seconds_to_try(10.0) == pytest.approx(41.0, abs=0.1)
+    assert state.seconds_to_try(0.0) == 0.0
