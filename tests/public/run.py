@@ -2,6 +2,7 @@
 
     python -m tests.public.run                    all programs, into results.json and docs/public.md
     python -m tests.public.run 05 14              these alone
+    python -m tests.public.run --page             docs/public.md anew, from results.json
     python -m tests.public.run --fixed            the mended forms, which must be clean
     python -m tests.public.run --numerics FILE    one program under enable_check_numerics()
 
@@ -61,7 +62,7 @@ def source_of(program: Path) -> str:
     """Returns where the program comes from, in words: what its docstring says first."""
     text = ast.get_docstring(ast.parse(program.read_text(encoding="utf-8"))) or ""
     words = " ".join(text.split("Source: ", 1)[-1].split())
-    return re.sub(r" \(http[^)]*\)", "", words).split(": ")[0].strip()
+    return re.split(r": | \(|\. |, and (?!Keras)", words)[0].rstrip(".")
 
 
 def environment() -> dict[str, str]:
@@ -133,6 +134,10 @@ def numerics(program: Path) -> dict[str, Any]:
     if ended.returncode:
         return {"error": ended.stderr[-500:], "seconds": seconds}
     message = str(json.loads(ended.stdout.splitlines()[-1]))
+    # A tuner catches a trial's error, and prints it.
+    printed = ended.stdout + ended.stderr
+    if not message and "Detected Infinity or NaN" in printed:
+        message = printed
     operation = re.search(
         r'in output \d+ of (?:graph|eagerly-executing) op "(\w+)"', message
     )
@@ -201,13 +206,7 @@ def judged_numerics(expect: dict[str, Any], row: dict[str, Any]) -> dict[str, An
 
 
 def examine(program: Path) -> dict[str, Any]:
-    expect = expectation(program)
-    ours, theirs = watched(program), numerics(program)
-    return {
-        **ours,
-        "right": judged(expect, ours),
-        "check_numerics": {**theirs, "right": judged_numerics(expect, theirs)},
-    }
+    return {**watched(program), "check_numerics": numerics(program)}
 
 
 def share(rows: Sequence[dict[str, Any]], fact: str, value: Any = True) -> str:
@@ -216,9 +215,13 @@ def share(rows: Sequence[dict[str, Any]], fact: str, value: Any = True) -> str:
     return f"{sum(1 for j in judged if j == value)} of {len(judged)}"
 
 
-def figures(rows: Sequence[dict[str, Any]]) -> list[str]:
-    ours = [row["right"] for row in rows]
-    theirs = [row["check_numerics"]["right"] for row in rows]
+def figures(results: dict[str, Any], when: str) -> list[str]:
+    found = [
+        (expectation(HERE / "programs" / f"{name}.py"), rows[when])
+        for name, rows in results["programs"].items()
+    ]
+    ours = [judged(expect, row) for expect, row in found]
+    theirs = [judged_numerics(expect, row["check_numerics"]) for expect, row in found]
     return [
         share(ours, "cause", "right"),
         share(ours, "cause", "unknown"),
@@ -249,14 +252,13 @@ FIGURES = (
 
 def page(results: dict[str, Any]) -> str:
     """Returns docs/public.md's tables."""
-    first = [row["first"] for row in results["programs"].values()]
-    latest = [row["latest"] for row in results["programs"].values()]
+    first, latest = figures(results, "first"), figures(results, "latest")
     lines = [
         "| | first run | today |",
         "|---|---|---|",
         *(
             f"| {what} | {a} | {b} |"
-            for what, a, b in zip(FIGURES, figures(first), figures(latest), strict=True)
+            for what, a, b in zip(FIGURES, first, latest, strict=True)
         ),
         "",
         "| program | source | right cause | first run | today |",
@@ -266,14 +268,14 @@ def page(results: dict[str, Any]) -> str:
         program = HERE / "programs" / f"{name}.py"
         expect = expectation(program)
         right = " or ".join(expect["causes"])
-        said = [_said(row[when]) for when in ("first", "latest")]
+        said = [_said(expect, row[when]) for when in ("first", "latest")]
         lines.append(f"| {name} | {source_of(program)} | {right} | {' | '.join(said)} |")
-    lines += ["", *results["notes"]]
+    lines += ["", *(f"- {note}" for note in results["notes"])]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _said(row: dict[str, Any]) -> str:
-    right = row["right"]
+def _said(expect: dict[str, Any], row: dict[str, Any]) -> str:
+    right = judged(expect, row)
     words = [f"{row.get('cause') or 'none'} ({right['cause']})"]
     words += [
         f"{fact} wrong" for fact in right if fact != "cause" and right[fact] is False
@@ -293,6 +295,7 @@ def write(results: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="numbers of programs")
+    parser.add_argument("--page", action="store_true", help="the page alone")
     parser.add_argument("--fixed", action="store_true", help="the mended forms")
     parser.add_argument("--numerics", type=Path, help="one program, for its error")
     arguments = parser.parse_args()
@@ -312,11 +315,14 @@ def main() -> None:
         if RESULTS.exists()
         else {"programs": {}, "notes": []}
     )
+    if arguments.page:
+        write(results)
+        return
     for program in chosen:
         row = examine(program)
         kept = results["programs"].setdefault(program.stem, {"first": row})
         kept["latest"] = row
-        print(f"{program.stem}: {_said(row)}", flush=True)
+        print(f"{program.stem}: {_said(expectation(program), row)}", flush=True)
         write(results)
 
 

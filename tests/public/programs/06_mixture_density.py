@@ -1,9 +1,10 @@
 """A mixture density network for a pose of 36 numbers, with its likelihood written out.
 
 Source: Keras, issues 1061 and 2586: after ten to twenty batches the loss is infinite, then
-NaN. Reason: far from all of the mixture's means every component's density is less than
-float32 can hold; their sum is 0, or so near to it that the logarithm's derivative, one over
-the sum, is infinite. Answer: add up the logarithms (log-sum-exp).
+NaN. Reason: the density of a component is more or less than float32 can hold. In the reports
+it is 0, and its logarithm minus infinity; here a power of the spread is infinite first, which
+the density forgets (one over infinity is 0) and the power's derivative does not. Answer: add
+up the logarithms (log-sum-exp).
 """
 
 import sys
@@ -18,8 +19,8 @@ EXPECT = {
     "status": ["diverged"],
     "phase": "train",
     "step": None,
-    "operation": ["tf.math.log"],
-    "line_text": "-ops.log(",
+    "operation": ["tf.math.pow"],
+    "line_text": "ops.power(spread",
     "causes": ["loss_domain"],
     "never": ["nonfinite_data", "label_range"],
     "fix": "log-sum-exp of the components' log densities",

@@ -20,7 +20,7 @@ EXPECT = {
     "phase": None,
     "step": None,
     "operation": ["tf.math.divide"],
-    "line_text": "precision = ",
+    "line_text": "precision",
     "causes": ["metric_domain"],
     "never": ["learning_rate", "loss_domain", "nonfinite_data", "layer_domain"],
     "fix": "a small number in the denominators of precision, recall and F1",
