@@ -18,6 +18,7 @@ _CHANGES: Final[dict[str, tuple[str, ...]]] = {
     "metric_domain": ("epsilon", "rows"),
     "layer_domain": ("epsilon", "rows"),
     "nonfinite_data": ("rows",),
+    "outlier_data": ("rows",),
 }
 # These act over many steps: at the failing one the weights may be past help, and a
 # change that comes too late contradicts nothing. In the first step it does.

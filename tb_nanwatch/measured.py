@@ -181,6 +181,22 @@ class Measured:
             growths += [self.trained.growth(), self._growth_since(self.trained)]
         return largest(growths)
 
+    def grown_before(self) -> float:
+        """Returns how often activations, loss or weights had grown before the onset.
+
+        As `growth`, without the onset itself; 1 where no step came between.
+        """
+        if self.first is None:
+            return 1.0
+        trained = self.trained.growth() if self.trained is not None else 1.0
+        growths = [trained]
+        for kinds in (("activation", "prediction"), ("loss",), ("gradient",)):
+            indices = self.of(*kinds)
+            then, now = largest(self.first.rms[indices]), largest(self.peaks[indices])
+            if then > 0 and now > 0:
+                growths.append(now / then)
+        return largest(growths)
+
     def _growth_since(self, trained: Measured) -> float:
         """Returns the outputs' growth over the training's first, beyond the data's."""
         assert self.first is not None and trained.first is not None

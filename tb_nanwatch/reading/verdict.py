@@ -32,6 +32,7 @@ NOT_OF_THE_SPACE: Final = (
     "unscaled_inputs",
     "unscaled_targets",
     "nonfinite_data",
+    "outlier_data",
     "label_range",
     "loss_domain",
     "metric_domain",
