@@ -6,6 +6,7 @@ Keras' own it is for what the user gives to it.
 
 from __future__ import annotations
 
+import ast
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -53,7 +54,7 @@ _DIVISION: Final = Guard(
     "divides",
     "the denominator away from 0",
     "x / keras.ops.maximum(d, 1e-3)",
-    Edit(("divide", "true_divide", "truediv"), "maximum", "1e-3", 1, division=True),
+    Edit(("divide", "true_divide", "truediv"), "maximum", "1e-3", 1, ast.Div),
 )
 _SIGNED_DIVISION: Final = Guard(
     "divides",
@@ -82,7 +83,7 @@ _POWER: Final = Guard(
     "takes a power",
     "the power's base above 0",
     "keras.ops.power(keras.ops.maximum(x, {small}), a)",
-    Edit(("power", "pow"), "maximum", "{small}"),
+    Edit(("power", "pow"), "maximum", "{small}", 0, ast.Pow),
 )
 _LARGE_POWER: Final = Guard(
     "takes a power",
@@ -108,7 +109,9 @@ _SHARE: Final = Guard(
     "takes a quantile", "its argument inside (0, 1)", "keras.ops.clip(x, 1e-3, 0.999)"
 )
 _GAMMA: Final = Guard(
-    "takes a gamma function", "its argument above 0", "keras.ops.maximum(x, 1e-3)"
+    "takes a gamma function",
+    "the gamma function's argument above 0",
+    "keras.ops.maximum(x, 1e-3)",
 )
 _MATRIX: Final = Guard(
     "inverts or factors a matrix",

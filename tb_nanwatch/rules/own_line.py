@@ -21,14 +21,14 @@ class Edit:
         through: the function that bounds it.
         bound: its second argument.
         argument: which of the arguments.
-        division: the operator `/` is meant as well, and its right side.
+        operator: the operator that is meant as well, of the same two operands.
     """
 
     functions: tuple[str, ...]
     through: str
     bound: str
     argument: int = 0
-    division: bool = False
+    operator: type[ast.operator] | None = None
 
 
 def edited(line: str, edit: Edit, bound: str) -> str | None:
@@ -50,7 +50,8 @@ def edited(line: str, edit: Edit, bound: str) -> str | None:
         return None
     node = meant[0]
     if isinstance(node, ast.BinOp):
-        node.right = _bounded(node.right, "keras.ops", edit, bound)
+        side = "right" if edit.argument else "left"
+        setattr(node, side, _bounded(getattr(node, side), "keras.ops", edit, bound))
     elif isinstance(node, ast.Call):
         if len(node.args) <= edit.argument:
             return None
@@ -67,7 +68,7 @@ def edited(line: str, edit: Edit, bound: str) -> str | None:
 
 def _is_meant(node: ast.AST, edit: Edit) -> bool:
     if isinstance(node, ast.BinOp):
-        return edit.division and isinstance(node.op, ast.Div)
+        return edit.operator is not None and isinstance(node.op, edit.operator)
     if not isinstance(node, ast.Call):
         return False
     function = node.func
