@@ -53,5 +53,7 @@ def _tried(facts: Facts, cause: str) -> list[Counterfactual]:
     found = facts.postmortem
     if found is None:
         return []
+    if cause == "outlier_data" and all(o.ago for o in found.outliers):
+        return []  # of an earlier batch no row can be left out of this one
     changes = _CHANGES.get(cause, ())
     return [c for c in found.counterfactuals if c.change in changes and c.tried]

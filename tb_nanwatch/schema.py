@@ -314,7 +314,7 @@ class Counterfactual:
 
 @dataclass
 class Outlier:
-    """Finite values of the failing step's batch that are far beyond those of the others.
+    """Finite values of a batch that are far beyond those of the others.
 
     Attributes:
         name: of the tensor, as the probes name it: "input", "label['a']".
@@ -327,6 +327,7 @@ class Outlier:
             the other rows of the same batch.
         count: such values in all.
         size: rows of the batch.
+        ago: how many steps before the failing one its batch came; 0 for the failing one.
     """
 
     name: str
@@ -338,6 +339,7 @@ class Outlier:
     batches: int = 0
     count: int = 1
     size: int = 0
+    ago: int = 0
 
 
 @dataclass
@@ -362,7 +364,8 @@ class PostMortem:
         data: name of the input, label or sample weight that is non-finite itself.
         held: path of a variable that was non-finite before the step already, "" for none.
         rows: of the batch that are bad there, at most 100.
-        outliers: of the batch, one for each tensor that has some, the worst first.
+        outliers: of the batch, one for each tensor that has some, the worst first; then
+            those of the last batch before it that had some.
         capsule: where the capsule lies that the step can be run again from, "" for
             nowhere.
         own_code: what the model uses that the capsule does not hold, by name; a replay

@@ -8,6 +8,7 @@ other rows of the same batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import keras
@@ -21,6 +22,8 @@ Floats = npt.NDArray[Any]
 
 # Rows that a record lists.
 _MAX_ROWS: Final = 100
+# What a batch has thrown off course goes bad within a few steps.
+_MAX_AGO: Final = 8
 # Columns are of different scales; below the scale of most, a small one proves nothing.
 _LOW_SCALE: Final = 25
 
@@ -76,6 +79,18 @@ def find(data: Any, earlier: Sequence[Any] = ()) -> list[Outlier]:
         if outlier is not None:
             found.append(outlier)
     return sorted(found, key=lambda o: -abs(o.value) / o.usual)
+
+
+def find_before(earlier: Sequence[Any]) -> list[Outlier]:
+    """Returns the outliers of the last of these batches that has some, as `find`.
+
+    Each is compared with those before it alone.
+    """
+    for ago in range(1, min(len(earlier), _MAX_AGO) + 1):
+        found = find(earlier[-ago], earlier[: len(earlier) - ago])
+        if found:
+            return [replace(outlier, ago=ago) for outlier in found]
+    return []
 
 
 def _sizes(value: Any) -> Floats | None:

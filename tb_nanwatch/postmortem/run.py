@@ -65,7 +65,8 @@ def run(
         model: the model that was trained.
         capsule: the failing step.
         tracer: names the tensors of an eager step of `model`.
-        earlier: batches of the steps before, with which this one's data are compared.
+        earlier: batches of the steps before, the last one first to be followed by the
+            failing one; its data are compared with theirs.
         seconds: that it may take.
         memory: bytes by which the process may grow.
     """
@@ -99,7 +100,7 @@ def _outliers(capsule: Capsule, earlier: Sequence[Any]) -> list[Outlier]:
     if not capsule.has_batch or capsule.replicas > 1:  # a replica's rows are its own
         return []
     try:
-        return outliers.find(capsule.data, earlier)
+        return outliers.find(capsule.data, earlier) + outliers.find_before(earlier)
     except Exception as e:
         warnings.warn(
             "NaN Watch could not compare the failing step's batch with those before, "

@@ -52,7 +52,7 @@ def _place_in_data(m: Measured, tensor: BadTensor) -> list[str]:
     return [text] if text else []
 
 
-def example_text(m: Measured, row: int, rows: int) -> str:
+def example_text(m: Measured, row: int, rows: int, ago: int = 0) -> str:
     """Returns in a sentence which example a row is, where batches are whole and in order.
 
     Keras tells a callback neither the batch size nor whether it shuffles, so the
@@ -62,11 +62,12 @@ def example_text(m: Measured, row: int, rows: int) -> str:
     Args:
         row: of the bad batch.
         rows: in that batch.
+        ago: how many steps before the onset that batch came.
     """
     onset, session = m.facts.onset, m.facts.session
-    if onset is None or session is None or session.replicas > 1:
+    if onset is None or session is None or session.replicas > 1 or onset.batch < ago:
         return ""
-    example = onset.batch * rows + row
+    example = (onset.batch - ago) * rows + row
     whose = (
         f"epoch {onset.epoch + 1}" if onset.phase == "train" else "the validation data"
     )

@@ -40,19 +40,22 @@ def outlier_data(m: Measured) -> list[Candidate]:
             theirs by measurement: in the first bad operation no other row went bad, or
             such a value is an operand of it, or its square is beyond the largest number
             of the dtype. Row, column and value are named.
+        outlier_data: such values were in a batch a few steps earlier, and at that step,
+            before which nothing had grown, loss, gradients or activations leapt
+            {domain_growth}-fold beyond all steps before.
     """
     found = m.facts.postmortem
     if found is None or found.held or found.data:
         return []
-    if m.grown_before() >= at("domain_growth"):
-        return []
-    tied = [(o, tie) for o in found.outliers if (tie := _tie(m, found, o))][:_MAX_TOLD]
+    tied = [(o, tie) for o in found.outliers if (tie := _tie(m, found, o))]
+    # Those of the failing step itself are told alone.
+    tied = [t for t in tied if t[0].ago == tied[0][0].ago][:_MAX_TOLD]
     if not tied:
         return []
-    others = _what_met_them(m)
+    others = _what_met_them(m) if not tied[0][0].ago else []
     evidence = [text for outlier, tie in tied for text in (_text(outlier), tie)]
     first = tied[0][0]
-    evidence.append(example_text(m, first.row, first.size))
+    evidence.append(example_text(m, first.row, first.size, first.ago))
     total = math.sqrt(sum(c.weight**2 for c in others)) or 1.0
     lead = math.sqrt(at("outlier_share") / (1 - at("outlier_share")))
     return [
@@ -81,10 +84,16 @@ def _what_met_them(m: Measured) -> list[Candidate]:
 
 def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
     values = " and ".join(f"{o.value:.6g} in the {_WORDS[_kind(o)]}" for o in outliers)
-    checks = ", ".join(f"np.abs({_VARIABLES[_kind(o)]}).max(axis=0)" for o in outliers)
+    checks = [f"np.abs({_VARIABLES[_kind(o)]}).max(axis=0)" for o in outliers]
+    show = " and ".join(checks) + (" show them" if len(checks) > 1 else " shows them")
     own = fixes.at_own_line(m)
+    if outliers[0].ago:
+        # It was the update that did it; whatever overflowed in the end is not to be guarded.
+        own = (
+            "Clipped gradients (clipnorm=1.0) keep one row from throwing the weights off."
+        )
     return (
-        f"Before training, drop or clip values such as {values} ({checks} shows them); "
+        f"Before training, drop or clip values such as {values} ({show}); "
         "where they stand for what is missing or masked, put an ordinary number there."
         + (f" {own}" if own else "")
     )
@@ -92,6 +101,10 @@ def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
 
 def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
     """Returns in a sentence what ties the fault to an outlier, "" where nothing does."""
+    if outlier.ago:
+        return _tie_before(m, outlier)
+    if m.grown_before() >= at("domain_growth"):
+        return ""
     rows = set(found.rows)
     # Of a batch of one row every row is bad.
     if rows and rows <= set(outlier.rows) and (outlier.size > 1 or outlier.batches):
@@ -110,6 +123,23 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
     if size >= math.sqrt(most):
         return f"Its square is beyond {most:.3g}, the largest {dtype}."
     return ""
+
+
+def _tie_before(m: Measured, outlier: Outlier) -> str:
+    """Returns what ties the fault to an outlier of an earlier step: all leapt there."""
+    if m.phase != "train" or m.facts.onset is None:
+        return ""
+    step = m.facts.onset.step - outlier.ago
+    leap = m.leap(step)
+    if not leap >= at("domain_growth") or m.grown_before(step) >= at("domain_growth"):
+        return ""
+    # That the batch was this step's is measured too.
+    if not m.held(step, (_kind(outlier),), outlier.value, outlier.size):
+        return ""
+    return (
+        f"At that step (step {step}) loss, gradients or activations leapt {leap:.3g}-fold "
+        "beyond all steps before; until then they were as at the start."
+    )
 
 
 def _dtype(m: Measured) -> str:
@@ -137,8 +167,13 @@ def _text(outlier: Outlier) -> str:
         if outlier.count > 1
         else ""
     )
+    which, verb = "In this batch", "is"
+    if outlier.ago:
+        verb = "was"
+        steps = "1 step" if outlier.ago == 1 else f"{outlier.ago} steps"
+        which = f"In the batch {steps} earlier"
     return (
-        f"In this batch {where} of {tensor} is {outlier.value:.6g} (rows and columns "
+        f"{which} {where} of {tensor} {verb} {outlier.value:.6g} (rows and columns "
         f"counted from 0); {others}.{more}"
     )
 

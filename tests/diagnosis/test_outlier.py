@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tb_nanwatch.diagnosis import Facts, diagnose
-from tb_nanwatch.schema import Counterfactual, Operand, Outlier, PostMortem
+from tb_nanwatch.schema import (
+    RANGE_COLUMNS,
+    Counterfactual,
+    FlightRecord,
+    Operand,
+    Outlier,
+    Position,
+    PostMortem,
+)
 from tests.diagnosis.records import (
     CASES,
     GREW,
@@ -152,6 +161,101 @@ def test_what_was_bad_before_anything_was_computed_comes_first(kind: str) -> Non
     cause, found = CASES[kind]
     known = found.postmortem or PostMortem(reproduced=True, data="input", rows=[3])
     assert diagnose(met(found, replace(known, outliers=[outlier()])))[0].id == cause
+
+
+# --- In a batch before -------------------------------------------------------------------
+
+
+def thrown_off(
+    at: int = 5,
+    onset: int = 7,
+    *,
+    data: float = 560.0,
+    leap: float = 1e5,
+    before: float = 1.0,
+    recorded: bool = True,
+) -> Facts:
+    """A run that goes bad at `onset`, and whose loss leapt at the step `at`.
+
+    Args:
+        data: rms of the inputs at that step: that of one -9999 in 320 values is 559.
+        leap: the loss of that step; `before` that of the one before it.
+        recorded: whether the flight recorder holds these steps.
+    """
+    run = facts("total", step=onset, later=GREW, optimizer={**SGD, "learning_rate": 0.01})
+    assert run.session is not None
+    probes = run.session.train_probes
+    rms = np.ones((onset, len(probes)), np.float32)
+    names = [(p.kind, p.name) for p in probes]
+    rms[at, names.index(("input", "input"))] = data
+    rms[at:, names.index(("loss", "total"))] = leap
+    rms[at - 1, names.index(("loss", "total"))] = before
+    record = FlightRecord(
+        "s", 0, phase="train", steps=np.arange(onset), rms=rms,
+        full_steps=np.zeros(0, np.int64),
+        stats=np.zeros((0, len(probes), len(RANGE_COLUMNS)), np.float32),
+        counts=np.zeros((0, len(probes), 3), np.int64),
+    )  # fmt: skip
+    return replace(run, flight=[record] if recorded else [])
+
+
+def of_before(ago: int = 2, **more: Any) -> PostMortem:
+    return operation(
+        "Square", owner="the loss 'mse'", outliers=[outlier(ago=ago, **more)]
+    )
+
+
+def test_a_row_that_threw_the_weights_off_is_named_some_steps_later() -> None:
+    first, *others = diagnose(met(thrown_off(), of_before()))
+    assert first.id == "outlier_data" and not others
+    said = " ".join(first.evidence)
+    assert "In the batch 2 steps earlier column 1 of row 3 of the input was -9999" in said
+    assert "(step 5) loss, gradients or activations leapt 1e+05-fold" in said
+    assert "example 163 of epoch 1" in said  # row 3 of the sixth batch of 32
+    assert "clipnorm" in first.fix and "-9999 in the input" in first.fix
+    # Of another epoch no example can be told.
+    early = thrown_off()
+    early.onset = Position("train", 7, 1, 1)
+    assert "example" not in " ".join(diagnose(met(early, of_before()))[0].evidence)
+    (once,) = diagnose(met(thrown_off(6), of_before(1)))
+    assert "In the batch 1 step earlier" in " ".join(once.evidence)
+
+
+@pytest.mark.parametrize(
+    ("run", "found"),
+    [
+        (thrown_off(), of_before(3)),  # nothing leapt at that step
+        (thrown_off(leap=500.0), of_before()),
+        (thrown_off(before=2e3, leap=1e9), of_before()),  # it had blown up before
+        (thrown_off(data=500.0), of_before()),  # that batch held no such value
+        (thrown_off(), of_before(name="label", column=[])),
+        (thrown_off(recorded=False), of_before()),
+        (replace(thrown_off(), ranges=[]), of_before()),
+    ],
+)
+def test_an_earlier_row_is_not_named_where_its_step_does_not_show_it(
+    run: Facts, found: PostMortem
+) -> None:
+    assert "outlier_data" not in {c.id for c in diagnose(met(run, found))}
+
+
+def test_a_long_run_s_wide_buckets_neither_hide_nor_invent_the_leap() -> None:
+    run = thrown_off()
+    record, flight = run.ranges[0], run.flight[0]
+    onset = 10_007
+    run.onset = Position("train", onset, 0, onset)
+    # One bucket holds the leap, the explosion and many sound steps before them.
+    wide = replace(record, steps=np.array([[0, 31], [9_984, 10_015]], np.int64))
+    flight = replace(flight, steps=flight.steps + 10_000)
+    long = replace(run, ranges=[wide], flight=[flight])
+    assert diagnose(met(long, of_before()))[0].id == "outlier_data"
+    assert diagnose(met(long, of_before(3)))[0].id != "outlier_data"
+
+
+def test_that_this_batch_without_some_rows_goes_bad_refutes_no_earlier_one() -> None:
+    tried = Counterfactual("rows", "the offending rows left out", False, 1)
+    found = replace(of_before(), counterfactuals=[tried])
+    assert diagnose(met(thrown_off(), found))[0].id == "outlier_data"
 
 
 def test_two_tensors_are_told_and_no_more() -> None:

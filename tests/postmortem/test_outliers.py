@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import outliers
-from tb_nanwatch.postmortem.outliers import find
+from tb_nanwatch.postmortem.outliers import find, find_before
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.schema import Outlier
 from tb_nanwatch.writing.tracer import StepTracer
@@ -206,6 +206,21 @@ def test_batches_of_other_shapes_are_passed_over() -> None:
     assert find((x, None), [x[:0], (x[:, :3], x)])[0].batches == 0
 
 
+def test_of_the_batches_before_the_last_that_has_some_is_told() -> None:
+    bad = table(seed=9)
+    bad[3, 1] = -9999
+    well = [table(seed=n) for n in range(1, 8)]
+    (found,) = find_before([*well[:4], bad, well[4]])
+    assert (found.ago, found.batches, found.rows) == (2, 4, [3])
+    (first,) = find_before([bad, *well[:2]])  # with nothing before it: its other rows
+    assert (first.ago, first.batches) == (3, 0)
+    (worse,) = find_before([*well[:2], bad, 10 * bad])  # no longer new, but the first was
+    assert worse.ago == 2
+    assert find_before(well) == find_before([]) == []
+    # What came long before has done its harm by now.
+    assert find_before([*well[:2], bad, *[well[3]] * 8]) == []
+
+
 # --- In the post-mortem ------------------------------------------------------------------
 
 
@@ -227,7 +242,8 @@ def test_the_post_mortem_tells_the_outliers_of_its_batch() -> None:
     (found,) = run(model, capsule, tracer, earlier=[(x, usual)] * 3).outliers
     assert found.batches == 3
     assert found.usual == pytest.approx(float(np.abs(usual).max()))
-    assert run(model, capsule, tracer, earlier=[(x, y)]).outliers == []
+    same = run(model, capsule, tracer, earlier=[(x, usual), (x, y)]).outliers
+    assert [(o.ago, o.batches, o.rows) for o in same] == [(1, 1, [6])]
 
 
 def test_it_tells_them_even_if_the_step_cannot_be_run_again() -> None:

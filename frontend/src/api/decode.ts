@@ -206,6 +206,7 @@ function postmortem(value: unknown): PostMortem | null {
         batches: count(o.batches),
         count: count(o.count),
         size: count(o.size),
+        ago: count(o.ago),
       };
     }),
     capsule: text(p.capsule),

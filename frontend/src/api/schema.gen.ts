@@ -136,6 +136,7 @@ export interface Outlier {
   batches: number;
   count: number;
   size: number;
+  ago: number;
 }
 
 export interface Counterfactual {
