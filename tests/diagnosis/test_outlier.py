@@ -252,6 +252,13 @@ def test_a_long_run_s_wide_buckets_neither_hide_nor_invent_the_leap() -> None:
     assert diagnose(met(long, of_before(3)))[0].id != "outlier_data"
 
 
+def test_what_the_failing_step_s_own_bucket_holds_had_not_grown_before() -> None:
+    run = with_fill_value()
+    wide = replace(run.ranges[0], steps=np.array([[0, 31], [9_984, 10_015]], np.int64))
+    long = replace(run, onset=Position("train", 10_007, 0, 10_007), ranges=[wide])
+    assert diagnose(met(long, LOG))[0].id == "outlier_data"
+
+
 def test_that_this_batch_without_some_rows_goes_bad_refutes_no_earlier_one() -> None:
     tried = Counterfactual("rows", "the offending rows left out", False, 1)
     found = replace(of_before(), counterfactuals=[tried])
