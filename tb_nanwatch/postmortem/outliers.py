@@ -146,7 +146,7 @@ def _earlier(shape: tuple[int, ...], before: Sequence[Any]) -> _Usual | None:
     tables = [
         sizes
         for value in before
-        if np.shape(value)[1:] == shape and (sizes := _sizes(value)) is not None
+        if np.asarray(value).shape[1:] == shape and (sizes := _sizes(value)) is not None
     ]
     if not tables:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -187,6 +188,18 @@ def test_labels_and_weights_are_named_and_the_worst_comes_first() -> None:
 )
 def test_what_cannot_be_compared_has_none(data: Any) -> None:
     assert find((data, None, None)) == find(data, [data, data]) == []
+
+
+def test_tensors_and_half_precision_are_read_like_arrays() -> None:
+    x = table()
+    x[3, 1] = -9999
+    expected = find(x, [table(seed=1)])
+    tensors = [tf.constant(table(seed=1))]
+    assert find(tf.constant(x), tensors) == find(x, tensors) == expected
+    for dtype in (tf.bfloat16, tf.float16):
+        (found,) = find(tf.cast(x, dtype).numpy(), [tf.cast(tensors[0], dtype).numpy()])
+        assert (found.rows, found.column) == ([3], [1])
+        assert found.value == pytest.approx(-9999, rel=1e-2)
 
 
 def test_what_is_not_finite_is_left_out() -> None:
