@@ -49,6 +49,7 @@ RECORD_PARTS = (
     schema.Episode,
     schema.Operand,
     schema.Source,
+    schema.Outlier,
     schema.Experiment,
     schema.PostMortem,
 )

@@ -28,7 +28,7 @@ class Look:
     """All probes at one bucket of steps; NaN where nothing finite was measured.
 
     Attributes:
-        step: the bucket's first step, of its own phase.
+        step: the bucket's first step, of its own phase. last: its last.
         low, high: over the finite elements.
         rms: root mean square.
         zeros: fraction of elements that are exactly zero.
@@ -43,6 +43,7 @@ class Look:
     zeros: Floats
     bad: Floats
     measured: int
+    last: int
 
     @property
     def top(self) -> Floats:
@@ -63,6 +64,8 @@ class Measured:
         origin: index of the origin among `probes`; None where there is none.
         peaks: float [probes], largest rms of each before the onset.
         lowest, highest: float [probes], finite extremes of each up to the onset.
+        history: first step, last step and rms [probes] of all that was recorded before
+            the onset: buckets, and steps by themselves.
         optimizer: the optimizer's configuration.
         trained: where the run went bad in validation, its training until then; there
             the onset is the last step before, and there is no origin.
@@ -78,6 +81,7 @@ class Measured:
     peaks: Floats = field(default_factory=lambda: np.zeros(0))
     lowest: Floats = field(default_factory=lambda: np.zeros(0))
     highest: Floats = field(default_factory=lambda: np.zeros(0))
+    history: list[tuple[int, int, Floats]] = field(default_factory=list)
     optimizer: dict[str, Any] = field(default_factory=dict)
     trained: Measured | None = None
 
@@ -181,6 +185,60 @@ class Measured:
             growths += [self.trained.growth(), self._growth_since(self.trained)]
         return largest(growths)
 
+    def grown_before(self, step: int | None = None) -> float:
+        """Returns how often activations, loss or gradients had grown before a step.
+
+        As `growth`, without that step itself; 1 where no step came between.
+
+        Args:
+            step: of this phase; None for the onset.
+        """
+        if self.first is None:
+            return 1.0
+        rows = [rms for _, at, rms in self.history if step is None or at < step]
+        trained = self.trained.growth() if self.trained is not None else 1.0
+        return largest([1.0, trained, *(self._beyond(r, self.first.rms) for r in rows)])
+
+    def leap(self, step: int) -> float:
+        """Returns how often those of one step were the largest of all steps before it.
+
+        NaN where the step was not recorded, or none before it.
+        """
+        now = [rms for first, at, rms in self.history if first == at == step]
+        before = [rms for _, at, rms in self.history if at < step]
+        if not now or not before:
+            return math.nan
+        return self._beyond(now[-1], np.fmax.reduce(np.array(before), axis=0))
+
+    def _beyond(self, rms: Floats, then: Floats) -> float:
+        growths = []
+        for kinds in (("activation", "prediction"), ("loss",), ("gradient",)):
+            indices = self.of(*kinds)
+            size, was = largest(rms[indices]), largest(then[indices])
+            if size > 0 and was > 0:
+                growths.append(size / was)
+        return largest(growths)
+
+    def held(self, step: int, kinds: Sequence[str], value: float, rows: int) -> bool:
+        """Returns whether a batch's tensor was as large as one of its values makes it.
+
+        Args:
+            step: of this phase.
+            kinds: of the tensor.
+            value: one of its elements.
+            rows: of the batch.
+        """
+        sizes = [rms for first, at, rms in self.history if first == at == step]
+        if not sizes:
+            return False
+        for i in self.of(*kinds):
+            shape = self.probes[i].shape
+            elements = math.prod(rows if d is None else d for d in shape)
+            # The sum of squares holds that of the value.
+            if sizes[-1][i] * math.sqrt(max(elements, 1)) >= 0.99 * abs(value):
+                return True
+        return False
+
     def _growth_since(self, trained: Measured) -> float:
         """Returns the outputs' growth over the training's first, beyond the data's."""
         assert self.first is not None and trained.first is not None
@@ -256,8 +314,11 @@ def _measure(facts: Facts, phase: Phase) -> Measured:
     measured.lowest = np.fmin.reduce(np.array([look.low for look in until]), axis=0)
     measured.highest = np.fmax.reduce(np.array([look.high for look in until]), axis=0)
     before = [look.rms for look in looks if look.step < onset.step]
-    rows = _flight_rows(facts.flight, phase, len(probes), onset.step)
-    before += rows
+    at = facts.onset.step if facts.onset is not None else onset.step
+    flight = _flight_rows(facts.flight, phase, len(probes), at)
+    before += [rms for step, rms in flight if step < onset.step]
+    measured.history = [(k.step, k.last, k.rms) for k in looks if k.last < at]
+    measured.history += [(step, step, rms) for step, rms in flight]
     measured.peaks = (
         np.fmax.reduce(np.array(before), axis=0)
         if before
@@ -301,6 +362,7 @@ def looks_of(records: Sequence[RangesRecord], phase: Phase, probes: int) -> list
                     s[:, _ZEROS],
                     counts[i].sum(axis=1).astype(np.float64),
                     int(record.measured[i]),
+                    int(record.steps[i, 1]),
                 )
             )
     return sorted(looks, key=lambda look: look.step)
@@ -320,14 +382,18 @@ def _onset_of(measured: Measured, looks: Sequence[Look]) -> Look:
 
 def _flight_rows(
     records: Sequence[FlightRecord], phase: Phase, probes: int, onset: int
-) -> list[Floats]:
+) -> list[tuple[int, Floats]]:
     rows = []
     for record in records[-1:]:
         if record.phase != phase:
             continue
         rms = _fit(record.rms.astype(np.float64), probes, np.nan)
         rms[~np.isfinite(rms)] = np.nan
-        rows += [rms[i] for i in range(len(rms)) if record.steps[i] < onset]
+        rows += [
+            (int(record.steps[i]), rms[i])
+            for i in range(len(rms))
+            if record.steps[i] < onset
+        ]
     return rows
 
 

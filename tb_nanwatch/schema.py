@@ -55,6 +55,7 @@ CAUSES: Final[tuple[str, ...]] = (
     "unscaled_targets",
     "unscaled_data",
     "nonfinite_data",
+    "outlier_data",
     "label_range",
     "loss_domain",
     "metric_domain",
@@ -329,6 +330,36 @@ class Experiment:
 
 
 @dataclass
+class Outlier:
+    """Finite values of a batch that are far beyond those of the others.
+
+    Attributes:
+        name: of the tensor, as the probes name it: "input", "label['a']".
+        rows: of the batch that hold such values, at most 100.
+        row, column: where the worst of them is; `column` is the index within the
+            example, empty for a tensor of one number an example.
+        value: the worst.
+        usual: the largest |value| that it is compared with.
+        batches: before this one, in which `usual` was the largest; 0 where it is that of
+            the other rows of the same batch.
+        count: such values in all.
+        size: rows of the batch.
+        ago: how many steps before the failing one its batch came; 0 for the failing one.
+    """
+
+    name: str
+    rows: list[int] = field(default_factory=list)
+    row: int = 0
+    column: list[int] = field(default_factory=list)
+    value: float = math.nan
+    usual: float = math.nan
+    batches: int = 0
+    count: int = 1
+    size: int = 0
+    ago: int = 0
+
+
+@dataclass
 class PostMortem:
     """What running the failing step again, operation by operation, has shown.
 
@@ -350,6 +381,8 @@ class PostMortem:
         data: name of the input, label or sample weight that is non-finite itself.
         held: path of a variable that was non-finite before the step already, "" for none.
         rows: of the batch that are bad there, at most 100.
+        outliers: of the batch, one for each tensor that has some, the worst first; then
+            those of the last batch before it that had some.
         capsule: where the capsule lies that the step can be run again from, "" for
             nowhere.
         own_code: what the model uses that the capsule does not hold, by name; a replay
@@ -380,6 +413,7 @@ class PostMortem:
     data: str | None = None
     held: str = ""
     rows: list[int] = field(default_factory=list)
+    outliers: list[Outlier] = field(default_factory=list)
     capsule: str = ""
     own_code: list[str] = field(default_factory=list)
     seconds: float = 0.0

@@ -118,10 +118,14 @@ def _tried(facts: Facts, cause: str) -> list[Experiment]:
     if found is None:
         return []
     changes = _CHANGES.get(cause, ())
+    until = _onset(facts)
+    if cause == "outlier_data":  # what begins after its batch cannot leave it out
+        until -= min((o.ago for o in found.outliers), default=0)
     return [
         e
         for e in found.experiments
         if e.tried
+        and e.first <= until
         and any(
             e.change == c or (c[-1] == "/" and e.change.startswith(c)) for c in changes
         )

@@ -197,6 +197,16 @@ describe("operation and line", () => {
     ]);
   });
 
+  it("come with the outliers of the batch, also from a log that has none", () => {
+    const outlier = { name: "label['a']", rows: [3], row: 3, column: [6, 0], value: -9999 };
+    const decoded = (postmortem: object) =>
+      decodeRun({ run: { run: "0", postmortem } }).run.postmortem!.outliers;
+    expect(decoded(POSTMORTEM)).toEqual([]);
+    expect(decoded({ ...POSTMORTEM, outliers: [{ ...outlier, usual: 3, batches: 5 }] })).toEqual([
+      { ...outlier, usual: 3, batches: 5, count: 0, size: 0, ago: 0 },
+    ]);
+  });
+
   it("stand with a script to copy, where there is a capsule", async () => {
     const copied: string[] = [];
     const clipboard = { writeText: async (text: string) => void copied.push(text) };

@@ -235,10 +235,15 @@ def _scaled(inputs: bool, labels: bool) -> Apply:
 
 @contextlib.contextmanager
 def _without_rows(case: Case) -> Iterator[Altered]:
-    rows = list(case.found.rows)
+    standing_out = [o for o in case.found.outliers if o.ago == 0] or case.found.outliers
+    ago = standing_out[0].ago if standing_out else 0
+    rows = sorted({row for o in standing_out if o.ago == ago for row in o.rows})
+    rows = rows or list(case.found.rows)
     if not rows:
         raise NotApplicableError("no rows of the batch stand out")
-    leaves = keras.tree.flatten(case.batches[case.onset])
+    if ago > case.onset:
+        raise NotApplicableError("the batch of the rows was not kept")
+    leaves = keras.tree.flatten(case.batches[case.onset - ago])
     size = len(next(a for a in leaves if a is not None and a.ndim))
     good = np.setdiff1d(np.arange(size), rows)
     if not len(good) or len(rows) >= _MOST_ROWS:

@@ -17,7 +17,7 @@ from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import changes, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
-from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.postmortem.tape import Tape, arrays_of
 from tb_nanwatch.schema import Experiment, PostMortem
 
 # Steps after the failing one: of what begins before it, and of what begins with it.
@@ -94,8 +94,11 @@ class _Laboratory:
         if all(s.tried and not s.succeeded for s in scaled):
             self._try(changes.BOTH, control)
         # What acts on the failing step needs no step before it, but its state.
-        for change in (changes.ROWS, changes.EPSILON):
-            self._try(change, late)
+        came_before = bool(self._found.outliers) and all(
+            o.ago for o in self._found.outliers
+        )
+        self._try(changes.ROWS, control if came_before else late)
+        self._try(changes.EPSILON, late)
         if late.before is not None:
             # The next epoch brings the batch again.
             self._try(changes.BATCH, _Stretch(late.tape, 0, 0, False, late.before))
@@ -126,7 +129,7 @@ class _Laboratory:
         if tape is not None and self._trains:
             onset = capsule.position.step - tape.first
             batches += tape.batches[onset + 1 :]
-            before = _arrays(tape.batches[onset - 1]) if onset else None
+            before = arrays_of(tape.batches[onset - 1]) if onset else None
 
         def restore() -> None:
             state.assign(self._model, capsule.variables)
@@ -176,7 +179,7 @@ class _Laboratory:
             self._found,
             self._trains,
             self._capsule.origin.kind in _BEFORE_UPDATE,
-            _Altered(stretch.tape.batches, lambda batch, n: _arrays(batch)),
+            _Altered(stretch.tape.batches, lambda batch, n: arrays_of(batch)),
             stretch.onset,
             stretch.early,
             stretch.before,
@@ -209,7 +212,7 @@ class _Laboratory:
             lambda batch, n: (
                 batch
                 if change is changes.UNCHANGED
-                else _tensors(altered.data(_arrays(batch), n % stretch.length))
+                else _tensors(altered.data(arrays_of(batch), n % stretch.length))
             ),
         )
         train = self._eager if change.retraces else None
@@ -315,12 +318,6 @@ class _Altered(Sequence[Any]):
 def _tensors(batch: Any) -> Any:
     return keras.tree.map_structure(
         lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), batch
-    )
-
-
-def _arrays(batch: Any) -> Any:
-    return keras.tree.map_structure(
-        lambda leaf: leaf if leaf is None else np.asarray(leaf), batch
     )
 
 

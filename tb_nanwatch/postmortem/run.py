@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import keras
@@ -15,11 +15,11 @@ from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.messages import of_error, useful
-from tb_nanwatch.postmortem import operations, state
+from tb_nanwatch.postmortem import operations, outliers, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
 from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows
-from tb_nanwatch.schema import BadTensor, Kind, Phase, PostMortem
+from tb_nanwatch.schema import BadTensor, Kind, Outlier, Phase, PostMortem
 
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0
@@ -52,6 +52,7 @@ def run(
     capsule: Capsule,
     tracer: Tracer,
     *,
+    earlier: Sequence[Any] = (),
     seconds: float = MAX_SECONDS,
     memory: int = MAX_BYTES,
 ) -> PostMortem:
@@ -64,6 +65,8 @@ def run(
         model: the model that was trained.
         capsule: the failing step.
         tracer: names the tensors of an eager step of `model`.
+        earlier: batches of the steps before, the last one directly before the
+            failing one: oldest first; its data are compared with theirs.
         seconds: that it may take.
         memory: bytes by which the process may grow.
     """
@@ -87,8 +90,25 @@ def run(
                 NanWatchWarning,
                 stacklevel=2,
             )
+    result.outliers = _outliers(capsule, earlier)
     result.seconds = time.monotonic() - began
     return result
+
+
+def _outliers(capsule: Capsule, earlier: Sequence[Any]) -> list[Outlier]:
+    """Returns what stands out in the batch, whether or not its step could be run again."""
+    if not capsule.has_batch or capsule.replicas > 1:  # a replica's rows are its own
+        return []
+    try:
+        return outliers.find(capsule.data, earlier) + outliers.find_before(earlier)
+    except Exception as e:
+        warnings.warn(
+            "NaN Watch could not compare the failing step's batch with those before, "
+            f"training is not affected. {of_error(e)}",
+            NanWatchWarning,
+            stacklevel=3,
+        )
+        return []
 
 
 def _refusal(message: str) -> str:
@@ -154,15 +174,11 @@ def _handles(model: Any) -> list[tuple[str, Any]]:
 
 def _name_data(watch: OpWatch, data: Any) -> dict[int, Any]:
     """Names the batch's tensors as the probes do; returns them by id."""
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     tensors: dict[int, Any] = {}
-    for kind, tree in (("input", x), ("label", y), ("sample_weight", weight)):
-        if tree is None:
-            continue
-        for path, leaf in keras.tree.flatten_with_path(tree):
-            if isinstance(leaf, tf.Tensor):
-                watch.add_data(kind + "".join(f"[{part!r}]" for part in path), leaf)
-                tensors[tensor_id(leaf)] = leaf
+    for name, leaf in outliers.leaves(data):
+        if isinstance(leaf, tf.Tensor):
+            watch.add_data(name, leaf)
+            tensors[tensor_id(leaf)] = leaf
     return tensors
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 # Trains on batches; yields, for each call, the number of its steps and its logs.
@@ -46,6 +47,11 @@ class Tape:
     changes: list[Change] = field(default_factory=list)
     train: Train = lambda batches: iter(())
 
+    def before(self, step: int, most: int) -> list[Any]:
+        """Returns the batches of at most so many steps before one, with arrays as leaves."""
+        end = max(0, step - self.first)
+        return [arrays_of(batch) for batch in self.batches[max(0, end - most) : end]]
+
     def play(
         self,
         batches: Sequence[Any],
@@ -73,6 +79,13 @@ class Tape:
                 if change.step > self.first:
                     set_value(change.variable, changed(change))
             yield from (train or self.train)(batches[start:end])
+
+
+def arrays_of(batch: Any) -> Any:
+    """Returns a batch with arrays in the place of tensors, which on CPU share memory."""
+    return keras.tree.map_structure(
+        lambda leaf: leaf if leaf is None else np.asarray(leaf), batch
+    )
 
 
 def set_value(variable: Any, value: Any) -> None:

@@ -33,6 +33,7 @@ NOT_OF_THE_SPACE: Final = (
     "unscaled_targets",
     "unscaled_data",
     "nonfinite_data",
+    "outlier_data",
     "label_range",
     "loss_domain",
     "metric_domain",

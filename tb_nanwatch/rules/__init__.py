@@ -1,6 +1,7 @@
 """The rules that name a run's cause, and every threshold they use; pure.
 
-First it is asked how the run went bad. Either one tensor *left its domain*: what it
+First it is asked how the run went bad. Values of its last batch may be far beyond all
+before, and the fault measurably theirs. Or else either one tensor *left its domain*: what it
 was computed from was finite and of ordinary size (a division by zero, the logarithm
 of a negative number, data that came in bad). Or the numbers *grew* until they no
 longer fitted; then each possible driver of the growth (step size, scale of inputs
@@ -20,6 +21,7 @@ from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.data import bad_data
 from tb_nanwatch.rules.domain import domain_candidates, left_domain
 from tb_nanwatch.rules.growth import growth_candidates
+from tb_nanwatch.rules.outlier import outlier_data
 from tb_nanwatch.rules.thresholds import THRESHOLDS, at
 
 __all__ = ["THRESHOLDS", "Candidate", "candidates", "unscaled_data"]
@@ -31,6 +33,9 @@ def candidates(m: Measured) -> list[Candidate]:
         kind = m.probes[m.origin].kind
         if kind in ("input", "label", "sample_weight"):
             return [bad_data(m, kind)]
+    outliers = outlier_data(m)
+    if outliers:
+        return outliers
     if m.first is None or m.onset is None:
         return []
     if m.origin is not None and left_domain(m):

@@ -42,27 +42,40 @@ def bad_data(m: Measured, kind: str) -> Candidate:
 
 
 def _place_in_data(m: Measured, tensor: BadTensor) -> list[str]:
-    """Returns in a sentence which example it is, where batches are whole and in order.
-
-    Keras tells a callback neither the batch size nor whether it shuffles, so the
-    sentence says what it takes. A replica's row is one of its share alone.
-    """
-    onset, session = m.facts.onset, m.facts.session
-    if onset is None or session is None or session.replicas > 1 or m.origin is None:
+    """Returns in a sentence which example it is, where it can be told."""
+    if m.origin is None:
         return []
     values_a_row = math.prod(d or 0 for d in m.probes[m.origin].shape[1:])
     if tensor.row is None or not m.probes[m.origin].shape or not values_a_row:
         return []
-    rows = tensor.size // values_a_row
-    example = onset.batch * rows + tensor.row
+    text = example_text(m, tensor.row, tensor.size // values_a_row)
+    return [text] if text else []
+
+
+def example_text(m: Measured, row: int, rows: int, ago: int = 0) -> str:
+    """Returns in a sentence which example a row is, where batches are whole and in order.
+
+    Keras tells a callback neither the batch size nor whether it shuffles, so the
+    sentence says what it takes. A replica's row is one of its share alone: then nothing
+    is said.
+
+    Args:
+        row: of the bad batch.
+        rows: in that batch.
+        ago: how many steps before the onset that batch came.
+    """
+    onset, session = m.facts.onset, m.facts.session
+    if onset is None or session is None or session.replicas > 1 or onset.batch < ago:
+        return ""
+    example = (onset.batch - ago) * rows + row
     whose = (
         f"epoch {onset.epoch + 1}" if onset.phase == "train" else "the validation data"
     )
-    return [
+    return (
         f"That is example {example:,} of {whose}, counted from 0 in the order in which "
         f"they came, if each batch before had {rows:,} of them; without shuffling it is "
         "the row of the data set."
-    ]
+    )
 
 
 _KIND: Final = {"input": "input", "label": "label", "sample_weight": "sample weight"}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from tb_nanwatch.measured import Measured, largest, smallest
+from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.amplification import amplification
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.inherited import INHERITED_FIX, whose_weights
@@ -178,8 +179,11 @@ def _layer_candidate(m: Measured, weight: float, sure: float = 0.97) -> Candidat
         weight,
         sure,
         [_upstream_text(m), _counts_text(m)],
-        "This layer's function left its domain (logarithm, root or division): keep its "
-        "argument away from there, e.g. keras.ops.log(keras.ops.maximum(x, 1e-6)).",
+        fixes.of(
+            m,
+            "This layer's function left its domain: keep the arguments of its logarithms "
+            "and roots above 0, and its denominators away from 0.",
+        ),
     )
 
 
@@ -212,8 +216,11 @@ def _domain_of_loss(m: Measured) -> list[Candidate]:
             1.0,
             0.97,
             evidence,
-            "The loss left its domain: guard its division, logarithm or root, e.g. "
-            "keras.ops.abs(y - p) / keras.ops.maximum(keras.ops.abs(y), 1e-3).",
+            fixes.of(
+                m,
+                "The loss left its domain: keep the arguments of its logarithms and roots "
+                "above 0, and its denominators away from 0.",
+            ),
         )
     ]
     return [*_classes(m), *loss]
@@ -278,7 +285,11 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
             1.0,
             0.97,
             [*evidence, "Loss and weights stayed finite: the training itself is sound."],
-            "Guard the metric's division, logarithm or root, or choose another objective.",
+            fixes.of(
+                m,
+                "Guard the metric's division, logarithm or root, or choose another "
+                "objective.",
+            ),
         )
     ]
 
@@ -306,14 +317,18 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         3.0,
         0.93,
         evidence,
-        "The loss's derivative is not finite where its argument is zero (a root, norm or "
-        "power): add a small number inside, e.g. keras.ops.sqrt(x + 1e-12).",
+        fixes.of(
+            m,
+            "The loss's derivative is not finite where its argument is zero (a root, norm "
+            "or power): add a small number inside, e.g. keras.ops.sqrt(x + 1e-12).",
+        ),
     )
     layer = _layer_candidate(m, 3.0, 0.95)
     layer.evidence = evidence
-    layer.fix = (
+    layer.fix = fixes.of(
+        m,
         "The derivative of a layer's function is not finite at some of its inputs (a "
-        "root, norm or power at zero): add a small number inside it."
+        "root, norm or power at zero): add a small number inside it.",
     )
     if not passed:
         layer.weight = 0.6

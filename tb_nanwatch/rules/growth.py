@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.measured import Measured, largest, smallest
+from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.amplification import amplification
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.inherited import inherited_weights
@@ -281,8 +282,11 @@ def _gain_driver(m: Measured) -> Candidate | None:
                 f"At the first step, before any update, a layer without weights gave "
                 f"{leap:.3g} times what entered it."
             ],
-            "This layer's function grows out of bounds (an exponential or a power): "
-            "bound its argument, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)).",
+            fixes.of_layer(
+                m,
+                "This layer's function grows out of bounds (an exponential or a power): "
+                "bound its argument, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)).",
+            ),
         )
     if by_time:
         return amplification(

@@ -51,6 +51,22 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
         100.0, "squares and sums of so large values reach float16's 65504"
     ),
     "half_share": Threshold(0.05, "Hugging Face DebugUnderflowOverflow: 6e4 of 65504"),
+    "outlier": Threshold(
+        1e3,
+        "of 32 values after 160 others none was more than 74 times the largest of these, in "
+        "100,000 columns each of a log-normal of deviation 1.5 and of Student's t of 3",
+    ),
+    "outlier_rows": Threshold(
+        0.25, "a convention: where more rows are far out, the batch is of another scale"
+    ),
+    "outlier_others": Threshold(
+        3,
+        "that three normal values are all 1,000 times smaller than a fourth happens in "
+        "one of 1e9 columns",
+    ),
+    "outlier_share": Threshold(
+        0.95, "a convention: the rest is for what met these values without a guard"
+    ),
     "tiny_epsilon": Threshold(1e-12, "Keras' default is 1e-7; float32 resolves 1.2e-7"),
     "momentum": Threshold(0.999, "a sum over 1,000 steps and more"),
     "decay_step": Threshold(1.0, "|1 - decay * rate| > 1 from 2 on; 1 forgets at once"),

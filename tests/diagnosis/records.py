@@ -12,11 +12,14 @@ from tb_nanwatch.schema import (
     RANGE_COLUMNS,
     BadTensor,
     Experiment,
+    Operand,
+    Outlier,
     Position,
     PostMortem,
     Probe,
     RangesRecord,
     SessionRecord,
+    Source,
 )
 
 # Probes of a small regression: (kind, name, layer, dtype, shape).
@@ -132,6 +135,33 @@ def with_experiments(found: Facts, **learnt: bool) -> Facts:
     return found
 
 
+def operation(op_type: str, text: str | None = None, **more: Any) -> PostMortem:
+    """A post-mortem that names an operation, at a line of the user's if `text` is given."""
+    source = Source("train.py", 12, "loss", text) if text is not None else None
+    return PostMortem(
+        **{
+            "reproduced": True,
+            "op": f"tf.math.{op_type.removesuffix('Grad').lower()}",
+            "op_type": op_type,
+            "forward_type": op_type,
+            "source": source,
+            "dtype": "float32",
+            **more,
+        }
+    )
+
+
+def outlier(**more: Any) -> Outlier:
+    """-9999 in column 1 of row 3 of the input, among values of at most 3.1."""
+    found = Outlier("input", [3], 3, [1], -9999.0, 3.1, batches=5, count=1, size=32)
+    return replace(found, **more)
+
+
+def met(found: Facts, postmortem: PostMortem) -> Facts:
+    return replace(found, postmortem=postmortem)
+
+
+LINE = "return -ops.sum(y * ops.log(p), axis=-1)"
 GREW = {"dense_1": 1e30, "prediction": 1e30, "total": 1e36, "weight dense/kernel": 1e20}
 CASES: dict[str, tuple[str, Facts]] = {
     "NaN in the batch": ("nonfinite_data", facts("input")),
@@ -171,6 +201,50 @@ CASES: dict[str, tuple[str, Facts]] = {
     "integers beside one output": (
         "loss_domain",
         integer_labels((0, 7), (0, 99), classes=1),
+    ),
+    "an outlier that a logarithm met": (
+        "outlier_data",
+        met(facts("total", bad=(1, 0)),
+            operation("Log", LINE, rows=[3], outliers=[outlier()])),
+    ),
+    "a fill value in the labels, squared by Keras' own loss": (
+        "outlier_data",
+        met(facts("total", later={"label": 1e20}, bad=(0, 1)),
+            operation("Square", owner="the loss 'mse'", inputs=[Operand("argument", max=1e20)],
+                      outliers=[outlier(name="label", column=[6, 0], value=1e20)])),
+    ),
+    "a logarithm in the user's loss": (
+        "loss_domain",
+        met(facts("total", bad=(1, 0)), operation("Log", LINE)),
+    ),
+    "a division in the user's loss": (
+        "loss_domain",
+        met(facts("total", bad=(1, 0)),
+            operation("RealDiv", "return tf.abs(y - p) / tf.abs(y)")),
+    ),
+    "a root's derivative": (
+        "loss_domain",
+        met(facts("dense_1/kernel"),
+            operation("SqrtGrad", "norm = tf.sqrt(tf.reduce_sum(x * x, axis=1))",
+                      forward_type="Sqrt", gradient=True)),
+    ),
+    "an exponential in the user's layer": (
+        "layer_domain",
+        met(facts("odd"), operation("Exp", "power = ops.exp(scores)", layer="odd")),
+    ),
+    "an exponential in a layer of Keras' own": (
+        "layer_domain",
+        met(facts("odd"), operation("Exp", layer="odd")),
+    ),
+    "the logarithm of Keras' own cross-entropy": (
+        "loss_domain",
+        met(facts("total", bad=(1, 0)),
+            operation("Log", owner="the loss 'categorical_crossentropy'")),
+    ),
+    "the division of Keras' own cross-entropy": (
+        "loss_domain",
+        met(facts("total", bad=(1, 0)),
+            operation("RealDiv", owner="the loss 'categorical_crossentropy'")),
     ),
     "the metric alone": ("metric_domain", facts("error", status="score_lost", bad=(1, 0))),
     "a gradient, next to the loss": ("loss_domain", facts("dense_1/kernel")),

@@ -195,6 +195,21 @@ function postmortem(value: unknown): PostMortem | null {
     data: textOrNull(p.data),
     held: text(p.held),
     rows: list(p.rows, count),
+    outliers: list(p.outliers, (v) => {
+      const o = object(v, "outlier");
+      return {
+        name: text(o.name),
+        rows: list(o.rows, count),
+        row: count(o.row),
+        column: list(o.column, count),
+        value: number(o.value) ?? Number.NaN,
+        usual: number(o.usual) ?? Number.NaN,
+        batches: count(o.batches),
+        count: count(o.count),
+        size: count(o.size),
+        ago: count(o.ago),
+      };
+    }),
     capsule: text(p.capsule),
     own_code: texts(p.own_code),
     seconds: count(p.seconds),

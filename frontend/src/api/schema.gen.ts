@@ -18,7 +18,7 @@ export const MISREADS: readonly Misread[] = ["stale_score", "infinite_score", "d
 export const PHASES: readonly Phase[] = ["train", "validation"];
 export const KINDS: readonly Kind[] = ["input", "label", "sample_weight", "activation", "prediction", "loss", "metric", "gradient", "optimizer", "weight", "layer_state"];
 export const PERSISTENT_KINDS: readonly Kind[] = ["optimizer", "weight", "layer_state"];
-export const CAUSES = ["learning_rate", "unscaled_inputs", "unscaled_targets", "unscaled_data", "nonfinite_data", "label_range", "loss_domain", "metric_domain", "layer_domain", "initialization", "gradient_amplification", "half_precision", "optimizer_settings", "inherited", "unknown"] as const;
+export const CAUSES = ["learning_rate", "unscaled_inputs", "unscaled_targets", "unscaled_data", "nonfinite_data", "outlier_data", "label_range", "loss_domain", "metric_domain", "layer_domain", "initialization", "gradient_amplification", "half_precision", "optimizer_settings", "inherited", "unknown"] as const;
 export type Cause = (typeof CAUSES)[number];
 export const RANGE_COLUMNS = ["min", "max", "rms_min", "rms_max", "rms", "zero_fraction", "update_ratio"] as const;
 export type RangeColumn = (typeof RANGE_COLUMNS)[number];
@@ -126,6 +126,19 @@ export interface Source {
   text: string;
 }
 
+export interface Outlier {
+  name: string;
+  rows: number[];
+  row: number;
+  column: number[];
+  value: number;
+  usual: number;
+  batches: number;
+  count: number;
+  size: number;
+  ago: number;
+}
+
 export interface Experiment {
   change: string;
   text: string;
@@ -162,6 +175,7 @@ export interface PostMortem {
   data: string | null;
   held: string;
   rows: number[];
+  outliers: Outlier[];
   capsule: string;
   own_code: string[];
   seconds: number;

@@ -29,6 +29,7 @@ _ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "unscaled_data": ("data.input", "data.label"),
     "label_range": ("data.label", "loss"),
     "nonfinite_data": ("data",),
+    "outlier_data": ("data",),
     "loss_domain": ("loss", "data.label"),
     "metric_domain": ("data.label",),
     "layer_domain": ("model", "data.input"),
