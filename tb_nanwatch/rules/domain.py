@@ -58,8 +58,18 @@ def domain_candidates(m: Measured) -> list[Candidate]:
         "weight": _domain_of_update,
         "layer_state": _domain_of_layer,
     }
+    if kind == "metric" and _is_a_loss(m):
+        kind = "loss"
     found = rules[kind](m)
     return [*_half(m), *found]
+
+
+def _is_a_loss(m: Measured) -> bool:
+    """Returns whether gradients went bad with a metric: a loss that a step of its own tells.
+
+    No gradient is computed from what only measures.
+    """
+    return m.onset is not None and bool((m.onset.bad[m.of("gradient")] > 0).any())
 
 
 def _upstream_text(m: Measured) -> str:
@@ -272,7 +282,7 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
 
     Signs:
         metric_domain: the first bad tensor is a metric, of finite numbers of ordinary
-            size; loss and weights stayed finite.
+            size; loss, gradients and weights stayed finite.
     """
     assert m.onset is not None
     evidence = [_upstream_text(m), _counts_text(m)]

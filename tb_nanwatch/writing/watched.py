@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import weakref
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -235,6 +236,8 @@ class Watched:
         if capsule is None:
             return
         began = time.monotonic()
+        if not isinstance(tape, str):
+            self._complete(capsule, tape)
         try:
             result = examine(
                 self._model,
@@ -252,6 +255,16 @@ class Watched:
         except Exception as e:
             said = of_error(e)
             warn(f"NaN Watch's post-mortem failed: {said}")
+
+    def _complete(self, capsule: Capsule, tape: Tape) -> None:
+        """Has the capsule hold the state from before its step, where it does not."""
+        try:
+            whole = capsules.complete(capsule, tape, self._model)
+            if whole and self._capsule_place:
+                place = Path(self._capsule_place)
+                capsules.replace_on_disk(capsule, place, self._options.capsule_bytes)
+        except Exception as e:  # it stays as it was
+            self._note(f"the capsule stayed incomplete: {of_error(e)}")
 
     def _seconds_to_try(self) -> float:
         """Returns the seconds that experiments may take now."""

@@ -36,7 +36,7 @@ alone; a port to another Keras backend replaces it.
     instrument.py  hooks a model, reads the rings, takes the hooks out
 """
 
-from tb_nanwatch.writing.probes.capture import Kept
+from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Kept
 from tb_nanwatch.writing.probes.fits import Caller
 from tb_nanwatch.writing.probes.instrument import Instrument, check_supported
 from tb_nanwatch.writing.probes.names import walk
@@ -45,8 +45,10 @@ from tb_nanwatch.writing.probes.ring import RING_ROWS
 from tb_nanwatch.writing.probes.tracing import MAX_CALLS
 
 __all__ = [
+    "MANY_UPDATES",
     "MAX_CALLS",
     "RING_ROWS",
+    "UPDATED",
     "Caller",
     "Instrument",
     "Kept",

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import keras
@@ -677,7 +678,7 @@ class Instrument:
 
         logs, tensors = function_of(run, xla=True)(data)
         place = {id(f.tensor): tensor for f, tensor in zip(met, tensors, strict=True)}
-        return logs, [Found(f.kind, f.name, f.layer, place[id(f.tensor)]) for f in met]
+        return logs, [replace(f, tensor=place[id(f.tensor)]) for f in met]
 
     def _found_in_step(
         self, phase: Phase, train_step: Any, data: Any

@@ -278,7 +278,9 @@ class StepGraph:
                 known_bad = bad
                 # A step that is looked at for no such reason is not kept.
                 extreme = limit >= 0 and not bad.any()
-                if new or extreme:
+                # What an earlier update of this very step kept is from before it all.
+                kept = capture.has(step.phase, step.replica, int(number))
+                if (new or extreme) and not (missing and kept):
                     capture.keep(
                         batch,
                         step.phase,

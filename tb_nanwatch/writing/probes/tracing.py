@@ -29,12 +29,20 @@ MAX_CALLS: Final = 64
 
 @dataclass
 class Found:
-    """A tensor met while the step is traced."""
+    """A tensor met while the step is traced.
+
+    Attributes:
+        kind, name, layer: as of its `Probe`.
+        tensor: of the step's graph, or eager.
+        update: which of the step's updates it goes into, or is of; one that comes after
+            the last is counted to that.
+    """
 
     kind: Kind
     name: str
     layer: str
     tensor: Any
+    update: int = 0
 
     def probe(self) -> Probe:
         """Returns the probe that stands for it in the record."""
@@ -44,8 +52,13 @@ class Found:
 
 
 def in_causal_order(found: Sequence[Found]) -> list[Found]:
-    """Returns what was met, kind by kind; within a kind the order of calls stays."""
-    return sorted(found, key=lambda f: KINDS.index(f.kind))
+    """Returns what was met, kind by kind; within a kind the order of calls stays.
+
+    Where a step has several updates, as with an optimizer for each of two networks, all
+    that goes into the first one comes before what was computed after it.
+    """
+    last = max((f.update for f in found if f.kind == "gradient"), default=0)
+    return sorted(found, key=lambda f: (min(f.update, last), KINDS.index(f.kind)))
 
 
 @dataclass
@@ -61,6 +74,8 @@ class _Trace(threading.local):
     # three parts of which that is not sure.
     labels: set[int] = field(default_factory=set)
     is_triple: bool = False
+    # Updates so far.
+    update: int = 0
 
 
 class Tracer:
@@ -87,7 +102,7 @@ class Tracer:
         trace.graph = _graph()
         found: list[Found] = []
         trace.found, trace.calls, trace.inner = found, {}, set()
-        trace.labels, trace.is_triple = set(), False
+        trace.labels, trace.is_triple, trace.update = set(), False, 0
         try:
             yield found
         finally:
@@ -186,6 +201,7 @@ class Tracer:
             if gradient is not None:
                 _, name, layer = self._known(variable)
                 self.add("gradient", self.numbered("gradient", name), layer, gradient)
+        self._trace.update += 1
 
     def add_logs(self, logs: Any) -> None:
         """Adds metric results as the step returns them."""
@@ -250,7 +266,7 @@ class Tracer:
                 f"only the first {MAX_CALLS} calls of {layer!r} in a step are watched"
             )
             return
-        trace.found.append(Found(kind, name, layer, tensor))
+        trace.found.append(Found(kind, name, layer, tensor, trace.update))
 
 
 def _graph() -> Any:
