@@ -59,6 +59,9 @@ MIN_CONFIDENCE: Final = 0.4
 # decades of growth: on the development seeds of the corpus the heavier one was right
 # far more often than in proportion.
 _SHARPNESS: Final = 2.0
+# Steps without an update from which on it is said after which step that began: a scale
+# that falls from 2**15 to 1 takes as many, by design.
+_LONG: Final = 16
 # Causes beyond the first that are worth showing.
 _MAX_CAUSES: Final = 3
 
@@ -115,15 +118,43 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
 
 
 def _where(facts: Facts) -> list[str]:
+    stall = list(filter(None, [stall_text(facts)]))
     if facts.origin is not None and facts.onset is not None:
         return [
             f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
-            "in causal order the first tensor to become non-finite in that step."
+            "in causal order the first tensor to become non-finite in that step.",
+            *stall,
         ]
     if facts.onset is not None:
         verb = "It took off at" if facts.status == "runaway" else "First bad step:"
-        return [f"{verb} {position_text(facts.onset)}."]
+        return [f"{verb} {position_text(facts.onset)}.", *stall]
     return []
+
+
+def stall_text(facts: Facts) -> str:
+    """Returns in a sentence or two what a run that stalled did not learn, else ""."""
+    found = facts.scaling
+    if found is None or not (
+        facts.status == "stalled"
+        # Such a gradient reaches no weight: these were divided by a loss scale of 0.
+        or (facts.origin is not None and facts.origin.kind == "gradient")
+    ):
+        return ""
+    since = ""
+    if found.last_update is None:
+        since = ": nothing was learnt"
+    elif facts.steps - 1 - found.last_update >= _LONG:
+        since = f": nothing was learnt after step {found.last_update:,}"
+    lost = ""
+    if found.lost:
+        lost = (
+            f" In {found.lost:,} of the other steps all gradients were 0: float16 holds "
+            "none so small."
+        )
+    return (
+        f"{found.skipped:,} of {facts.steps:,} steps were skipped, since gradients were "
+        f"not finite, and the loss scale fell to {found.scale:.2g}{since}.{lost}"
+    )
 
 
 def _unknown(facts: Facts, where: list[str]) -> Cause:

@@ -18,6 +18,23 @@ from tb_nanwatch.schema import (
 
 
 @dataclass
+class Scaling:
+    """What the loss scale of mixed precision came to.
+
+    Attributes:
+        skipped: steps that the optimizer skipped.
+        lost: steps whose gradients were all zero, see `schema.StatusRecord`.
+        scale: after the last step.
+        last_update: the last step that was not skipped, None where there was none.
+    """
+
+    skipped: int
+    lost: int
+    scale: float
+    last_update: int | None
+
+
+@dataclass
 class Facts:
     """What was measured in one run; everything but `status` may be missing.
 
@@ -32,6 +49,7 @@ class Facts:
             "unwatched" where it is not known; None for a model's first training.
         postmortem: of the failing step, where there was one.
         session, ranges, flight: the records in full, where they were read.
+        scaling: of the loss; None where none is scaled.
     """
 
     status: Status
@@ -45,6 +63,7 @@ class Facts:
     session: SessionRecord | None = None
     ranges: list[RangesRecord] = field(default_factory=list)
     flight: list[FlightRecord] = field(default_factory=list)
+    scaling: Scaling | None = None
 
 
 def facts_of(
@@ -68,4 +87,12 @@ def facts_of(
         closest=status.closest,
         inherited=inherited,
         postmortem=postmortem,
+        scaling=Scaling(
+            int(status.lane_skipped.sum()),
+            status.lost_updates,
+            float(status.lane_loss_scale[-1]),
+            status.last_update,
+        )
+        if len(status.lane_loss_scale)
+        else None,
     )

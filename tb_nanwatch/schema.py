@@ -18,10 +18,18 @@ State = Literal["running", "finished", "stopped", "failed", "interrupted"]
 STATES: Final[tuple[str, ...]] = typing.get_args(State)
 
 # By how far non-finite values reached; the worst wins, so order matters.
-Status = Literal["unwatched", "clean", "contained", "score_lost", "runaway", "diverged"]
+Status = Literal[
+    "unwatched", "clean", "contained", "stalled", "score_lost", "runaway", "diverged"
+]
 STATUSES: Final[tuple[str, ...]] = typing.get_args(Status)
-# A trial that went bad, in the sense of every statistic over trials.
-BAD_STATUSES: Final[tuple[str, ...]] = ("score_lost", "runaway", "diverged")
+# A trial that went bad, in the sense of every statistic over trials. One that stalled
+# lost nothing, but its values made it learn nothing.
+BAD_STATUSES: Final[tuple[str, ...]] = ("stalled", "score_lost", "runaway", "diverged")
+# What a training can have come to whose weights are no good to another. Those of one that
+# stalled are as they were before it did.
+HEREDITARY: Final[tuple[str, ...]] = tuple(s for s in BAD_STATUSES if s != "stalled")
+# Of all these, what left every value finite: nothing that was computed is wrong.
+FINITE_STATUSES: Final[tuple[str, ...]] = ("stalled", "runaway")
 
 Misread = Literal["stale_score", "infinite_score", "damaged_score"]
 MISREADS: Final[tuple[str, ...]] = typing.get_args(Misread)
@@ -601,6 +609,10 @@ class StatusRecord(Record):
             where the optimizer scales no loss, or is not watched.
         lane_skipped: int64 [n], the point's steps that the optimizer skipped, since a
             gradient of the scaled loss was non-finite; [0] likewise.
+        last_update: the last step that was not skipped where the loss is scaled; None
+            where there was none, or no loss is scaled.
+        lost_updates: steps that were not skipped, but had gradients of zero alone, at a
+            loss scale below 1.
         seq_*: how many records of each kind were written before this one, so that
             a reader sees a gap.
     """
@@ -647,6 +659,8 @@ class StatusRecord(Record):
     lane_epochs: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     lane_loss_scale: Array = field(default_factory=lambda: np.zeros(0, np.float32))
     lane_skipped: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    last_update: int | None = None
+    lost_updates: int = 0
     written: dict[str, int] = field(default_factory=dict)
 
 

@@ -28,6 +28,9 @@ describe("announcement", () => {
     expect(said(before, overview("runaway", "diverged", "clean"))).toBe(
       "Trial 0: runaway at epoch 2, batch 6 (step 37).",
     );
+    expect(said(before, overview("stalled", "diverged"))).toBe(
+      "Trial 0: stalled at epoch 2, batch 6 (step 37).",
+    );
     expect(said(before, overview("clean", "diverged", "clean"))).toBe("");
     expect(said(before, before)).toBe("");
   });

@@ -97,6 +97,26 @@ describe("filter", () => {
     expect(kept(text)).toBe(ids);
   });
 
+  it("finds what stalled, which went bad", () => {
+    const trials = trialsOf(
+      decodeOverview({
+        schema_version: 1,
+        searches: [{ search: "a" }],
+        runs: ["contained", "stalled", "runaway"].map((status, i) => ({
+          run: `r/${i}`,
+          session: "s",
+          search: "a",
+          trial_id: String(i),
+          status,
+        })),
+      }),
+      "a",
+    );
+    const ids = (text: string) => trials.filter(parseFilter(text, []).keeps).map((t) => t.id);
+    expect(ids("stalled")).toEqual(["1"]);
+    expect(ids("bad")).toEqual(["1", "2"]);
+  });
+
   it("keeps the other terms where a range is dragged", () => {
     expect(withRange("bad, rate>0.5, kernel=3,3", "rate", [0.1, 1])).toBe(
       "bad kernel=3,3 rate>=0.1 rate<=1",

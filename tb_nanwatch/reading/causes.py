@@ -13,7 +13,7 @@ from tb_nanwatch import metadata
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES
 
 logger = tb_logging.get_logger()
 
@@ -109,6 +109,6 @@ def _version(session: Session) -> tuple[Any, ...]:
         bool(written.get(metadata.KIND_RANGES, 0)),
         session.began_with,
         repr(session.postmortem),
-        # The last bucket of a runaway is its furthest.
-        session.state if status.status == "runaway" else "",
+        # The last bucket of a runaway is its furthest; a stall goes on to skip steps.
+        session.state if status.status in FINITE_STATUSES else "",
     )

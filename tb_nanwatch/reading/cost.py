@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.session import Session
@@ -28,11 +28,11 @@ def cost(sessions: Sequence[Session]) -> dict[str, Any] | None:
     if not bad:
         return None
     seconds = sum(_seconds(s) for s in sessions)
-    # A runaway is finite: nothing would have ended it.
+    # A run that stayed finite would have been ended by nothing.
     after = sum(
         min(_positive(s.status.seconds_after_onset), _seconds(s))
         for s in bad
-        if s.status.status != "runaway"
+        if s.status.status not in FINITE_STATUSES
     )
     share = after / seconds if seconds > 0 else 0.0
     text = ""

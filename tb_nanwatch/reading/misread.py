@@ -23,7 +23,8 @@ def misread(session: Session) -> Misread | None:
     end the model's weights or a layer's state were non-finite. A layer can hide that:
     ReLU makes 0 of NaN, and an accuracy is finite whatever is predicted.
 
-    A later score of a run whose model stayed finite, or was finite again, is a result.
+    A later score of a run whose model stayed finite, or was finite again, is a result. So
+    is any score of one that stalled: the model is as it was before.
     """
     trial, status = session.trial, session.status
     if session.goes_on:
@@ -35,6 +36,7 @@ def misread(session: Session) -> Misread | None:
     epoch = scored_epoch(session)
     if (
         status.status not in BAD_STATUSES
+        or status.status == "stalled"
         or not math.isfinite(trial.score)
         or epoch is None
         or status.onset is None

@@ -53,8 +53,8 @@ class Session:
 
     @property
     def inherited(self) -> schema.Status | None:
-        """`began_with`, where that training had gone bad."""
-        return self.began_with if self.began_with in schema.BAD_STATUSES else None
+        """`began_with`, where that training had gone bad and its weights with it."""
+        return self.began_with if self.began_with in schema.HEREDITARY else None
 
     @property
     def search_id(self) -> str:

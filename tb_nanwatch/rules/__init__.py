@@ -22,6 +22,7 @@ from tb_nanwatch.rules.data import bad_data
 from tb_nanwatch.rules.domain import domain_candidates, left_domain
 from tb_nanwatch.rules.growth import growth_candidates
 from tb_nanwatch.rules.outlier import outlier_data
+from tb_nanwatch.rules.stall import stall_candidates
 from tb_nanwatch.rules.thresholds import THRESHOLDS, at
 
 __all__ = ["THRESHOLDS", "Candidate", "candidates", "unscaled_data"]
@@ -37,6 +38,10 @@ def candidates(m: Measured) -> list[Candidate]:
     if outliers:
         return outliers
     if m.first is None or m.onset is None:
+        return []
+    if m.origin is not None and m.facts.scaling and m.probes[m.origin].kind == "gradient":
+        return stall_candidates(m)  # such a gradient reaches no weight of itself
+    if m.facts.status == "stalled" and m.origin is None:
         return []
     if m.origin is not None and left_domain(m):
         return domain_candidates(m)

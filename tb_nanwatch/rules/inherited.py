@@ -7,7 +7,7 @@ from typing import Final
 from tb_nanwatch.measured import Measured, largest
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.schema import HEREDITARY
 
 INHERITED_FIX: Final = (
     "Mend what the earlier training died of; from its weights none can go on. In a "
@@ -24,7 +24,7 @@ def inherited_weights(m: Measured) -> Candidate | None:
             in the first step, before any update, outputs were {domain_growth} times the
             size of the data already.
     """
-    if m.first is None or m.facts.inherited not in BAD_STATUSES:
+    if m.first is None or m.facts.inherited not in HEREDITARY:
         return None
     outputs = m.of("activation", "prediction")
     size = largest([largest(m.first.rms[outputs]), largest(m.first.top[outputs]) / 10])
@@ -49,7 +49,7 @@ def inherited_weights(m: Measured) -> Candidate | None:
 def whose_weights(m: Measured) -> str:
     """Returns in a sentence that the weights came from a bad training, else nothing."""
     bad = m.facts.inherited
-    if bad not in BAD_STATUSES:
+    if bad not in HEREDITARY:
         return ""
     return (
         "Its weights came from a training that had gone bad "

@@ -54,11 +54,14 @@ class NanWatch(keras.callbacks.Callback):
             state). "record" goes on training; "stop" ends this training, and in a
             search makes the objective NaN, so that no score from before counts;
             "fail" ends the trial with KerasTuner's `FailedTrialError` (outside of a
-            search it raises `NonFiniteError`); "raise" raises `NonFiniteError`.
+            search it raises `NonFiniteError`); "raise" raises `NonFiniteError`. None of
+            them acts on a run that stays finite: a runaway, or one that stalled (in mixed
+            precision most steps are skipped and nothing is learnt). Its weights and
+            scores are as good as before; a line on standard error says that it stalled.
         keep_score: with "stop", keeps the scores from before.
         activations_only: watches inputs, labels, layer outputs, predictions, losses
             and metrics, but no gradients, slots, weights and layer state.
-        capsules: keeps the step at which a run went bad (its batch, and weights, slots
+        capsules: keeps the step at which a run went bad or stalled (its batch, and weights, slots
             and random state from before it) as a directory `nanwatch_capsule` beside
             the run's event file, for at most so many runs below `log_dir`; 0 keeps
             none. Capsules hold training data.

@@ -33,7 +33,7 @@ def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsul
         session, recorder: of the run.
     """
     _, onset, origin = recorder.status()
-    episode = recorder.tracker.deciding
+    episode = recorder.deciding
     if onset is None or origin is None or episode is None:
         return None
     if recorder.locate(kept.phase, kept.step) != onset:

@@ -106,6 +106,10 @@ class EpisodeTracker:
         """Returns the first step of `episode` in its phase's own count."""
         return self._first_steps.get(episode.id, episode.start.step)
 
+    def begun_at(self, phase: Phase, step: int) -> Episode | None:
+        """Returns the episode of a phase that began at its step, if it is open."""
+        return self._open.get(phase) if self._opened_at.get(phase) == step else None
+
     @property
     def is_bad_now(self) -> bool:
         """Whether the last step seen of a phase was non-finite, and not harmlessly."""

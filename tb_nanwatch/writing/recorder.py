@@ -23,6 +23,7 @@ from tb_nanwatch.schema import (
     RANGE_COLUMNS,
     BadTensor,
     Damage,
+    Episode,
     Phase,
     Position,
     Probe,
@@ -32,6 +33,7 @@ from tb_nanwatch.writing.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.episodes import EpisodeTracker
 from tb_nanwatch.writing.health import Health, tensor_health
 from tb_nanwatch.writing.lane import Lane, Point
+from tb_nanwatch.writing.loss_scale import LossScale
 from tb_nanwatch.writing.observer import (
     LOOK_NEXT,
     NO_LIMIT,
@@ -133,9 +135,9 @@ class Recorder:
         # next step looked at, too.
         self._asked = False
         self._looks_in_pairs = False
-        self._loss_scale = loss_scale
+        self.loss_scale = None if loss_scale is None else LossScale(loss_scale)
         self._loss_scale_name = loss_scale_name
-        self._loss_scale_index: int | None = None
+        self._scale_index: int | None = None
         self.closest: dict[str, float] = {}
         self.closest_in: dict[str, list[str]] = {}
         self.probes_changed = False
@@ -196,6 +198,7 @@ class Recorder:
             self.tracker.observe(
                 layout.phase, step, replica, phase.probes, by_probe, indices
             )
+            self._suspect(phase, step, indices, by_probe)
             expectation = self._expectation(layout, healths, step)
             if layout.phase == "train" and replica == 0:
                 kernels = {
@@ -228,10 +231,37 @@ class Recorder:
         self._updates.release()
         return False
 
+    def _suspect(
+        self, phase: _Phase, step: int, indices: Sequence[int], healths: Sequence[Health]
+    ) -> None:
+        """Tells the loss scale of an episode that began with gradients, if one did."""
+        if self.loss_scale is None or phase.name != "train":
+            return
+        scale = next(
+            (h for i, h in zip(indices, healths, strict=True) if i == self._scale_index),
+            None,
+        )
+        if scale is None:
+            return
+        self.loss_scale.look(scale.max)
+        episode = self.tracker.begun_at(phase.name, step)
+        if episode is not None and any(t.kind == "gradient" for t in episode.tensors):
+            self.loss_scale.suspect(step, episode, scale.max)
+
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
-        """Returns whether the episode that decides the status began there."""
+        """Returns whether the episode that decides the status began there.
+
+        Before the run goes bad it is that of which a stall may come, if there is one.
+        """
         with self._lock:
             episode, origin = self.tracker.deciding, self.tracker.origin
+            scale = self.loss_scale
+            if (
+                scale is not None
+                and scale.stall is not None
+                and (not self.is_bad or (scale.is_at_end and self._broken_by_update))
+            ):
+                episode, origin = scale.stall.episode, scale.origin
             return (
                 episode is not None
                 and origin is not None
@@ -248,9 +278,9 @@ class Recorder:
                 phase.index[key] = len(phase.probes)
                 phase.probes.append(probe)
                 self.probes_changed = True
-                if phase.name == "train" and self._loss_scale is not None:
+                if phase.name == "train" and self.loss_scale is not None:
                     # By the time its probe is met, the optimizer has been built.
-                    self._loss_scale_index = phase.index.get(
+                    self._scale_index = phase.index.get(
                         ("optimizer", self._loss_scale_name())
                     )
             indices.append(phase.index[key])
@@ -346,7 +376,7 @@ class Recorder:
 
     def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
         self._add_what_looks_tell(phase, first, rms, bad)
-        skipped = self._skipped(phase, rms)
+        skipped = self._skipped(phase, first, rms, bad)
         rms[bad] = np.nan
         seen = rms.copy()
         seen[bad] = np.inf
@@ -410,22 +440,32 @@ class Recorder:
                 for index in np.flatnonzero(unknown[i]).tolist():
                     bad[i, index] = phase.bad_when_looked_at.get(index, False)
 
-    def _skipped(self, phase: _Phase, rms: Array) -> Array:
-        """Returns [steps], whether the optimizer skipped the step: it halves the scale."""
-        if phase.name != "train" or self._loss_scale_index is None:
+    def _skipped(self, phase: _Phase, first: int, rms: Array, bad: Array) -> Array:
+        """Returns [steps], whether the optimizer skipped each; mends the scale in `rms`."""
+        index = self._scale_index
+        if phase.name != "train" or self.loss_scale is None or index is None:
             return np.zeros(len(rms), np.bool_)
-        scales = rms[:, self._loss_scale_index]
-        before = np.concatenate([[self._loss_scale], scales[:-1]])
-        self._loss_scale = float(scales[-1])
-        return np.asarray(scales < before)
+        for i in range(len(rms)):
+            look = phase.looks.get(first + i)
+            if look is not None and index in look.healths:
+                rms[i, index] = look.healths[index][0].max
+        gradients = [i for i, p in enumerate(phase.probes) if p.kind == "gradient"]
+        skipped, scales = self.loss_scale.follow(
+            first,
+            rms[:, index],
+            np.asarray(bad[:, gradients].any(axis=1)),
+            # What was not summed may be anything.
+            np.asarray((rms[:, gradients] != 0).any(axis=1)),
+        )
+        rms[:, index] = scales
+        return skipped
 
     def _awaited_onset(self, phase: _Phase) -> int | None:
         """Returns the onset, in the phase's steps, whose flight is still to be taken."""
-        episode = self.tracker.deciding
+        episode = self.deciding
         if (
             episode is None
             or episode.start.phase != phase.name
-            or not self.is_bad
             or self._flight_of == episode.id
         ):
             return None
@@ -463,8 +503,8 @@ class Recorder:
         epoch = self.locate("train", bucket.end).epoch
         seconds = self._clock() - self._started
         point = self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
-        if self._loss_scale_index is not None:
-            point.loss_scale = float(bucket.last[self._loss_scale_index])
+        if self._scale_index is not None:
+            point.loss_scale = float(bucket.last[self._scale_index])
             point.skipped = bucket.skipped
         return point
 
@@ -484,6 +524,39 @@ class Recorder:
         """Whether non-finite values reached the loss, the objective or the weights."""
         return self.tracker.status in ("score_lost", "diverged")
 
+    @property
+    def has_stalled(self) -> bool:
+        """Whether most steps were skipped and the loss scale is at its end."""
+        return self.loss_scale is not None and self.loss_scale.stalled
+
+    @property
+    def _broken_by_update(self) -> bool:
+        """Whether the run went bad by an update of which all gradients were finite."""
+        origin = self.tracker.origin
+        return origin is not None and origin.kind in ("optimizer", "weight")
+
+    @property
+    def _stall(self) -> LossScale | None:
+        """The loss scale, if the run stalled and nothing else is to blame.
+
+        Keras divides the gradients by the scale. Once that is 0, the first that are finite
+        make NaN of the weights: it is one fault, which began where the stall did.
+        """
+        scale, deciding = self.loss_scale, self.tracker.deciding
+        if scale is None or scale.stalled_by is None:
+            return None
+        if not self.is_bad or deciding is None:
+            return scale
+        later = deciding.start.step >= scale.stalled_by
+        return scale if self._broken_by_update and later and not scale.recovered else None
+
+    @property
+    def deciding(self) -> Episode | None:
+        """The episode that made the run go bad, or stall; None where neither is so."""
+        if self._stall is not None:
+            return self._stall.stall.episode if self._stall.stall is not None else None
+        return self.tracker.deciding if self.is_bad else None
+
     def status(self) -> tuple[Status, Position | None, BadTensor | None]:
         """Returns status, onset and origin as of now."""
         with self._lock:
@@ -492,14 +565,20 @@ class Recorder:
                 take_off = self._lane.take_off()
                 if take_off is not None:
                     return "runaway", self.locate("train", take_off), None
+            stall = self._stall
+            if stall is not None:
+                begun = self.locate("train", stall.stalled_at)
+                return tracker.status if self.is_bad else "stalled", begun, stall.origin
             if tracker.deciding is None:
                 return "clean", None, None
             return tracker.status, tracker.deciding.start, tracker.origin
 
     @property
     def recovered(self) -> bool:
-        """Whether a run that had gone bad is finite again."""
-        return self.is_bad and not self.tracker.is_bad_now
+        """Whether a run that had gone bad is finite again, or learns again."""
+        if self.is_bad:
+            return not self.tracker.is_bad_now
+        return self.loss_scale is not None and self.loss_scale.recovered
 
     @property
     def damage(self) -> list[Damage]:
@@ -534,8 +613,8 @@ class Recorder:
             last: no more steps will come.
         """
         with self._lock:
-            episode = self.tracker.deciding
-            if episode is None or not self.is_bad or self._flight_of == episode.id:
+            episode = self.deciding
+            if episode is None or self._flight_of == episode.id:
                 return None
             phase = self._phases[episode.start.phase]
             onset = self.tracker.opened_step(episode)
@@ -548,10 +627,12 @@ class Recorder:
                 for i, row in enumerate(rows)
                 if onset - FLIGHT_BEFORE <= first + i <= onset + FLIGHT_AFTER
             ]
+            if not kept:  # a stall is known long after it began
+                return None
             looks = [
                 look
                 for look in phase.recent_looks
-                if kept and kept[0][0] <= look.step <= kept[-1][0]
+                if kept[0][0] <= look.step <= kept[-1][0]
             ]
             return _flight(phase, kept, looks)
 

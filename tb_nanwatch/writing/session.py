@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from tb_nanwatch import schema
-from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.facts import Facts, Scaling
 from tb_nanwatch.messages import without_noise
 from tb_nanwatch.schema import HParam, Phase, State
 from tb_nanwatch.strict_json import text_of
@@ -148,7 +148,7 @@ class Session:
         status, onset, _ = self.recorder.status()
         if onset is not None and status in schema.BAD_STATUSES:
             # What ends a training is a non-finite value, not a take-off before it.
-            finite = status == "runaway"
+            finite = status in schema.FINITE_STATUSES
             if self._onset is None or (self._onset[0] and not finite):
                 self._onset = (finite, now)
         news = self._write_events()
@@ -204,6 +204,7 @@ class Session:
     def facts(self) -> Facts:
         """Returns what the diagnosis needs, as far as it has been written by now."""
         status, onset, origin = self.recorder.status()
+        scale = self.recorder.loss_scale
         return Facts(
             status=status,
             onset=onset,
@@ -216,6 +217,9 @@ class Session:
             session=self._described,
             ranges=[*self._first_ranges, *self._last_ranges],
             flight=self._flights,
+            scaling=Scaling(scale.skipped, scale.lost, scale.scale, scale.last_update)
+            if scale is not None
+            else None,
         )
 
     def _began_with(self) -> schema.Status | None:
@@ -382,6 +386,7 @@ class Session:
         now = self._status_at = self._beat_at = self._clock()
         recorder, tracker, trial = self.recorder, self.recorder.tracker, self.trial
         status, onset, origin = recorder.status()
+        scale = recorder.loss_scale
         told = _told_of(error) if error is not None else {}
         after = 0
         if status in schema.BAD_STATUSES and onset is not None:
@@ -425,6 +430,8 @@ class Session:
                 damage=recorder.damage,
                 closest=recorder.closest,
                 closest_in=recorder.closest_in,
+                last_update=scale.last_update if scale is not None else None,
+                lost_updates=scale.lost if scale is not None else 0,
                 written=dict(self._written),
                 **lane.arrays(recorder.lane()),
             )

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import keras
 
 from tb_nanwatch.compat.names import Feature, has
-from tb_nanwatch.diagnosis import diagnose, position_text, tensor_text
+from tb_nanwatch.diagnosis import diagnose, position_text, stall_text, tensor_text
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
@@ -82,7 +82,7 @@ class Watched:
         self._tape: Tape | str = ""
         self._tries = True
         self._capsule_place = ""
-        self.over = self._told = self._stopped = False
+        self.over = self._told = self._told_stall = self._stopped = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else (),
             replicas=int(
@@ -194,6 +194,8 @@ class Watched:
 
     def _after_call(self) -> Exception | None:
         """Acts once the run has gone bad; returns what is to end it."""
+        if self._recorder.has_stalled and not (self._told or self._told_stall):
+            self._tell_stall()
         if not self._recorder.is_bad or self._told:
             return None
         self._told = True
@@ -203,8 +205,28 @@ class Watched:
         self._keep_capsule()
         return self._act()
 
-    def _keep_capsule(self) -> None:
-        """Writes the step at which the run went bad, as soon as it is known."""
+    def _tell_stall(self) -> None:
+        """Says that the run has stalled, and keeps the step at which that began.
+
+        No option ends it: what it has learnt, and its scores, are as good as before.
+        """
+        self._told_stall = True
+        self._read()
+        self._session.flush()
+        if self._recorder.is_bad:
+            return  # by now it is worse than that
+        self._keep_capsule(last=False)
+        _, onset, origin = self._recorder.status()
+        if onset is not None:
+            self._say(self._message(onset, origin))
+
+    def _keep_capsule(self, last: bool = True) -> None:
+        """Writes the step at which the run went bad, as soon as it is known.
+
+        Args:
+            last: nothing worse is worth a capsule.
+        """
+        self._capsule = None
         capture = self._instrument.capture
         if capture is None:
             return
@@ -214,7 +236,7 @@ class Watched:
                     "no capsule was kept: model, optimizer and batch are larger than "
                     f"capsule_bytes={self._options.capsule_bytes:,}"
                 )
-            kept = capture.take()
+            kept = capture.take(last)
             if kept is None:
                 return
             self._capsule = capsules.make(
@@ -295,8 +317,7 @@ class Watched:
             self._take_out()
             self._examine()
         message = self._message(onset, origin)
-        with contextlib.suppress(Exception):  # standard error may be closed
-            print(f"\n{message}", file=sys.stderr, flush=True)
+        self._say(message)
         if mode == "stop":
             self._stopped = True
             self._model.stop_training = True
@@ -310,7 +331,11 @@ class Watched:
         self._end_failed(error)
         return error
 
-    def _message(self, onset: Position, origin: BadTensor) -> str:
+    def _say(self, message: str) -> None:
+        with contextlib.suppress(Exception):  # standard error may be closed
+            print(f"\n{message}", file=sys.stderr, flush=True)
+
+    def _message(self, onset: Position, origin: BadTensor | None) -> str:
         # Names may hold what a terminal would obey, and may be long.
         cause = clean(self._cause(), 1000)
         cause = f"{cause} " if cause else ""
@@ -318,9 +343,13 @@ class Watched:
         made = f"It comes from {clean(made, 1000)}. " if made else ""
         place = as_given(self._options.log_dir, self._options.given_log_dir)
         log_dir = shell_word(place)
+        how = "went bad" if self._recorder.is_bad else "stalled"
+        tensor = f": {clean(tensor_text(origin), 400)}" if origin is not None else ""
+        stall = stall_text(self._session.facts())
+        stall = f"{stall} " if stall else ""
         return (
-            f"NaN Watch: {clean(self._session.run)} went bad at {position_text(onset)}: "
-            f"{clean(tensor_text(origin), 400)}. {made}{cause}To see "
+            f"NaN Watch: {clean(self._session.run)} {how} at {position_text(onset)}"
+            f"{tensor}. {stall}{made}{cause}To see "
             f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
             f"report {log_dir}"
         )
@@ -342,6 +371,8 @@ class Watched:
         if self.over:
             return
         self._read()
+        if self._recorder.has_stalled and not (self._told or self._told_stall):
+            self._tell_stall()
         self._take_out()
         self._examine()
         if self._trial is not None:

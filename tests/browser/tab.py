@@ -6,7 +6,7 @@ from typing import Any
 
 # TensorBoard's own frontend says this of itself.
 NOT_OURS = re.compile(r"Multiple instances of Three\.js")
-BAD = ("score_lost", "runaway", "diverged")
+BAD = ("stalled", "score_lost", "runaway", "diverged")
 
 
 def bad_runs(report: dict[str, Any]) -> list[dict[str, Any]]:

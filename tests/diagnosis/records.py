@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.facts import Facts, Scaling
 from tb_nanwatch.schema import (
     RANGE_COLUMNS,
     BadTensor,
@@ -162,6 +162,18 @@ def met(found: Facts, postmortem: PostMortem) -> Facts:
 
 
 LINE = "return -ops.sum(y * ops.log(p), axis=-1)"
+
+
+def stalled(found: PostMortem | None = None, **more: Any) -> Facts:
+    """A run whose steps were skipped, since no loss scale made its gradients finite."""
+    return replace(
+        facts("dense_1/kernel", status="stalled", step=30, **more),
+        steps=100,
+        postmortem=found,
+        scaling=Scaling(70, 0, 2.0**-55, 29),
+    )
+
+
 GREW = {"dense_1": 1e30, "prediction": 1e30, "total": 1e36, "weight dense/kernel": 1e20}
 CASES: dict[str, tuple[str, Facts]] = {
     "NaN in the batch": ("nonfinite_data", facts("input")),
@@ -245,6 +257,28 @@ CASES: dict[str, tuple[str, Facts]] = {
         "loss_domain",
         met(facts("total", bad=(1, 0)),
             operation("RealDiv", owner="the loss 'categorical_crossentropy'")),
+    ),
+    "gradients that a float16 operation overflowed in": (
+        "half_precision",
+        stalled(
+            PostMortem(
+                reproduced=True, op="tf.math.log", op_type="Mul", gradient=True,
+                dtype="float16", num_pos_inf=1, size=128, inputs=[Operand("x", size=128)],
+            )
+        ),
+    ),
+    "gradients that a float16 operation divided by zero in": (
+        "loss_domain",
+        stalled(
+            PostMortem(
+                reproduced=True, op="tf.math.divide", op_type="RealDiv", dtype="float16",
+                num_pos_inf=1, size=128, inputs=[Operand("denominator", num_zero=1)],
+            )
+        ),
+    ),
+    "gradients at any loss scale, of large ones": (
+        "loss_domain",
+        stalled(later={"dense_1/kernel": 1e6, "dense/kernel": 1e6}),
     ),
     "the metric alone": ("metric_domain", facts("error", status="score_lost", bad=(1, 0))),
     "a gradient, next to the loss": ("loss_domain", facts("dense_1/kernel")),

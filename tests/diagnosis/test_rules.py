@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose
+from tb_nanwatch.facts import Scaling
 from tb_nanwatch.rules import THRESHOLDS
 from tb_nanwatch.schema import CAUSES, HParam, Position, RangesRecord
-from tests.diagnosis.records import CASES, GREW, SGD, facts
+from tests.diagnosis.records import CASES, GREW, SGD, facts, stalled
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -102,6 +103,37 @@ def test_inherited_says_whose_weights_and_what_drives_it_besides() -> None:
         own = copy.copy(found)
         own.inherited = status
         assert "inherited" not in {c.id for c in diagnose(own)}
+
+
+def test_a_stall_says_what_was_skipped() -> None:
+    said = "70 of 100 steps were skipped, since gradients were not finite, and the loss scale "
+    said += "fell to 2.8e-17: nothing was learnt after step 29."
+    assert said in diagnose(stalled())[0].evidence
+    never = replace(stalled(), scaling=Scaling(100, 0, 0.0, None))
+    assert "fell to 0: nothing was learnt." in " ".join(diagnose(never)[0].evidence)
+    # It still learns now and then; and what it learns may be nothing.
+    now = replace(stalled(), scaling=Scaling(70, 12, 2.0**-55, 98))
+    (text,) = (e for e in diagnose(now)[0].evidence if "skipped" in e)
+    assert "learnt after" not in text
+    assert text.endswith(
+        " In 12 of the other steps all gradients were 0: float16 holds none so small."
+    )
+    # Gradients of 0 that were divided by a scale of 0 broke the weights.
+    broken = replace(never, status="diverged")
+    assert diagnose(broken)[0].id == "loss_domain"
+    assert any("100 of 100 steps were skipped" in e for e in diagnose(broken)[0].evidence)
+
+
+def test_a_stall_without_a_first_tensor_has_no_known_cause() -> None:
+    (cause,) = diagnose(replace(stalled(), origin=None))
+    assert cause.id == "unknown"
+    assert any("steps were skipped" in e for e in cause.evidence)
+
+
+def test_weights_of_a_stalled_training_are_as_good_as_any() -> None:
+    _, found = CASES["weights that came blown up"]
+    own = replace(found, inherited="stalled")
+    assert "inherited" not in {c.id for c in diagnose(own)}
 
 
 # --- Validation --------------------------------------------------------------------------

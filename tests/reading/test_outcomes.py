@@ -52,10 +52,10 @@ def test_unknown_fates_are_left_out() -> None:
     assert bads(session(1, state="running", bad=True)) == [True]
 
 
-def test_score_lost_runaway_and_diverged_are_bad_alike() -> None:
-    statuses = ["clean", "contained", "score_lost", "runaway", "diverged"]
+def test_stalled_score_lost_runaway_and_diverged_are_bad_alike() -> None:
+    statuses = ["clean", "contained", "stalled", "score_lost", "runaway", "diverged"]
     sessions = [session(i, trial_id=s, status=s) for i, s in enumerate(statuses)]
-    assert bads(*sessions) == [False, False, True, True, True]
+    assert bads(*sessions) == [False, False, True, True, True, True]
 
 
 def test_the_report_holds_findings_verdict_and_rates(

@@ -234,6 +234,11 @@ def test_trials_are_counted_not_runs(tmp_path: Path, read: Read) -> None:
             "1 of 2 trials went bad (1 diverged); 1 of them was scored anyway.",
         ),
         (
+            # The model is as it was before the stall: its scores are results.
+            [(a_status(1, bad=True, status="stalled"), a_verdict(1, best_step=0))],
+            "1 of 1 trials went bad (1 stalled). One",
+        ),
+        (
             [(a_status(1, status="contained"),), (a_status(2),)],
             "No trial went bad. 1 had non-finite values that reached neither the loss "
             "nor anything that lasts.",

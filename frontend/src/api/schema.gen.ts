@@ -5,15 +5,15 @@ export const PLUGIN_NAME = "nanwatch";
 
 export type JSONScalar = null | boolean | number | string;
 export type State = "running" | "finished" | "stopped" | "failed" | "interrupted";
-export type Status = "unwatched" | "clean" | "contained" | "score_lost" | "runaway" | "diverged";
+export type Status = "unwatched" | "clean" | "contained" | "stalled" | "score_lost" | "runaway" | "diverged";
 export type Misread = "stale_score" | "infinite_score" | "damaged_score";
 export type Phase = "train" | "validation";
 export type Kind = "input" | "label" | "sample_weight" | "activation" | "prediction" | "loss" | "metric" | "gradient" | "optimizer" | "weight" | "layer_state";
 export type HParamType = "int" | "float" | "choice" | "boolean" | "fixed" | "text" | "number";
 
 export const STATES: readonly State[] = ["running", "finished", "stopped", "failed", "interrupted"];
-export const STATUSES: readonly Status[] = ["unwatched", "clean", "contained", "score_lost", "runaway", "diverged"];
-export const BAD_STATUSES: readonly Status[] = ["score_lost", "runaway", "diverged"];
+export const STATUSES: readonly Status[] = ["unwatched", "clean", "contained", "stalled", "score_lost", "runaway", "diverged"];
+export const BAD_STATUSES: readonly Status[] = ["stalled", "score_lost", "runaway", "diverged"];
 export const MISREADS: readonly Misread[] = ["stale_score", "infinite_score", "damaged_score"];
 export const PHASES: readonly Phase[] = ["train", "validation"];
 export const KINDS: readonly Kind[] = ["input", "label", "sample_weight", "activation", "prediction", "loss", "metric", "gradient", "optimizer", "weight", "layer_state"];

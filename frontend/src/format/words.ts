@@ -90,6 +90,7 @@ const STATUS_WORDS: Record<Status, string> = {
   unwatched: "unwatched",
   clean: "clean",
   contained: "contained",
+  stalled: "stalled",
   score_lost: "score lost",
   runaway: "runaway",
   diverged: "diverged",
@@ -99,6 +100,8 @@ export const STATUS_MEANING: Record<Status, string> = {
   unwatched: "nothing was measured",
   clean: "every watched value was finite",
   contained: "non-finite values that reached neither loss, objective nor anything that persists",
+  stalled:
+    "finite, but most steps were skipped and the loss scale is at its end: nothing is learnt",
   score_lost:
     "the loss or the objective was non-finite; weights, slots and layer state stayed finite",
   runaway: "finite, but loss or activations grew out of all proportion",

@@ -5,7 +5,13 @@ import type { Painter } from "../paint/painter";
 import { svgOf } from "../paint/svg";
 import { el, themeColour } from "./dom";
 
-export const MARKED: readonly Status[] = ["diverged", "score_lost", "runaway", "contained"];
+export const MARKED: readonly Status[] = [
+  "diverged",
+  "score_lost",
+  "runaway",
+  "stalled",
+  "contained",
+];
 
 export interface MarkColours {
   ink: string;
@@ -53,6 +59,16 @@ export function drawMark(
       context.lineTo(x + r + 0.5, y + r);
       context.lineTo(x - r - 0.5, y + r);
       context.closePath();
+      break;
+    case "stalled": // two bars, as of a pause
+      for (const side of [-1, 1]) {
+        const [near, far] = [x + side, x + side * (r - 0.5)];
+        context.moveTo(near, y - r);
+        context.lineTo(far, y - r);
+        context.lineTo(far, y + r);
+        context.lineTo(near, y + r);
+        context.closePath();
+      }
       break;
     case "contained":
       context.moveTo(x - r, y - r + 1);

@@ -253,11 +253,15 @@ class Capture:
                 kept.sums = list(sums)
                 self._kept = kept
 
-    def take(self) -> Kept | None:
-        """Returns the step at which the run went bad, and keeps no more."""
+    def take(self, last: bool = True) -> Kept | None:
+        """Returns the step at which the run went bad, or stalled.
+
+        Args:
+            last: keeps no more from then on.
+        """
         with self._lock:
             kept, self._kept = self._kept, None
-            self._closed = True
+            self._closed = last
             self._pending.clear()
             return kept
 
