@@ -90,6 +90,7 @@ ROWS = {
     "plain": Row(),
     "NaN Watch": Row(_nanwatch()),
     "NaN Watch, activations_only=True": Row(_nanwatch(activations_only=True)),
+    "NaN Watch, rewind_bytes=0": Row(_nanwatch(rewind_bytes=0)),
     "keras TerminateOnNaN (the loss alone)": Row(_terminate_on_nan),
     "keras TensorBoard(histogram_freq=1)": Row(_tensorboard),
     "a callback with a second forward pass": Row(_second_forward_pass),
