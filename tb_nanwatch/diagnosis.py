@@ -140,6 +140,11 @@ def stall_text(facts: Facts) -> str:
         or (facts.origin is not None and facts.origin.kind == "gradient")
     ):
         return ""
+    if not found.skipped:
+        return (
+            f"The loss scale is down to {found.scale:.2g}, and in {found.lost:,} of "
+            f"{facts.steps:,} steps all gradients were 0: float16 holds none so small."
+        )
     since = ""
     if found.last_update is None:
         since = ": nothing was learnt"
@@ -153,7 +158,7 @@ def stall_text(facts: Facts) -> str:
         )
     return (
         f"{found.skipped:,} of {facts.steps:,} steps were skipped, since gradients were "
-        f"not finite, and the loss scale fell to {found.scale:.2g}{since}.{lost}"
+        f"not finite, and the loss scale is down to {found.scale:.2g}{since}.{lost}"
     )
 
 

@@ -239,6 +239,10 @@ class Measured:
                 return True
         return False
 
+    def growth_of(self, *kinds: str) -> float:
+        """Returns how often the largest tensor of these kinds grew over the first step."""
+        return math.nan if self.first is None else self._growth_of(self.of(*kinds))
+
     def _growth_since(self, trained: Measured) -> float:
         """Returns the outputs' growth over the training's first, beyond the data's."""
         assert self.first is not None and trained.first is not None

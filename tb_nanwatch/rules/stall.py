@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from tb_nanwatch.measured import Measured
+from tb_nanwatch.measured import Measured, largest
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.domain import domain_candidates
+from tb_nanwatch.rules.growth import growth_candidates
+from tb_nanwatch.rules.thresholds import at
 
 
 def stall_candidates(m: Measured) -> list[Candidate]:
     """Returns the causes of a stall that a gradient began.
 
-    Nothing can have grown for it: a smaller scale makes every gradient smaller, and they
-    are not finite all the same.
+    How large the gradients were says nothing: a smaller scale makes each smaller, and they
+    are not finite all the same. Only what no scale touches can have grown for it.
     """
+    outputs = m.growth_of("activation", "prediction"), m.growth_of("loss")
+    growth = largest(outputs)
+    if growth >= at("domain_growth") and not m.at_first_step:
+        return growth_candidates(m, growth)
     return [*_made_in_half(m), *domain_candidates(m)]
 
 

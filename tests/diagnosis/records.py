@@ -280,6 +280,13 @@ CASES: dict[str, tuple[str, Facts]] = {
         "loss_domain",
         stalled(later={"dense_1/kernel": 1e6, "dense/kernel": 1e6}),
     ),
+    "gradients at any loss scale, of a loss that grew": (
+        "learning_rate",
+        stalled(
+            later={"dense_1": 3e3, "prediction": 3e3, "total": 9e6},
+            optimizer={**SGD, "learning_rate": 1.0},
+        ),
+    ),
     "the metric alone": ("metric_domain", facts("error", status="score_lost", bad=(1, 0))),
     "a gradient, next to the loss": ("loss_domain", facts("dense_1/kernel")),
     "a gradient, further on": ("layer_domain", facts("dense/kernel")),

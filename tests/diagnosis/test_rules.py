@@ -107,10 +107,10 @@ def test_inherited_says_whose_weights_and_what_drives_it_besides() -> None:
 
 def test_a_stall_says_what_was_skipped() -> None:
     said = "70 of 100 steps were skipped, since gradients were not finite, and the loss scale "
-    said += "fell to 2.8e-17: nothing was learnt after step 29."
+    said += "is down to 2.8e-17: nothing was learnt after step 29."
     assert said in diagnose(stalled())[0].evidence
     never = replace(stalled(), scaling=Scaling(100, 0, 0.0, None))
-    assert "fell to 0: nothing was learnt." in " ".join(diagnose(never)[0].evidence)
+    assert "is down to 0: nothing was learnt." in " ".join(diagnose(never)[0].evidence)
     # It still learns now and then; and what it learns may be nothing.
     now = replace(stalled(), scaling=Scaling(70, 12, 2.0**-55, 98))
     (text,) = (e for e in diagnose(now)[0].evidence if "skipped" in e)
@@ -118,6 +118,11 @@ def test_a_stall_says_what_was_skipped() -> None:
     assert text.endswith(
         " In 12 of the other steps all gradients were 0: float16 holds none so small."
     )
+    lost = replace(stalled(), scaling=Scaling(0, 90, 2.0**-55, 99))
+    said = (
+        "The loss scale is down to 2.8e-17, and in 90 of 100 steps all gradients were 0: "
+    )
+    assert said + "float16 holds none so small." in diagnose(lost)[0].evidence
     # Gradients of 0 that were divided by a scale of 0 broke the weights.
     broken = replace(never, status="diverged")
     assert diagnose(broken)[0].id == "loss_domain"

@@ -138,6 +138,18 @@ def test_updates_of_nothing_are_a_stall_too(tmp_path: Path) -> None:
     assert (status.status, status.onset.step, status.origin) == ("stalled", 0, None)
 
 
+def test_a_look_tells_the_scale_of_which_no_row_can(tmp_path: Path) -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    oracle = Oracle()
+    # It grows in steps that are not looked at; the skipped one is.
+    flagged = [i == 30 for i in range(31)]
+    log = train(tmp_path, flagged, scaled(2.0**-90, 4), oracle, jit_compile=False)
+    status = log.status
+    assert oracle.scales[-1] == 2.0**-84
+    assert status.lane_loss_scale[-1] == np.float32(oracle.scales[-1])
+    assert status.lane_skipped.sum() == 1 == 31 - oracle.updates[-1]
+
+
 # --- Silent -------------------------------------------------------------------------
 
 
