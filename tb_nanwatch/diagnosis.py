@@ -98,6 +98,8 @@ def _tested(facts: Facts, found: list[Candidate]) -> list[Candidate]:
     """Returns candidates by weight, those first that experiments confirmed."""
     if needs_both(facts) is not None:
         found = rules.unscaled_data(found)
+    if confirmation(facts, "half_precision") is not None:
+        found = rules.in_half_precision(facts.postmortem, found)
     for c in found:
         if confirmation(facts, c.id) is not None:
             c.weight, c.sure = c.weight * _CONFIRMED, max(c.sure, _CONFIRMED_SURE)

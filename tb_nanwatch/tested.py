@@ -50,6 +50,11 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
     tried = _tried(facts, cause)
     if not tried or any(e.finite for e in tried):
         return None
+    if cause.endswith("_domain"):
+        # Another row of the batch may be as bad.
+        tried = [e for e in tried if e.change != "rows"]
+    if not tried:
+        return None
     if cause in _GRADUAL:
         if any(e.first > 0 for e in tried):
             return None

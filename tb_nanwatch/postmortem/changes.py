@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from tb_nanwatch.compat.keras import learning_rate_variable, sublayers
-from tb_nanwatch.postmortem import epsilon
+from tb_nanwatch.postmortem import epsilon, outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
-from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.rules.thresholds import at
+from tb_nanwatch.schema import Outlier, PostMortem
 
 _CLIP_NORM: Final = 1.0
 # By these the learning rate is divided, until the training stays finite.
@@ -243,22 +244,24 @@ def _without_rows(case: Case) -> Iterator[Altered]:
         raise NotApplicableError("no rows of the batch stand out")
     if ago > case.onset:
         raise NotApplicableError("the batch of the rows was not kept")
-    leaves = keras.tree.flatten(case.batches[case.onset - ago])
+    failing = case.batches[case.onset - ago]
+    leaves = keras.tree.flatten(failing)
     size = len(next(a for a in leaves if a is not None and a.ndim))
     good = np.setdiff1d(np.arange(size), rows)
     if not len(good) or len(rows) >= _MOST_ROWS:
         raise NotApplicableError("too many rows are bad")
 
     stand_in = [leaf[good[0]] if _has_rows(leaf, size) else None for leaf in leaves]
-    failing = _contents(leaves, size)
-    bad = {failing[row] for row in rows}
+    contents = _contents(leaves, size)
+    bad = {contents[row] for row in rows}
 
     def data(batch: Any, n: int) -> Any:
         # A later epoch brings the rows again, in another batch perhaps.
         mine = keras.tree.flatten(batch)
         sizes = [len(leaf) for leaf in mine if leaf is not None and leaf.ndim]
         contents = _contents(mine, sizes[0])
-        again = [row for row, content in enumerate(contents) if content in bad]
+        alike = _as_far_out(batch, standing_out, sizes[0])
+        again = [r for r, content in enumerate(contents) if content in bad or alike[r]]
         if not again:
             return batch
         changed = []
@@ -271,6 +274,17 @@ def _without_rows(case: Case) -> Iterator[Altered]:
         return keras.tree.pack_sequence_as(batch, changed)
 
     yield Altered(data)
+
+
+def _as_far_out(batch: Any, standing_out: Sequence[Outlier], size: int) -> Any:
+    """Returns [rows] which of a batch's rows hold what was called an outlier in another."""
+    found = np.zeros(size, np.bool_)
+    for name, leaf in outliers.leaves(batch):
+        usual = [o.usual for o in standing_out if o.name == name and o.usual > 0]
+        if usual and _has_rows(leaf, size) and _is_real(leaf):
+            sizes = np.abs(leaf.astype(np.float64)).reshape(size, -1).max(axis=1)
+            found |= np.isfinite(sizes) & (sizes >= at("outlier") * max(usual))
+    return found
 
 
 def _has_rows(leaf: Any, size: int) -> bool:

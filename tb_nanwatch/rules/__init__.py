@@ -21,11 +21,12 @@ from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.data import bad_data
 from tb_nanwatch.rules.domain import domain_candidates, left_domain
 from tb_nanwatch.rules.growth import growth_candidates
+from tb_nanwatch.rules.half import in_half_precision
 from tb_nanwatch.rules.outlier import outlier_data
 from tb_nanwatch.rules.stall import stall_candidates
 from tb_nanwatch.rules.thresholds import THRESHOLDS, at
 
-__all__ = ["THRESHOLDS", "Candidate", "candidates", "unscaled_data"]
+__all__ = ["THRESHOLDS", "Candidate", "candidates", "in_half_precision", "unscaled_data"]
 
 
 def candidates(m: Measured) -> list[Candidate]:

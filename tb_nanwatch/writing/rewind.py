@@ -81,7 +81,10 @@ class Rewind:
 
     @property
     def next_look(self) -> int:
-        """The number of steps after which `stepped` is to be called again."""
+        """The number of steps after which `stepped` is to be called again.
+
+        It has begun.
+        """
         if self.why_not or self._kept is not None:
             return MOST_STEPS << 32
         if self._until is not None:
@@ -106,7 +109,7 @@ class Rewind:
             )
             return
         self._states[step] = self._source.state()
-        self._source.hold(per_call)
+        self._source.hold(max(per_call, self._capacity))
 
     def stop(self, why: str) -> None:
         """Gives up what is kept, and keeps no more.

@@ -362,7 +362,12 @@ class Watched:
         if not causes or causes[0].id == "unknown":
             return ""
         name = causes[0].id.replace("_", " ")
-        return f"Likely cause: {name}. {causes[0].fix}"
+        said = (
+            f"Cause: {name} (tested)"
+            if causes[0].sure == "tested"
+            else (f"Likely cause: {name}")
+        )
+        return f"{said}. {causes[0].fix}"
 
     # --- The end --------------------------------------------------------------
 

@@ -557,7 +557,7 @@ def autoencoder(callbacks, fault=False):
 
 
 GUIDES = [
-    Guide(gan, Fault(40 // BATCH, "metric", "d_loss", "diverged")),
+    Guide(gan, Fault(40 // BATCH, "gradient", "discriminator/", "diverged")),
     Guide(wgan_gp, Fault(40 // BATCH, "gradient", "critic/", "diverged")),
     Guide(vae, Fault(70 // BATCH, "activation", "encoder/sampling", "diverged")),
     Guide(vq_vae, Fault(0, "metric", "perplexity", "contained")),

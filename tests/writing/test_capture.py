@@ -226,17 +226,27 @@ def test_sums_are_those_of_the_step(tmp_path: Path) -> None:
     assert sums["label", "label"] == pytest.approx((label**2).sum() / 2, rel=1e-6)
 
 
-def test_what_shows_only_after_the_update_is_partial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_what_shows_only_after_the_update_is_partial_or_run_again(
+    again: bool, tmp_path: Path
+) -> None:
     class Poisoned(keras.optimizers.SGD):
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             late = keras.ops.equal(self.iterations, BAD_STEP)
             self.assign(variable, keras.ops.where(late, np.nan, variable))
 
-    fit(mlp(optimizer=Poisoned(0.1)), tmp_path, X)
+    watch = {} if again else {"rewind_bytes": 0}
+    fit(mlp(optimizer=Poisoned(0.1)), tmp_path, X, watch=watch)
     capsule = the_capsule(tmp_path)
     assert (capsule.position.step, capsule.origin.kind) == (BAD_STEP, "weight")
-    assert capsule.partial
-    assert "after the step's update" in capsule.missing[0]
+    assert capsule.partial is not again
+    if again:
+        values = [s.value for s in capsule.variables if s.value is not None]
+        assert all(np.isfinite(v).all() for v in values) and capsule.missing == []
+        counts = [s.value for s in capsule.variables if "iteration" in s.path]
+        assert counts == [BAD_STEP]
+    else:
+        assert "after the step's update" in capsule.missing[0]
 
 
 def sparse_batches(bad: bool) -> tuple[Any, Any]:

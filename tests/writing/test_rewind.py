@@ -133,9 +133,13 @@ def test_weights_that_a_callback_replaced_begin_anew() -> None:
     rewind.changed(Change(3, "weights", np.zeros(600, np.uint8)))
     assert not rewind.has_begun
     source.step()
-    rewind.stepped(source.steps)
-    tape = rewind.take(4, 4)
-    assert tape is None
+    rewind.begin(source.steps, 1)
+    for _ in range(3):
+        source.step()
+        rewind.stepped(source.steps)
+    tape = rewind.take(source.steps, 6)
+    assert tape is not None and (tape.first, tape.batches) == (4, [4, 5, 6])
+    assert tape.changes == []
 
 
 # --- That it is its very self ------------------------------------------------------------

@@ -76,10 +76,8 @@ def test_the_first_update_comes_first(bad: int, tmp_path: Path) -> None:
     trained(bad, 8, [NanWatch(tmp_path)])
     status = read_log(tmp_path).status
     assert status.onset.step == BAD_STEP
-    if bad:  # what the step returns is told with its last update
-        assert (status.origin.kind, status.origin.name) == ("metric", "second")
-    else:  # the loss reaches the last layer's bias first
-        assert (status.origin.kind, status.origin.size) == ("gradient", 3)
+    # The loss, which the step returns by this name.
+    assert (status.origin.kind, status.origin.name) == ("metric", ("first", "second")[bad])
     (run,) = overview(tmp_path)["runs"]
     assert "tf.math.divide" in run["postmortem"]["text"], run["postmortem"]
     source = Path(__file__).read_text().splitlines()

@@ -125,7 +125,10 @@ class Rewinding:
                     "the model has a train_step of its own that runs eagerly"
                 )
                 return
-            self._begin()
+            # What the first step would make has to be there before it.
+            optimizer = self._model.optimizer
+            if self._model.built and (optimizer is None or optimizer.built):
+                self._begin()
         else:
             self._graphs.append(tf.compat.v1.get_default_graph())
         tensors: list[Any] = []
@@ -154,9 +157,6 @@ class Rewinding:
     def _begin(self) -> None:
         if self._rewind.has_begun or self.why_not:
             return
-        optimizer = self._model.optimizer
-        if not self._model.built or not (optimizer is None or optimizer.built):
-            return
         with tf.init_scope():
             if all(map(has_value, variables_of_a_state(self._model))):
                 self._rewind.begin(self._steps(), max(1, self._per_call()))
@@ -167,6 +167,8 @@ class Rewinding:
         """Says that a call has made its steps."""
         self._begin()
         self._made += max(1, self._per_call())
+        if not self._rewind.has_begun:
+            return
         if self._made >= self._rewind.next_look:
             self._made = self._steps()
             if self._made >= self._rewind.next_look:

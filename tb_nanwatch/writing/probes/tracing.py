@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.compat.keras import own_variables
+from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.schema import KINDS, Kind, Probe
 from tb_nanwatch.writing.probes.names import (
     has_keras_step,
@@ -59,6 +60,24 @@ def in_causal_order(found: Sequence[Found]) -> list[Found]:
     """
     last = max((f.update for f in found if f.kind == "gradient"), default=0)
     return sorted(found, key=lambda f: (min(f.update, last), KINDS.index(f.kind)))
+
+
+class _Positions:
+    """Tells which of two tensors of a step was computed first.
+
+    Args:
+        graph: in which the step is traced; None where it runs eagerly.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        operations = [] if graph is None else graph.get_operations()
+        self._places = {operation.name: i for i, operation in enumerate(operations)}
+
+    def of(self, tensor: Any) -> int:
+        """Returns the place of a tensor in the order in which tensors were made."""
+        if self._places:
+            return self._places.get(tensor.op.name, len(self._places))
+        return tensor_id(tensor, 0)
 
 
 @dataclass
@@ -213,6 +232,25 @@ class Tracer:
             if name == "loss" and has_loss:
                 continue
             self.add("loss" if name == "loss" else "metric", name, "", value)
+        self._sort_into_updates(logs)
+
+    def _sort_into_updates(self, logs: dict[str, Any]) -> None:
+        """Counts what the step returns to the update before which it was computed."""
+        if self._trace.update < 2:
+            return
+        positions = _Positions(self._trace.graph)
+        begins: dict[int, int] = {}
+        for f in self.found:
+            if f.kind == "gradient":
+                at = positions.of(f.tensor)
+                begins[f.update] = min(at, begins.get(f.update, at))
+        returned = {id(as_tensor(value)) for value in logs.values()}
+        for f in self.found:
+            if f.kind in ("loss", "metric") and id(f.tensor) in returned:
+                at = positions.of(f.tensor)
+                f.update = min(
+                    (u for u, begun in begins.items() if at < begun), default=f.update
+                )
 
     def add_variables(self) -> None:
         """Adds optimizer slots, weights and layer state, read where the call stands."""

@@ -1,0 +1,40 @@
+"""An operation of float16 that leaves its domain there, and does not in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.schema import PostMortem
+
+
+def in_half_precision(
+    found: PostMortem | None, candidates: Sequence[Candidate]
+) -> list[Candidate]:
+    """Returns the causes with half precision before those of the operation.
+
+    Args:
+        found: the post-mortem of a run that stays finite in float32.
+        candidates: what the rules propose.
+
+    Signs:
+        half_precision: the first bad operation computes in float16, and run again with
+            float32 in the place of float16 the training stayed finite, however small the
+            numbers were (1 - 1e-7 is 1 in float16, and -1e9 is -Inf).
+    """
+    known = any(c.id == "half_precision" for c in candidates)
+    if known or found is None or found.dtype != "float16":
+        return list(candidates)
+    domains = [c for c in candidates if c.id.endswith("_domain")]
+    return [
+        Candidate(
+            "half_precision",
+            2 * max([1.0, *(c.weight for c in domains)]),
+            0.96,
+            [f"The first bad operation, `{found.op}`, computes in float16."],
+            'Compute this part in float32 (dtype="float32") or in bfloat16 '
+            '("mixed_bfloat16"); a small number that float16 can tell from 0 and from 1 is '
+            "1e-3, and its largest 65504.",
+        ),
+        *candidates,
+    ]
