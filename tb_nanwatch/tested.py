@@ -17,11 +17,15 @@ _CHANGES: Final[dict[str, tuple[str, ...]]] = {
     "gradient_amplification": ("clip",),
     "half_precision": ("float32",),
     "outlier_data": ("rows",),
+    "label_range": ("labels",),
     "loss_domain": ("epsilon", "rows"),
     "metric_domain": ("epsilon", "rows"),
     "layer_domain": ("epsilon", "rows"),
     "nonfinite_data": ("rows",),
 }
+# A rate that only a training of data out of all scale can be too fast with: a tenth of the
+# lowest that Keras takes by default.
+_LOW_RATE: Final = 1e-5
 # These act over many steps: at the failing one the weights may be past help, and a
 # change that comes too late refutes nothing. From the first step on it does.
 _GRADUAL: Final = (
@@ -48,12 +52,15 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
     None where one of the cause's changes helped, none was tried, or none could.
     """
     tried = _tried(facts, cause)
-    if not tried or any(e.finite for e in tried):
+    # Scaled into [-1, 1], labels may be out of range as before.
+    if cause == "label_range" or not tried or any(e.finite for e in tried):
         return None
     if cause.endswith("_domain"):
         # Another row of the batch may be as bad.
         tried = [e for e in tried if e.change != "rows"]
     if not tried:
+        return None
+    if cause == "learning_rate" and not any((e.value or 1.0) <= _LOW_RATE for e in tried):
         return None
     if cause in _GRADUAL:
         if any(e.first > 0 for e in tried):

@@ -18,8 +18,11 @@ from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Outlier, PostMortem
 
 _CLIP_NORM: Final = 1.0
-# By these the learning rate is divided, until the training stays finite.
-RATE_DIVISORS: Final = (10.0, 100.0, 1000.0, 10000.0)
+# By powers of it the learning rate is divided until the training stays finite, or the rate
+# is so low that no optimizer's usual one is: a hundredth of the lowest that Keras takes by
+# default (Lion's).
+RATE_DIVISOR: Final = 10.0
+LOWEST_RATE: Final = 1e-6
 # Rows that can be left out: more are no outliers.
 _MOST_ROWS: Final = 100
 

@@ -26,7 +26,7 @@ STEPS_AFTER_ONSET: Final = 10
 MAX_SECONDS: Final = 10.0
 # A training learns where its loss at the end is below this share of that of its first
 # step, or near that of the best constant prediction; less may be a batch's noise.
-_HALF: Final = 0.5
+_FALLEN: Final = 0.75
 _NEAR_CONSTANT: Final = 1.1
 _LESS: Final = 0.95
 # Batches from which the loss of a constant prediction is taken.
@@ -155,11 +155,13 @@ class _Laboratory:
 
     def _try_rates(self, stretch: _Stretch) -> None:
         """Lowers the rate until that helps, and looks whether less would have done."""
-        before = 1.0
-        for divisor in changes.RATE_DIVISORS:
+        before, divisor, rate = 1.0, 1.0, float("inf")
+        while rate > changes.LOWEST_RATE:
+            divisor *= changes.RATE_DIVISOR
             tried = self._try(changes.lower_rate(divisor), stretch)
-            if not tried.tried:
+            if not tried.tried or tried.value is None:
                 return
+            rate = tried.value
             if tried.finite:
                 if tried.succeeded:
                     between = float(np.sqrt(before * divisor))
@@ -266,7 +268,7 @@ class _Laboratory:
         elif constant is None:
             result.learns = last < (_LESS * first if first > 0 else first)
         else:
-            limit = max(_NEAR_CONSTANT * constant, _HALF * first)
+            limit = max(_NEAR_CONSTANT * constant, _FALLEN * first)
             result.learns = last < min(first, limit)
 
 

@@ -126,7 +126,8 @@ def changed(
 ) -> Experiment:
     steps = 11 if finite else steps
     text, note = f"with {change}", "loss went bad"
-    return Experiment(change, text, finite, steps, note, tried, first)
+    rate = 1e-6 if change.startswith("learning_rate") else None
+    return Experiment(change, text, finite, steps, note, tried, first=first, value=rate)
 
 
 def test_a_contradicted_cause_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +146,10 @@ def test_a_contradicted_cause_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> N
     assert ids(5, changed("learning_rate/100", False)) == both
     assert ids(0, changed("learning_rate/100", False, first=0)) == ["loss_domain"]
     assert ids(5, changed("learning_rate/100", False, first=0)) == ["loss_domain"]
+    # A rate that is still high says nothing.
+    high = changed("learning_rate/100", False, first=0)
+    high.value = 1e-3
+    assert ids(5, high) == both
 
 
 def test_an_experiment_is_evidence(monkeypatch: pytest.MonkeyPatch) -> None:

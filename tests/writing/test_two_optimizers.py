@@ -77,7 +77,10 @@ def test_the_first_update_comes_first(bad: int, tmp_path: Path) -> None:
     status = read_log(tmp_path).status
     assert status.onset.step == BAD_STEP
     # The loss, which the step returns by this name.
-    assert (status.origin.kind, status.origin.name) == ("metric", ("first", "second")[bad])
+    assert (status.origin.kind, status.origin.name) == (
+        "metric",
+        ("first", "second")[bad],
+    )
     (run,) = overview(tmp_path)["runs"]
     assert "tf.math.divide" in run["postmortem"]["text"], run["postmortem"]
     source = Path(__file__).read_text().splitlines()
