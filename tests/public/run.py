@@ -38,9 +38,13 @@ PAGE = ROOT / "docs" / "public.md"
 
 # TensorFlow's types of an operation and of its gradient, for check_numerics' sake.
 TYPES = {
+    "tf.math.acos": {"Acos", "Reciprocal"},
     "tf.math.divide": {"RealDiv"},
+    "tf.math.exp": {"Exp"},
     "tf.math.log": {"Log", "Reciprocal"},
     "tf.math.pow": {"Pow"},
+    "tf.math.reduce_std": {"Sqrt", "SqrtGrad"},
+    "tf.math.rsqrt": {"Rsqrt", "RsqrtGrad"},
     "tf.math.sqrt": {"Sqrt", "SqrtGrad"},
     "tf.norm": {"Sqrt", "SqrtGrad"},
     "tf.nn.sparse_softmax_cross_entropy_with_logits": {
@@ -118,6 +122,7 @@ def watched(program: Path, fixed: bool = False) -> dict[str, Any]:
         "reason": (run["postmortem"] or {}).get("reason"),
         "cause": causes[0]["id"] if causes else None,
         "confidence": causes[0]["confidence"] if causes else None,
+        "sure": causes[0].get("sure") if causes else None,
         "others": [cause["id"] for cause in causes[1:]],
         "evidence": causes[0]["evidence"] if causes else None,
         "fix": causes[0]["fix"] if causes else None,
