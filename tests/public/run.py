@@ -35,12 +35,18 @@ ROOT = HERE.parents[1]
 PROGRAMS = sorted((HERE / "programs").glob("[0-9]*.py"))
 RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs" / "public.md"
+# The first program that was written when the diagnosis' rules were no longer changed.
+SECOND_HALF = "23"
 
 # TensorFlow's types of an operation and of its gradient, for check_numerics' sake.
 TYPES = {
+    "tf.math.acos": {"Acos", "Reciprocal"},
     "tf.math.divide": {"RealDiv"},
+    "tf.math.exp": {"Exp"},
     "tf.math.log": {"Log", "Reciprocal"},
     "tf.math.pow": {"Pow"},
+    "tf.math.reduce_std": {"Sqrt", "SqrtGrad"},
+    "tf.math.rsqrt": {"Rsqrt", "RsqrtGrad"},
     "tf.math.sqrt": {"Sqrt", "SqrtGrad"},
     "tf.norm": {"Sqrt", "SqrtGrad"},
     "tf.nn.sparse_softmax_cross_entropy_with_logits": {
@@ -118,6 +124,7 @@ def watched(program: Path, fixed: bool = False) -> dict[str, Any]:
         "reason": (run["postmortem"] or {}).get("reason"),
         "cause": causes[0]["id"] if causes else None,
         "confidence": causes[0]["confidence"] if causes else None,
+        "sure": causes[0].get("sure") if causes else None,
         "others": [cause["id"] for cause in causes[1:]],
         "evidence": causes[0]["evidence"] if causes else None,
         "fix": causes[0]["fix"] if causes else None,
@@ -215,15 +222,18 @@ def share(rows: Sequence[dict[str, Any]], fact: str, value: Any = True) -> str:
     return f"{sum(1 for j in judged if j == value)} of {len(judged)}"
 
 
-def figures(results: dict[str, Any], when: str) -> list[str]:
+def figures(results: dict[str, Any], when: str, second: bool) -> list[str]:
     found = [
         (expectation(HERE / "programs" / f"{name}.py"), rows[when])
         for name, rows in results["programs"].items()
+        if (name >= SECOND_HALF) is second
     ]
+    first = sum(row.get("cause") == expect["causes"][0] for expect, row in found)
     ours = [judged(expect, row) for expect, row in found]
     theirs = [judged_numerics(expect, row["check_numerics"]) for expect, row in found]
     return [
         share(ours, "cause", "right"),
+        f"{first} of {len(found)}",
         share(ours, "cause", "unknown"),
         share(ours, "cause", "wrong"),
         share(ours, "cause", "never"),
@@ -238,6 +248,7 @@ def figures(results: dict[str, Any], when: str) -> list[str]:
 
 FIGURES = (
     "likeliest cause right",
+    "of these the one that the program puts first",
     "cause *unknown*",
     "another cause, wrong",
     "a cause that must never be named",
@@ -252,14 +263,15 @@ FIGURES = (
 
 def page(results: dict[str, Any]) -> str:
     """Returns docs/public.md's tables."""
-    first, latest = figures(results, "first"), figures(results, "latest")
+    columns = [
+        figures(results, when, second)
+        for second in (False, True)
+        for when in ("first", "latest")
+    ]
     lines = [
-        "| | first run | today |",
-        "|---|---|---|",
-        *(
-            f"| {what} | {a} | {b} |"
-            for what, a, b in zip(FIGURES, first, latest, strict=True)
-        ),
+        "| | 1 to 22, first run | today | 23 to 40, first run | today |",
+        "|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in zip(FIGURES, *columns, strict=True)),
         "",
         "| program | source | right cause | first run | today |",
         "|---|---|---|---|---|",
@@ -276,7 +288,8 @@ def page(results: dict[str, Any]) -> str:
 
 def _said(expect: dict[str, Any], row: dict[str, Any]) -> str:
     right = judged(expect, row)
-    words = [f"{row.get('cause') or 'none'} ({right['cause']})"]
+    sure = f", {row['sure']}" if row.get("sure") else ""
+    words = [f"{row.get('cause') or 'none'} ({right['cause']}{sure})"]
     words += [
         f"{fact} wrong" for fact in right if fact != "cause" and right[fact] is False
     ]
