@@ -25,6 +25,7 @@ from tb_nanwatch.rules.half import in_half_precision
 from tb_nanwatch.rules.outlier import outlier_data
 from tb_nanwatch.rules.stall import stall_candidates
 from tb_nanwatch.rules.thresholds import THRESHOLDS, at
+from tb_nanwatch.rules.validated import grew_before_any_weight
 
 __all__ = ["THRESHOLDS", "Candidate", "candidates", "in_half_precision", "unscaled_data"]
 
@@ -47,6 +48,8 @@ def candidates(m: Measured) -> list[Candidate]:
     if m.origin is not None and left_domain(m):
         return domain_candidates(m)
     if m.trained is not None and m.growth() >= at("domain_growth"):
+        if m.origin is not None and grew_before_any_weight(m):
+            return domain_candidates(m)
         # What a validation pass shows first is the training's divergence all the same:
         # its drivers are measured at the training's own first step.
         return growth_candidates(m.trained, m.growth())

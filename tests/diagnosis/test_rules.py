@@ -199,6 +199,13 @@ def test_in_validation_a_divergence_is_diagnosed_like_one() -> None:
         assert causes[0].id == "learning_rate", name
         assert "gradient_amplification" not in {c.id for c in causes}
         assert "initialization" not in {c.id for c in causes}
+    # What stands before any weight was as large: it was given so.
+    given = in_validation("total", None, {"odd": 1e9, **BLOWN_UP}, optimizer=fast)
+    assert given.session is not None
+    for probe in given.session.train_probes:
+        if probe.kind == "weight" and probe.layer == "dense":
+            probe.layer = "dense_1"
+    assert diagnose(given)[0].id == "loss_domain"
     settings = in_validation("total", grew, BLOWN_UP, optimizer={**SGD, "momentum": 1.0})
     assert diagnose(settings)[0].id == "optimizer_settings"
     inputs = in_validation(
