@@ -30,7 +30,8 @@ def unscaled_data(found: Sequence[Candidate]) -> list[Candidate]:
         SURE,
         [
             "With the inputs scaled alone, or the labels alone, it does not train.",
-            *(text for c in parts for text in c.evidence),
+            # Both say what the learning rate does at this scale.
+            *dict.fromkeys(text for c in parts for text in c.evidence),
         ],
         "Scale both: the inputs to mean 0 and deviation 1, e.g. with a "
         "keras.layers.Normalization() layer adapted to the training data, and the labels, "
