@@ -101,7 +101,7 @@ def test_unscaled_data_are_named_and_the_rate_that_they_are_too_large_for(
     assert len(bad) >= 3
     for trial in bad:
         cause = trial["causes"][0]
-        assert cause["id"] in ("unscaled_inputs", "unscaled_targets")
+        assert cause["id"] in ("unscaled_inputs", "unscaled_targets", "unscaled_data")
         said = " ".join(cause["evidence"])
         assert "of the first batch lie in [" in said
         assert f"the learning rate of {trial['hparams']['learning_rate']:.3g}" in said
