@@ -17,6 +17,7 @@ from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import changes, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
+from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape, arrays_of
 from tb_nanwatch.schema import Experiment, PostMortem
 
@@ -125,7 +126,7 @@ class _Laboratory:
     def _late(self, tape: Tape | None) -> _Stretch:
         """Returns the steps from the failing one on, run operation by operation."""
         capsule = self._capsule
-        batches, before = [_tensors(capsule.data)], None
+        batches, before = [tensors_of(capsule.data)], None
         if tape is not None and self._trains:
             onset = capsule.position.step - tape.first
             batches += tape.batches[onset + 1 :]
@@ -214,7 +215,7 @@ class _Laboratory:
             lambda batch, n: (
                 batch
                 if change is changes.UNCHANGED
-                else _tensors(altered.data(arrays_of(batch), n % stretch.length))
+                else tensors_of(altered.data(arrays_of(batch), n % stretch.length))
             ),
         )
         train = self._eager if change.retraces else None
@@ -315,12 +316,6 @@ class _Altered(Sequence[Any]):
             start, _, _ = at.indices(len(self))
             return _Altered(self._batches[at], self._alter, self._first + start)
         return self._alter(self._batches[at], self._first + range(len(self))[at])
-
-
-def _tensors(batch: Any) -> Any:
-    return keras.tree.map_structure(
-        lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), batch
-    )
 
 
 def _is_state(model: Any, capsule: Capsule) -> bool:

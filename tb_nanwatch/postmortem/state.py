@@ -15,6 +15,7 @@ from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
+from tb_nanwatch.postmortem.tape import set_value
 
 
 def trained_variables(model: Any) -> list[tuple[str, Any]]:
@@ -93,13 +94,8 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
             else:
                 assignments.append((variable, value.value))
     for variable, array in assignments:
-        # Keras' own assign would round a value through the policy's dtype.
-        variable.value.assign(array) if _plain(variable) else variable.assign(array)
+        set_value(variable, array)
     return missing
-
-
-def _plain(variable: Any) -> bool:
-    return hasattr(variable.value, "assign")
 
 
 @contextlib.contextmanager
@@ -113,7 +109,7 @@ def preserved(model: Any) -> Iterator[None]:
         yield
     finally:
         for variable, value in before:
-            variable.value.assign(value) if _plain(variable) else variable.assign(value)
+            set_value(variable, value)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
         if rng is not None and drawn is not None:
