@@ -122,7 +122,7 @@ HOOKS: list[tuple[Any, str, tuple[str, ...]]] = [
     (Ring, "take", TWO),
     (Recorder, "rows", TWO),
     (fits.WatchedFit, "traced", ALL),
-    (fits._State, "__init__", ("graph", "xla")),
+    (fits, "Held", ("graph", "xla")),
     (instrument, "after", TWO),
     (instrument, "is_built", ("graph", "xla")),
     (instrument, "walk", TWO),
