@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch import rules
+from tb_nanwatch.chain_text import came_from
 from tb_nanwatch.closest import ClosestCall
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
@@ -125,6 +126,7 @@ def _where(facts: Facts) -> list[str]:
         return [
             f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
             "in causal order the first tensor to become non-finite in that step.",
+            *came_from(facts.postmortem),
             *stall,
         ]
     if facts.onset is not None:

@@ -338,6 +338,59 @@ class Experiment:
 
 
 @dataclass
+class Link:
+    """A value on the way to the first bad one, and where it came from.
+
+    Attributes:
+        operand: what it is to the operation that took it, e.g. "denominator".
+        value: of the element that matters, NaN where no single one does.
+        low, high: of all elements but NaN, or where the row is known of that row's.
+        origin: "data", "variable", "constant" or "operation"; "" where that is unknown.
+        name: of the data's tensor, path of the variable, or the operation as users know
+            it.
+        layer: path of the layer in which the operation ran, "" for none.
+        source: the line of the user's that called it, None where there is none.
+        operands: what it took for this element, where it works element by element.
+        row: of the batch, -1 where it is unknown.
+        column: of data, the index within the example; empty where it is unknown.
+    """
+
+    operand: str
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    origin: str = ""
+    name: str = ""
+    layer: str = ""
+    source: Source | None = None
+    operands: list[float] = field(default_factory=list)
+    row: int = -1
+    column: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Since:
+    """Whether the first bad operation goes bad with other batches and earlier weights.
+
+    Attributes:
+        batches: how many batches before the failing one were run with the state from
+            before the failing step.
+        bad: with how many of these its result was not finite.
+        low, high: of the operand that the chain begins with, in these.
+        steps: how many steps before the failing one the earlier state is from, 0 for none.
+        then: whether the failing batch gives a bad result with that, None where that was
+            not tried.
+    """
+
+    batches: int = 0
+    bad: int = 0
+    low: float = math.nan
+    high: float = math.nan
+    steps: int = 0
+    then: bool | None = None
+
+
+@dataclass
 class Outlier:
     """Finite values of a batch that are far beyond those of the others.
 
@@ -384,6 +437,8 @@ class PostMortem:
         source: the user's line, None where none can be named.
         finding: what was wrong with the inputs, e.g. "3 of 32 denominators are 0".
         inputs: of the operation.
+        chain: where the input that matters came from, the operation's own first.
+        since: whether other batches and earlier weights do the same.
         num_nan, num_pos_inf, num_neg_inf: of its output. size: of its output.
         shape, dtype: of its output.
         data: name of the input, label or sample weight that is non-finite itself.
@@ -412,6 +467,8 @@ class PostMortem:
     source: Source | None = None
     finding: str = ""
     inputs: list[Operand] = field(default_factory=list)
+    chain: list[Link] = field(default_factory=list)
+    since: Since | None = None
     num_nan: int = 0
     num_pos_inf: int = 0
     num_neg_inf: int = 0

@@ -40,7 +40,7 @@ class Op:
     Attributes:
         index: its place in the order in which they ran.
         op_type: TensorFlow's type.
-        outputs: ids of its outputs. bad: counts of those that are non-finite.
+        inputs, outputs: ids of its tensors. bad: counts of those that are non-finite.
         sources: ids of the inputs from which a non-finite value may have come.
         constants: whether one of these is a constant.
         place: the innermost line of the user's code.
@@ -52,6 +52,7 @@ class Op:
 
     index: int
     op_type: str
+    inputs: list[int]
     outputs: list[int]
     bad: dict[int, Counts]
     sources: list[int]
@@ -73,6 +74,8 @@ class Flow:
         alias: tensors that are what a variable holds, by id: the tensor written.
         counts: of every non-finite tensor.
         data: names of the batch's tensors. held: those of variables from before.
+        read: names of variables by the tensor that was read, where no step had written it.
+        opaque: tensors that hold no real numbers, such as shapes.
         random: types of operations that drew random numbers from a state of their own.
     """
 
@@ -80,6 +83,8 @@ class Flow:
     counts: dict[int, Counts] = field(default_factory=dict)
     data: dict[int, str] = field(default_factory=dict)
     held: dict[int, str] = field(default_factory=dict)
+    read: dict[int, str] = field(default_factory=dict)
+    opaque: set[int] = field(default_factory=set)
     random: set[str] = field(default_factory=set)
 
 

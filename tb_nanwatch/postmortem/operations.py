@@ -6,7 +6,7 @@ NumPy alone; nothing here needs TensorFlow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ _Mask = npt.NDArray[np.bool_]
 
 # What is not listed is shown as tf.raw_ops.<type>.
 _PUBLIC: Final[dict[str, str]] = {
+    "Abs": "tf.math.abs",
     "Acos": "tf.math.acos",
     "Acosh": "tf.math.acosh",
     "Add": "tf.math.add",
@@ -55,6 +56,7 @@ _PUBLIC: Final[dict[str, str]] = {
     "FloorMod": "tf.math.floormod",
     "FusedBatchNormV3": "tf.nn.batch_normalization",
     "GatherV2": "tf.gather",
+    "Identity": "tf.identity",
     "L2Loss": "tf.nn.l2_loss",
     "Lgamma": "tf.math.lgamma",
     "Log": "tf.math.log",
@@ -81,6 +83,7 @@ _PUBLIC: Final[dict[str, str]] = {
     "SelectV2": "tf.where",
     "Selu": "tf.nn.selu",
     "Sigmoid": "tf.math.sigmoid",
+    "Sign": "tf.math.sign",
     "Sin": "tf.math.sin",
     "Sinh": "tf.math.sinh",
     "Softmax": "tf.nn.softmax",
@@ -102,7 +105,7 @@ _PUBLIC: Final[dict[str, str]] = {
 }
 
 _BINARY: Final = ("first input", "second input")
-_AXES: Final = "axis"  # which ones, not how large
+AXES: Final = "axis"  # which ones, not how large
 _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
     "RealDiv": ("numerator", "denominator"),
     "Div": ("numerator", "denominator"),
@@ -112,6 +115,7 @@ _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
     "Xlogy": ("factor", "argument"),
     "Xlog1py": ("factor", "argument"),
     "Pow": ("base", "exponent"),
+    "BiasAdd": ("value", "bias"),
     "Conv1D": ("input", "filter"),
     "Conv2D": ("input", "filter"),
     "Conv3D": ("input", "filter"),
@@ -128,7 +132,7 @@ _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
         "BatchMatMulV2 BatchMatMulV3".split(),
         _BINARY,
     ),
-    **dict.fromkeys("Max Mean Min Prod Sum EuclideanNorm".split(), ("element", _AXES)),
+    **dict.fromkeys("Max Mean Min Prod Sum EuclideanNorm".split(), ("element", AXES)),
 }
 
 
@@ -191,17 +195,28 @@ def public_name(op_type: str) -> str:
 
 def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
     """Returns what is to be said of each input of an operation."""
+    return [
+        operand(operand_name(op_type, i, len(arrays)), array)
+        for i, array in enumerate(arrays)
+        if array.dtype.kind in "biufcV" and not array.dtype.names
+    ]
+
+
+def operand_name(op_type: str, number: int, count: int) -> str:
+    """Returns what an input is to the operation, which has `count` of them."""
     names = _OPERANDS.get(op_type, ())
-    found = []
-    for i, array in enumerate(arrays):
-        if array.dtype.kind not in "biufcV" or array.dtype.names:
-            continue
-        if i < len(names):
-            name = names[i]
-        else:
-            name = "argument" if len(arrays) == 1 else f"input no. {i + 1}"
-        found.append(operand(name, array))
-    return found
+    if number < len(names):
+        return names[number]
+    return "argument" if count == 1 else f"input no. {number + 1}"
+
+
+def out_of_domain(op_type: str, values: Mapping[int, Array]) -> list[int]:
+    """Returns the numbers of the operands of which some value is out of the domain."""
+    return [
+        domain.operand
+        for domain in _DOMAINS.get(op_type, ())
+        if domain.operand in values and bool(domain.test(values[domain.operand]).any())
+    ]
 
 
 def operand(name: str, array: Array) -> Operand:
@@ -268,7 +283,7 @@ def _power(base: Array, exponent: Array) -> list[str]:
 def _overflow(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
     largest = _largest(dtype)
     operands = measure(op_type, arrays)
-    measured = [o for o in operands if o.name != _AXES and not math.isnan(o.max)]
+    measured = [o for o in operands if o.name != AXES and not math.isnan(o.max)]
     ranges = ", ".join(
         f"{_plural(o.name) if o.size != 1 else o.name} {_range(o)}" for o in measured[:3]
     )

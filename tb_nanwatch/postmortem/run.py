@@ -8,22 +8,25 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-import keras
 import tensorflow as tf
 
 from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.messages import of_error, useful
-from tb_nanwatch.postmortem import operations, outliers, state
+from tb_nanwatch.postmortem import again, operations, outliers, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
+from tb_nanwatch.postmortem.rebuild import tensors_of
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows
 from tb_nanwatch.schema import BadTensor, Kind, Outlier, Phase, PostMortem
 
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0
 MAX_BYTES: Final = 4 << 30
+# Batches that the failing one's values are compared with.
+_EARLIER: Final = 64
 # Rows that a sentence lists.
 _SHOWN_ROWS: Final = 10
 
@@ -52,7 +55,7 @@ def run(
     capsule: Capsule,
     tracer: Tracer,
     *,
-    earlier: Sequence[Any] = (),
+    tape: Tape | None = None,
     seconds: float = MAX_SECONDS,
     memory: int = MAX_BYTES,
 ) -> PostMortem:
@@ -65,14 +68,14 @@ def run(
         model: the model that was trained.
         capsule: the failing step.
         tracer: names the tensors of an eager step of `model`.
-        earlier: batches of the steps before, the last one directly before the
-            failing one: oldest first; its data are compared with theirs.
+        tape: the steps before it: the failing batch is compared with theirs, and its
+            first bad operation is run with them.
         seconds: that it may take.
         memory: bytes by which the process may grow.
     """
     began = time.monotonic()
     try:
-        result = _run(model, capsule, tracer, seconds, memory)
+        result = _run(model, capsule, tracer, tape, seconds, memory)
     except MissingError as e:
         e.warn()
         result = PostMortem(reason=f"{e}")
@@ -90,6 +93,7 @@ def run(
                 NanWatchWarning,
                 stacklevel=2,
             )
+    earlier = tape.before(capsule.position.step, _EARLIER) if tape is not None else []
     result.outliers = _outliers(capsule, earlier)
     result.seconds = time.monotonic() - began
     return result
@@ -124,7 +128,12 @@ def _refusal(message: str) -> str:
 
 
 def _run(
-    model: Any, capsule: Capsule, tracer: Tracer, seconds: float, memory: int
+    model: Any,
+    capsule: Capsule,
+    tracer: Tracer,
+    tape: Tape | None,
+    seconds: float,
+    memory: int,
 ) -> PostMortem:
     if capsule.replicas > 1:
         return PostMortem(
@@ -136,10 +145,12 @@ def _run(
     require(Feature.POST_MORTEM)
     with state.preserved(model):
         state.assign(model, capsule.variables)
-        data = keras.tree.map_structure(_tensor, capsule.data)
+        data = tensors_of(capsule.data)
         watch = OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
         names = _name_data(watch, data)
+        began = time.monotonic()
         found = _step(watch, tracer, capsule.position.phase, data)
+        spent = time.monotonic() - began
         traced = _find(found, capsule.origin)
         if traced is None:
             return PostMortem(
@@ -150,11 +161,54 @@ def _run(
         if not _same(counts, capsule.origin):
             return PostMortem(reason=_differs(counts, capsule, watch.flow))
         origin = upstream(watch.flow, tensor_id(traced.tensor))
-    return _result(watch.flow, origin, names, capsule)
+        del found, traced  # tensors of a whole step
+        result = _result(watch.flow, origin, names, capsule)
+        if origin.op is not None and spent < again.MAX_SECONDS:
+            _say_since(result, model, capsule, tracer, tape, watch.flow, origin.op, data)
+    return result
 
 
-def _tensor(value: Any) -> Any:
-    return value if value is None else tf.convert_to_tensor(value)
+def _say_since(
+    result: PostMortem,
+    model: Any,
+    capsule: Capsule,
+    tracer: Tracer,
+    tape: Tape | None,
+    flow: Flow,
+    op: Op,
+    data: Any,
+) -> None:
+    """Adds where the first bad operation's input came from, and whether that is new."""
+    phase = capsule.position.phase
+    runs = again.Again(
+        lambda batch: tracer.trace(phase, batch),
+        lambda: state.assign(model, capsule.variables),
+    )
+    variables = [(s.path, s.value) for s in capsule.variables if s.value is not None]
+    sizes = {len(leaf) for _, leaf in outliers.leaves(data) if leaf.shape.rank}
+    rows = sizes.pop() if len(sizes) == 1 else 0
+    try:
+        found = runs.chain(flow, op, data, variables, rows)
+        if found is None:
+            return
+        result.chain = found.links
+        steps = capsule.position.step - tape.first if tape is not None else 0
+        if tape is not None and phase == "train" and steps > 0:
+            result.since = runs.since(
+                op,
+                found.operand,
+                tape.batches[:steps][::-1],
+                data=data,
+                earlier=tape.restore,
+                steps=steps,
+            )
+    except Exception as e:
+        warnings.warn(
+            "NaN Watch could not tell where the first bad operation's input came from, "
+            f"training is not affected. {of_error(e)}",
+            NanWatchWarning,
+            stacklevel=4,
+        )
 
 
 def _step(watch: OpWatch, tracer: Tracer, phase: Phase, data: Any) -> list[Traced]:

@@ -85,6 +85,7 @@ class OpWatch:
         self._seconds, self._memory = seconds, memory
         self._peak = _peak_memory()
         self._ops = 0
+        self._reading = False
         self._details = 0
         self._bad_before = {
             tensor_id(v.handle) for _, v in variables if _count_array(v.numpy())
@@ -104,13 +105,8 @@ class OpWatch:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Watches the operations of this thread, until left."""
-        eagerly = tf.config.functions_run_eagerly()
-        with operations_watched(self._callback, self._gradients):
-            tf.config.run_functions_eagerly(True)
-            try:
-                yield
-            finally:
-                tf.config.run_functions_eagerly(eagerly)
+        with eager_operations(self._callback, self._gradients):
+            yield
 
     # --- The backward pass ----------------------------------------------------
 
@@ -152,7 +148,7 @@ class OpWatch:
         op_name: Any = None,
         graph: Any = None,
     ) -> None:
-        if graph is not None:
+        if graph is not None or self._reading:
             return
         self._ops += 1
         self._check_limits()
@@ -169,13 +165,21 @@ class OpWatch:
         bad = {tensor_id(t): c for t in results if (c := _count(t))}
         written = handle is not None and not outputs
         if not results and not written:
+            self.flow.opaque.update(tensor_id(t) for t in outputs)
             return
-        op = Op(self._ops, op_type, [tensor_id(t) for t in outputs], bad, [])
+        op = Op(
+            self._ops,
+            op_type,
+            [tensor_id(t) for t in inputs],
+            [tensor_id(t) for t in outputs],
+            bad,
+            [],
+        )
         self._locate(op, sys._getframe(1))
         self.flow.maker.update((tensor_id(t), op) for t in outputs)
         self.flow.counts.update(bad)
         if not op.gradient and inputs:
-            key = (op_type, tuple(tensor_id(t) for t in inputs))
+            key = (op_type, tuple(op.inputs))
             self._by_inputs.setdefault(key, []).append(op)
         if written and handle is not None:
             self._write(op, tensor_id(handle), values)
@@ -215,12 +219,20 @@ class OpWatch:
         value = tensor.numpy()
         for name, variable in self._variables:
             if variable.dtype == tensor.dtype and variable.shape == tensor.shape:
-                with tf.init_scope():
-                    held = variable.numpy()
+                held = self._value(variable)
                 if held.tobytes() == value.tobytes():
                     self._alias(tensor_id(variable.handle), at, name)
                     break
         return True
+
+    def _value(self, variable: Any) -> Any:
+        """Returns what a variable holds; reading it is no operation of the step."""
+        self._reading = True
+        try:
+            with tf.init_scope():
+                return variable.numpy()
+        finally:
+            self._reading = False
 
     def _is_constant(self, at: int) -> bool:
         flow = self.flow
@@ -229,6 +241,8 @@ class OpWatch:
     def _read(self, handle: int, output: Any) -> None:
         if not _can_be_bad(output):
             return
+        if handle not in self._written and handle in self._names:
+            self.flow.read[tensor_id(output)] = self._names[handle]
         counts = _count(output)
         if counts:
             self.flow.counts[tensor_id(output)] = counts
@@ -259,8 +273,7 @@ class OpWatch:
         self.flow.maker[made] = op
         if variable is None:
             return
-        with tf.init_scope():
-            value = variable.numpy()
+        value = self._value(variable)
         counts = _count_array(value)
         if not counts:
             return
@@ -333,6 +346,25 @@ class OpWatch:
                 f" of {path}" if path else ""
             )
         return None
+
+
+@contextlib.contextmanager
+def eager_operations(
+    callback: Callable[..., None],
+    gradients: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda f: f,
+) -> Iterator[None]:
+    """Has all code run eagerly, and each of its operations reported, until left.
+
+    Args:
+        callback, gradients: as `compat.tensorflow.operations_watched` takes them.
+    """
+    eagerly = tf.config.functions_run_eagerly()
+    with operations_watched(callback, gradients):
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(eagerly)
 
 
 def _text(value: Any) -> str:

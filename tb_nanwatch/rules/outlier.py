@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from tb_nanwatch.chain_text import DATA_WORDS, kind_of, outlier_text
 from tb_nanwatch.measured import Measured
 from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
@@ -53,7 +54,7 @@ def outlier_data(m: Measured) -> list[Candidate]:
     if not tied:
         return []
     others = _what_met_them(m) if not tied[0][0].ago else []
-    evidence = [text for outlier, tie in tied for text in (_text(outlier), tie)]
+    evidence = [text for outlier, tie in tied for text in (outlier_text(outlier), tie)]
     first = tied[0][0]
     evidence.append(example_text(m, first.row, first.size, first.ago))
     total = math.sqrt(sum(c.weight**2 for c in others)) or 1.0
@@ -83,8 +84,10 @@ def _what_met_them(m: Measured) -> list[Candidate]:
 
 
 def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
-    values = " and ".join(f"{o.value:.6g} in the {_WORDS[_kind(o)]}" for o in outliers)
-    checks = [f"np.abs({_VARIABLES[_kind(o)]}).max(axis=0)" for o in outliers]
+    values = " and ".join(
+        f"{o.value:.6g} in the {DATA_WORDS[kind_of(o)]}" for o in outliers
+    )
+    checks = [f"np.abs({_VARIABLES[kind_of(o)]}).max(axis=0)" for o in outliers]
     show = " and ".join(checks) + (" show them" if len(checks) > 1 else " shows them")
     own = fixes.at_own_line(m)
     if outliers[0].ago:
@@ -134,7 +137,7 @@ def _tie_before(m: Measured, outlier: Outlier) -> str:
     if not leap >= at("domain_growth") or m.grown_before(step) >= at("domain_growth"):
         return ""
     # That the batch was this step's is measured too.
-    if not m.held(step, (_kind(outlier),), outlier.value, outlier.size):
+    if not m.held(step, (kind_of(outlier),), outlier.value, outlier.size):
         return ""
     return (
         f"At that step (step {step}) loss, gradients or activations leapt {leap:.3g}-fold "
@@ -146,43 +149,6 @@ def _dtype(m: Measured) -> str:
     return m.probes[m.origin].dtype if m.origin is not None else "float32"
 
 
-def _text(outlier: Outlier) -> str:
-    what = _WORDS[_kind(outlier)]
-    name = outlier.name.partition("[")
-    tensor = f"the {what}" + (f" {name[1]}{name[2]}" if name[2] else "")
-    column = ", ".join(map(str, outlier.column))
-    if len(outlier.column) > 1:
-        column = f"({column})"
-    where = f"column {column} of row {outlier.row}" if column else f"row {outlier.row}"
-    others = (
-        f"in the {outlier.batches:,} batches before at most {outlier.usual:.3g} in size"
-        if outlier.batches > 1
-        else f"in the batch before at most {outlier.usual:.3g} in size"
-        if outlier.batches
-        else f"in the other rows at most {outlier.usual:.3g} in size"
-    )
-    more = (
-        f" {outlier.count:,} values in {len(outlier.rows):,} of {outlier.size:,} rows are "
-        "as far out."
-        if outlier.count > 1
-        else ""
-    )
-    which, verb = "In this batch", "is"
-    if outlier.ago:
-        verb = "was"
-        steps = "1 step" if outlier.ago == 1 else f"{outlier.ago} steps"
-        which = f"In the batch {steps} earlier"
-    return (
-        f"{which} {where} of {tensor} {verb} {outlier.value:.6g} (rows and columns "
-        f"counted from 0); {others}.{more}"
-    )
-
-
-def _kind(outlier: Outlier) -> str:
-    kind = outlier.name.partition("[")[0]
-    return kind if kind in _WORDS else "input"
-
-
 def _list(rows: Sequence[int]) -> str:
     shown = ", ".join(map(str, rows[:10]))
     return shown + (", ..." if len(rows) > 10 else "")
@@ -190,4 +156,3 @@ def _list(rows: Sequence[int]) -> str:
 
 # What each is usually called where data are prepared.
 _VARIABLES: Final = {"input": "x", "label": "y", "sample_weight": "sample_weight"}
-_WORDS: Final = {"input": "input", "label": "label", "sample_weight": "sample weight"}

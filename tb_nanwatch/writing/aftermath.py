@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import Any
 
 from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.errors import NanWatchWarning
@@ -13,9 +13,6 @@ from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import PostMortem
 from tb_nanwatch.writing.tracer import StepTracer
-
-# Batches that the failing one is compared with.
-_EARLIER: Final = 64
 
 
 def examine(
@@ -37,8 +34,7 @@ def examine(
     """
     tracer = StepTracer(model, activations_only=activations_only)
     found = None if isinstance(tape, str) else tape
-    earlier = found.before(capsule.position.step, _EARLIER) if found is not None else []
-    result = run(model, capsule, tracer, earlier=earlier, seconds=MAX_SECONDS)
+    result = run(model, capsule, tracer, tape=found, seconds=MAX_SECONDS)
     if isinstance(tape, str):
         result.untried = tape
     try:

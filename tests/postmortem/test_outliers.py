@@ -16,6 +16,7 @@ from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.outliers import find, find_before
 from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import Outlier
 from tb_nanwatch.writing.tracer import StepTracer
 from tests.postmortem.programs import compiled, mlp, numbers
@@ -243,6 +244,11 @@ def squared() -> tuple[Any, Any, Any]:
     return compiled(mlp()), x, y
 
 
+def before(batches: list[Any]) -> Tape:
+    """Returns a tape of steps before a failing step 0; nothing can be restored from it."""
+    return Tape(-len(batches), lambda: None, batches)
+
+
 def test_the_post_mortem_tells_the_outliers_of_its_batch() -> None:
     model, x, y = squared()
     capsule = first_step(model, x, y)
@@ -252,10 +258,10 @@ def test_the_post_mortem_tells_the_outliers_of_its_batch() -> None:
     assert [(o.name, o.rows, o.batches) for o in alone.outliers] == [("label", [6], 0)]
     assert np.float32(alone.outliers[0].value) == np.float32(1e20)
     usual = numbers(16, 1)
-    (found,) = run(model, capsule, tracer, earlier=[(x, usual)] * 3).outliers
+    (found,) = run(model, capsule, tracer, tape=before([(x, usual)] * 3)).outliers
     assert found.batches == 3
     assert found.usual == pytest.approx(float(np.abs(usual).max()))
-    same = run(model, capsule, tracer, earlier=[(x, usual), (x, y)]).outliers
+    same = run(model, capsule, tracer, tape=before([(x, usual), (x, y)])).outliers
     assert [(o.ago, o.batches, o.rows) for o in same] == [(1, 1, [6])]
 
 
