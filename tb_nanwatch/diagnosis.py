@@ -36,6 +36,8 @@ class Cause:
         id: one of `schema.CAUSES`.
         confidence: the probability that this is the cause, in [0, 1].
         evidence: sentences with numbers taken from the run's own record.
+        reasons: those of `evidence` that speak for this cause, and no experiment's.
+        tested: what an experiment has shown of it, "" where none did.
         fix: what to change, in one sentence.
         about: value of the optimizer's setting that is to blame, where it is one.
         sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
@@ -47,6 +49,8 @@ class Cause:
     fix: str = ""
     about: float | None = None
     sure: str = "unclear"
+    reasons: list[str] = field(default_factory=list)
+    tested: str = ""
 
 
 # From this confidence on a cause that no experiment confirmed is called likely.
@@ -116,7 +120,14 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
         fix = f"Lower the learning rate to {kept.value:.3g}."
     sure = "tested" if kept else "likely" if confidence >= _LIKELY else "unclear"
     return Cause(
-        c.id, round(confidence, 3), [e for e in evidence if e], fix, c.about, sure
+        c.id,
+        round(confidence, 3),
+        list(dict.fromkeys(filter(None, evidence))),
+        fix,
+        c.about,
+        sure,
+        [e for e in c.evidence if e],
+        tested,
     )
 
 

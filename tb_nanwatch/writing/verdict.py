@@ -80,6 +80,8 @@ class State:
     undertakers: dict[str, Undertaker] = field(default_factory=dict)
     advised: bool = False
     warned: bool = False
+    # Called at the search's end.
+    at_end: Callable[[], None] = lambda: None
     began: float = field(default_factory=time.monotonic)
     # Seconds that experiments and post-mortems took.
     tried_for: float = 0.0
@@ -180,6 +182,7 @@ def _hook(tuner: Any, state: State) -> None:
         with contextlib.suppress(Exception):  # of a place that cannot be read
             identities.of(tuner, now=True)
         original_search_end()
+        state.at_end()
 
     tuner.__dict__["on_trial_end"] = on_trial_end
     tuner.__dict__["on_search_end"] = on_search_end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 import weakref
 from pathlib import Path
@@ -13,24 +12,23 @@ from typing import Any, Protocol
 import keras
 
 from tb_nanwatch.compat.names import Feature, has
-from tb_nanwatch.diagnosis import diagnose, position_text, stall_text, tensor_text
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import STATUSES, BadTensor, Position
-from tb_nanwatch.text import clean, shell_word
+from tb_nanwatch.schema import STATUSES
 from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
 from tb_nanwatch.writing.aftermath import examine
 from tb_nanwatch.writing.environment import environment_of, loss_scale_name, loss_scale_of
-from tb_nanwatch.writing.files import as_given, run_directory
+from tb_nanwatch.writing.files import run_directory
 from tb_nanwatch.writing.guards import guard, running_fit
 from tb_nanwatch.writing.probes import Caller, Instrument, check_supported, default_bytes
 from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.said import Speaker
 from tb_nanwatch.writing.session import Session
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
@@ -126,6 +124,7 @@ class Watched:
             place=callback.log_dir,
             earlier=earlier.training_of(self._model),
         )
+        self._speaker = Speaker(self._session, callback.log_dir, callback.given_log_dir)
         self._training = earlier.Training(self._session.id, run_dir, self._session.fit)
         earlier.begin(self._model, self._training)
         self._instrument.install(caller or Caller(self))
@@ -147,6 +146,8 @@ class Watched:
             if callbacks is not None:
                 guard(callbacks, self)
             if trial is not None:
+                state = verdicts.state_of(trial.tuner)
+                state.at_end = self._speaker.search_ended(state.statuses)
                 verdicts.when_trial_ends(
                     trial.tuner,
                     trial.trial_id,
@@ -218,7 +219,7 @@ class Watched:
         self._keep_capsule(last=False)
         _, onset, origin = self._recorder.status()
         if onset is not None:
-            self._say(self._message(onset, origin))
+            self._speaker.went_bad(onset, origin, "record")
 
     def _keep_capsule(self, last: bool = True) -> None:
         """Writes the step at which the run went bad, as soon as it is known.
@@ -316,13 +317,14 @@ class Watched:
                 self._session.end_of_steps()
             self._take_out()
             self._examine()
-        message = self._message(onset, origin)
-        self._say(message)
+        if mode not in ("fail", "raise"):
+            self._speaker.went_bad(onset, origin, mode)
         if mode == "stop":
             self._stopped = True
             self._model.stop_training = True
         if mode not in ("fail", "raise"):
             return None
+        message = self._speaker.error_text(onset, origin)
         error: Exception
         if mode == "fail" and self._trial is not None:
             error = tuners.failed_trial_error(message)
@@ -330,44 +332,6 @@ class Watched:
             error = NonFiniteError(message, step=onset.step)
         self._end_failed(error)
         return error
-
-    def _say(self, message: str) -> None:
-        with contextlib.suppress(Exception):  # standard error may be closed
-            print(f"\n{message}", file=sys.stderr, flush=True)
-
-    def _message(self, onset: Position, origin: BadTensor | None) -> str:
-        # Names may hold what a terminal would obey, and may be long.
-        cause = clean(self._cause(), 1000)
-        cause = f"{cause} " if cause else ""
-        made = self._session.made()
-        made = f"It comes from {clean(made, 1000)}. " if made else ""
-        place = as_given(self._options.log_dir, self._options.given_log_dir)
-        log_dir = shell_word(place)
-        how = "went bad" if self._recorder.is_bad else "stalled"
-        tensor = f": {clean(tensor_text(origin), 400)}" if origin is not None else ""
-        stall = stall_text(self._session.facts())
-        stall = f"{stall} " if stall else ""
-        return (
-            f"NaN Watch: {clean(self._session.run)} {how} at {position_text(onset)}"
-            f"{tensor}. {stall}{made}{cause}To see "
-            f"why: tensorboard --logdir {log_dir} (tab NaN Watch), or tb-nanwatch "
-            f"report {log_dir}"
-        )
-
-    def _cause(self) -> str:
-        try:
-            causes = diagnose(self._session.facts())
-        except Exception:  # the message goes out all the same
-            return ""
-        if not causes or causes[0].id == "unknown":
-            return ""
-        name = causes[0].id.replace("_", " ")
-        said = (
-            f"Cause: {name} (tested)"
-            if causes[0].sure == "tested"
-            else (f"Likely cause: {name}")
-        )
-        return f"{said}. {causes[0].fix}"
 
     # --- The end --------------------------------------------------------------
 
@@ -387,6 +351,7 @@ class Watched:
         stopped_by = self._stopped_by()
         self._session.end("stopped" if stopped_by else "finished", stopped_by=stopped_by)
         self._close()
+        self._say_end()
 
     def end_with(self, error: BaseException | None) -> None:
         """Ends a training that an exception leaves; None where it is not known."""
@@ -398,6 +363,11 @@ class Watched:
         if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
             self._examine()
         self._end_failed(error)
+        self._say_end()
+
+    def _say_end(self) -> None:
+        with contextlib.suppress(Exception):  # it is in the log all the same
+            self._speaker.ended()
 
     def _end_failed(self, error: BaseException | None) -> None:
         try:

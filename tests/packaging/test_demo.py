@@ -145,7 +145,7 @@ def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
     for invocation, how in (("first", ()), ("second", AS_GPU)):
         said = run("03_custom_loss.py", home, invocation, how)
         assert "Number of consecutive failures exceeded the limit of 3." in said
-        assert "NaN Watch: 2/execution0 went bad at epoch 1, batch " in said
+        assert "NaN Watch: Trial #3 diverged at epoch 1, batch " in said
 
     found = report(home / "demo" / "logs")
     for run_ in found["runs"]:

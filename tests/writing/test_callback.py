@@ -354,24 +354,39 @@ def test_callbacks_that_do_nothing_stop_nothing(tmp_path: Path, log: Any) -> Non
 
 
 @pytest.mark.parametrize("mode", ["record", "stop", "fail", "raise"])
-def test_every_mode_is_silent_when_nothing_is_bad(
+def test_every_mode_says_one_line_when_nothing_is_bad(
     mode: Any, tmp_path: Path, log: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     history = fit(mlp(), NanWatch(tmp_path / "log", on_nonfinite=mode))
     assert len(history.history["loss"]) == 2
     assert log().status.state == "finished" and log().status.stopped_by is None
-    assert capsys.readouterr().err == ""
+    out, err = capsys.readouterr()
+    tensors = len(log().session.train_probes)
+    assert out == f"NaN Watch: all finite (10 steps, {tensors} tensors).\n"
+    assert err == ""
 
 
-def test_record_goes_on_and_says_one_line(
+def test_record_goes_on_and_says_it_at_once_and_at_the_end(
     tmp_path: Path, log: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     history = fit(mlp(), NanWatch(tmp_path / "log"), bad=13)
     assert len(history.history["loss"]) == 2
     assert log().status.steps == 10 and log().status.steps_after_onset == 8
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "epoch 1, batch 2 (step 1): input, 1 NaN of 48" in line
-    assert f"tensorboard --logdir {tmp_path / 'log'}" in line
+    out, err = capsys.readouterr()
+    assert err == ""
+    at_once, at_the_end = out.strip().split("\n\n")
+    assert at_once.splitlines() == [
+        "NaN Watch: NaN or Inf at epoch 1, batch 2 (input). Likely: NaN or Inf in the data.",
+        '  Training goes on; on_nonfinite="stop" would end it here.',
+    ]
+    lines = at_the_end.splitlines()
+    assert lines[0].startswith(
+        "NaN Watch: log diverged at epoch 1, batch 2. 8 more steps"
+    )
+    titles = [line.split()[0] for line in lines if line[:9].strip()]
+    assert titles == ["NaN", 'on_nonfinite="stop"', "Why", "Fix", "Where", "See"]
+    assert f"  See    tb-nanwatch report {tmp_path / 'log'}" in lines
+    assert "input itself has 1 NaN" in at_the_end.replace("Input", "input")
 
 
 def test_stop_stops(tmp_path: Path, log: Any) -> None:

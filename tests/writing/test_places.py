@@ -43,9 +43,9 @@ def logged(root: Path) -> list[str]:
     return sorted(found)
 
 
-def command(err: str) -> list[str]:
+def command(said: str) -> list[str]:
     """Returns the words of the command that a message ends in, as a shell takes them."""
-    (line,) = [li for li in err.splitlines() if "tb-nanwatch report" in li]
+    (line,) = [li for li in said.splitlines() if "tb-nanwatch report" in li]
     return shlex.split(line[line.index("tb-nanwatch report") :])
 
 
@@ -56,8 +56,8 @@ def test_a_training_that_changes_its_directory_has_one_log(
     assert Path.cwd() == home / "other" / "other" / "other"
     assert logged(home) == ["logs"]
     assert (home / "logs" / "nanwatch_capsule").is_dir()
-    # In the first epoch "logs" still leads there.
-    assert command(capsys.readouterr().err)[-1] == "logs"
+    # From here "logs" no longer leads there.
+    assert command(capsys.readouterr().out)[-1] == str(home / "logs")
 
 
 def test_what_is_printed_after_a_change_of_directory_leads_to_the_log(
@@ -68,7 +68,7 @@ def test_what_is_printed_after_a_change_of_directory_leads_to_the_log(
     os.chdir("other")
     fit(mlp(), watch, bad=3)
     assert logged(home) == ["logs"]
-    assert command(capsys.readouterr().err)[-1] == str(home / "logs")
+    assert command(capsys.readouterr().out)[-1] == str(home / "logs")
 
 
 def test_a_search_that_changes_its_directory_has_one_log(home: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_users_directory_is_found(
     fit(mlp(), NanWatch("~/my logs/a"), bad=3)
     assert logged(home) == ["my logs/a"]
     assert not (home / "~").exists()
-    words = command(capsys.readouterr().err)
+    words = command(capsys.readouterr().out)
     assert words == ["tb-nanwatch", "report", str(home / "my logs" / "a")]
 
 

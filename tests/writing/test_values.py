@@ -284,7 +284,7 @@ def test_a_training_with_odd_hyperparameters_is_watched(
     status = read_log(tmp_path).status
     assert (status.state, status.status, status.steps) == ("finished", "diverged", 10)
     assert len(status.hparams) == len(values)
-    assert "went bad at epoch 1, batch 3" in capsys.readouterr().err
+    assert "diverged at epoch 1, batch 3." in capsys.readouterr().out
     capsule = Capsule.read(tmp_path / "nanwatch_capsule")
     assert len(capsule.hparams) == len(values)
     full = overview(tmp_path)

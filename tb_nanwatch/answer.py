@@ -1,0 +1,227 @@
+"""One run's answer, in the same words everywhere: what happened, why, what to change; pure.
+
+The printed message, the report, the HTML page and the tab show these sentences; all else
+that is known of the run stands behind them.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tb_nanwatch.chain_text import came_from
+from tb_nanwatch.diagnosis import Cause, Facts, tensor_text
+from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES, Position, PostMortem, Status
+from tb_nanwatch.text import clean
+
+# Causes as people say them. Those of an operation out of its domain are worded by it.
+LABELS: Final[dict[str, str]] = {
+    "learning_rate": "learning rate too high",
+    "unscaled_inputs": "inputs not scaled",
+    "unscaled_targets": "labels not scaled",
+    "unscaled_data": "inputs and labels not scaled",
+    "nonfinite_data": "NaN or Inf in the data",
+    "outlier_data": "an outlier in the data",
+    "label_range": "labels outside of what the loss takes",
+    "loss_domain": "the loss left its domain",
+    "metric_domain": "the metric left its domain",
+    "layer_domain": "a layer left its domain",
+    "initialization": "weights too large from the start",
+    "gradient_amplification": "gradients multiplied through depth or time",
+    "half_precision": "float16 cannot hold the numbers",
+    "optimizer_settings": "a setting of the optimizer",
+    "inherited": "the weights were bad before this training",
+    "unknown": "unknown",
+}
+_HAPPENED: Final[dict[Status, str]] = {
+    "diverged": "diverged",
+    "runaway": "ran away (finite, beyond all use)",
+    "score_lost": "lost its score",
+    "stalled": "stalled",
+}
+_PLACES: Final = {
+    "loss_domain": "in the loss",
+    "metric_domain": "in the metric",
+    "layer_domain": "in the model",
+}
+_DIVISIONS: Final = ("RealDiv", "Div", "FloorDiv", "FloorMod", "Xdivy", "Reciprocal")
+_LOGARITHMS: Final = ("Log", "Xlogy")
+_ROOTS: Final = ("Sqrt", "Rsqrt", "EuclideanNorm")
+# Columns of a printed answer: those of a terminal of old, which every one has.
+WIDTH: Final = 80
+_INDENT: Final = " " * 9
+_MAX_TEXT: Final = 1000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run that went bad comes down to; each text may be empty but the first three.
+
+    Attributes:
+        happened: "diverged at epoch 1, batch 3".
+        cause: as people say it, "learning rate too high".
+        why: sentences.
+        sure: "tested", "likely" or "unclear"; empty where the cause is unknown.
+        fix: what to change, in sentences.
+        tested: what an experiment has shown of it, in a sentence.
+        where: operation and line, or the first bad tensor.
+        after: what was trained on after it, in a sentence.
+    """
+
+    happened: str
+    cause: str
+    why: str
+    sure: str
+    fix: str
+    tested: str
+    where: str
+    after: str
+
+
+def answer_of(
+    facts: Facts, causes: Sequence[Cause], steps_after: int = 0
+) -> Answer | None:
+    """Returns the answer of a run that went bad, None of any other.
+
+    Args:
+        facts: of the run.
+        causes: as `diagnosis.diagnose` ranks them.
+        steps_after: training steps after the first bad one.
+    """
+    if facts.status not in BAD_STATUSES or not causes:
+        return None
+    first = causes[0]
+    known = first.id != "unknown"
+    return Answer(
+        _happened(facts),
+        label_of(first.id, facts.postmortem),
+        _why(first, facts.postmortem),
+        first.sure if known else "",
+        first.fix,
+        first.tested,
+        _where(facts),
+        _after(facts, steps_after),
+    )
+
+
+def label_of(cause: str, found: PostMortem | None = None) -> str:
+    """Returns a cause as people say it, e.g. "division by zero in the loss".
+
+    Args:
+        cause: its id.
+        found: the post-mortem of the run, where there was one.
+    """
+    place = _PLACES.get(cause)
+    if place is None or found is None or found.op is None:
+        return LABELS.get(cause, cause.replace("_", " "))
+    if cause == "layer_domain" and found.layer:
+        place = f"in the layer {found.layer}"
+    if found.source is not None:
+        place = place.replace("the loss", "your loss").replace(
+            "the metric", "your metric"
+        )
+    return f"{_what_went_wrong(found)} {place}"
+
+
+def _what_went_wrong(found: PostMortem) -> str:
+    op_type = found.forward_type or found.op_type or ""
+    gradient = "gradient of a " if found.gradient else ""
+    if " is beyond " in found.finding or "result is beyond" in found.finding:
+        return "overflow"
+    if op_type in _DIVISIONS and " 0" in found.finding:
+        return "division by zero"
+    if op_type in _LOGARITHMS and "negative" in found.finding:
+        return f"{gradient}logarithm of a negative number"
+    if op_type in _LOGARITHMS:
+        return f"{gradient}logarithm of 0"
+    if op_type in _ROOTS and "negative" in found.finding:
+        return f"{gradient}root of a negative number"
+    if op_type in _ROOTS and found.finding:
+        return f"{gradient}root of 0" if found.gradient else "division by a root of 0"
+    name = (found.op or op_type).rpartition(".")[2]
+    return f"{'gradient of ' if found.gradient else ''}`{name}` out of its domain"
+
+
+def _happened(facts: Facts) -> str:
+    how = _HAPPENED.get(facts.status, facts.status)
+    return f"{how} {place_text(facts.onset)}" if facts.onset is not None else how
+
+
+def place_text(position: Position) -> str:
+    """Returns "at epoch 1, batch 3", both counted from 1 as Keras' progress bar does."""
+    if position.phase == "validation":
+        return f"in the validation of epoch {position.epoch + 1}"
+    return f"at epoch {position.epoch + 1}, batch {position.batch + 1}"
+
+
+def _why(cause: Cause, found: PostMortem | None) -> str:
+    if cause.id == "unknown":
+        return "The record does not decide it."
+    label = label_of(cause.id, found)
+    reasons = cause.reasons
+    if found is not None and found.op is not None and cause.id in _PLACES:
+        reasons = [f"{_sentence(found.finding)}.", *came_from(found)]
+    told = [reasons[0], *reasons[-1:]] if len(reasons) > 1 else reasons
+    told = [t for t in dict.fromkeys(told) if t.strip(".")]
+    return " ".join([f"{_sentence(label)}.", *told])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _where(facts: Facts) -> str:
+    found = facts.postmortem
+    if found is not None and found.op is not None:
+        what = found.text.partition(": ")[0]
+        if found.source is not None and found.source.text:
+            return f"{_sentence(what)}: {found.source.text}"
+        return _sentence(what)
+    if found is not None and found.data is not None:
+        return _sentence(found.text)
+    return _sentence(tensor_text(facts.origin)) if facts.origin is not None else ""
+
+
+def _after(facts: Facts, steps: int) -> str:
+    if not steps or facts.status in FINITE_STATUSES:
+        return ""
+    more = "step" if steps == 1 else "steps"
+    return f'{steps:,} more {more} ran after it; on_nonfinite="stop" would have ended it.'
+
+
+def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:
+    """Returns a printed answer, in lines of at most 80 columns where words allow it.
+
+    What a terminal would obey is taken out of every text.
+
+    Args:
+        answer: of a run.
+        name: of the run.
+        see: commands that show more, a line each.
+    """
+    first = f"NaN Watch: {clean(name)} {answer.happened}. {answer.after}"
+    found = _wrapped(clean(first, _MAX_TEXT), "", "  ")
+    for title, text in (
+        ("Why", answer.why),
+        ("Fix", answer.fix),
+        ("", answer.tested),
+        ("Where", answer.where),
+    ):
+        if text:
+            found += _wrapped(clean(text, _MAX_TEXT), f"  {title:<7}", _INDENT)
+    for i, command in enumerate(see):
+        found.append(f"  {'' if i else 'See':<7}{command}")
+    return found
+
+
+def _wrapped(text: str, first: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,193 @@
+"""What a training says: a short line as it goes bad, the answer at its end.
+
+Both go to standard output, where Keras and KerasTuner print what they have to say. An
+exception says it all in its message instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from tb_nanwatch.answer import Answer, answer_of, lines, place_text
+from tb_nanwatch.diagnosis import (
+    Cause,
+    diagnose,
+    position_text,
+    probe_text,
+    stall_text,
+    tensor_text,
+)
+from tb_nanwatch.facts import Facts
+from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
+from tb_nanwatch.text import clean, shell_word
+from tb_nanwatch.writing.files import as_given
+from tb_nanwatch.writing.session import Session
+
+# TensorBoard opens on the tab where its address ends in this.
+LINK: Final = "http://localhost:6006/#nanwatch"
+_MAX_LINE: Final = 1000
+# Hyperparameters that the line of a trial shows.
+_MAX_HPARAMS: Final = 4
+
+
+class Speaker:
+    """Words what one training has to say.
+
+    Args:
+        session: of the training.
+        log_dir, given: where it logs, as a path and as it was given.
+    """
+
+    def __init__(self, session: Session, log_dir: str, given: str) -> None:
+        self._session = session
+        self._log_dir, self._given = log_dir, given
+
+    @property
+    def _place(self) -> str:
+        """The log directory, as the user's shell takes it where the training is now."""
+        return shell_word(as_given(self._log_dir, self._given))
+
+    def went_bad(self, onset: Position, origin: BadTensor | None, mode: str) -> None:
+        """Says in a line or two that the training has gone bad, or stalled."""
+        facts, causes = self._known()
+        label = _label(facts, causes)
+        likely = f" Likely: {label}." if label else ""
+        if facts.status == "stalled":
+            what = (
+                f"most steps are skipped since {place_text(onset).removeprefix('at ')}."
+            )
+            what = f"{what} {stall_text(facts)}"
+        elif origin is None:
+            what = f"loss or weights left all scale {place_text(onset)}."
+        else:
+            tensor = probe_text(origin.kind, origin.name)
+            what = f"NaN or Inf {place_text(onset)} ({tensor})."
+        goes_on = {
+            "stop": "Training is stopped here.",
+            "record": 'Training goes on; on_nonfinite="stop" would end it here.',
+        }.get(mode, "")
+        if facts.status not in BAD_STATUSES or facts.status == "stalled":
+            goes_on = "Training goes on."
+        whose = f"{self._whose()}, " if self._session.trial is not None else ""
+        _print(f"NaN Watch: {whose}{clean(what + likely, _MAX_LINE)}", f"  {goes_on}")
+
+    def error_text(self, onset: Position, origin: BadTensor | None) -> str:
+        """Returns the message of the exception that ends the training."""
+        _, causes = self._known()
+        made = self._session.made()
+        parts = [
+            f"NaN Watch: {clean(self._session.run)} went bad at {position_text(onset)}"
+            + (f": {clean(tensor_text(origin), 400)}." if origin is not None else "."),
+            f"It comes from {clean(made, _MAX_LINE)}." if made else "",
+            clean(_cause_text(causes), _MAX_LINE),
+            f"To see why: tensorboard --logdir {self._place} (tab NaN Watch), or "
+            f"tb-nanwatch report {self._place}",
+        ]
+        return " ".join(filter(None, parts))
+
+    def ended(self) -> None:
+        """Says what has become of the training, once it has ended."""
+        facts, causes = self._known()
+        answer = answer_of(facts, causes, self._steps_after(facts))
+        trial = self._session.trial
+        if trial is not None:
+            if answer is not None:
+                _print(self._line_of_trial(answer, facts), begin="")
+            return
+        if answer is None:
+            _print(self._line_of_clean(facts), begin="")
+            return
+        _print(*lines(answer, self._whose(), self._see()))
+
+    def see(self) -> str:
+        """Returns the command that shows more."""
+        return f"tb-nanwatch report {self._place}"
+
+    def search_ended(self, statuses: dict[str, Status]) -> Callable[[], None]:
+        """Returns what says how many trials of a search went bad, where some did.
+
+        Args:
+            statuses: of its trials; may grow until then.
+        """
+        see = self.see()
+
+        def say() -> None:
+            bad = sum(status in BAD_STATUSES for status in statuses.values())
+            if bad:
+                trials = f"{bad:,} of {len(statuses):,} watched trials"
+                _print(f"NaN Watch: {trials} went bad. Why, and what to change: {see}")
+
+        return say
+
+    # --- Parts ----------------------------------------------------------------
+
+    def _known(self) -> tuple[Facts, list[Cause]]:
+        facts = self._session.facts()
+        try:
+            return facts, diagnose(facts)
+        except Exception:  # what is known is said all the same
+            return facts, []
+
+    def _whose(self) -> str:
+        trial = self._session.trial
+        if trial is None:
+            return clean(self._session.run) or "the training"
+        if trial.number is not None:
+            return f"Trial #{trial.number}"
+        return f"trial {clean(trial.trial_id, 40)}"
+
+    def _see(self) -> list[str]:
+        return [self.see(), f"tensorboard --logdir {self._place}   {LINK}"]
+
+    def _line_of_trial(self, answer: Answer, facts: Facts) -> str:
+        shown = [h for h in facts.hparams if h.active][:_MAX_HPARAMS]
+        values = ", ".join(
+            f"{clean(h.name, 40)} {clean(_value(h.value), 40)}" for h in shown
+        )
+        values = f" ({values})" if values else ""
+        sure = f" ({answer.sure})" if answer.sure else ""
+        cause = clean(answer.cause, 200)
+        return f"NaN Watch: {self._whose()} {answer.happened}{values}: {cause}{sure}."
+
+    def _line_of_clean(self, facts: Facts) -> str:
+        steps = facts.steps
+        tensors = len(self._session.recorder.probes("train"))
+        counted = f"{steps:,} step{'s' * (steps != 1)}, {tensors:,} tensors"
+        if facts.status == "contained":
+            return (
+                f"NaN Watch: {self._whose()}: some values were NaN or Inf, but none reached "
+                f"a loss or a weight ({counted}). {self.see()}"
+            )
+        return f"NaN Watch: all finite ({counted})."
+
+    def _steps_after(self, facts: Facts) -> int:
+        return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0
+
+
+def _label(facts: Facts, causes: list[Cause]) -> str:
+    answer = answer_of(facts, causes)
+    return answer.cause if answer is not None and answer.sure else ""
+
+
+def _cause_text(causes: list[Cause]) -> str:
+    if not causes or causes[0].id == "unknown":
+        return ""
+    name = causes[0].id.replace("_", " ")
+    tested = causes[0].sure == "tested"
+    said = f"Cause: {name} (tested)" if tested else f"Likely cause: {name}"
+    return f"{said}. {causes[0].fix}"
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _print(*text: str, begin: str = "\n") -> None:
+    """Prints lines; a progress bar may stand where they begin."""
+    with contextlib.suppress(Exception):  # standard output may be closed
+        said = "\n".join(line for line in text if line.strip())
+        sys.stdout.write(f"{begin}{said}\n")
+        sys.stdout.flush()

@@ -1,0 +1,118 @@
+"""What a training says as it goes bad, and at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tb_nanwatch import NanWatch
+from tb_nanwatch.answer import LABELS, WIDTH, Answer, answer_of, label_of, lines
+from tb_nanwatch.diagnosis import Cause
+from tb_nanwatch.facts import Facts
+from tb_nanwatch.schema import BAD_STATUSES, CAUSES, STATUSES, Position, PostMortem
+from tests.tuner.searches import bad, good, make, search
+from tests.writing.test_callback import fit, mlp
+
+
+def texts() -> Any:
+    return st.text(max_size=300)
+
+
+@given(st.builds(Answer, *[texts()] * 8), texts(), st.lists(st.just("tb-nanwatch")))
+def test_an_answer_is_printed_in_80_columns(
+    answer: Answer, name: str, see: list[str]
+) -> None:
+    """Words that are longer stay whole; a terminal obeys nothing in them."""
+    for line in lines(answer, name, see):
+        assert line.isprintable(), line
+        words = line.split()
+        assert len(line) <= WIDTH or max(map(len, words)) > WIDTH - 10, line
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_only_what_went_bad_has_an_answer(status: Any) -> None:
+    facts = Facts(status, Position("train", 2, 0, 2))
+    found = answer_of(facts, [Cause("unknown", 0.0, [], "Look.")])
+    assert (found is None) == (status not in BAD_STATUSES)
+    if found is not None:
+        assert found.happened.endswith("at epoch 1, batch 3") and found.sure == ""
+
+
+def test_every_cause_has_words() -> None:
+    assert set(LABELS) == set(CAUSES)
+    assert not any("_" in label for label in LABELS.values())
+
+
+@pytest.mark.parametrize(
+    ("op_type", "gradient", "finding", "words"),
+    [
+        ("RealDiv", False, "3 of 8 denominators are 0", "division by zero"),
+        ("RealDiv", False, "the result is beyond 3.4e+38, the largest", "overflow"),
+        ("Log", False, "1 of 8 arguments is 0", "logarithm of 0"),
+        ("Log", False, "1 argument is negative", "logarithm of a negative number"),
+        ("Sqrt", True, "8 of 8 square roots are 0", "gradient of a root of 0"),
+        ("Acos", False, "1 is outside [-1, 1]", "`acos` out of its domain"),
+    ],
+)
+def test_an_operation_has_words(
+    op_type: str, gradient: bool, finding: str, words: str
+) -> None:
+    found = PostMortem(
+        op=f"tf.math.{op_type.lower()}",
+        op_type=op_type,
+        forward_type=op_type,
+        gradient=gradient,
+        finding=finding,
+    )
+    assert label_of("loss_domain", found) == f"{words} in the loss"
+    found.layer = "gate"
+    assert label_of("layer_domain", found) == f"{words} in the layer gate"
+    assert label_of("learning_rate", found) == LABELS["learning_rate"]
+
+
+def test_a_search_says_a_line_for_a_bad_trial_and_one_at_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(make("RandomSearch", bad, tmp_path), NanWatch(tmp_path / "log"))
+    said = [li for li in capsys.readouterr().out.splitlines() if "NaN Watch: " in li]
+    trials = [line for line in said if " diverged at epoch 1, batch " in line]
+    assert trials and all(line.startswith("NaN Watch: Trial #") for line in trials)
+    assert "watched trials went bad. Why" in said[-1]
+    # One as it goes bad, one at its end.
+    assert len(said) == 2 * len(trials) + 1
+
+
+def test_a_good_search_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuner = make("RandomSearch", good, tmp_path)
+    search(tuner, NanWatch(tmp_path / "log"), batch_size=16)
+    assert "NaN Watch" not in capsys.readouterr().out
+
+
+def test_nothing_is_printed_where_standard_output_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed:
+        def write(self, text: str) -> int:
+            raise ValueError("I/O operation on closed file")
+
+        def flush(self) -> None: ...
+
+    monkeypatch.setattr("tb_nanwatch.writing.said.sys.stdout", Closed())
+    history = fit(mlp(), NanWatch(tmp_path), bad=13)
+    assert len(history.history["loss"]) == 2
+
+
+def test_an_exception_says_it_all_and_nothing_is_said_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exception, match="went bad at epoch 1, batch 2"):
+        fit(mlp(), NanWatch(tmp_path, on_nonfinite="raise"), bad=13)
+    assert capsys.readouterr() == ("", "")
+    keras.backend.clear_session()
