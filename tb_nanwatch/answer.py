@@ -46,6 +46,13 @@ _PLACES: Final = {
     "metric_domain": "in the metric",
     "layer_domain": "in the model",
 }
+# The largest finite number of each dtype.
+_LIMITS: Final = {
+    "float16": 65504.0,
+    "bfloat16": 3.39e38,
+    "float32": 3.4e38,
+    "float64": 1.79e308,
+}
 _DIVISIONS: Final = ("RealDiv", "Div", "FloorDiv", "FloorMod", "Xdivy", "Reciprocal")
 _LOGARITHMS: Final = ("Log", "Xlogy")
 _ROOTS: Final = ("Sqrt", "Rsqrt", "EuclideanNorm")
@@ -103,6 +110,24 @@ def answer_of(
         first.tested,
         _where(facts),
         _after(facts, steps_after),
+    )
+
+
+def clean_text(facts: Facts) -> str:
+    """Returns what is said of a run that stayed finite, in a sentence; "" of any other."""
+    if facts.status != "clean":
+        return ""
+    steps = f"{facts.steps:,} step{'s' * (facts.steps != 1)}"
+    largest = max(facts.closest.items(), key=lambda item: item[1], default=None)
+    if largest is None or not largest[1] > 0:
+        return f"All finite: {steps}."
+    dtype, share = largest
+    limit = _LIMITS.get(dtype)
+    if limit is None:
+        return f"All finite: {steps}."
+    return (
+        f"All finite: {steps}; the largest output or gradient was {share * limit:.2g} "
+        f"({dtype} overflows at {limit:.2g})."
     )
 
 

@@ -1,6 +1,7 @@
 // Puts the tab together: one store, the views that show it, the actions that change it.
 
 import type { Client } from "./api/client";
+import { keyOf } from "./api/types";
 import { watchLink } from "./link";
 import { WHOLE } from "./scale/zoom";
 import { announcement } from "./state/announce";
@@ -11,11 +12,13 @@ import { withRange } from "./state/filter";
 import { Lanes } from "./state/lanes";
 import { Live } from "./state/live";
 import type { SortColumn } from "./state/order";
+import { singleRun } from "./state/single";
 import { createModel, INITIAL, type State } from "./state/state";
 import { createStore } from "./state/store";
 import { toggled } from "./state/without";
 import style from "./style.css?inline";
 import { watchTheme } from "./theme";
+import { AnswerView } from "./views/answer";
 import { CompareView } from "./views/compare/compare";
 import { NavView } from "./views/compare/nav";
 import { ControlsView } from "./views/controls";
@@ -73,6 +76,7 @@ export function start(root: HTMLElement, client: Client): void {
     }),
   );
   const verdict = new VerdictView();
+  const answer = new AnswerView();
   const controls = new ControlsView({
     xScale: (xScale) => store.set({ xScale, zoom: WHOLE }),
     sort: sortBy,
@@ -119,6 +123,7 @@ export function start(root: HTMLElement, client: Client): void {
   const detail = new DetailView(
     {
       close: () => {
+        if (singleRun(store.get().overview)) return;
         select(null);
         table.focus();
       },
@@ -189,6 +194,7 @@ export function start(root: HTMLElement, client: Client): void {
     { class: "main", hidden: true },
     el("h1", { class: "off-screen" }, "NaN Watch"),
     header.node,
+    answer.node,
     verdict.node,
     controls.node,
     removed.node,
@@ -222,14 +228,18 @@ export function start(root: HTMLElement, client: Client): void {
     controls.update(state, shown);
     const { view } = state.compare;
     const frontier = view === "frontier";
+    const single = singleRun(state.overview);
     main.dataset.view = view;
-    controls.node.hidden = table.node.hidden = !frontier;
+    main.classList.toggle("single", single !== null);
+    answer.update(single, shown.overview.warnings);
+    controls.node.hidden = table.node.hidden = !frontier || single !== null;
     hint.hidden = !frontier || state.selected !== null || shown.shown === 0;
     nothing.hidden = !frontier || shown.shown > 0 || shown.trials.length === 0;
-    verdict.node.hidden = view === "trials" || view === "searches";
+    verdict.node.hidden = single !== null || view === "trials" || view === "searches";
     removed.update(shown.removed);
     if (!frontier) removed.node.hidden = true;
     nav.update(view, frontier || compare.hasPicture(view));
+    header.node.hidden = single !== null;
     detail.update(state, shown);
     if (view === "trials" || view === "searches") detail.node.hidden = true;
     if (frontier) table.update(state, shown);
@@ -248,7 +258,13 @@ export function start(root: HTMLElement, client: Client): void {
 
   const live = new Live({
     client,
-    onOverview: (overview) => store.set({ overview: lanes.attach(overview), error: null }),
+    onOverview: (found) => {
+      const overview = lanes.attach(found);
+      const single = singleRun(overview);
+      // A run alone is open by itself.
+      const selected = single ? keyOf(single) : store.get().selected;
+      store.set({ overview, error: null, selected });
+    },
     onError: (error) => store.set({ error }),
     running: () => store.get().overview?.runs.some((r) => r.state === "running") ?? false,
     loading: () => store.get().overview?.runs.some(isIncomplete) ?? false,

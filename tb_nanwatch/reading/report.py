@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tb_nanwatch import schema
+from tb_nanwatch.answer import answer_of, clean_text
 from tb_nanwatch.closest import closest_call
 from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading import aborted, reproduction
@@ -78,6 +79,7 @@ RUN_KEYS: Final = (
     "postmortem",
     "reproduction",
     "causes",
+    "answer",
 )
 ORIGIN_KEYS: Final = (
     "kind",
@@ -152,14 +154,14 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         session: the run's.
         causes: from its full records; those of the status record alone where None.
     """
+    facts = facts_of(session.status, session.began_with, session.postmortem)
     if causes is None:
-        causes = diagnose(
-            facts_of(session.status, session.began_with, session.postmortem)
-        )
+        causes = diagnose(facts)
     status, trial = session.status, session.trial
     hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
     return {
         "run": session.run,
+        "name": _name(session),
         "session": session.id,
         "search": session.search_id,
         "trial_id": status.trial_id,
@@ -189,6 +191,8 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "postmortem": session.postmortem,
         "reproduction": reproduction.script(session),
         "causes": [{key: getattr(c, key) for key in CAUSE_KEYS} for c in causes],
+        "answer": answer_of(facts, causes, status.steps_after_onset),
+        "clean_text": clean_text(facts),
         "started": status.started,
         "updated": status.updated,
         "steps": status.steps,
@@ -212,6 +216,11 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "damage": session.damage,
         "records": {"read": session.read, "written": session.written},
     }
+
+
+def _name(session: Session) -> str:
+    """Returns the run's name for people: "." says nothing, its directory's name does."""
+    return session.run if session.run != "." else session.status.run or "."
 
 
 def _loss_scaling(status: schema.StatusRecord) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any
 
+from tb_nanwatch.answer import Answer, lines
 from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, table_of, width_of
@@ -28,13 +29,20 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
         runs = [r for r in full["runs"] if r["search"] == search["search"]]
         shown = [r for r in runs if not r["superseded"]]
         findings = [f for f in full["findings"] if f["search"] == search["search"]]
+        no_search = not search["search"]
+        if no_search and len(shown) == 1:
+            _print_run(shown[0], search["cost"], out)
+            continue
         print(_title(search), file=out)
         print(f"  {clean(search['verdict'], 2000)}", file=out)
         for finding in findings:
             _print_finding(finding, search["verdict"], len(findings) > 1, out)
         if search["cost"] and search["cost"]["text"]:
             print(f"  {clean(search['cost']['text'], 1000)}", file=out)
-        _print_causes(shown, out)
+        if no_search:
+            _print_answers(shown, out)
+        else:
+            _print_causes(shown, out)
         _print_closest_call(shown, out)
         if search["aborted"]:
             _print_aborted(search["aborted"], out)
@@ -48,25 +56,47 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
             )
         said: dict[str, list[str]] = {}
         for run in shown:
-            for sentence in _remarks(run):
+            for sentence in _remarks(run, answered=no_search):
                 said.setdefault(sentence, []).append(
                     clean(run["trial_id"] or run["run"], 40)
                 )
         told: set[str] = set()
         for run in shown:
-            for sentence in _remarks(run):
+            for sentence in _remarks(run, answered=no_search):
                 if sentence in told:
                     continue
                 told.add(sentence)
                 others = list(dict.fromkeys(said[sentence][1:]))
                 also = f" (also in {', '.join(others)})" if others else ""
-                print(f"  {clean(run['run'])}{also}: {sentence}", file=out)
-        for run in runs:
-            which = "an earlier attempt of " if run["superseded"] else ""
-            for sentence in run["damage"]:
-                name = f"{which}{clean(run['run'])}"
-                print(f"  Damage in {name}: {clean(sentence)}", file=out)
+                print(f"  {clean(run['name'])}{also}: {sentence}", file=out)
+        _print_damage(runs, out)
         print(file=out)
+
+
+def _print_damage(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:
+    for run in runs:
+        which = "an earlier attempt of " if run["superseded"] else ""
+        for sentence in run["damage"]:
+            name = f"{which}{clean(run['name'])}"
+            print(f"  Damage in {name}: {clean(sentence)}", file=out)
+
+
+def _print_run(run: dict[str, Any], cost: dict[str, Any] | None, out: IO[str]) -> None:
+    """Prints a run that has nothing beside it: its answer, and what else is to be said."""
+    name = clean(run["name"])
+    if run["answer"]:
+        print(*lines(Answer(**run["answer"]), name), sep="\n", file=out)
+    elif run["clean_text"]:
+        print(f"{name}: {run['clean_text']}", file=out)
+    else:
+        print(f"{name}: {run['status'].replace('_', ' ')}", file=out)
+    _print_closest_call([run], out)
+    for sentence in _remarks(run, answered=True):
+        print(f"  {sentence[:1].upper()}{sentence[1:]}", file=out)
+    if cost and cost["text"]:
+        print(f"  {clean(cost['text'], 1000)}", file=out)
+    _print_damage([run], out)
+    print(file=out)
 
 
 def _title(search: dict[str, Any]) -> str:
@@ -117,6 +147,14 @@ def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
             print(f"    {found.next}", file=out)
 
 
+def _print_answers(runs: list[dict[str, Any]], out: IO[str]) -> None:
+    """Prints the answer of each run that went bad, as its training did."""
+    for run in runs:
+        if run["answer"]:
+            for line in lines(Answer(**run["answer"]), run["name"]):
+                print(f"  {line}", file=out)
+
+
 def _print_closest_call(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:
     """Prints which run that stayed finite came nearest to an overflow, if any did."""
     near = [r for r in runs if r["closest_call"]]
@@ -141,12 +179,18 @@ def _print_aborted(aborted: dict[str, Any], out: IO[str]) -> None:
     print(f"  What to do: {clean(aborted['fix'], 1000)}", file=out)
 
 
-def _remarks(run: dict[str, Any]) -> list[str]:
-    """Returns what is to be said of a run beside its row, a line each, to be printed."""
+def _remarks(run: dict[str, Any], answered: bool) -> list[str]:
+    """Returns what is to be said of a run beside its row, a line each, to be printed.
+
+    Args:
+        run: entry of an overview.
+        answered: whether its answer has been printed.
+    """
     remarks = [
         run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
     ]
-    remarks += _postmortem(run["postmortem"])
+    if not (answered and run["answer"]):
+        remarks += _postmortem(run["postmortem"])
     lineage = run["lineage"]
     if run["inherited"]:
         bad = run["inherited"].replace("_", " ")

@@ -14,6 +14,8 @@ import tb_nanwatch
 
 PACKAGE = Path(tb_nanwatch.__file__).parent
 SHARED = {
+    "answer",
+    "chain_text",
     "closest",
     "codec",
     "schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -66,6 +67,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
             "scalars",
             "postmortem",
             "reproduction",
+            "answer",
         ),
         *("closest_call", "fit", "loss_scale", "skipped_steps"),
     }
@@ -83,7 +85,16 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     assert run["score"] == "Infinity"
     (cause,) = run["causes"]
     assert set(cause) == {"id", "sure", "confidence", "evidence", "fix"}
+    assert run["answer"]["happened"] == "diverged at epoch 2, batch 13"
+    assert run["answer"]["fix"] == cause["fix"]
     assert shown["findings"] == []
+
+
+def test_a_run_is_named_by_its_directory(tmp_path: Path, read: Read) -> None:
+    write(tmp_path, dataclasses.replace(a_status(), run="my fit"))
+    write(tmp_path / "other", dataclasses.replace(a_status(), run="else"))
+    names = {r["run"]: r["name"] for r in overview(read())["runs"]}
+    assert names == {".": "my fit", "other": "other"}
 
 
 def test_every_key_stands_in_the_documentation(tmp_path: Path, read: Read) -> None:
@@ -104,6 +115,8 @@ def test_a_clean_run_has_no_onset_origin_or_causes(tmp_path: Path, read: Read) -
     assert (run["onset"], run["origin"], run["causes"]) == (None, None, [])
     assert run["tuner_status"] is None
     assert run["status"] == "clean"
+    assert run["answer"] is None
+    assert run["clean_text"].startswith("All finite: ")
 
 
 # --- Misread ------------------------------------------------------------------------

@@ -26,6 +26,7 @@ import {
   type Status,
 } from "./schema.gen";
 import type {
+  Answer,
   BadScalar,
   Cause,
   Cost,
@@ -422,6 +423,21 @@ function records(value: unknown): RunSummary["records"] {
   return { read: count(r?.read), written: count(r?.written) };
 }
 
+function answer(value: unknown): Answer | null {
+  const a = optionalObject(value);
+  if (!a) return null;
+  return {
+    happened: text(a.happened),
+    cause: text(a.cause),
+    why: text(a.why),
+    sure: text(a.sure),
+    fix: text(a.fix),
+    tested: text(a.tested),
+    where: text(a.where),
+    after: text(a.after),
+  };
+}
+
 function run(value: unknown): RunSummary {
   const r = object(value, "run");
   if (typeof r.run !== "string") {
@@ -432,6 +448,7 @@ function run(value: unknown): RunSummary {
     hparams[name] = scalar(v);
   return {
     run: r.run,
+    name: text(r.name) || r.run,
     session: text(r.session),
     search: text(r.search),
     trial_id: textOrNull(r.trial_id),
@@ -457,6 +474,8 @@ function run(value: unknown): RunSummary {
     reproduction: textOrNull(r.reproduction),
     contained: list(r.contained, episode),
     causes: list(r.causes, cause),
+    answer: answer(r.answer),
+    clean_text: text(r.clean_text),
     started: count(r.started),
     updated: count(r.updated),
     steps: count(r.steps),

@@ -43,6 +43,22 @@ export interface Cause {
   fix: string;
 }
 
+/** What a run that went bad comes down to, in the words of printed answer and report. */
+export interface Answer {
+  /** "diverged at epoch 1, batch 3". */
+  happened: string;
+  /** "learning rate too high". */
+  cause: string;
+  why: string;
+  /** "tested", "likely" or "unclear"; "" where the cause is unknown. */
+  sure: string;
+  fix: string;
+  /** What an experiment has shown of it; "" where none did. */
+  tested: string;
+  where: string;
+  after: string;
+}
+
 export interface Aborted {
   trials: string[];
   /** Why each of these trials failed. */
@@ -104,6 +120,8 @@ export interface HParamRate {
 
 export interface RunSummary {
   run: string;
+  /** For people; "." as the name of a directory says nothing. */
+  name: string;
   session: string;
   search: string;
   trial_id: string | null;
@@ -133,6 +151,10 @@ export interface RunSummary {
   reproduction: string | null;
   contained: Episode[];
   causes: Cause[];
+  /** null of a run that did not go bad. */
+  answer: Answer | null;
+  /** Of a run that stayed finite; else "". */
+  clean_text: string;
   started: number;
   updated: number;
   steps: number;

@@ -4,6 +4,7 @@ import type { Cause, RunSummary } from "../api/types";
 import { isBad } from "../state/trials";
 import { codeBlock } from "./copy";
 import { type Child, el } from "./dom";
+import { prose } from "./prose";
 
 const MOST = 3;
 
@@ -31,7 +32,9 @@ export function causes(run: RunSummary): Child[] {
 }
 
 function evidence(cause: Cause): Child {
-  return cause.evidence.length ? el("ul", {}, ...cause.evidence.map((e) => el("li", {}, e))) : null;
+  return cause.evidence.length
+    ? el("ul", {}, ...cause.evidence.map((e) => el("li", {}, ...prose(e))))
+    : null;
 }
 
 function bar(cause: Cause, strong: boolean): HTMLElement {

@@ -33,7 +33,11 @@ function copyFromSelection(text: string): boolean {
 }
 
 /** `text` is asked for at the click: what is copied is what is shown then. */
-export function copyButton(text: () => string, what = "the code"): HTMLButtonElement {
+export function copyButton(
+  text: () => string,
+  what = "the code",
+  label = "copy",
+): HTMLButtonElement {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const button = el(
     "button",
@@ -46,11 +50,11 @@ export function copyButton(text: () => string, what = "the code"): HTMLButtonEle
         button.textContent = done ? "copied" : "press Ctrl+C";
         clearTimeout(timer);
         timer = setTimeout(() => {
-          button.textContent = "copy";
+          button.textContent = label;
         }, SHOWN_MS);
       },
     },
-    "copy",
+    label,
   );
   return button;
 }

@@ -133,7 +133,7 @@ export class DetailView {
         run.number === null ? null : el("span", { class: "number" }, `#${run.number}`),
         el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
       ),
-      el("span", { class: "run-name" }, run.run),
+      run.run !== "." && el("span", { class: "run-name" }, run.run),
       ...elsewhere(run, state.plugins),
       el("span", { class: "spring" }),
       ...this.figureButtons([
@@ -294,7 +294,7 @@ function telling({ ranking, findings }: Model): string[] {
 }
 
 const titleOf = (run: RunSummary): string =>
-  run.trial_id === null ? run.run : `Trial ${run.trial_id}`;
+  run.trial_id === null ? run.name : `Trial ${run.trial_id}`;
 
 const PICTURE_WIDTH = 720;
 

@@ -1,0 +1,105 @@
+// The answer of one run: what happened, why, where, what to change, and what was tested.
+
+import type { Answer, RunSummary } from "../api/types";
+import * as words from "../format/words";
+import { isBad } from "../state/trials";
+import { copyButton } from "./copy";
+import { type Child, el, replace } from "./dom";
+import { markImage } from "./marks";
+import { prose } from "./prose";
+
+export class AnswerView {
+  readonly node = el("section", { class: "answer", "aria-label": "Answer", hidden: true });
+  private key = "";
+
+  update(run: RunSummary | null, warnings: readonly string[]): void {
+    this.node.hidden = run === null;
+    const key = run ? JSON.stringify([run, warnings]) : "";
+    if (!run || key === this.key) return;
+    this.key = key;
+    const { answer } = run;
+    this.node.className = `answer ${isBad(run.status) ? "went-bad" : "well"}`;
+    replace(
+      this.node,
+      el(
+        "h2",
+        {},
+        isBad(run.status) ? markImage(run.status) : null,
+        el("span", { class: "name" }, run.name),
+        ` ${answer ? answer.happened : words.status(run.status, run.state)}`,
+        answer && el("span", { class: "spring" }),
+        answer && copyAnswer(run.name, answer),
+      ),
+      answer ? bad(answer) : el("p", { "data-fact": "clean" }, run.clean_text || meaning(run)),
+      ...warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
+    );
+  }
+}
+
+const meaning = (run: RunSummary): string => `${capital(words.STATUS_MEANING[run.status])}.`;
+
+function bad(answer: Answer): HTMLElement {
+  return el(
+    "div",
+    { class: "answer-body" },
+    el(
+      "dl",
+      {},
+      ...entry("Why", answer.why, "why", answer.sure && sureness(answer)),
+      ...entry("Where", answer.where, "where"),
+      ...entry("After", answer.after, "after"),
+    ),
+    el(
+      "dl",
+      { class: "answer-fix" },
+      ...entry(
+        "Change",
+        answer.fix,
+        "fix",
+        copyButton(() => answer.fix, "the fix"),
+      ),
+      ...entry(
+        "Tested",
+        answer.tested.replace(/^Tested: /, "") || "No experiment has confirmed this fix.",
+        "tested",
+      ),
+    ),
+  );
+}
+
+const SURE: Record<string, string> = {
+  tested: "an experiment confirmed it",
+  likely: "derived from what was measured; no experiment confirmed it",
+  unclear: "the record leaves other causes open",
+};
+
+function sureness({ sure }: Answer): Child {
+  return el("span", { class: `sure ${sure}`, title: SURE[sure] ?? "" }, sure);
+}
+
+function entry(term: string, text: string, fact: string, more: Child = null): Child[] {
+  if (!text) return [];
+  return [el("dt", {}, term), el("dd", { "data-fact": fact }, ...prose(text), " ", more)];
+}
+
+/** The same lines that are printed at a training's end, for an issue or a chat. */
+export function answerText(name: string, a: Answer): string {
+  const lines = [
+    `NaN Watch: ${name} ${a.happened}. ${a.after}`.trimEnd(),
+    `Why: ${a.why}`,
+    `Fix: ${a.fix}`,
+    a.tested,
+    `Where: ${a.where}`,
+  ];
+  return `${lines.filter(Boolean).join("\n")}\n`;
+}
+
+function copyAnswer(name: string, answer: Answer): HTMLElement {
+  const button = copyButton(() => answerText(name, answer), "the answer", "copy answer");
+  button.title = "copy why, fix and where as text";
+  return button;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
