@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tb_nanwatch.facts import Facts
+from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Experiment
 
 # What would keep a training finite if the cause were right; "learning_rate/" begins
@@ -42,8 +43,21 @@ def confirmation(facts: Facts, cause: str) -> Experiment | None:
 
     Of several the one that changed least: the highest learning rate.
     """
-    kept = [e for e in _tried(facts, cause) if e.succeeded]
+    kept = [e for e in _tried(facts, cause) if _helped(cause, e)]
     return max(kept, key=lambda e: e.value or 0.0, default=None)
+
+
+def _helped(cause: str, e: Experiment) -> bool:
+    """Returns whether a change did for the training what the cause would have it do.
+
+    Float32 damps nothing: a training that learns no more in it than it did is mended all
+    the same, unless its loss grows where float16 had ended.
+    """
+    if e.succeeded or cause != "half_precision":
+        return e.succeeded
+    if not (e.tried and e.finite) or e.first_loss is None or e.last_loss is None:
+        return False
+    return abs(e.last_loss) < at("domain_growth") * abs(e.first_loss)
 
 
 def refutation(facts: Facts, cause: str) -> Experiment | None:
@@ -133,12 +147,24 @@ def _tried(facts: Facts, cause: str) -> list[Experiment]:
     until = _onset(facts)
     if cause == "outlier_data":  # what begins after its batch cannot leave it out
         until -= min((o.ago for o in found.outliers), default=0)
+    tried = [*found.experiments, *_one_step(facts, cause)]
     return [
         e
-        for e in found.experiments
+        for e in tried
         if e.tried
         and e.first <= until
         and any(
             e.change == c or (c[-1] == "/" and e.change.startswith(c)) for c in changes
         )
     ]
+
+
+def _one_step(facts: Facts, cause: str) -> list[Experiment]:
+    """Returns the failing step run in float32, where no training was run so."""
+    found = facts.postmortem
+    if cause != "half_precision" or found is None or not found.finite_in_float32:
+        return []
+    if any(e.change == "float32" and e.tried for e in found.experiments):
+        return []
+    text = "float32 instead of float16"
+    return [Experiment("float32", text, finite=True, steps=1, first=_onset(facts))]

@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose
 from tb_nanwatch.facts import Scaling
 from tb_nanwatch.rules import THRESHOLDS
-from tb_nanwatch.schema import CAUSES, HParam, Position, RangesRecord
-from tests.diagnosis.records import CASES, GREW, SGD, facts, stalled
+from tb_nanwatch.schema import CAUSES, Experiment, HParam, Position, RangesRecord
+from tests.diagnosis.records import (
+    CASES,
+    GREW,
+    SGD,
+    facts,
+    met,
+    operation,
+    stalled,
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -139,6 +147,83 @@ def test_weights_of_a_stalled_training_are_as_good_as_any() -> None:
     _, found = CASES["weights that came blown up"]
     own = replace(found, inherited="stalled")
     assert "inherited" not in {c.id for c in diagnose(own)}
+
+
+# --- Float16, and where a derivative belongs ---------------------------------------------
+
+
+def in_half(*tried: Experiment, step: bool | None = None, **more: Any) -> Facts:
+    """A logarithm in float16, of a finite loss's ordinary numbers."""
+    found = operation("Log", dtype="float16", finite_in_float32=step, **more)
+    found.experiments = list(tried)
+    return met(facts("total", bad=(1, 0)), found)
+
+
+def tried(change: str, **more: Any) -> Experiment:
+    return Experiment(change, f"with {change}", **{"finite": True, "steps": 60, **more})
+
+
+EPSILON = Experiment("epsilon", "an epsilon", finite=True, steps=11, first=3)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        in_half(EPSILON, tried("float32")),
+        in_half(EPSILON, step=True),
+        in_half(EPSILON, tried("float32", tried=False, finite=False), step=True),
+        # It learns no more in float32 than it did, and mends the fault all the same.
+        in_half(EPSILON, tried("float32", learns=False, first_loss=2.0, last_loss=3.0)),
+    ],
+)
+def test_float16_leads_where_float32_alone_keeps_it_finite(found: Facts) -> None:
+    first, second = diagnose(found)
+    assert (first.id, first.sure) == ("half_precision", "tested")
+    assert (second.id, second.sure) == ("loss_domain", "tested")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        in_half(EPSILON),
+        in_half(EPSILON, step=False),
+        # The training was run in float32, and went bad: the one step says no more.
+        in_half(EPSILON, tried("float32", finite=False), step=True),
+        in_half(
+            EPSILON,
+            tried("float32", learns=False, first_loss=2.0, last_loss=3e9),
+            step=True,
+        ),
+        met(
+            facts("total", bad=(1, 0)),
+            operation("Log", dtype="float32", finite_in_float32=True),
+        ),
+        # What grew past float16 grows on in float32.
+        met(
+            facts("total", later=GREW, optimizer={**SGD, "learning_rate": 10.0}),
+            operation("Square", dtype="float16", finite_in_float32=True),
+        ),
+    ],
+)
+def test_float16_is_not_named_where_float32_does_not_help(found: Facts) -> None:
+    assert "half_precision" not in {c.id for c in diagnose(found)}
+
+
+@pytest.mark.parametrize("origin", ["dense_1/kernel", "dense/kernel"])
+def test_a_derivative_belongs_where_its_operation_ran(origin: str) -> None:
+    def named(**more: Any) -> list[str]:
+        found = operation("AcosGrad", forward_type="Acos", **{"gradient": True, **more})
+        return [c.id for c in diagnose(met(facts(origin), found))]
+
+    assert named(in_model=True) == ["layer_domain"]
+    assert named(in_model=True, layer="log") == ["layer_domain"]
+    assert named(in_model=False)[0] == "loss_domain"
+    # By where the gradient arrived first: nothing was seen, no derivative was, or a layer
+    # calls a loss.
+    as_before = [c.id for c in diagnose(facts(origin))]
+    assert named(in_model=None) == as_before
+    assert named(in_model=True, gradient=False) == as_before
+    assert named(in_model=True, owner="the loss 'cosine'") == as_before
 
 
 # --- Validation --------------------------------------------------------------------------
