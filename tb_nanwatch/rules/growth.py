@@ -11,7 +11,11 @@ from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.first_step import entered, gains_of
 from tb_nanwatch.rules.inherited import inherited_weights
 from tb_nanwatch.rules.initialization import large_first_weights
-from tb_nanwatch.rules.layer_leap import growth_at_one_place, leap_without_weights
+from tb_nanwatch.rules.layer_leap import (
+    growth_at_one_place,
+    leap_at_the_onset,
+    leap_without_weights,
+)
 from tb_nanwatch.rules.settings import settings_driver
 from tb_nanwatch.rules.thresholds import NORMALISED, USUAL_RATES, at
 
@@ -25,6 +29,7 @@ def growth_candidates(m: Measured, growth: float) -> list[Candidate]:
             _inputs_driver,
             _targets_driver,
             _gain_driver,
+            leap_at_the_onset,
             _labels_driver,
             _rate_driver,
         )

@@ -37,6 +37,50 @@ def leap_without_weights(m: Measured, gains: Gains) -> Candidate | None:
     )
 
 
+def leap_at_the_onset(m: Measured) -> Candidate | None:
+    """Returns the cause of growth that no weight had a part in, and one layer made.
+
+    Signs:
+        layer_domain: the numbers grew while no matrix of the weights grew by as much as
+            {noticeable} decades, and at the onset the output of one layer, not a
+            recurrent one, had grown {leap} times more over the first step than anything
+            that was computed before it; with it half or more of what activations grew by,
+            in decades.
+    """
+    if m.first is None or m.onset is None or m.phase != "train":
+        return None
+    if m.growth_of_weights() >= 10 ** at("noticeable"):
+        return None
+    before = most = leap = 1.0
+    place, entering = -1, 1.0
+    for i in (*m.of("input"), *m.of("activation")):
+        then, now = m.first.rms[i], m.onset.rms[i]
+        grown = float(now / then) if then > 0 and now > 0 else 1.0
+        most = max(most, grown)
+        layer = m.probes[i].kind == "activation" and not m.is_recurrent(i)
+        if layer and grown / before > leap:
+            leap, place, entering = grown / before, i, before
+        before = max(before, grown)
+    if leap < at("leap") or leap**2 < most:
+        return None
+    output = m.probes[place].name
+    return Candidate(
+        "layer_domain",
+        2 * math.log10(most),
+        0.95,
+        [
+            f"The output of {output} had grown {leap * entering:.3g}-fold over the first "
+            f"step; what is computed before it {entering:.3g}-fold at most, and the weights "
+            f"{m.growth_of_weights():.3g}-fold.",
+        ],
+        fixes.of_layer(
+            m,
+            "This layer's function grows out of bounds (an exponential or a power): "
+            "bound its argument, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)).",
+        ),
+    )
+
+
 def growth_at_one_place(gains: Gains) -> Candidate | None:
     """Returns the cause of growth that is not spread over the layers.
 

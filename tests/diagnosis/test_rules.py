@@ -149,6 +149,32 @@ def test_weights_of_a_stalled_training_are_as_good_as_any() -> None:
     assert "inherited" not in {c.id for c in diagnose(own)}
 
 
+# --- A leap ------------------------------------------------------------------------------
+
+LEAPT = {"odd": 1e9, "dense_1": 1e9, "prediction": 1e9, "total": 1e18}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {**LEAPT, "weight dense/kernel": 4.0},  # weights had a part in it
+        {**LEAPT, "input": 1e6, "dense": 1e6},  # so large came in
+        {**LEAPT, "dense": 1e3, "odd": 1e6, "dense_1": 1e9},  # layer by layer
+        {"total": 1e18},  # no layer, but the loss
+    ],
+)
+def test_a_layer_that_leaps_late_is_not_named_where_others_had_a_part(
+    later: dict[str, float],
+) -> None:
+    named = diagnose(facts("total", later={**later, "dense/kernel": 1e18}))
+    assert "layer_domain" not in {c.id for c in named}
+
+
+def test_a_leap_leaves_large_inputs_their_part() -> None:
+    given = facts("total", sizes={"input": 1e3, "dense": 500}, later=LEAPT)
+    assert [c.id for c in diagnose(given)][:2] == ["layer_domain", "unscaled_inputs"]
+
+
 # --- Float16, and where a derivative belongs ---------------------------------------------
 
 
