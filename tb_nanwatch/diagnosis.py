@@ -15,7 +15,7 @@ from tb_nanwatch.closest import ClosestCall
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
 from tb_nanwatch.rules.candidate import Candidate
-from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
+from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.tested import (
     confirmation,
     confirmed_text,
@@ -24,7 +24,7 @@ from tb_nanwatch.tested import (
     unhelpful_text,
 )
 
-__all__ = ["Cause", "Facts", "diagnose", "facts_of"]
+__all__ = ["Cause", "Facts", "diagnose", "facts_of", "has_cause"]
 
 
 @dataclass
@@ -66,13 +66,24 @@ _LONG: Final = 16
 _MAX_CAUSES: Final = 3
 
 
+def has_cause(status: Status, origin: BadTensor | None) -> bool:
+    """Returns whether it is asked why a run is as it is.
+
+    It went bad; or nothing but a metric did, which no one may have gone by, but which was
+    computed to be read.
+    """
+    if status in BAD_STATUSES:
+        return True
+    return status == "contained" and origin is not None and origin.kind == "metric"
+
+
 def diagnose(facts: Facts) -> list[Cause]:
     """Returns the causes of a run that went bad, the likeliest first.
 
-    A run that did not go bad has none. Where the record does not decide, the first is
+    A run that did not go bad has none, unless a metric of it was not finite. Where the record does not decide, the first is
     "unknown", with what was measured; what would have been named comes after it.
     """
-    if facts.status not in BAD_STATUSES:
+    if not has_cause(facts.status, facts.origin):
         return []
     found = _tested(facts, rules.candidates(measure(facts)))
     refuted = {c.id: against for c in found if (against := refutation(facts, c.id))}

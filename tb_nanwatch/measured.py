@@ -243,15 +243,6 @@ class Measured:
         """Returns how often the largest tensor of these kinds grew over the first step."""
         return math.nan if self.first is None else self._growth_of(self.of(*kinds))
 
-    def growth_of_weights(self) -> float:
-        """Returns how often the matrix grew that grew most, by the onset's own update."""
-        assert self.first is not None and self.onset is not None
-        matrices = [i for i in self.of("weight") if len(self.probes[i].shape) >= 2]
-        with np.errstate(all="ignore"):
-            now = np.fmax(self.peaks, self.onset.rms)[matrices]
-            grown = now / self.first.rms[matrices]
-        return largest([1.0, *grown])
-
     def _growth_since(self, trained: Measured) -> float:
         """Returns the outputs' growth over the training's first, beyond the data's."""
         assert self.first is not None and trained.first is not None

@@ -283,7 +283,9 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
 
     Signs:
         metric_domain: the first bad tensor is a metric, of finite numbers of ordinary
-            size; loss, gradients and weights stayed finite.
+            size; loss, gradients and weights stayed finite. So it is told of a run, too,
+            that is contained: of which the metric alone was not finite, and no score is
+            made.
     """
     assert m.onset is not None
     evidence = [_upstream_text(m), _counts_text(m)]

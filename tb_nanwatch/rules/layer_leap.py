@@ -38,40 +38,43 @@ def leap_without_weights(m: Measured, gains: Gains) -> Candidate | None:
 
 
 def leap_at_the_onset(m: Measured) -> Candidate | None:
-    """Returns the cause of growth that no weight had a part in, and one layer made.
+    """Returns the cause of growth that one layer's function made, without any weight.
 
     Signs:
-        layer_domain: the numbers grew while no matrix of the weights grew by as much as
-            {noticeable} decades, and at the onset the output of one layer, not a
-            recurrent one, had grown {leap} times more over the first step than anything
-            that was computed before it; with it half or more of what activations grew by,
-            in decades.
+        layer_domain: the numbers grew, and at the onset the output of a layer without
+            weights had grown {leap} times more over the first step than anything that is
+            computed before it; that had grown as the inputs had, within {noticeable}
+            decades, and the leap is half or more of what activations grew by, in decades.
     """
     if m.first is None or m.onset is None or m.phase != "train":
         return None
-    if m.growth_of_weights() >= 10 ** at("noticeable"):
-        return None
-    before = most = leap = 1.0
-    place, entering = -1, 1.0
-    for i in (*m.of("input"), *m.of("activation")):
-        then, now = m.first.rms[i], m.onset.rms[i]
-        grown = float(now / then) if then > 0 and now > 0 else 1.0
-        most = max(most, grown)
-        layer = m.probes[i].kind == "activation" and not m.is_recurrent(i)
-        if layer and grown / before > leap:
-            leap, place, entering = grown / before, i, before
-        before = max(before, grown)
+
+    first, onset = m.first, m.onset
+
+    def grown(i: int) -> float:
+        then, now = first.rms[i], onset.rms[i]
+        return float(now / then) if then > 0 and now > 0 else 1.0
+
+    inputs = max([1.0, *map(grown, m.of("input"))])
+    before = most = inputs
+    leap, place, entering = 1.0, -1, 1.0
+    for i in m.of("activation"):
+        most = max(most, grown(i))
+        if not m.weights_of(i) and grown(i) / before > leap:
+            leap, place, entering = grown(i) / before, i, before
+        before = max(before, grown(i))
     if leap < at("leap") or leap**2 < most:
         return None
-    output = m.probes[place].name
+    if entering > inputs * 10 ** at("noticeable"):
+        return None  # weights had a part in it
     return Candidate(
         "layer_domain",
         2 * math.log10(most),
         0.95,
         [
-            f"The output of {output} had grown {leap * entering:.3g}-fold over the first "
-            f"step; what is computed before it {entering:.3g}-fold at most, and the weights "
-            f"{m.growth_of_weights():.3g}-fold.",
+            f"The output of {m.probes[place].name}, a layer without weights, had grown "
+            f"{leap * entering:.3g}-fold over the first step; what is computed before it "
+            f"{entering:.3g}-fold at most, and the inputs {inputs:.3g}-fold.",
         ],
         fixes.of_layer(
             m,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose
+from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose, has_cause
 from tb_nanwatch.facts import Scaling
 from tb_nanwatch.rules import THRESHOLDS
 from tb_nanwatch.schema import CAUSES, Experiment, HParam, Position, RangesRecord
@@ -157,9 +157,10 @@ LEAPT = {"odd": 1e9, "dense_1": 1e9, "prediction": 1e9, "total": 1e18}
 @pytest.mark.parametrize(
     "later",
     [
-        {**LEAPT, "weight dense/kernel": 4.0},  # weights had a part in it
+        {**LEAPT, "dense": 4.0},  # weights had a part in it
         {**LEAPT, "input": 1e6, "dense": 1e6},  # so large came in
         {**LEAPT, "dense": 1e3, "odd": 1e6, "dense_1": 1e9},  # layer by layer
+        {**LEAPT, "odd": 1.0},  # a layer with weights of its own
         {"total": 1e18},  # no layer, but the loss
     ],
 )
@@ -352,7 +353,11 @@ def test_a_run_that_did_not_go_bad_has_no_cause(status: Any) -> None:
     for _, found in CASES.values():
         well = copy.copy(found)
         well.status = status
-        assert diagnose(well) == []
+        assert well.origin is not None
+        # A metric is computed to be read, whether or not a score is made of it.
+        read = status == "contained" and well.origin.kind == "metric"
+        assert has_cause(status, well.origin) == read
+        assert [c.id for c in diagnose(well)] == ["metric_domain"] * read
 
 
 def test_without_records_it_is_unknown() -> None:
