@@ -14,6 +14,7 @@ from tb_nanwatch import rules
 from tb_nanwatch.closest import ClosestCall
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
+from tb_nanwatch.reputation import reputation_of
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.tested import (
@@ -38,6 +39,8 @@ class Cause:
         fix: what to change, in one sentence.
         about: value of the optimizer's setting that is to blame, where it is one.
         sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
+        record: how often causes as sure as this one were right of other people's programs,
+            in words; "" of "unknown".
     """
 
     id: str
@@ -46,10 +49,11 @@ class Cause:
     fix: str = ""
     about: float | None = None
     sure: str = "unclear"
+    record: str = ""
 
 
 # From this confidence on a cause that no experiment confirmed is called likely.
-_LIKELY: Final = 0.7
+LIKELY: Final = 0.7
 # A cause that an experiment confirmed outweighs those that were only derived.
 _CONFIRMED: Final = 10.0
 _CONFIRMED_SURE: Final = 0.98
@@ -124,9 +128,15 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     fix = c.fix
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
         fix = f"Lower the learning rate to {kept.value:.3g}."
-    sure = "tested" if kept else "likely" if confidence >= _LIKELY else "unclear"
+    sure = "tested" if kept else "likely" if confidence >= LIKELY else "unclear"
     return Cause(
-        c.id, round(confidence, 3), [e for e in evidence if e], fix, c.about, sure
+        c.id,
+        round(confidence, 3),
+        [e for e in evidence if e],
+        fix,
+        c.about,
+        sure,
+        reputation_of(c.id, sure).words,
     )
 
 
