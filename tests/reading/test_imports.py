@@ -23,6 +23,7 @@ SHARED = {
     "facts",
     "measured",
     "messages",
+    "reputation",
     "rules",
     "strict_json",
     "tested",
