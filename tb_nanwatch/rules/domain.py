@@ -283,9 +283,8 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
 
     Signs:
         metric_domain: the first bad tensor is a metric, of finite numbers of ordinary
-            size; loss, gradients and weights stayed finite. So it is told of a run, too,
-            that is contained: of which the metric alone was not finite, and no score is
-            made.
+            size; loss, gradients and weights stayed finite. It is told of a contained run
+            too, where a metric that no one goes by was not finite.
     """
     assert m.onset is not None
     evidence = [_upstream_text(m), _counts_text(m)]
