@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose, has_cause
 from tb_nanwatch.facts import Scaling
 from tb_nanwatch.rules import THRESHOLDS
-from tb_nanwatch.schema import CAUSES, Experiment, HParam, Position, RangesRecord
+from tb_nanwatch.schema import (
+    CAUSES,
+    Experiment,
+    HParam,
+    Operand,
+    Position,
+    RangesRecord,
+)
 from tests.diagnosis.records import (
     CASES,
     GREW,
@@ -234,6 +241,22 @@ def test_float16_leads_where_float32_alone_keeps_it_finite(found: Facts) -> None
 )
 def test_float16_is_not_named_where_float32_does_not_help(found: Facts) -> None:
     assert "half_precision" not in {c.id for c in diagnose(found)}
+
+
+def test_another_operation_may_leave_its_domain_as_well() -> None:
+    def named(*inputs: Operand, num_nan: int) -> Any:
+        found = operation("RealDiv", inputs=list(inputs), num_nan=num_nan)
+        found.experiments = [replace(EPSILON, finite=False, steps=1, note="f1 went bad")]
+        return diagnose(met(facts("error", status="score_lost", bad=(1, 0)), found))[0]
+
+    none = Operand("numerator", num_zero=1), Operand("denominator", num_zero=1)
+    seen = named(*none, num_nan=1)
+    assert seen.id == "metric_domain"
+    assert "another operation leaves its domain as well" in seen.evidence[1]
+    assert named(Operand("numerator"), none[1], num_nan=0).id == "metric_domain"
+    # It overflowed, or was given what was bad already: an epsilon would have helped.
+    assert named(Operand("numerator"), Operand("denominator"), num_nan=0).id == "unknown"
+    assert named(Operand("numerator", num_nan=1), none[1], num_nan=1).id == "unknown"
 
 
 @pytest.mark.parametrize("origin", ["dense_1/kernel", "dense/kernel"])
