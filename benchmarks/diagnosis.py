@@ -24,10 +24,10 @@ from typing import Final
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.made import put
-from tb_nanwatch.diagnosis import Cause, Facts, diagnose
+from tb_nanwatch.diagnosis import Facts, diagnose
 from tb_nanwatch.reading.statistics import wilson
 from tests.corpus.programs import CAUSES, CLEAN, CONTAINED, programs
-from tests.corpus.run import facts_from
+from tests.corpus.run import facts_from, name_of
 
 FINAL_SEEDS: Final = (11527, 84298, 47950)
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs" / "diagnosis.md"
@@ -108,11 +108,6 @@ def right_of(outcomes: Sequence[Outcome]) -> str:
         n == fault for fault, n in named if fault not in HARMLESS and n not in HARMLESS
     ]
     return f"{sum(bad)} of {len(bad)}"
-
-
-def name_of(facts: Facts, causes: Sequence[Cause]) -> str:
-    """Returns the first cause, or the status of a run that did not go bad."""
-    return causes[0].id if causes else facts.status
 
 
 def judge(

@@ -15,8 +15,9 @@ from tb_nanwatch.chain_text import came_from
 from tb_nanwatch.closest import ClosestCall
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
+from tb_nanwatch.reputation import reputation_of
 from tb_nanwatch.rules.candidate import Candidate
-from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
+from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.tested import (
     confirmation,
     confirmed_text,
@@ -25,7 +26,7 @@ from tb_nanwatch.tested import (
     unhelpful_text,
 )
 
-__all__ = ["Cause", "Facts", "diagnose", "facts_of"]
+__all__ = ["Cause", "Facts", "diagnose", "facts_of", "has_cause"]
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Cause:
         fix: what to change, in one sentence.
         about: value of the optimizer's setting that is to blame, where it is one.
         sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
+        record: how often causes as sure as this one were right of other people's programs,
+            in words; "" of "unknown".
     """
 
     id: str
@@ -51,10 +54,11 @@ class Cause:
     sure: str = "unclear"
     reasons: list[str] = field(default_factory=list)
     tested: str = ""
+    record: str = ""
 
 
 # From this confidence on a cause that no experiment confirmed is called likely.
-_LIKELY: Final = 0.7
+LIKELY: Final = 0.7
 # A cause that an experiment confirmed outweighs those that were only derived.
 _CONFIRMED: Final = 10.0
 _CONFIRMED_SURE: Final = 0.98
@@ -71,13 +75,24 @@ _LONG: Final = 16
 _MAX_CAUSES: Final = 3
 
 
+def has_cause(status: Status, origin: BadTensor | None) -> bool:
+    """Returns whether it is asked why a run is as it is.
+
+    It went bad; or nothing but a metric did, which no one may have gone by, but which was
+    computed to be read.
+    """
+    if status in BAD_STATUSES:
+        return True
+    return status == "contained" and origin is not None and origin.kind == "metric"
+
+
 def diagnose(facts: Facts) -> list[Cause]:
     """Returns the causes of a run that went bad, the likeliest first.
 
-    A run that did not go bad has none. Where the record does not decide, the first is
+    A run that did not go bad has none, unless a metric of it was not finite. Where the record does not decide, the first is
     "unknown", with what was measured; what would have been named comes after it.
     """
-    if facts.status not in BAD_STATUSES:
+    if not has_cause(facts.status, facts.origin):
         return []
     found = _tested(facts, rules.candidates(measure(facts)))
     refuted = {c.id: against for c in found if (against := refutation(facts, c.id))}
@@ -118,7 +133,7 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     fix = c.fix
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
         fix = f"Lower the learning rate to {kept.value:.3g}."
-    sure = "tested" if kept else "likely" if confidence >= _LIKELY else "unclear"
+    sure = "tested" if kept else "likely" if confidence >= LIKELY else "unclear"
     return Cause(
         c.id,
         round(confidence, 3),
@@ -128,6 +143,7 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
         sure,
         [e for e in c.evidence if e],
         tested,
+        reputation_of(c.id, sure).words,
     )
 
 

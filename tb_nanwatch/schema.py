@@ -433,6 +433,8 @@ class PostMortem:
         forward_type: TensorFlow's type of `op`.
         gradient: `op_type` belongs to the gradient of `op`.
         layer: path of the layer in which it ran, "" for none.
+        in_model: whether `op` ran in a call of the model or of one of its layers, and not in
+            the loss or the step; None where it is not known.
         owner: of library code that no line of the user's calls: what it is.
         source: the user's line, None where none can be named.
         finding: what was wrong with the inputs, e.g. "3 of 32 denominators are 0".
@@ -441,6 +443,9 @@ class PostMortem:
         since: whether other batches and earlier weights do the same.
         num_nan, num_pos_inf, num_neg_inf: of its output. size: of its output.
         shape, dtype: of its output.
+        finite_in_float32: of a step whose first bad operation computes in float16: whether
+            it stays finite up to the origin when run in float32; None where that was not
+            tried.
         data: name of the input, label or sample weight that is non-finite itself.
         held: path of a variable that was non-finite before the step already, "" for none.
         rows: of the batch that are bad there, at most 100.
@@ -463,6 +468,7 @@ class PostMortem:
     forward_type: str | None = None
     gradient: bool = False
     layer: str = ""
+    in_model: bool | None = None
     owner: str = ""
     source: Source | None = None
     finding: str = ""
@@ -475,6 +481,7 @@ class PostMortem:
     size: int = 0
     shape: list[int] = field(default_factory=list)
     dtype: str = ""
+    finite_in_float32: bool | None = None
     data: str | None = None
     held: str = ""
     rows: list[int] = field(default_factory=list)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tb_nanwatch.facts import Facts
-from tb_nanwatch.schema import Experiment
+from tb_nanwatch.rules.thresholds import at
+from tb_nanwatch.schema import Experiment, PostMortem
 
 # What would keep a training finite if the cause were right; "learning_rate/" begins
 # several changes.
@@ -42,8 +43,21 @@ def confirmation(facts: Facts, cause: str) -> Experiment | None:
 
     Of several the one that changed least: the highest learning rate.
     """
-    kept = [e for e in _tried(facts, cause) if e.succeeded]
+    kept = [e for e in _tried(facts, cause) if _helped(cause, e)]
     return max(kept, key=lambda e: e.value or 0.0, default=None)
+
+
+def _helped(cause: str, e: Experiment) -> bool:
+    """Returns whether a change did for the training what the cause would have it do.
+
+    Float32 damps nothing: a training that learns no more in it than it did is mended all
+    the same, unless its loss grows where float16 had ended.
+    """
+    if e.succeeded or cause != "half_precision":
+        return e.succeeded
+    if not (e.tried and e.finite) or e.first_loss is None or e.last_loss is None:
+        return False
+    return abs(e.last_loss) < at("domain_growth") * abs(e.first_loss)
 
 
 def refutation(facts: Facts, cause: str) -> Experiment | None:
@@ -58,6 +72,9 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
     if cause.endswith("_domain"):
         # Another row of the batch may be as bad.
         tried = [e for e in tried if e.change != "rows"]
+        if _left_domain(facts.postmortem):
+            # And so may another operation; this one was seen to be.
+            tried = [e for e in tried if e.change != "epsilon"]
     if not tried:
         return None
     if cause == "learning_rate" and not any((e.value or 1.0) <= _LOW_RATE for e in tried):
@@ -101,13 +118,23 @@ def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
 
 
 def unhelpful_text(facts: Facts, cause: str) -> str:
-    """Returns what stayed finite and yet did not learn, as a sentence; "" for nothing."""
+    """Returns what helped in part, as a sentence; "" for nothing.
+
+    It stayed finite and yet did not learn; or one operation of several was mended.
+    """
     if confirmation(facts, cause) is not None:
         return ""
-    idle = [e for e in _tried(facts, cause) if e.finite and e.learns is False]
-    if not idle:
+    tried = _tried(facts, cause)
+    idle = [e for e in tried if e.finite and e.learns is False]
+    if idle:
+        return f"Run again with {_with(idle[0])}, it stays finite but does not learn."
+    alone = [e for e in tried if e.change == "epsilon" and not e.finite]
+    if not alone or not _left_domain(facts.postmortem) or _passed_onset(facts, alone[0]):
         return ""
-    return f"Run again with {_with(idle[0])}, it stays finite but does not learn."
+    return (
+        f"Run again with {alone[0].text}, it went bad all the same ({alone[0].note}): "
+        "another operation leaves its domain as well."
+    )
 
 
 def _with(kept: Experiment) -> str:
@@ -119,6 +146,19 @@ def _with(kept: Experiment) -> str:
 
 def _onset(facts: Facts) -> int:
     return facts.onset.step if facts.onset is not None else 0
+
+
+def _left_domain(found: PostMortem | None) -> bool:
+    """Returns whether the first bad operation made NaN, or divided by zero, of finite numbers.
+
+    A gradient's operation divides by what the forward one made: there NaN alone tells.
+    """
+    if found is None or not found.inputs:
+        return False
+    if any(o.num_nan or o.num_pos_inf or o.num_neg_inf for o in found.inputs):
+        return False
+    zero = any(o.num_zero for o in found.inputs if o.name in ("denominator", "argument"))
+    return found.num_nan > 0 or (zero and not found.gradient)
 
 
 def _passed_onset(facts: Facts, experiment: Experiment) -> bool:
@@ -133,12 +173,24 @@ def _tried(facts: Facts, cause: str) -> list[Experiment]:
     until = _onset(facts)
     if cause == "outlier_data":  # what begins after its batch cannot leave it out
         until -= min((o.ago for o in found.outliers), default=0)
+    tried = [*found.experiments, *_one_step(facts, cause)]
     return [
         e
-        for e in found.experiments
+        for e in tried
         if e.tried
         and e.first <= until
         and any(
             e.change == c or (c[-1] == "/" and e.change.startswith(c)) for c in changes
         )
     ]
+
+
+def _one_step(facts: Facts, cause: str) -> list[Experiment]:
+    """Returns the failing step run in float32, where no training was run so."""
+    found = facts.postmortem
+    if cause != "half_precision" or found is None or not found.finite_in_float32:
+        return []
+    if any(e.change == "float32" and e.tried for e in found.experiments):
+        return []
+    text = "float32 instead of float16"
+    return [Experiment("float32", text, finite=True, steps=1, first=_onset(facts))]

@@ -19,4 +19,5 @@ def clean_keras() -> Iterator[None]:
     keras.backend.clear_session()
     keras.utils.set_random_seed(7)
     yield
+    keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")

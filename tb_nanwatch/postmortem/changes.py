@@ -11,7 +11,12 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from tb_nanwatch.compat.keras import learning_rate_variable, sublayers
+from tb_nanwatch.compat.keras import (
+    compiled_loss,
+    learning_rate_variable,
+    single_losses,
+    sublayers,
+)
 from tb_nanwatch.postmortem import epsilon, outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
 from tb_nanwatch.rules.thresholds import at
@@ -323,22 +328,52 @@ def _layers(model: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _in_float32(case: Case) -> Iterator[Altered]:
+def in_float32(model: Any) -> Iterator[None]:
+    """Has layers and losses compute in float32 that compute in float16.
+
+    What the variables are kept in stays.
+
+    Raises:
+        NotApplicableError: nothing is computed in float16.
+    """
     half = [
         layer
-        for layer in _layers(case.model)
+        for layer in _layers(model)
         if getattr(layer, "compute_dtype", None) == "float16"
     ]
-    if not half:
+    compiled = compiled_loss(model)
+    parts = [getattr(part, "loss", None) for part in single_losses(compiled)]
+    losses = {id(loss): loss for loss in (compiled, *parts) if _is_half(loss)}
+    if not half and not losses:
         raise NotApplicableError("nothing is computed in float16")
-    before = [(layer, layer.dtype_policy) for layer in half]
+    floatx = keras.config.floatx()
+    policies = [(layer, layer.dtype_policy) for layer in half]
+    classes = [(loss, type(loss)) for loss in losses.values()]
     try:
+        if floatx == "float16":
+            keras.config.set_floatx("float32")
         for layer in half:
             layer.dtype_policy = keras.DTypePolicy("float32")
-        yield Altered()
+        for loss, cls in classes:
+            # Its dtype can be read alone.
+            loss.__class__ = type(cls.__name__, (cls,), {"dtype": "float32"})
+        yield
     finally:
-        for layer, policy in before:
+        for loss, cls in classes:
+            loss.__class__ = cls
+        for layer, policy in policies:
             layer.dtype_policy = policy
+        keras.config.set_floatx(floatx)
+
+
+def _is_half(loss: Any) -> bool:
+    return isinstance(loss, keras.losses.Loss) and loss.dtype == "float16"
+
+
+@contextlib.contextmanager
+def _float32(case: Case) -> Iterator[Altered]:
+    with in_float32(case.model):
+        yield Altered()
 
 
 @contextlib.contextmanager
@@ -376,7 +411,7 @@ CLIP: Final = Changing(
     retraces=True,
 )
 FLOAT32: Final = Changing(
-    "float32", "float32 instead of float16", _in_float32, retraces=True
+    "float32", "float32 instead of float16", _float32, retraces=True
 )
 EPSILON: Final = Changing(
     "epsilon",

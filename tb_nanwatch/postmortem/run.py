@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.messages import of_error, useful
-from tb_nanwatch.postmortem import again, operations, outliers, state
+from tb_nanwatch.postmortem import again, changes, operations, outliers, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows
+from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows, eagerly
 from tb_nanwatch.schema import BadTensor, Kind, Outlier, Phase, PostMortem
 
 # A slow step of a large model takes seconds; a search has more to do than this.
@@ -162,9 +165,12 @@ def _run(
             return PostMortem(reason=_differs(counts, capsule, watch.flow))
         origin = upstream(watch.flow, tensor_id(traced.tensor))
         del found, traced  # tensors of a whole step
-        result = _result(watch.flow, origin, names, capsule)
+        result = _result(watch, origin, names)
         if origin.op is not None and spent < again.MAX_SECONDS:
             _say_since(result, model, capsule, tracer, tape, watch.flow, origin.op, data)
+        if result.dtype == "float16":
+            with contextlib.suppress(Exception):  # code of the user's that wants float16
+                result.finite_in_float32 = _in_float32(model, capsule, tracer, data)
     return result
 
 
@@ -279,12 +285,27 @@ def _words(counts: Counts) -> str:
     return ", ".join(parts) or "finite values only"
 
 
-def _result(
-    flow: Flow, origin: Origin, tensors: dict[int, Any], capsule: Capsule
-) -> PostMortem:
-    result = PostMortem(reproduced=True)
+def _in_float32(model: Any, capsule: Capsule, tracer: Tracer, data: Any) -> bool | None:
+    """Returns whether the step stays finite up to the origin with float32 for float16."""
+    state.assign(model, capsule.variables)
+    with changes.in_float32(model), eagerly():
+        found = tracer.trace(capsule.position.phase, data)
+    traced = _find(found, capsule.origin)
+    if traced is None:
+        return None
+    before = itertools.takewhile(lambda t: t is not traced, found)
+    return all(_is_finite(t.tensor) for t in (*before, traced))
+
+
+def _is_finite(tensor: Any) -> bool:
+    return bool(np.isfinite(np.asarray(tensor).astype(np.float64)).all())
+
+
+def _result(watch: OpWatch, origin: Origin, tensors: dict[int, Any]) -> PostMortem:
+    flow, result = watch.flow, PostMortem(reproduced=True)
     if origin.op is not None:
         batch = {len(t) for t in tensors.values() if t.shape.rank}
+        result.in_model = watch.in_model(origin.op)
         return _name_op(result, origin, origin.op, batch)
     if origin.data:
         at = origin.data[0]

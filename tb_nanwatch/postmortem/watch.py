@@ -55,6 +55,17 @@ class LimitError(Exception):
     """The step took more time or memory than it may; the message says which."""
 
 
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Has each tf.function run operation by operation, until left."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
 class OpWatch:
     """Records the flow of non-finite values through the operations that run.
 
@@ -94,6 +105,8 @@ class OpWatch:
         self._written: dict[int, int] = {}
         self._by_inputs: dict[tuple[str, tuple[int, ...]], list[Op]] = {}
         self._forward: Op | None = None
+        # Operations, by index, that ran in a call of the model or of a layer.
+        self._in_model: set[int] = set()
 
     def add_data(self, name: str, tensor: Any) -> None:
         """Names a tensor of the batch."""
@@ -107,6 +120,14 @@ class OpWatch:
         """Watches the operations of this thread, until left."""
         with eager_operations(self._callback, self._gradients):
             yield
+
+    def in_model(self, op: Op) -> bool | None:
+        """Returns whether an operation ran in a call of the model or of a layer.
+
+        Of a gradient's: the operation whose gradient it is; None where that is not known.
+        """
+        forward = op.forward if op.gradient else op
+        return forward.index in self._in_model if forward is not None else None
 
     # --- The backward pass ----------------------------------------------------
 
@@ -332,6 +353,7 @@ class OpWatch:
         owner = frame.f_locals.get("self")
         if isinstance(owner, keras.Layer):
             op.layer = self._paths.get(id(owner), owner.name)
+            self._in_model.add(op.index)
             return owner
         if op.owner:
             return None
@@ -358,13 +380,8 @@ def eager_operations(
     Args:
         callback, gradients: as `compat.tensorflow.operations_watched` takes them.
     """
-    eagerly = tf.config.functions_run_eagerly()
-    with operations_watched(callback, gradients):
-        tf.config.run_functions_eagerly(True)
-        try:
-            yield
-        finally:
-            tf.config.run_functions_eagerly(eagerly)
+    with operations_watched(callback, gradients), eagerly():
+        yield
 
 
 def _text(value: Any) -> str:

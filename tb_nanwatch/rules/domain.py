@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from tb_nanwatch.measured import Measured, largest, smallest
 from tb_nanwatch.rules import fixes
@@ -282,7 +283,8 @@ def _domain_of_metric(m: Measured) -> list[Candidate]:
 
     Signs:
         metric_domain: the first bad tensor is a metric, of finite numbers of ordinary
-            size; loss, gradients and weights stayed finite.
+            size; loss, gradients and weights stayed finite. It is told of a contained run
+            too, where a metric that no one goes by was not finite.
     """
     assert m.onset is not None
     evidence = [_upstream_text(m), _counts_text(m)]
@@ -309,9 +311,13 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
 
     Signs:
         loss_domain: the loss was finite, and the gradient nearest to it was not: the
-            derivative left its domain, as that of a root does at zero.
+            derivative left its domain, as that of a root does at zero. Where running the
+            step again has shown whose derivative it is, that decides: of an operation of
+            the loss or the step, and not of the model.
         layer_domain: gradients nearer to the loss were finite, and one further on was
-            not: the derivative of a layer between the two left its domain.
+            not: the derivative of a layer between the two left its domain. Or running the
+            step again has shown that the derivative is that of an operation in a call of
+            the model or of a layer, wherever its gradient arrived first.
         gradient_amplification: gradients nearer to the loss were finite, and the first
             that was not is that of a recurrent layer.
     """
@@ -340,14 +346,20 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         "The derivative of a layer's function is not finite at some of its inputs (a "
         "root, norm or power at zero): add a small number inside it.",
     )
-    if not passed:
+    inside = _in_model(m)
+    if not inside and (inside is False or not passed):
+        if inside is False:
+            evidence.append("It is that of an operation in the loss, not in the model.")
         layer.weight = 0.6
         return [loss, layer]
-    evidence.append(
-        f"{len(passed)} gradients nearer to the loss were finite, so it began between "
-        "two layers."
-    )
-    if m.is_recurrent(m.origin):
+    if passed:
+        evidence.append(
+            f"{len(passed)} gradients nearer to the loss were finite, so it began between "
+            "two layers."
+        )
+    if inside:
+        evidence.append("It is that of an operation in the model, not in the loss.")
+    if passed and m.is_recurrent(m.origin):
         through_time = amplification(
             1e3,
             "It belongs to a recurrent layer, whose gradient is multiplied by the same "
@@ -356,8 +368,18 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         through_time.evidence = [*evidence, *through_time.evidence]
         layer.weight = 1.0
         return [through_time, layer]
-    loss.weight = 0.3
-    return [layer, loss]
+    return [layer] if inside else [layer, replace(loss, weight=0.3)]
+
+
+def _in_model(m: Measured) -> bool | None:
+    """Returns whether the derivative is that of an operation in a call of the model.
+
+    None where that was not seen, or is not to be parted: a loss that a layer calls.
+    """
+    found = m.facts.postmortem
+    if found is None or not found.gradient or (found.in_model and found.owner):
+        return None
+    return found.in_model
 
 
 def _domain_of_update(m: Measured) -> list[Candidate]:

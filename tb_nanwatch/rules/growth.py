@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numpy as np
-
 from tb_nanwatch.measured import Measured, largest, smallest
-from tb_nanwatch.rules import fixes
-from tb_nanwatch.rules.amplification import amplification
+from tb_nanwatch.rules.amplification import through_layers, through_time
 from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.rules.first_step import entered, gains_of
 from tb_nanwatch.rules.inherited import inherited_weights
+from tb_nanwatch.rules.initialization import large_first_weights
+from tb_nanwatch.rules.layer_leap import (
+    growth_at_one_place,
+    leap_at_the_onset,
+    leap_without_weights,
+)
 from tb_nanwatch.rules.settings import settings_driver
 from tb_nanwatch.rules.thresholds import NORMALISED, USUAL_RATES, at
 
@@ -25,6 +29,7 @@ def growth_candidates(m: Measured, growth: float) -> list[Candidate]:
             _inputs_driver,
             _targets_driver,
             _gain_driver,
+            leap_at_the_onset,
             _labels_driver,
             _rate_driver,
         )
@@ -154,7 +159,7 @@ def _inputs_driver(m: Measured) -> Candidate | None:
     assert m.first is not None
     floats = [i for i in m.of("input") if m.is_float(i)]
     rms = largest(m.first.rms[floats])
-    if not rms >= at("input_rms") or _entered(m, rms) < at("input_entered"):
+    if not rms >= at("input_rms") or entered(m, rms) < at("input_entered"):
         return None
     low, high = smallest(m.first.low[floats]), largest(m.first.high[floats])
     return Candidate(
@@ -169,19 +174,6 @@ def _inputs_driver(m: Measured) -> Candidate | None:
         "Scale the inputs to mean 0 and deviation 1, e.g. with a "
         "keras.layers.Normalization() layer adapted to the training data.",
     )
-
-
-def _entered(m: Measured, rms: float) -> float:
-    """Returns how much of the inputs' scale the first layer with a matrix passes on.
-
-    Hardly any where a layer before it normalises, or where inputs are indices.
-    """
-    assert m.first is not None
-    for i in m.of("activation"):
-        if m.matrices_of(i):
-            size = m.first.rms[i]
-            return float(size / rms) if math.isfinite(size) else 1.0
-    return 1.0
 
 
 def _targets_driver(m: Measured) -> Candidate | None:
@@ -200,7 +192,7 @@ def _targets_driver(m: Measured) -> Candidate | None:
     predicted = largest(m.first.rms[m.of("prediction")])
     # Predictions carry the scale of the inputs, whose own fault that is.
     inputs = largest(m.first.rms[m.of("input")])
-    inputs = inputs if _entered(m, inputs) >= at("input_entered") else 1.0
+    inputs = inputs if entered(m, inputs) >= at("input_entered") else 1.0
     if inputs >= at("input_rms"):
         predicted /= inputs
     scale = rms / max(1.0, predicted) if not math.isnan(predicted) else rms
@@ -223,123 +215,20 @@ def _targets_driver(m: Measured) -> Candidate | None:
 
 
 def _gain_driver(m: Measured) -> Candidate | None:
-    """Growth from layer to layer before anything was learned: by weights, depth or time.
-
-    Signs:
-        initialization: in the first step, before any update, activations grew
-            {depth_growth}-fold or more from the input on, and {layer_gain}-fold or more
-            in half of the layers.
-        gradient_amplification: in the first step, before any update, activations grew
-            {depth_growth}-fold or more through layers of which each adds little, or in a
-            recurrent layer; or gradients did from the last layer to the first.
-        layer_domain: in the first step, before any update, a layer without weights gave
-            at least {leap} times what entered it; or activations grew
-            {depth_growth}-fold or more, and more than half of that, in decades, at one
-            place: by an operation between two layers, or by one layer's weights.
-    """
-    assert m.first is not None
+    """Returns what made the numbers grow from layer to layer before anything was learned."""
     if m.phase == "validation" or m.facts.inherited is not None:
         return None  # these weights are no longer the initial ones
-    rms = m.first.rms
-    layers = m.of("activation")
-    inputs = m.of("input")
-    entering = max(1.0, largest(rms[inputs])) if inputs else 1.0
-    gains = []
-    steepest, place = 1.0, ""
-    before = largest(rms[inputs]) if inputs else math.nan
-    if _entered(m, before) < at("input_entered"):
-        entering, before = 1.0, math.nan  # indices, or scaled by a layer
-    recurrent_gain = leap = 1.0
-    for i in layers:
-        if not rms[i] > 0:
-            continue
-        if before > 0 and rms[i] / before > steepest:
-            steepest, place = rms[i] / before, m.probes[i].name
-        if not m.weights_of(i) and before > 0:
-            leap = max(leap, rms[i] / before)
-        if m.matrices_of(i) and before > 0:
-            gain = rms[i] / before
-            if m.is_recurrent(i):
-                recurrent_gain = max(recurrent_gain, gain)
-            gains.append(gain)
-        before = rms[i]
-    peak = largest(rms[layers])
-    # Where the very first step already overflowed, what was finite of it counts.
-    peak = largest(np.array([peak, largest(m.first.top[layers]) / 10]))
-    forward = peak / entering if peak > 0 else 1.0
-    backward = _backward_growth(m)
-    by_time = recurrent_gain >= at("depth_growth")
-    if forward < at("depth_growth") and backward < at("depth_growth"):
+    gains = gains_of(m)
+    if max(gains.forward, gains.backward) < at("depth_growth"):
         return None
-    median = float(np.median(gains)) if gains else 1.0
-    growth = max(forward, math.sqrt(backward))
-    if leap >= at("leap") and leap**2 >= forward:
-        return Candidate(
-            "layer_domain",
-            2 * math.log10(growth),
-            0.95,
-            [
-                f"At the first step, before any update, a layer without weights gave "
-                f"{leap:.3g} times what entered it."
-            ],
-            fixes.of_layer(
-                m,
-                "This layer's function grows out of bounds (an exponential or a power): "
-                "bound its argument, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)).",
-            ),
-        )
-    if by_time:
-        return amplification(
-            growth,
-            f"A recurrent layer's output was {recurrent_gain:.3g} times its input before "
-            "anything was learned: its loop multiplies at every step of the sequence.",
-        )
-    if forward >= at("depth_growth") and median >= at("layer_gain"):
-        return Candidate(
-            "initialization",
-            2 * math.log10(growth),
-            0.97,
-            [
-                f"At the first step, before any update, activations grew {forward:.3g}-fold "
-                f"from the input on, {median:.3g}-fold in a layer (0.5 to 2 is usual)."
-            ],
-            'Use an initializer that keeps the scale: "he_normal" with relu, '
-            '"glorot_uniform" with tanh.',
-        )
-    if forward >= at("depth_growth") and steepest**2 > forward:
-        return Candidate(
-            "layer_domain",
-            2 * math.log10(growth),
-            0.7,
-            [
-                f"At the first step, before any update, the output of {place} was "
-                f"{steepest:.3g} times that of the layer before it; the median layer gave "
-                f"{median:.3g} times what entered it.",
-                "An operation between the two (an exponential, a power) does that, or "
-                "weights of this layer that begin too large.",
-            ],
-            "Bound what enters this layer, e.g. keras.ops.exp(keras.ops.minimum(x, 20.0)); "
-            "where nothing is computed before it, take an initializer that keeps the "
-            'scale, such as "glorot_uniform".',
-        )
-    if forward >= at("depth_growth"):
-        return amplification(
-            growth,
-            f"At the first step, before any update, activations grew {forward:.3g}-fold "
-            f"through {len(gains)} layers, only {median:.3g}-fold in each.",
-        )
-    return amplification(
-        math.sqrt(backward),
-        f"At the first step gradients grew {backward:.3g}-fold from the last layer to the "
-        "first, while activations did not.",
+    # The first that applies: each looks at what the ones before leave.
+    return (
+        leap_without_weights(m, gains)
+        or through_time(gains)
+        or large_first_weights(gains)
+        or growth_at_one_place(gains)
+        or through_layers(gains)
     )
-
-
-def _backward_growth(m: Measured) -> float:
-    assert m.first is not None
-    matrices = [i for i in m.of("gradient") if len(m.probes[i].shape) >= 2]
-    sizes = [float(m.first.rms[i]) for i in matrices if m.first.rms[i] > 0]
-    return max(sizes) / sizes[0] if sizes else 1.0
 
 
 def _labels_driver(m: Measured) -> Candidate | None:

@@ -50,7 +50,8 @@ class NanWatch(keras.callbacks.Callback):
             strings or booleans. Not needed in a KerasTuner search, which brings its
             own; there the trial's values win.
         on_nonfinite: what to do at the first non-finite value that reaches a loss,
-            the objective, or anything that persists (weights, optimizer slots, layer
+            the objective (outside of a search a metric that another callback goes by, such
+            as `EarlyStopping`), or anything that persists (weights, optimizer slots, layer
             state). "record" goes on training; "stop" ends this training, and in a
             search makes the objective NaN, so that no score from before counts;
             "fail" ends the trial with KerasTuner's `FailedTrialError` (outside of a

@@ -54,7 +54,8 @@ class EpisodeTracker:
     """Follows one run. Calls must come in the order of the steps, a phase each.
 
     Args:
-        objectives: names of the metrics that are the search's objective.
+        objectives: names of the metrics that are the search's objective, or that callbacks
+            go by.
         locate: maps phase and that phase's step to a position.
     """
 

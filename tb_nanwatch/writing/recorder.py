@@ -100,7 +100,8 @@ class Recorder:
     """Follows one training.
 
     Args:
-        objectives: metric names that are the search's objective, as in the logs.
+        objectives: names of the metrics, as in the logs, that are the search's objective, or
+            that callbacks go by.
         replicas: in sync.
         clock: monotonic seconds.
         loss_scale: the loss scale before the first step; None where there is none.

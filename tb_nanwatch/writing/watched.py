@@ -82,7 +82,7 @@ class Watched:
         self._capsule_place = ""
         self.over = self._told = self._told_stall = self._stopped = False
         self._recorder = Recorder(
-            objectives=trial.objectives if trial else (),
+            objectives=trial.objectives if trial else _monitored(callbacks),
             replicas=int(
                 getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)
             ),
@@ -430,6 +430,17 @@ class Watched:
             ):
                 return "TerminateOnNaN"
         return "model.stop_training"
+
+
+def _monitored(callbacks: Any) -> list[str]:
+    """Returns the metrics that callbacks of the fit go by: to stop early, to keep the best."""
+    return [
+        monitor
+        for callback in getattr(callbacks, "callbacks", ())
+        if isinstance(monitor := getattr(callback, "monitor", None), str)
+        # Keras' checkpoints have a name of a metric where they take no notice of it, too.
+        and getattr(callback, "save_best_only", True)
+    ]
 
 
 def _judge(watch: weakref.ref[Watched], session: Session) -> verdicts.Listener:

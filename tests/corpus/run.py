@@ -6,15 +6,17 @@ import gc
 import os
 import tempfile
 import warnings
+from collections.abc import Sequence
 
 import keras
 from tensorboard.context import RequestContext
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.diagnosis import Cause, Facts
 from tb_nanwatch.reading.causes import facts_in_full
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.schema import BAD_STATUSES
 from tests.corpus.programs import Program
 
 
@@ -28,6 +30,16 @@ def facts_from(program: Program) -> Facts:
             program.fit([NanWatch(os.path.join(folder, "run"))])
         gc.collect()
         return read_facts(folder)
+
+
+def name_of(facts: Facts, causes: Sequence[Cause]) -> str:
+    """Returns the first cause, or the status of a run that did not go bad.
+
+    Of a contained run of which a metric alone was not finite, the metric is rightly named.
+    """
+    if facts.status not in BAD_STATUSES and {c.id for c in causes} <= {"metric_domain"}:
+        return facts.status
+    return causes[0].id
 
 
 def read_facts(folder: str) -> Facts:

@@ -18,7 +18,7 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose
 from tests.corpus.programs import CAUSES, CLEAN, CONTAINED, programs
 from tests.corpus.renamed import longer, renamed
-from tests.corpus.run import facts_from, read_facts
+from tests.corpus.run import facts_from, name_of, read_facts
 from tests.tuner.searches import sessions
 
 PER_CAUSE = int(os.environ.get("NANWATCH_CORPUS", "2"))
@@ -114,4 +114,4 @@ def check(facts: Facts) -> str:
     assert sum(found.confidence for found in causes) <= 1
     assert decided(diagnose(renamed(facts))) == decided(causes)
     assert decided(diagnose(longer(facts))) == decided(causes)
-    return causes[0].id if causes else facts.status
+    return name_of(facts, causes)

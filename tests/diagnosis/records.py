@@ -369,6 +369,11 @@ CASES: dict[str, tuple[str, Facts]] = {
         "layer_domain",
         facts("total", sizes={"odd": 1e5}, later=GREW),
     ),
+    "a layer that leaps late, of weights that did not grow": (
+        "layer_domain",
+        facts("total", later={"odd": 1e9, "dense_1": 1e9, "prediction": 1e9, "total": 1e18,
+                              "dense/kernel": 1e18, "dense_1/kernel": 1e18}),
+    ),
     "growth at one place": (
         "layer_domain",
         facts("total", sizes={"odd": 300, "dense_1": 300, "prediction": 300}, later=GREW),

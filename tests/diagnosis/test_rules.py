@@ -11,11 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose
+from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose, has_cause
 from tb_nanwatch.facts import Scaling
 from tb_nanwatch.rules import THRESHOLDS
-from tb_nanwatch.schema import CAUSES, HParam, Position, RangesRecord
-from tests.diagnosis.records import CASES, GREW, SGD, facts, stalled
+from tb_nanwatch.schema import (
+    CAUSES,
+    Experiment,
+    HParam,
+    Operand,
+    Position,
+    RangesRecord,
+)
+from tests.diagnosis.records import (
+    CASES,
+    GREW,
+    SGD,
+    facts,
+    met,
+    operation,
+    stalled,
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -141,6 +156,126 @@ def test_weights_of_a_stalled_training_are_as_good_as_any() -> None:
     assert "inherited" not in {c.id for c in diagnose(own)}
 
 
+# --- A leap ------------------------------------------------------------------------------
+
+LEAPT = {"odd": 1e9, "dense_1": 1e9, "prediction": 1e9, "total": 1e18}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {**LEAPT, "dense": 4.0},  # weights had a part in it
+        {**LEAPT, "input": 1e6, "dense": 1e6},  # so large came in
+        {**LEAPT, "dense": 1e3, "odd": 1e6, "dense_1": 1e9},  # layer by layer
+        {**LEAPT, "odd": 1.0},  # a layer with weights of its own
+        {"total": 1e18},  # no layer, but the loss
+    ],
+)
+def test_a_layer_that_leaps_late_is_not_named_where_others_had_a_part(
+    later: dict[str, float],
+) -> None:
+    named = diagnose(facts("total", later={**later, "dense/kernel": 1e18}))
+    assert "layer_domain" not in {c.id for c in named}
+
+
+def test_a_leap_leaves_large_inputs_their_part() -> None:
+    given = facts("total", sizes={"input": 1e3, "dense": 500}, later=LEAPT)
+    assert [c.id for c in diagnose(given)][:2] == ["layer_domain", "unscaled_inputs"]
+
+
+# --- Float16, and where a derivative belongs ---------------------------------------------
+
+
+def in_half(*tried: Experiment, step: bool | None = None, **more: Any) -> Facts:
+    """A logarithm in float16, of a finite loss's ordinary numbers."""
+    found = operation("Log", dtype="float16", finite_in_float32=step, **more)
+    found.experiments = list(tried)
+    return met(facts("total", bad=(1, 0)), found)
+
+
+def tried(change: str, **more: Any) -> Experiment:
+    return Experiment(change, f"with {change}", **{"finite": True, "steps": 60, **more})
+
+
+EPSILON = Experiment("epsilon", "an epsilon", finite=True, steps=11, first=3)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        in_half(EPSILON, tried("float32")),
+        in_half(EPSILON, step=True),
+        in_half(EPSILON, tried("float32", tried=False, finite=False), step=True),
+        # It learns no more in float32 than it did, and mends the fault all the same.
+        in_half(EPSILON, tried("float32", learns=False, first_loss=2.0, last_loss=3.0)),
+    ],
+)
+def test_float16_leads_where_float32_alone_keeps_it_finite(found: Facts) -> None:
+    first, second = diagnose(found)
+    assert (first.id, first.sure) == ("half_precision", "tested")
+    assert (second.id, second.sure) == ("loss_domain", "tested")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        in_half(EPSILON),
+        in_half(EPSILON, step=False),
+        # The training was run in float32, and went bad: the one step says no more.
+        in_half(EPSILON, tried("float32", finite=False), step=True),
+        in_half(
+            EPSILON,
+            tried("float32", learns=False, first_loss=2.0, last_loss=3e9),
+            step=True,
+        ),
+        met(
+            facts("total", bad=(1, 0)),
+            operation("Log", dtype="float32", finite_in_float32=True),
+        ),
+        # What grew past float16 grows on in float32.
+        met(
+            facts("total", later=GREW, optimizer={**SGD, "learning_rate": 10.0}),
+            operation("Square", dtype="float16", finite_in_float32=True),
+        ),
+    ],
+)
+def test_float16_is_not_named_where_float32_does_not_help(found: Facts) -> None:
+    assert "half_precision" not in {c.id for c in diagnose(found)}
+
+
+def test_another_operation_may_leave_its_domain_as_well() -> None:
+    def named(*inputs: Operand, num_nan: int) -> Any:
+        found = operation("RealDiv", inputs=list(inputs), num_nan=num_nan)
+        found.experiments = [replace(EPSILON, finite=False, steps=1, note="f1 went bad")]
+        return diagnose(met(facts("error", status="score_lost", bad=(1, 0)), found))[0]
+
+    none = Operand("numerator", num_zero=1), Operand("denominator", num_zero=1)
+    seen = named(*none, num_nan=1)
+    assert seen.id == "metric_domain"
+    assert "another operation leaves its domain as well" in seen.evidence[1]
+    assert named(Operand("numerator"), none[1], num_nan=0).id == "metric_domain"
+    # It overflowed, or was given what was bad already: an epsilon would have helped.
+    assert named(Operand("numerator"), Operand("denominator"), num_nan=0).id == "unknown"
+    assert named(Operand("numerator", num_nan=1), none[1], num_nan=1).id == "unknown"
+
+
+@pytest.mark.parametrize("origin", ["dense_1/kernel", "dense/kernel"])
+def test_a_derivative_belongs_where_its_operation_ran(origin: str) -> None:
+    def named(**more: Any) -> list[str]:
+        found = operation("AcosGrad", forward_type="Acos", **{"gradient": True, **more})
+        return [c.id for c in diagnose(met(facts(origin), found))]
+
+    assert named(in_model=True) == ["layer_domain"]
+    assert named(in_model=True, layer="log") == ["layer_domain"]
+    assert named(in_model=False)[0] == "loss_domain"
+    # By where the gradient arrived first: nothing was seen, no derivative was, or a layer
+    # calls a loss.
+    as_before = [c.id for c in diagnose(facts(origin))]
+    assert named(in_model=None) == as_before
+    assert named(in_model=True, gradient=False) == as_before
+    assert named(in_model=True, owner="the loss 'cosine'") == as_before
+
+
 # --- Validation --------------------------------------------------------------------------
 
 
@@ -241,7 +376,11 @@ def test_a_run_that_did_not_go_bad_has_no_cause(status: Any) -> None:
     for _, found in CASES.values():
         well = copy.copy(found)
         well.status = status
-        assert diagnose(well) == []
+        assert well.origin is not None
+        # A metric is computed to be read, whether or not a score is made of it.
+        read = status == "contained" and well.origin.kind == "metric"
+        assert has_cause(status, well.origin) == read
+        assert [c.id for c in diagnose(well)] == ["metric_domain"] * read
 
 
 def test_without_records_it_is_unknown() -> None:

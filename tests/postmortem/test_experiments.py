@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import rules
+from tb_nanwatch.compat.keras import compiled_loss, single_losses
 from tb_nanwatch.diagnosis import diagnose
 from tb_nanwatch.facts import Facts
-from tb_nanwatch.postmortem import experiments, state
+from tb_nanwatch.postmortem import changes, experiments, state
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.schema import BadTensor, Experiment, Position, PostMortem
 from tb_nanwatch.writing.tracer import StepTracer
@@ -52,6 +53,14 @@ def half_precision() -> Case:
     return compiled(model, "mae", optimizer=small), 1e6 * numbers(8, 4), numbers(8, 1)
 
 
+def all_in_half_precision() -> Case:
+    """1 - 1e-7, to which Keras' loss bounds what is predicted, is 1 in float16."""
+    keras.config.set_floatx("float16")
+    model = keras.Sequential([keras.Input((4,)), L.Dense(1, bias_initializer="ones")])
+    labels = np.zeros((8, 1), np.float16)
+    return compiled(model, "binary_crossentropy"), 0 * numbers(8, 4), labels
+
+
 EPSILON, ROWS = "epsilon", "rows"
 
 
@@ -66,6 +75,7 @@ EPSILON, ROWS = "epsilon", "rows"
         (too_large_inputs, {"inputs"}, set()),
         (too_large_labels, {"labels"}, {"inputs"}),
         (half_precision, {"float32", "inputs"}, set()),
+        (all_in_half_precision, {"float32", EPSILON}, set()),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
 )
@@ -92,8 +102,32 @@ def test_the_right_change_keeps_it_finite(
         assert "went bad" in results[change].note
     if make is not too_high_a_rate:  # bad before any update: a rate cannot matter
         assert not results["learning_rate/10"].tried
-    if make is not half_precision:
+    in_half = make in (half_precision, all_in_half_precision)
+    assert found.finite_in_float32 is (True if in_half else None)
+    if not in_half:
         assert not results["float32"].tried
+
+
+def test_losses_are_of_their_own_class_and_dtype_again() -> None:
+    model, x, y = all_in_half_precision()
+    capsule = first_step(model, x, y)
+    losses = [part.loss for part in single_losses(compiled_loss(model))]
+    classes = [type(loss) for loss in losses]
+    with changes.in_float32(model):
+        assert [loss.dtype for loss in losses] == ["float32"]
+        assert keras.config.floatx() == "float32"
+    assert [type(loss) for loss in losses] == classes
+    assert [loss.dtype for loss in losses] == ["float16"]
+    assert keras.config.floatx() == "float16"
+    assert run(model, capsule, StepTracer(model)).dtype == "float16"
+
+
+def test_what_is_0_in_float32_as_well_is_no_matter_of_float16() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    model = mlp(L.Dense(4), L.Lambda(lambda h: h / (h - h)))
+    capsule = first_step(compiled(model), numbers(8, 4), numbers(8, 1))
+    found = run(model, capsule, StepTracer(model))
+    assert (found.dtype, found.finite_in_float32) == ("float16", False)
 
 
 def test_a_step_that_stays_finite_by_itself_says_nothing() -> None:

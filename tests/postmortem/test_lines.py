@@ -62,6 +62,33 @@ def test_operation_and_line_are_right(program: Program) -> None:
         assert result.source.text == "squares / tf.square(y)"
 
 
+def root_in_the_graph() -> Any:
+    """A root that no layer takes: an operation of the model's own graph."""
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(5)(inputs)
+    x = x + keras.ops.sqrt(x - keras.ops.stop_gradient(x))
+    model = keras.Model(inputs, keras.layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    return model, numbers(8, 4), numbers(8, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "in_model"),
+    [
+        ("gradient_in_a_layer", True),
+        (root_in_the_graph, True),
+        ("gradient_of_a_root", False),
+        ("own_train_step", False),
+    ],
+)
+def test_whose_derivative_it_is_is_told(make: Any, in_model: bool) -> None:
+    if isinstance(make, str):
+        make = next(p.make for p in PROGRAMS if p.name == make)
+    model, x, y = make()
+    result = run(model, first_step(model, x, y), StepTracer(model))
+    assert result.gradient and result.in_model is in_model, result.text
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_random_numbers_that_cannot_be_drawn_again_are_said_to_be_why(
     again: bool,

@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tb_nanwatch.diagnosis import LIKELY
+from tb_nanwatch.reputation import family_of
 from tb_nanwatch.schema import STATUSES
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +37,7 @@ ROOT = HERE.parents[1]
 PROGRAMS = sorted((HERE / "programs").glob("[0-9]*.py"))
 RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs" / "public.md"
+MODULE = ROOT / "tb_nanwatch" / "rules" / "track_record.py"
 # The first program that was written when the diagnosis' rules were no longer changed.
 SECOND_HALF = "23"
 
@@ -296,7 +299,45 @@ def _said(expect: dict[str, Any], row: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def track_record(results: dict[str, Any]) -> str:
+    """Returns the module that holds how often the first runs' causes were right."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for name, rows in results["programs"].items():
+        row = rows["first"]
+        right = judged(expectation(HERE / "programs" / f"{name}.py"), row)["cause"]
+        if right == "unknown":
+            continue
+        # The word came after the first half's first run; no experiment confirmed any then.
+        sure = row.get("sure") or ("likely" if row["confidence"] >= LIKELY else "unclear")
+        count = counts.setdefault((family_of(row["cause"]), sure), [0, 0])
+        count[0] += right == "right"
+        count[1] += 1
+    lines = [
+        f'    ("{family}", "{sure}"): ({right}, {named}),'
+        for (family, sure), (right, named) in sorted(counts.items())
+    ]
+    return TRACK_RECORD.format(lines="\n".join(lines))
+
+
+TRACK_RECORD = '''"""What was right at the first run on the programs after public reports; docs/public.md.
+
+Made by `python -m tests.public.run --page`, of tests/public/results.json.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# By the cause's family and how sure it was: in how many programs it was right, of those in
+# which one was named.
+FIRST_RUNS: Final[dict[tuple[str, str], tuple[int, int]]] = {{
+{lines}
+}}
+'''
+
+
 def write(results: dict[str, Any]) -> None:
+    MODULE.write_text(track_record(results), encoding="utf-8")
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")
     head, mark, _ = text.partition(

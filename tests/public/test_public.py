@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from tests.public.run import PROGRAMS, RESULTS, expectation, judged, page, watched
+from tests.public.run import (
+    MODULE,
+    PROGRAMS,
+    RESULTS,
+    expectation,
+    judged,
+    page,
+    track_record,
+    watched,
+)
 
 KNOWN = Path(__file__).with_name("known.json")
 # Quick ones, of every form: gradient and value, loss, layer, labels, targets and XLA.
@@ -59,6 +68,7 @@ def test_every_program_says_what_is_expected() -> None:
 
 def test_the_page_is_that_of_the_results() -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert MODULE.read_text(encoding="utf-8") == track_record(results)
     assert set(results["programs"]) <= {p.stem for p in PROGRAMS}
     text = (KNOWN.parents[2] / "docs" / "public.md").read_text(encoding="utf-8")
     assert text.endswith(page(results))

@@ -25,6 +25,7 @@ SHARED = {
     "facts",
     "measured",
     "messages",
+    "reputation",
     "rules",
     "strict_json",
     "tested",
