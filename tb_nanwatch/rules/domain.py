@@ -128,9 +128,7 @@ def _half(m: Measured) -> list[Candidate]:
                 _counts_text(m),
                 "The same values fit in float32 with room to spare.",
             ],
-            'Compute this layer in float32 (dtype="float32") or in bfloat16 '
-            '(keras.mixed_precision.set_global_policy("mixed_bfloat16")), or scale down '
-            "what enters it.",
+            fixes.out_of_float16(m),
         )
     ]
 
@@ -171,10 +169,7 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
                 20.0,
                 0.97,
                 evidence,
-                INHERITED_FIX
-                if known
-                else "Do not go on from these weights: build the model anew, or load a "
-                "checkpoint from before they went bad.",
+                INHERITED_FIX if known else fixes.of_weights(held),
             ),
             _layer_candidate(m, 1.0),
         ]
