@@ -19,6 +19,7 @@ from tb_nanwatch.rules.own_line import (
     edited,
     rooted,
     without_comment,
+    without_power,
 )
 from tb_nanwatch.schema import Operand, PostMortem
 
@@ -32,6 +33,8 @@ _SQUARED: Final = {"float16": "1e-3"}
 _DENOMINATOR: Final = {"float16": "1e-2"}
 # A smaller denominator does not keep its square's inverse, the derivative, of ordinary size.
 _LEAST: Final = 1e-7
+# The most that a recurrent layer of tanh gives, with room for rounding.
+_BOUNDED: Final = 1.01
 # Decades of the largest number that a dtype holds.
 _DECADES: Final = {"float16": 4.8, "float64": 308.0}
 
@@ -215,14 +218,39 @@ def at_own_line(m: Measured) -> str:
 def lower_rate(m: Measured, rate: float) -> str:
     """Returns the fix of a learning rate; clipping is offered where it was tried and helped.
 
+    A recurrent layer of tanh gives nothing beyond 1. One that did has an activation without
+    a bound, and grows from time step to time step at any rate.
+
     Args:
         rate: what the learning rate is to be lowered to.
     """
+    unbounded, size = _unbounded_recurrence(m)
+    if unbounded:
+        return (
+            f'Give {unbounded} a bounded activation (activation="tanh"): its output reached '
+            f"{size:.3g}, and what feeds back on itself grows at each step of the sequence. "
+            f"A lower learning rate, e.g. {rate:.0e}, alone only delays that."
+        )
     found = m.facts.postmortem
     tried = found.experiments if found is not None else []
     clipped = any(e.change == "clip" and e.succeeded and e.learns for e in tried)
     also = ", or clip the gradients (global_clipnorm=1.0)" if clipped else ""
     return f"Lower the learning rate, e.g. to {rate:.0e}{also}."
+
+
+def _unbounded_recurrence(m: Measured) -> tuple[str, float]:
+    """Returns the recurrent layers that gave more than 1, in words, and how much."""
+    sizes = {}
+    for i in m.of("activation"):
+        size = largest([abs(m.lowest[i]), abs(m.highest[i])])
+        if m.is_recurrent(i) and size > _BOUNDED:
+            sizes[m.probes[i].name] = size
+    if not sizes:
+        return "", 0.0
+    names = " and ".join(dict.fromkeys(sizes))
+    return f"the recurrent {'layer' if len(sizes) == 1 else 'layers'} {names}", max(
+        sizes.values()
+    )
 
 
 def out_of_float16(m: Measured) -> str:
@@ -358,6 +386,8 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
     fix = f"{where}: keep {guard.keep}{joint} {_example(found, guard)}."
     if guard is _EXPONENTIAL:
         fix += _of_a_softmax(source.text)
+    if guard is _LARGE_POWER and found.owner.startswith("the loss"):
+        fix += _of_a_likelihood(source.text)
     if guard in _DIVISIONS and m.bad_tensor is not None and m.bad_tensor.kind == "metric":
         fix += " What else this metric divides by needs the same."
     masked = m.bad_tensor is not None and m.bad_tensor.kind == "gradient"
@@ -380,6 +410,16 @@ def _example(found: PostMortem, guard: Guard) -> str:
     return f"`{own}`" if own else _numbers(guard.example, found)
 
 
+def _of_a_likelihood(text: str) -> str:
+    """Returns in a sentence how a likelihood does without a power."""
+    own = without_power(text) if text else None
+    return (
+        " In a likelihood go without powers and exponentials instead, and add up "
+        f"logarithms: that of the power is {f'`{own}`' if own else 'a * keras.ops.log(x)'}, "
+        "that of a sum of exponentials keras.ops.logsumexp."
+    )
+
+
 def _of_a_softmax(text: str) -> str:
     """Returns in a sentence how an exponential is mended that its own sum divides."""
     if divides_by_a_sum(text) and below_its_largest(text):
@@ -391,8 +431,9 @@ def _of_a_softmax(text: str) -> str:
         else "keras.ops.exp(x - keras.ops.max(x, axis=-1, keepdims=True))"
     )
     return (
-        " In a softmax, where it is divided by its own sum, take the row's largest off "
-        f"instead: {example}; else a row of very negative numbers is 0 / 0."
+        " Other exponentials of the same numbers need that too. In a softmax, where its own "
+        f"sum divides it, take the row's largest off instead: {example}; else a row of very "
+        "negative numbers is 0 / 0."
     )
 
 
@@ -415,7 +456,7 @@ def _in_loss(m: Measured, found: PostMortem, guard: Guard) -> str:
         return (
             "Keras guards this logarithm with 1e-7, which is lost beside 1 in float16: "
             'compute the last layer and the loss in float32 (dtype="float32"), or call '
-            "keras.config.set_epsilon(1e-4)."
+            "keras.config.set_epsilon(1e-3)."
         )
     if guard in _LOGARITHMS:
         return (

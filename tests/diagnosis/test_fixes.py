@@ -7,14 +7,24 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import keras
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch.diagnosis import diagnose
 from tb_nanwatch.measured import measure
 from tb_nanwatch.rules import fixes
-from tb_nanwatch.rules.own_line import Edit, edited, without_comment
+from tb_nanwatch.rules.own_line import (
+    Edit,
+    below_its_largest,
+    divides_by_a_sum,
+    edited,
+    rooted,
+    without_comment,
+    without_power,
+)
 from tb_nanwatch.schema import Experiment, Operand, PostMortem
 from tests.diagnosis.records import facts, met, operation
 
@@ -102,6 +112,20 @@ def test_a_loss_of_keras_own_is_mended_by_what_it_is_given() -> None:
         ("Exp", "return K.exp(z) * e", "K.exp(K.minimum(z, 20.0))"),
         ("Acos", "a = tf.acos(w)", "tf.acos(tf.clip_by_value(w, -0.999, 0.999))"),
         ("RealDiv", "z = a / 2.0 / b", "a / 2.0 / keras.ops.maximum(b, 1e-3)"),
+        # A root that is 0 has no derivative, whatever is done with it afterwards.
+        ("RealDiv", "z = a / ops.sqrt(s)", "a / ops.sqrt(ops.maximum(s, 1e-6))"),
+        ("RealDiv", "a / (tf.sqrt(s) + e)", "a / (tf.sqrt(tf.maximum(s, 1e-6)) + e)"),
+        (
+            "RealDiv",
+            "a / ops.maximum(ops.norm(a, axis=1), small)",
+            "a / ops.maximum(ops.sqrt(ops.maximum(ops.sum(ops.square(a), axis=1), 1e-6)), small)",
+        ),
+        # Numbers and texts stay as they were written.
+        (
+            "Log",
+            "z = ops.log(p + 1e-8, 'q')",
+            "ops.log(ops.maximum(p + 1e-8, 1e-7), 'q')",
+        ),
         # All of them, for none can do harm.
         (
             "Log",
@@ -201,7 +225,7 @@ def test_the_derivative_of_a_power_overflows_by_its_base() -> None:
 
 def test_a_softmax_by_hand_loses_the_largest_of_its_row() -> None:
     said = fix(operation("Exp", "f = ops.exp(f)"))
-    assert "as in `ops.exp(ops.minimum(f, 20.0))`. In a softmax" in said
+    assert "as in `ops.exp(ops.minimum(f, 20.0))`. Other exponentials" in said
     assert "instead: `ops.exp(f - ops.max(f, axis=-1, keepdims=True))`" in said
     said = fix(operation("Exp", "p = tf.exp(f) / tf.reduce_sum(tf.exp(f), -1)"))
     assert "minimum" in said and "keras.ops.max(x, axis=-1, keepdims=True)" in said
@@ -294,14 +318,59 @@ def test_without_an_operation_no_operation_is_claimed(origin: str) -> None:
 @given(st.text(max_size=80) | st.from_regex(r"[a-z.()/* ,=0-9]{0,40}", fullmatch=True))
 def test_any_line_is_read_or_left(line: str) -> None:
     for edit in (
-        Edit(("log",), "maximum", "1e-7"),
+        Edit(("log",), "maximum", "1e-7", everywhere=True),
         Edit((), "maximum", "1e-3", 1, ast.Div),
     ):
         shown = edited(line, edit, edit.bound)
         if shown is not None:
             ast.parse(shown)
-            assert "maximum(" in shown and len(shown) <= 120
+            assert "maximum(" in shown and len(shown) <= 160
+    for shown in (rooted(line, "1e-12"), below_its_largest(line), without_power(line)):
+        ast.parse(shown or "")
+    divides_by_a_sum(line)
     assert line.startswith(without_comment(line).rstrip()[:1])
+
+
+@pytest.mark.parametrize(
+    ("op_type", "line", "values"),
+    [
+        ("Log", "ops.log(x)", [0.0, -1.0, 1.0]),
+        ("Log", "tf.math.log(x) + tf.math.log(1.0 - x)", [0.0, 1.0, 0.5]),
+        ("Log", "ops.where(x > 0.0, ops.log(x), 0.0)", [0.0, -3.0, 2.0]),
+        ("RealDiv", "1.0 / x", [0.0, 1.0, 2.0]),
+        ("RealDiv", "x / ops.norm(x, axis=-1, keepdims=True)", [0.0, 0.0, 0.0]),
+        ("RealDiv", "1.0 / (tf.norm(x, axis=-1, keepdims=True) + 1e-9)", [0.0, 0.0, 0.0]),
+        ("RealDiv", "x / tf.math.sqrt(tf.reduce_sum(x ** 2))", [0.0, 0.0, 0.0]),
+        ("Reciprocal", "tf.math.reciprocal(x)", [0.0, 1.0, 2.0]),
+        ("Sqrt", "ops.sqrt(x)", [0.0, 1.0, -1.0]),
+        ("Sqrt", "tf.norm(x, axis=-1)", [0.0, 0.0, 0.0]),
+        ("Sqrt", "tf.linalg.norm(x, axis=-1)", [0.0, 0.0, 0.0]),
+        ("Sqrt", "ops.std(x, axis=-1)", [2.0, 2.0, 2.0]),
+        ("Sqrt", "tf.math.reduce_std(x)", [2.0, 2.0, 2.0]),
+        ("Rsqrt", "tf.math.rsqrt(x)", [0.0, 1.0, 2.0]),
+        ("Pow", "ops.power(1.0 - x, 0.5)", [1.0, 0.5, 0.0]),
+        ("Pow", "x ** 0.5", [0.0, 1.0, 2.0]),
+        ("Exp", "ops.exp(x)", [1e3, 0.0, -1e3]),
+        ("Exp", "tf.exp(x) / tf.reduce_sum(x)", [1e3, 0.0, -1e3]),
+        ("Acos", "ops.arccos(x)", [1.0, -1.0, 0.0]),
+        ("Acos", "tf.acos(x)", [1.5, -1.0, 0.0]),
+    ],
+)
+def test_what_is_shown_is_finite_and_so_is_its_gradient(
+    op_type: str, line: str, values: list[float]
+) -> None:
+    def of(expression: str) -> tf.Tensor:
+        x = tf.constant([values])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = eval(expression, {"keras": keras, "ops": keras.ops, "tf": tf, "x": x})
+        gradient = tape.gradient(y, x)
+        return tf.reduce_all(tf.math.is_finite(tf.concat([y + 0.0 * x, gradient], 0)))
+
+    assert not of(line)
+    shown = re.search(r"as in `(.+?)`", fix(operation(op_type, line)))
+    assert shown is not None
+    assert of(shown[1])
 
 
 def test_every_guard_has_words_of_its_own() -> None:

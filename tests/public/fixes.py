@@ -67,7 +67,7 @@ def losses(program: Path, arguments: Sequence[str]) -> list[Row]:
         steps: list[float] = []
         told: list[float] = []
         spy = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda _, logs: steps.append(next(iter(logs.values()))),
+            on_train_batch_end=lambda _, logs: steps.append(_loss(logs)),
             on_epoch_end=lambda _, logs: told.extend(map(float, logs.values())),
         )
         more["callbacks"] = [*(more.get("callbacks") or []), spy]
@@ -88,6 +88,11 @@ def losses(program: Path, arguments: Sequence[str]) -> list[Row]:
         model, (x, y) = module["build"](), module["data"]()
         model.fit(x, y, verbose=0, **module["FIT"])
     return found
+
+
+def _loss(logs: dict[str, Any]) -> float:
+    """Returns a step's loss; of a step that calls none so, the first number it tells."""
+    return float(logs["loss"] if "loss" in logs else next(iter(logs.values())))
 
 
 def _without_arguments(self: Any, *_: Any, **__: Any) -> None:
