@@ -178,6 +178,7 @@ _GUARDS: Final[dict[str, Guard]] = {
     **dict.fromkeys(("Cholesky", "MatrixInverse"), _MATRIX),
 }
 _LOGARITHMS: Final = (_LOG, _LOG1P)
+_SIZES: Final = (_SIZE, _HALF_SIZE)
 _DIVISIONS: Final = (_DIVISION, _SIGNED_DIVISION, _RECIPROCAL)
 
 
@@ -238,6 +239,13 @@ def lower_rate(m: Measured, rate: float) -> str:
     return f"Lower the learning rate, e.g. to {rate:.0e}{also}."
 
 
+def _is_kept_in(found: PostMortem) -> bool:
+    """Returns whether the first bad operation can be kept in its domain in its own dtype."""
+    if found.op is None:
+        return False
+    return _takes_infinities(found) or guard_of(found) not in _SIZES
+
+
 def _unbounded_recurrence(m: Measured) -> tuple[str, float]:
     """Returns the recurrent layers that gave more than 1, in words, and how much."""
     sizes = {}
@@ -254,7 +262,11 @@ def _unbounded_recurrence(m: Measured) -> tuple[str, float]:
 
 
 def out_of_float16(m: Measured) -> str:
-    """Returns how a training leaves float16: one layer does not help where all is float16."""
+    """Returns how a training leaves float16: one layer does not help where all is float16.
+
+    An operation that leaves its domain there is kept in it, where a line of the user's calls
+    it: in float32 the layer alone would hand on what float16 cannot hold.
+    """
     weights = {m.probes[i].dtype for i in m.of("weight")}
     if weights == {"float16"}:
         return (
@@ -263,6 +275,11 @@ def out_of_float16(m: Measured) -> str:
             'or with keras.config.set_dtype_policy("mixed_bfloat16").'
         )
     found = m.facts.postmortem
+    if found is not None and _is_kept_in(found) and at_own_line(m):
+        return (
+            f"{at_own_line(m)} Or leave float16 altogether: build the model with "
+            'keras.config.set_dtype_policy("float32") or "mixed_bfloat16".'
+        )
     layer = (
         f"the layer {found.layer}" if found is not None and found.layer else "this part"
     )
@@ -382,7 +399,7 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
             f"{where}: keep infinities out of it; a mask needs only a large finite number"
             f"{half}, e.g. {mask}."
         )
-    joint = ":" if guard in (_SIZE, _HALF_SIZE) else ", as in"
+    joint = ":" if guard in _SIZES else ", as in"
     fix = f"{where}: keep {guard.keep}{joint} {_example(found, guard)}."
     if guard is _EXPONENTIAL:
         fix += _of_a_softmax(source.text)

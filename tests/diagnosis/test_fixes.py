@@ -263,6 +263,9 @@ def test_a_model_that_is_float16_throughout_is_built_anew() -> None:
     found = replace(operation("Mul", layer="odd"), dtype="float16")
     said = fixes.out_of_float16(measure(met(facts("odd"), found)))
     assert said.startswith("Compute the layer odd in float32 ") and "bfloat16" in said
+    root = operation("Rsqrt", "ops.rsqrt(v + 1e-12)", layer="odd", dtype="float16")
+    said = fixes.out_of_float16(measure(met(facts("odd"), root)))
+    assert "as in `ops.rsqrt(ops.maximum(v + 1e-12, 1e-3))`. Or leave float16" in said
     run = met(facts("odd", **half), found)
     for probe in run.session.train_probes if run.session else []:
         probe.dtype = "float16"
