@@ -325,7 +325,8 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         fixes.of(
             m,
             "The loss's derivative is not finite where its argument is zero (a root, norm "
-            "or power): add a small number inside, e.g. keras.ops.sqrt(x + 1e-12).",
+            "or power): keep that above zero, e.g. "
+            "keras.ops.sqrt(keras.ops.maximum(x, 1e-12)).",
         ),
     )
     layer = _layer_candidate(m, 3.0, 0.95)
@@ -333,7 +334,8 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
     layer.fix = fixes.of(
         m,
         "The derivative of a layer's function is not finite at some of its inputs (a "
-        "root, norm or power at zero): add a small number inside it.",
+        "root, norm or power at zero): keep what is inside above zero, e.g. "
+        "keras.ops.sqrt(keras.ops.maximum(x, 1e-12)).",
     )
     if not passed:
         layer.weight = 0.6

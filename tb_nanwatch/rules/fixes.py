@@ -405,6 +405,11 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
         fix += _of_a_softmax(source.text)
     if guard is _LARGE_POWER and found.owner.startswith("the loss"):
         fix += _of_a_likelihood(source.text)
+    if guard in _DIVISIONS and found.layer and _of_fresh_weights(m, found):
+        fix += (
+            " All of these denominators are 0: where they are made of weights, begin those "
+            'with random numbers ("glorot_uniform"), not with zeros.'
+        )
     if guard in _DIVISIONS and m.bad_tensor is not None and m.bad_tensor.kind == "metric":
         fix += " What else this metric divides by needs the same."
     masked = m.bad_tensor is not None and m.bad_tensor.kind == "gradient"
@@ -412,6 +417,14 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
         # The derivative of a branch that is not taken is zero times infinity.
         fix += " A keras.ops.where around it is not enough: the gradient takes both branches."
     return fix
+
+
+def _of_fresh_weights(m: Measured, found: PostMortem) -> bool:
+    """Returns whether a division has nothing but zeros below it before any update."""
+    denominator = _operand(found, "denominator", 1)
+    if denominator is None or not m.at_first_step:
+        return False
+    return denominator.size > 1 and denominator.num_zero == denominator.size
 
 
 def _example(found: PostMortem, guard: Guard) -> str:

@@ -212,6 +212,33 @@ def test_denominators_that_are_usual_are_not_raised() -> None:
     assert "keras.ops.maximum(b, 1e-2)" in fix(half)
 
 
+def test_denominators_that_are_all_zero_at_first_are_weights_that_begin_so() -> None:
+    def of(step: int, **more: Any) -> str:
+        inputs = [Operand("numerator"), Operand("denominator", size=8, **more)]
+        found = operation(
+            "RealDiv", "x / ops.norm(v, axis=0)", layer="odd", inputs=inputs
+        )
+        return fix(found, "odd", step=step)
+
+    assert of(0, num_zero=8).endswith('("glorot_uniform"), not with zeros.')
+    for said in (of(0, num_zero=7), of(3, num_zero=8)):
+        assert "glorot_uniform" not in said
+
+
+def test_a_recurrent_layer_without_a_bound_gets_one() -> None:
+    def of(size: float) -> str:
+        run = facts("total", later={"total": 1e36, "dense": size})
+        assert run.session is not None
+        shapes = iter([[10, 64], [16, 64]])
+        for probe in run.session.train_probes:
+            if probe.kind == "weight":
+                probe.layer, probe.shape = "dense", next(shapes)
+        return fixes.lower_rate(measure(run), 1e-3)
+
+    assert of(1e5).startswith("Give the recurrent layer dense a bounded activation (act")
+    assert of(1.0) == "Lower the learning rate, e.g. to 1e-03."
+
+
 def test_the_derivative_of_a_power_overflows_by_its_base() -> None:
     inputs = [Operand("base", min=0.6, max=13.0), Operand("exponent", min=35.0, max=35.0)]
     power = operation("Pow", "d / ops.power(s, 36)", gradient=True, inputs=inputs)

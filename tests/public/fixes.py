@@ -2,7 +2,7 @@
 
     python -m tests.public.fixes                    the programs after public reports
     python -m tests.public.fixes 03 17              these alone
-    python -m tests.public.fixes --cases DIR [NAME] the programs of a directory
+    python -m tests.public.fixes --cases demo       the programs of a directory
     python -m tests.public.fixes --page             the table in docs/public.md anew
 
 A printed fix is a claim. `fixes.json` holds for each program the text of its likeliest cause's
@@ -23,6 +23,7 @@ import math
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -120,9 +121,10 @@ def trained(program: Path, changed: str, arguments: Sequence[str] = ()) -> Row:
     to fall; the losses that are told are those of the one whose fell least.
     """
     with tempfile.TemporaryDirectory() as directory:
+        beside(program, directory)
         path = Path(directory) / program.name
         path.write_text(changed, encoding="utf-8")
-        where = os.pathsep.join([str(ROOT), str(program.parent)])
+        where = os.pathsep.join([str(ROOT), directory])
         done = subprocess.run(
             [sys.executable, "-m", "tests.public.fixes", WORKER, str(path), *arguments],
             cwd=directory,
@@ -187,22 +189,31 @@ def examined(program: Path, row: Row, arguments: Sequence[str] = ()) -> Row:
 
 def watched(program: Path, arguments: Sequence[str]) -> Row:
     """Runs a program with NanWatch and returns what the report says of its worst run."""
-    with tempfile.TemporaryDirectory() as logs:
-        begun = [str(program.name), logs, *arguments]
-        if program.parent == HERE / "programs":
+    with tempfile.TemporaryDirectory() as directory:
+        logs = str(Path(directory) / "logs")
+        begun = [program.name, logs, *arguments]
+        ours = program.parent == HERE / "programs"
+        if ours:  # named in the fix as from the project's directory
             begun[0] = str(program.relative_to(ROOT))
-        elif "NanWatch" not in program.read_text(encoding="utf-8"):
+        else:
+            beside(program, directory)
+        if "NanWatch" not in program.read_text(encoding="utf-8"):
             begun = ["-m", "tests.public.fixes", f"{WORKER}-watched", *begun]
-        where = os.pathsep.join([str(ROOT), str(program.parent)])
         subprocess.run(
             [sys.executable, *begun],
-            cwd=ROOT if program.parent == HERE / "programs" else program.parent,
-            env={**environment(), "PYTHONPATH": where, "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=ROOT if ours else directory,
+            env={**environment(), "PYTHONPATH": os.pathsep.join([str(ROOT), directory])},
             capture_output=True,
-            timeout=600,
+            timeout=900,
             check=False,
         )
         return told(program, logs)
+
+
+def beside(program: Path, directory: str) -> None:
+    """Copies a program, and those that it may import, into a directory."""
+    for path in program.parent.glob("*.py"):
+        shutil.copy(path, directory)
 
 
 def train_watched(program: Path, logs: str) -> None:
@@ -256,7 +267,11 @@ def page(found: Row) -> str:
     lines = [BEGIN]
     for group, title in (("programs", "programs"), ("cases", "other programs")):
         rows = found[group]
-        named = {name: row for name, row in rows.items() if row.get("printed")}
+        named = {
+            name: row
+            for name, row in rows.items()
+            if row.get("cause") not in (None, "unknown")
+        }
         good = sum(map(mended, named.values()))
         tested = [row for row in named.values() if row["sure"] == "tested"]
         lines += [
@@ -300,11 +315,10 @@ def main() -> None:
     arguments = parser.parse_args()
     found = table()
     group = "cases" if arguments.cases else "programs"
-    paths = (
-        [arguments.cases.resolve() / f"{name}.py" for name in found["cases"]]
-        if arguments.cases
-        else PROGRAMS
-    )
+    paths = PROGRAMS
+    if arguments.cases:
+        known = [arguments.cases.resolve() / f"{name}.py" for name in found["cases"]]
+        paths = [path for path in known if path.exists()]
     chosen = tuple(arguments.numbers)
     for path in [] if arguments.page else paths:
         if chosen and not path.name.startswith(chosen):
