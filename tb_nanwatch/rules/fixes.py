@@ -358,14 +358,17 @@ def _numbers(text: str, found: PostMortem) -> str:
 
 
 def _least_denominator(found: PostMortem) -> str:
-    """Returns what denominators are kept above: no more than those that were not 0."""
+    """Returns what denominators are kept above: a tenth of the least that was not 0.
+
+    That leaves the others as they are, and what was divided by 0 does not outweigh them.
+    """
     usual = _DENOMINATOR.get(found.dtype, "1e-3")
     denominator = _operand(found, "denominator", 1)
     if denominator is None or not denominator.num_zero or found.dtype == "float16":
         return usual
-    if not _LEAST <= denominator.smallest < float(usual):
+    if not _LEAST <= denominator.smallest / 10:
         return usual
-    return f"1e{math.floor(math.log10(denominator.smallest))}"
+    return f"1e{min(-1, math.floor(math.log10(denominator.smallest / 10)))}"
 
 
 def _largest_base(found: PostMortem) -> str:
