@@ -16,6 +16,7 @@ from tb_nanwatch.closest import ClosestCall
 from tb_nanwatch.facts import Facts, facts_of
 from tb_nanwatch.measured import measure
 from tb_nanwatch.reputation import reputation_of
+from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.tested import (
@@ -89,12 +90,14 @@ def has_cause(status: Status, origin: BadTensor | None) -> bool:
 def diagnose(facts: Facts) -> list[Cause]:
     """Returns the causes of a run that went bad, the likeliest first.
 
-    A run that did not go bad has none, unless a metric of it was not finite. Where the record does not decide, the first is
-    "unknown", with what was measured; what would have been named comes after it.
+    A run that did not go bad has none, unless a metric of it was not finite. Where the
+    record does not decide, the first is "unknown", with what was measured; what would have
+    been named comes after it.
     """
     if not has_cause(facts.status, facts.origin):
         return []
-    found = _tested(facts, rules.candidates(measure(facts)))
+    measured = measure(facts)
+    found = _tested(facts, rules.candidates(measured), fixes.out_of_float16(measured))
     refuted = {c.id: against for c in found if (against := refutation(facts, c.id))}
     found = [c for c in found if c.id not in refuted]
     total = sum(c.weight**_SHARPNESS for c in found)
@@ -114,12 +117,12 @@ def diagnose(facts: Facts) -> list[Cause]:
     return causes
 
 
-def _tested(facts: Facts, found: list[Candidate]) -> list[Candidate]:
+def _tested(facts: Facts, found: list[Candidate], out_of_float16: str) -> list[Candidate]:
     """Returns candidates by weight, those first that experiments confirmed."""
     if needs_both(facts) is not None:
         found = rules.unscaled_data(found)
     if confirmation(facts, "half_precision") is not None:
-        found = rules.in_half_precision(facts.postmortem, found)
+        found = rules.in_half_precision(facts.postmortem, found, out_of_float16)
     for c in found:
         if confirmation(facts, c.id) is not None:
             c.weight, c.sure = c.weight * _CONFIRMED, max(c.sure, _CONFIRMED_SURE)

@@ -129,9 +129,7 @@ def _half(m: Measured) -> list[Candidate]:
                 _counts_text(m),
                 "The same values fit in float32 with room to spare.",
             ],
-            'Compute this layer in float32 (dtype="float32") or in bfloat16 '
-            '(keras.mixed_precision.set_global_policy("mixed_bfloat16")), or scale down '
-            "what enters it.",
+            fixes.out_of_float16(m),
         )
     ]
 
@@ -172,10 +170,7 @@ def _domain_of_layer(m: Measured) -> list[Candidate]:
                 20.0,
                 0.97,
                 evidence,
-                INHERITED_FIX
-                if known
-                else "Do not go on from these weights: build the model anew, or load a "
-                "checkpoint from before they went bad.",
+                INHERITED_FIX if known else fixes.of_weights(held),
             ),
             _layer_candidate(m, 1.0),
         ]
@@ -336,7 +331,8 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
         fixes.of(
             m,
             "The loss's derivative is not finite where its argument is zero (a root, norm "
-            "or power): add a small number inside, e.g. keras.ops.sqrt(x + 1e-12).",
+            "or power): keep that above zero, e.g. "
+            "keras.ops.sqrt(keras.ops.maximum(x, 1e-12)).",
         ),
     )
     layer = _layer_candidate(m, 3.0, 0.95)
@@ -344,7 +340,8 @@ def _domain_of_gradient(m: Measured) -> list[Candidate]:
     layer.fix = fixes.of(
         m,
         "The derivative of a layer's function is not finite at some of its inputs (a "
-        "root, norm or power at zero): add a small number inside it.",
+        "root, norm or power at zero): keep what is inside above zero, e.g. "
+        "keras.ops.sqrt(keras.ops.maximum(x, 1e-12)).",
     )
     inside = _in_model(m)
     if not inside and (inside is False or not passed):

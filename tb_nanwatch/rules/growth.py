@@ -104,8 +104,7 @@ def _rate_driver(m: Measured) -> Candidate | None:
         weight,
         sure if seen else 0.5,
         evidence,
-        f"Lower the learning rate, e.g. to {lower:.0e}, or clip the "
-        "gradients (clipnorm=1.0).",
+        fixes.lower_rate(m, lower),
         rate,
     )
 

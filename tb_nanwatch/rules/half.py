@@ -9,7 +9,7 @@ from tb_nanwatch.schema import PostMortem
 
 
 def in_half_precision(
-    found: PostMortem | None, candidates: Sequence[Candidate]
+    found: PostMortem | None, candidates: Sequence[Candidate], fix: str
 ) -> list[Candidate]:
     """Returns the causes with half precision before those of the operation.
 
@@ -17,6 +17,7 @@ def in_half_precision(
         found: the post-mortem of a run that stays finite in float32, or whose failing step
             does.
         candidates: what the rules propose.
+        fix: how this training leaves float16.
 
     Signs:
         half_precision: the first bad operation computes in float16, and run again with
@@ -40,9 +41,8 @@ def in_half_precision(
             2 * max([1.0, *(c.weight for c in domains)]),
             0.96,
             [f"The first bad operation, `{found.op}`, computes in float16."],
-            'Compute this part in float32 (dtype="float32") or in bfloat16 '
-            '("mixed_bfloat16"); a small number that float16 can tell from 0 and from 1 is '
-            "1e-3, and its largest 65504.",
+            f"{fix} A small number that float16 can tell from 0 and from 1 is 1e-3, and its "
+            "largest 65504.",
         ),
         *candidates,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tb_nanwatch.measured import Measured
+from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.thresholds import at
 
@@ -35,7 +36,10 @@ def odd_settings(m: Measured) -> list[tuple[float, str]]:
 
 
 def settings_fix(m: Measured) -> str:
-    """Returns what to change in the optimizer."""
+    """Returns what to change in the optimizer, or in the user's line that sets it."""
+    own = fixes.at_own_line(m)
+    if own and not odd_settings(m):
+        return own
     if m.setting("epsilon") < at("tiny_epsilon"):
         return "Set epsilon to 1e-7 or more."
     return "Go back to the optimizer's default settings, and change one at a time."

@@ -7,14 +7,25 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import keras
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch.diagnosis import diagnose
+from tb_nanwatch.measured import measure
 from tb_nanwatch.rules import fixes
-from tb_nanwatch.rules.own_line import Edit, edited, without_comment
-from tb_nanwatch.schema import Operand, PostMortem
+from tb_nanwatch.rules.own_line import (
+    Edit,
+    below_its_largest,
+    divides_by_a_sum,
+    edited,
+    rooted,
+    without_comment,
+    without_power,
+)
+from tb_nanwatch.schema import Experiment, Operand, PostMortem
 from tests.diagnosis.records import facts, met, operation
 
 
@@ -99,6 +110,42 @@ def test_a_loss_of_keras_own_is_mended_by_what_it_is_given() -> None:
         ("Sqrt", "norm = tf.sqrt(s)", "tf.sqrt(tf.maximum(s, 1e-12))"),
         ("Pow", "z = x ** a", "keras.ops.maximum(x, 1e-7) ** a"),
         ("Exp", "return K.exp(z) * e", "K.exp(K.minimum(z, 20.0))"),
+        ("Acos", "a = tf.acos(w)", "tf.acos(tf.clip_by_value(w, -0.999, 0.999))"),
+        ("RealDiv", "z = a / 2.0 / b", "a / 2.0 / keras.ops.maximum(b, 1e-3)"),
+        # A root that is 0 has no derivative, whatever is done with it afterwards.
+        ("RealDiv", "z = a / ops.sqrt(s)", "a / ops.sqrt(ops.maximum(s, 1e-6))"),
+        ("RealDiv", "a / (tf.sqrt(s) + e)", "a / (tf.sqrt(tf.maximum(s, 1e-6)) + e)"),
+        (
+            "RealDiv",
+            "a / ops.maximum(ops.norm(a, axis=1), small)",
+            "a / ops.maximum(ops.sqrt(ops.maximum(ops.sum(ops.square(a), axis=1), 1e-6)), small)",
+        ),
+        # Numbers and texts stay as they were written.
+        (
+            "Log",
+            "z = ops.log(p + 1e-8, 'q')",
+            "ops.log(ops.maximum(p + 1e-8, 1e-7), 'q')",
+        ),
+        # All of them, for none can do harm.
+        (
+            "Log",
+            "return ops.log(p) - ops.log(q)",
+            "ops.log(ops.maximum(p, 1e-7)) - ops.log(ops.maximum(q, 1e-7))",
+        ),
+        # Of these modules it is not known that they have a maximum.
+        ("Log", "x = tf.linalg.log(a)", "tf.linalg.log(tf.maximum(a, 1e-7))"),
+        ("Sqrt", "x = mine.sqrt(a)", "mine.sqrt(keras.ops.maximum(a, 1e-12))"),
+        # The root is the function's own.
+        (
+            "Sqrt",
+            "return tf.norm(w, axis=1)",
+            "tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(w), axis=1), 1e-12))",
+        ),
+        (
+            "Sqrt",
+            "s = ops.std(x, axis=0, keepdims=True)",
+            "ops.sqrt(ops.maximum(ops.var(x, axis=0, keepdims=True), 1e-12))",
+        ),
     ],
 )
 def test_the_users_own_expression_is_shown_mended(
@@ -112,8 +159,8 @@ def test_the_users_own_expression_is_shown_mended(
 @pytest.mark.parametrize(
     "line",
     [
-        "return ops.log(p) + ops.log(q)",  # which of them?
         "return helper(p)",
+        "return self.log(p)",  # a method of the user's own
         "-ops.sum(y * ops.log(",  # cut
         "return ops.log()",
         "",
@@ -140,6 +187,125 @@ def test_a_denominator_of_either_sign_keeps_its_sign() -> None:
     assert "keras.ops.where(keras.ops.abs(d) < 1e-3, 1e-3, d)" in fix(division)
     inputs[1].num_negative = 0
     assert "a / keras.ops.maximum(b, 1e-3)" in fix(division)
+
+
+@pytest.mark.parametrize(
+    "line", ["norm(x, 1)", "ops.norm(x, ord=1)", "norm(x) + norm(y)", "norm()"]
+)
+def test_a_norm_of_another_order_is_not_spelled_out(line: str) -> None:
+    assert "as in keras.ops.sqrt(keras.ops.maximum(x, 1e-12))." in fix(
+        operation("Sqrt", line)
+    )
+
+
+def test_denominators_that_are_usual_are_not_raised() -> None:
+    def least(**more: Any) -> str:
+        inputs = [Operand("numerator"), Operand("denominator", **more)]
+        return fix(operation("RealDiv", "a / b", inputs=inputs))
+
+    assert "keras.ops.maximum(b, 1e-6)" in least(num_zero=1, smallest=2.5e-5)
+    # Counts: divided by 1e-3, those of 0 would be all that the loss is of.
+    assert "keras.ops.maximum(b, 1e-1)" in least(num_zero=1, smallest=1.0)
+    assert "keras.ops.maximum(b, 1e-1)" in least(num_zero=1, smallest=400.0)
+    for others in ({}, {"smallest": 1e-20}):
+        assert "keras.ops.maximum(b, 1e-3)" in least(num_zero=1, **others)
+    # What overflows over a small denominator has that one to blame.
+    assert "keras.ops.maximum(b, 1e-3)" in least(smallest=2.5e-5)
+    half = operation("RealDiv", "a / b", dtype="float16")
+    assert "keras.ops.maximum(b, 1e-2)" in fix(half)
+
+
+def test_denominators_that_are_all_zero_at_first_are_weights_that_begin_so() -> None:
+    def of(step: int, **more: Any) -> str:
+        inputs = [Operand("numerator"), Operand("denominator", size=8, **more)]
+        found = operation(
+            "RealDiv", "x / ops.norm(v, axis=0)", layer="odd", inputs=inputs
+        )
+        return fix(found, "odd", step=step)
+
+    assert of(0, num_zero=8).endswith('("glorot_uniform"), not with zeros.')
+    for said in (of(0, num_zero=7), of(3, num_zero=8)):
+        assert "glorot_uniform" not in said
+
+
+def test_a_recurrent_layer_without_a_bound_gets_one() -> None:
+    def of(size: float) -> str:
+        run = facts("total", later={"total": 1e36, "dense": size})
+        assert run.session is not None
+        shapes = iter([[10, 64], [16, 64]])
+        for probe in run.session.train_probes:
+            if probe.kind == "weight":
+                probe.layer, probe.shape = "dense", next(shapes)
+        return fixes.lower_rate(measure(run), 1e-3)
+
+    assert of(1e5).startswith("Give the recurrent layer dense a bounded activation (act")
+    assert of(1.0) == "Lower the learning rate, e.g. to 1e-03."
+
+
+def test_the_derivative_of_a_power_overflows_by_its_base() -> None:
+    inputs = [Operand("base", min=0.6, max=13.0), Operand("exponent", min=35.0, max=35.0)]
+    power = operation("Pow", "d / ops.power(s, 36)", gradient=True, inputs=inputs)
+    # 3 ** 36 is 1.5e17: its square can be held, which a quotient's derivative takes.
+    assert "ops.power(ops.clip(s, -3, 3), 36)" in fix(power, "dense_1/kernel")
+    zero = [Operand("base", max=1.0, min=0.0), Operand("exponent", min=-0.5, max=-0.5)]
+    assert "ops.power(ops.maximum(s, 1e-7), 36)" in fix(
+        replace(power, inputs=zero), "dense_1/kernel"
+    )
+
+
+def test_a_softmax_by_hand_loses_the_largest_of_its_row() -> None:
+    said = fix(operation("Exp", "f = ops.exp(f)"))
+    assert "as in `ops.exp(ops.minimum(f, 20.0))`. Other exponentials" in said
+    assert "instead: `ops.exp(f - ops.max(f, axis=-1, keepdims=True))`" in said
+    said = fix(operation("Exp", "p = tf.exp(f) / tf.reduce_sum(tf.exp(f), -1)"))
+    assert "minimum" in said and "keras.ops.max(x, axis=-1, keepdims=True)" in said
+    said = fix(operation("Exp", "p = tf.exp(f) / tf.reduce_sum(g, -1)"))
+    assert "as in `tf.exp(f - tf.reduce_max(f, axis=-1, keepdims=True))`." in said
+    assert "minimum" not in said
+    assert "softmax" not in fix(operation("Log", "ops.log(ops.exp(f))"))
+
+
+def test_a_score_divides_more_than_once() -> None:
+    division = operation("RealDiv", "precision = hits / ops.sum(p)")
+    assert fix(division, "error").endswith(
+        "What else this metric divides by needs the same."
+    )
+    assert "What else" not in fix(division)
+
+
+def test_clipping_is_offered_where_it_was_tried_and_helped() -> None:
+    grew = {"later": {"total": 1e36, "dense/kernel": 1e20}}
+
+    def of(*experiments: Experiment) -> str:
+        found = PostMortem(reproduced=True, experiments=list(experiments))
+        causes = diagnose(met(facts("total", **grew), found))
+        return next(c.fix for c in causes if c.id == "learning_rate")
+
+    assert "clip" not in of()
+    assert "clip" not in of(Experiment("clip", "", finite=True, learns=False))
+    assert "clip" not in of(Experiment("clip", "", finite=False))
+    helped = of(Experiment("clip", "", finite=True, learns=True))
+    assert helped.endswith(", or clip the gradients (global_clipnorm=1.0).")
+
+
+def test_a_model_that_is_float16_throughout_is_built_anew() -> None:
+    half = {"dtype": "float16", "sizes": {"odd": 6e4}}
+    found = replace(operation("Mul", layer="odd"), dtype="float16")
+    said = fixes.out_of_float16(measure(met(facts("odd"), found)))
+    assert said.startswith("Compute the layer odd in float32 ") and "bfloat16" in said
+    root = operation("Rsqrt", "ops.rsqrt(v + 1e-12)", layer="odd", dtype="float16")
+    said = fixes.out_of_float16(measure(met(facts("odd"), root)))
+    assert "as in `ops.rsqrt(ops.maximum(v + 1e-12, 1e-3))`. Or leave float16" in said
+    run = met(facts("odd", **half), found)
+    for probe in run.session.train_probes if run.session else []:
+        probe.dtype = "float16"
+    said = fixes.out_of_float16(measure(run))
+    assert 'keras.config.set_floatx("float32")' in said and "layer" not in said
+
+
+def test_weights_that_came_bad_are_mended_where_they_are_set() -> None:
+    said = fixes.of_weights("top/bias")
+    assert "top/bias" in said and "set_weights" in said and "nan_to_num" in said
 
 
 def test_a_power_that_overflows_is_not_kept_above_zero() -> None:
@@ -185,18 +351,63 @@ def test_without_an_operation_no_operation_is_claimed(origin: str) -> None:
 @given(st.text(max_size=80) | st.from_regex(r"[a-z.()/* ,=0-9]{0,40}", fullmatch=True))
 def test_any_line_is_read_or_left(line: str) -> None:
     for edit in (
-        Edit(("log",), "maximum", "1e-7"),
+        Edit(("log",), "maximum", "1e-7", everywhere=True),
         Edit((), "maximum", "1e-3", 1, ast.Div),
     ):
         shown = edited(line, edit, edit.bound)
         if shown is not None:
             ast.parse(shown)
-            assert "maximum(" in shown and len(shown) <= 120
+            assert "maximum(" in shown and len(shown) <= 160
+    for shown in (rooted(line, "1e-12"), below_its_largest(line), without_power(line)):
+        ast.parse(shown or "")
+    divides_by_a_sum(line)
     assert line.startswith(without_comment(line).rstrip()[:1])
+
+
+@pytest.mark.parametrize(
+    ("op_type", "line", "values"),
+    [
+        ("Log", "ops.log(x)", [0.0, -1.0, 1.0]),
+        ("Log", "tf.math.log(x) + tf.math.log(1.0 - x)", [0.0, 1.0, 0.5]),
+        ("Log", "ops.where(x > 0.0, ops.log(x), 0.0)", [0.0, -3.0, 2.0]),
+        ("RealDiv", "1.0 / x", [0.0, 1.0, 2.0]),
+        ("RealDiv", "x / ops.norm(x, axis=-1, keepdims=True)", [0.0, 0.0, 0.0]),
+        ("RealDiv", "1.0 / (tf.norm(x, axis=-1, keepdims=True) + 1e-9)", [0.0, 0.0, 0.0]),
+        ("RealDiv", "x / tf.math.sqrt(tf.reduce_sum(x ** 2))", [0.0, 0.0, 0.0]),
+        ("Reciprocal", "tf.math.reciprocal(x)", [0.0, 1.0, 2.0]),
+        ("Sqrt", "ops.sqrt(x)", [0.0, 1.0, -1.0]),
+        ("Sqrt", "tf.norm(x, axis=-1)", [0.0, 0.0, 0.0]),
+        ("Sqrt", "tf.linalg.norm(x, axis=-1)", [0.0, 0.0, 0.0]),
+        ("Sqrt", "ops.std(x, axis=-1)", [2.0, 2.0, 2.0]),
+        ("Sqrt", "tf.math.reduce_std(x)", [2.0, 2.0, 2.0]),
+        ("Rsqrt", "tf.math.rsqrt(x)", [0.0, 1.0, 2.0]),
+        ("Pow", "ops.power(1.0 - x, 0.5)", [1.0, 0.5, 0.0]),
+        ("Pow", "x ** 0.5", [0.0, 1.0, 2.0]),
+        ("Exp", "ops.exp(x)", [1e3, 0.0, -1e3]),
+        ("Exp", "tf.exp(x) / tf.reduce_sum(x)", [1e3, 0.0, -1e3]),
+        ("Acos", "ops.arccos(x)", [1.0, -1.0, 0.0]),
+        ("Acos", "tf.acos(x)", [1.5, -1.0, 0.0]),
+    ],
+)
+def test_what_is_shown_is_finite_and_so_is_its_gradient(
+    op_type: str, line: str, values: list[float]
+) -> None:
+    def of(expression: str) -> tf.Tensor:
+        x = tf.constant([values])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = eval(expression, {"keras": keras, "ops": keras.ops, "tf": tf, "x": x})
+        gradient = tape.gradient(y, x)
+        return tf.reduce_all(tf.math.is_finite(tf.concat([y + 0.0 * x, gradient], 0)))
+
+    assert not of(line)
+    shown = re.search(r"as in `(.+?)`", fix(operation(op_type, line)))
+    assert shown is not None
+    assert of(shown[1])
 
 
 def test_every_guard_has_words_of_its_own() -> None:
     guards = set(fixes._GUARDS.values())
     assert len({g.example for g in guards}) == len(guards)
     for guard in guards:
-        assert not re.search(r"\{(?!small|tiny|most)", guard.example)
+        assert not re.search(r"\{(?!small|tiny|squared|least|base|most)", guard.example)

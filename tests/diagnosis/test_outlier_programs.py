@@ -131,7 +131,7 @@ def test_a_label_of_ordinary_size_that_a_division_met_is_the_division_s(
     y[ROW] = 0.0
     found = causes(tmp_path, net(L.Dense(1), loss=relative), x, y)
     named_otherwise(found, "loss_domain")
-    assert "/ keras.ops.maximum(y, 1e-3)" in found[0].fix
+    assert "/ keras.ops.maximum(y, 1e-" in found[0].fix  # below the other labels
 
 
 def test_data_that_are_large_throughout_are_unscaled(tmp_path: Path) -> None:

@@ -107,9 +107,21 @@ def watched(program: Path, fixed: bool = False) -> dict[str, Any]:
         started = time.monotonic()
         ended = python(program, logs, *(["fixed"] if fixed else []))
         seconds = time.monotonic() - started
-        report = python("-m", "tb_nanwatch.reading.cli", "report", logs, "--json")
+        found = told(program, logs)
+    if "error" in found:
+        found["error"] = found["error"] or ended.stderr[-2000:]
+    return {
+        **found,
+        "seconds": round(seconds, 1),
+        **({"exit": ended.stderr[-500:]} if ended.returncode else {}),
+    }
+
+
+def told(program: Path, logs: str) -> dict[str, Any]:
+    """Returns what the report says of the worst run below `logs`, which the program wrote."""
+    report = python("-m", "tb_nanwatch.reading.cli", "report", logs, "--json")
     if report.returncode or not report.stdout:
-        return {"error": (report.stderr or ended.stderr)[-2000:], "seconds": seconds}
+        return {"error": report.stderr[-2000:]}
     runs = json.loads(report.stdout)["runs"]
     run = max(runs, key=lambda r: STATUSES.index(r["status"]))
     onset, origin, causes = run["onset"] or {}, run["origin"] or {}, run["causes"]
@@ -131,8 +143,6 @@ def watched(program: Path, fixed: bool = False) -> dict[str, Any]:
         "others": [cause["id"] for cause in causes[1:]],
         "evidence": causes[0]["evidence"] if causes else None,
         "fix": causes[0]["fix"] if causes else None,
-        "seconds": round(seconds, 1),
-        **({"exit": ended.stderr[-500:]} if ended.returncode else {}),
     }
 
 
