@@ -30,6 +30,7 @@ from tb_nanwatch.reading.causes import facts_in_full
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import BAD_STATUSES, Experiment
+from tb_nanwatch.writing.alike import SPENT
 from tests.corpus.programs import programs
 from tests.corpus.run import facts_from
 
@@ -95,6 +96,8 @@ def _why_not(facts: Facts, cause: str) -> str:
     if found is None:
         return f"not tried: a {facts.status} run has no post-mortem"
     if not found.experiments:
+        if SPENT in found.untried:
+            return f"not tried: {_NO_TIME}"
         return f"not tried: {found.untried or 'no reason is given'}"
     control = found.experiments[0]
     if not control.tried:
@@ -154,9 +157,7 @@ def report(counts: Counter[tuple[str, str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _by_outcome(
-    counted: dict[tuple[str, str, str], int], wanted: object
-) -> Counter[str]:
+def _by_outcome(counted: dict[tuple[str, str, str], int], wanted: object) -> Counter[str]:
     found: Counter[str] = Counter()
     for key, n in counted.items():
         if wanted(key):  # type: ignore[operator]

@@ -1,0 +1,138 @@
+"""Runs of a search that went bad alike: what was tried on one is told to the others.
+
+The seconds for experiments are those of the whole search. So what confirmed the cause of
+one run is tried first on another that went bad alike, and where it comes out there as it
+did before, nothing else is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from tb_nanwatch.schema import BadTensor, Experiment, PostMortem
+
+SPENT: Final = "the time for experiments is spent"
+# As `postmortem.experiments` notes it.
+_NO_TIME: Final = "no time was left"
+# How many changes are named.
+_MOST_NAMED: Final = 3
+
+
+class Way(NamedTuple):
+    """In what way a run went bad; those of the same are alike.
+
+    Attributes:
+        status: of the run.
+        cause: that the record alone points at.
+        kind, name: of the first bad tensor, numbers in the name left out.
+        op: the operation that made it, "" where none is named.
+    """
+
+    status: str
+    cause: str
+    kind: str
+    name: str
+    op: str
+
+
+def way_of(status: str, cause: str, origin: BadTensor | None, found: PostMortem) -> Way:
+    """Returns in what way a run went bad.
+
+    Args:
+        status, origin: of the run.
+        cause: that its record points at, without experiments.
+        found: its post-mortem.
+    """
+    name = re.sub(r"\d+", "#", origin.name) if origin is not None else ""
+    op = found.op_type or ""
+    return Way(status, cause, origin.kind if origin is not None else "", name, op)
+
+
+@dataclass
+class Tried:
+    """What experiments on a run came to.
+
+    Attributes:
+        trial: name of the run's trial.
+        experiments: the control first.
+        confirmed: whether they confirmed the run's cause.
+    """
+
+    trial: str
+    experiments: list[Experiment]
+    confirmed: bool = False
+
+    @property
+    def settled(self) -> list[Experiment]:
+        """The experiments to make on a run that went bad alike, in order.
+
+        Those that helped: of learning rates the highest. Scaling both, inputs and labels,
+        says something only where each alone was tried.
+        """
+        kept = [e for e in self.experiments[1:] if e.succeeded]
+        rates = [e for e in kept if e.change.startswith("learning_rate/")]
+        highest = max(rates, key=lambda e: e.value or 0.0, default=None)
+        kept = [e for e in kept if e not in rates or e is highest]
+        # The batch before it may be had on this run alone.
+        kept = [e for e in kept if e.change != "batch"]
+        if any(e.change == "inputs_and_labels" for e in kept):
+            alone = [e for e in self.experiments if e.change in ("inputs", "labels")]
+            kept[:0] = [e for e in alone if e not in kept]
+        return kept
+
+    @property
+    def said(self) -> str:
+        """What came out, in words."""
+        texts = [e.text for e in self.settled if e.succeeded]
+        if texts:
+            return f"stayed finite with {', or '.join(texts[:_MOST_NAMED])}"
+        tried = sum(e.tried for e in self.experiments[1:])
+        return f"was helped by none of {tried} changes that were tried"
+
+
+@dataclass
+class Alike:
+    """What was tried on the runs of a search, by the way in which they went bad."""
+
+    tested: dict[Way, Tried] = field(default_factory=dict)
+
+    def first(self, way: Way) -> Sequence[Experiment]:
+        """Returns the experiments that are to be made first on such a run.
+
+        None where its cause was not confirmed by them: nothing is settled then.
+        """
+        known = self.tested.get(way)
+        return known.settled if known is not None and known.confirmed else ()
+
+    def note(self, way: Way, tested: Tried) -> None:
+        """Keeps what experiments on a run came to; of several, what confirmed its cause.
+
+        Args:
+            way: in which the run went bad.
+            tested: what was tried on it.
+        """
+        known = self.tested.get(way)
+        if any(e.tried for e in tested.experiments[1:]) and (
+            known is None or (tested.confirmed and not known.confirmed)
+        ):
+            self.tested[way] = tested
+
+    def why_not(self, way: Way, found: PostMortem) -> str:
+        """Returns why nothing was tried on a run, "" where it was not for time.
+
+        Args:
+            way: in which it went bad.
+            found: its post-mortem, experiments included.
+        """
+        control = found.experiments[0] if found.experiments else None
+        if control is not None and (control.tried or control.note != _NO_TIME):
+            return ""
+        known = self.tested.get(way)
+        return (
+            f"{SPENT}; {known.trial}, which went bad alike, {known.said}"
+            if known
+            else SPENT
+        )
