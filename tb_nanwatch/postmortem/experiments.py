@@ -216,7 +216,7 @@ class _Laboratory:
             if change is None:
                 return False
             tried = self._try(change, other.get(change.id, control))
-            same = same and tried.succeeded == earlier.succeeded
+            same = same and tried.tried and tried.succeeded == earlier.succeeded
         return same
 
     def _try_scales(self, stretch: _Stretch) -> None:

@@ -58,37 +58,33 @@ class Tried:
     Attributes:
         trial: name of the run's trial.
         experiments: the control first.
-        confirmed: whether they confirmed the run's cause.
+        confirming: the one that confirmed the run's cause, None where none did.
     """
 
     trial: str
     experiments: list[Experiment]
-    confirmed: bool = False
+    confirming: Experiment | None = None
 
     @property
-    def settled(self) -> list[Experiment]:
+    def settling(self) -> list[Experiment]:
         """The experiments to make on a run that went bad alike, in order.
 
-        Those that helped: of learning rates the highest. Scaling both, inputs and labels,
-        says something only where each alone was tried.
+        Scaling both, inputs and labels, says something only where each alone was tried.
         """
-        kept = [e for e in self.experiments[1:] if e.succeeded]
-        rates = [e for e in kept if e.change.startswith("learning_rate/")]
-        highest = max(rates, key=lambda e: e.value or 0.0, default=None)
-        kept = [e for e in kept if e not in rates or e is highest]
-        # The batch before it may be had on this run alone.
-        kept = [e for e in kept if e.change != "batch"]
-        if any(e.change == "inputs_and_labels" for e in kept):
-            alone = [e for e in self.experiments if e.change in ("inputs", "labels")]
-            kept[:0] = [e for e in alone if e not in kept]
-        return kept
+        if self.confirming is None:
+            return []
+        both = self.confirming.change == "inputs_and_labels"
+        alone = ("inputs", "labels") if both else ()
+        return [*(e for e in self.experiments if e.change in alone), self.confirming]
 
     @property
     def said(self) -> str:
         """What came out, in words."""
-        texts = [e.text for e in self.settled if e.succeeded]
-        if texts:
-            return f"stayed finite with {', or '.join(texts[:_MOST_NAMED])}"
+        helped = [e.text for e in self.experiments[1:] if e.succeeded]
+        if self.confirming is not None:
+            helped = [self.confirming.text]
+        if helped:
+            return f"stayed finite with {', or '.join(helped[:_MOST_NAMED])}"
         tried = sum(e.tried for e in self.experiments[1:])
         return f"was helped by none of {tried} changes that were tried"
 
@@ -105,7 +101,7 @@ class Alike:
         None where its cause was not confirmed by them: nothing is settled then.
         """
         known = self.tested.get(way)
-        return known.settled if known is not None and known.confirmed else ()
+        return known.settling if known is not None else ()
 
     def note(self, way: Way, tested: Tried) -> None:
         """Keeps what experiments on a run came to; of several, what confirmed its cause.
@@ -116,7 +112,7 @@ class Alike:
         """
         known = self.tested.get(way)
         if any(e.tried for e in tested.experiments[1:]) and (
-            known is None or (tested.confirmed and not known.confirmed)
+            known is None or (tested.confirming is not None and known.confirming is None)
         ):
             self.tested[way] = tested
 

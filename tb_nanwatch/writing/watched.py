@@ -28,6 +28,7 @@ from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import STATUSES, BadTensor, Experiment, Position, PostMortem
+from tb_nanwatch.tested import confirmation
 from tb_nanwatch.text import clean, shell_word
 from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing import hparams as hparams_log
@@ -264,37 +265,13 @@ class Watched:
         """Runs the failing step again, once the model is no longer watched."""
         capsule, self._capsule = self._capsule, None
         tape, self._tape = self._tape, ""
-        status, onset, _ = self._recorder.status()
-        runaway = status == "runaway" and onset is not None
-        if capsule is None and not runaway:
-            return
         began = time.monotonic()
         if capsule is not None and not isinstance(tape, str):
             self._complete(capsule, tape)
-        seconds = self._seconds_to_try()
         try:
-            if capsule is not None:
-                result = examine(
-                    self._model,
-                    capsule,
-                    activations_only=self._options.activations_only,
-                    tape=tape,
-                    seconds=seconds,
-                    first=self._first_to_try,
-                )
-                if capsule.has_batch:
-                    result.capsule = self._capsule_place
-                result.own_code = rebuild.own_code(capsule)
-            elif seconds or self._wants_experiments:
-                assert onset is not None
-                result = examine_runaway(
-                    self._model,
-                    onset.step,
-                    tape=tape,
-                    seconds=seconds,
-                    first=self._first_to_try,
-                )
-            else:
+            seconds = self._seconds_to_try()
+            result = self._examined(capsule, tape, seconds)
+            if result is None:
                 return
             self._tried_for(time.monotonic() - began)
             self._note_alike(result, seconds)
@@ -303,6 +280,36 @@ class Watched:
         except Exception as e:
             said = of_error(e)
             warn(f"NaN Watch's post-mortem failed: {said}")
+
+    def _examined(
+        self, capsule: Capsule | None, tape: Tape | str, seconds: float
+    ) -> PostMortem | None:
+        """Returns the post-mortem; None where no step failed and there is nothing to try.
+
+        Args:
+            capsule: the failing step, None where there is none.
+            tape: what the training can be run again from, or why not.
+            seconds: for experiments.
+        """
+        if capsule is not None:
+            result = examine(
+                self._model,
+                capsule,
+                activations_only=self._options.activations_only,
+                tape=tape,
+                seconds=seconds,
+                first=self._first_to_try,
+            )
+            if capsule.has_batch:
+                result.capsule = self._capsule_place
+            result.own_code = rebuild.own_code(capsule)
+            return result
+        status, onset, _ = self._recorder.status()
+        if status != "runaway" or onset is None or not self._wants_experiments:
+            return None
+        return examine_runaway(
+            self._model, onset.step, tape=tape, seconds=seconds, first=self._first_to_try
+        )
 
     def _complete(self, capsule: Capsule, tape: Tape) -> None:
         """Has the capsule hold the state from before its step, where it does not."""
@@ -348,9 +355,10 @@ class Watched:
         if seconds <= 0 or found.experiments:
             why_not = alike.why_not(way, found)
             found.untried = "; ".join(filter(None, [found.untried, why_not]))
-        confirmed = self._diagnosed(found).sure == "tested"
+        facts = replace(self._session.facts(), postmortem=found)
+        confirming = confirmation(facts, self._diagnosed(found).id)
         name = f"trial {self._trial.trial_id}"
-        alike.note(way, Tried(name, found.experiments, confirmed))
+        alike.note(way, Tried(name, found.experiments, confirming))
 
     def _way(self, found: PostMortem) -> Way:
         """Returns in what way the run went bad, whatever experiments say."""
@@ -360,8 +368,7 @@ class Watched:
 
     def _diagnosed(self, found: PostMortem) -> Cause:
         """Returns the likeliest cause with a post-mortem that is not written yet."""
-        facts = self._session.facts()
-        facts.postmortem = found
+        facts = replace(self._session.facts(), postmortem=found)
         with contextlib.suppress(Exception):  # as good as one that is not known
             return diagnose(facts)[0]
         return Cause("unknown", 0.0)

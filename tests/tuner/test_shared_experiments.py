@@ -48,7 +48,7 @@ def test_what_helped_one_trial_is_all_that_is_tried_on_those_alike(
             and rates[0]["learns"]
             and rates[0]["value"] == pytest.approx(best, rel=0.05)
         )
-        assert len(changes) < len(first["experiments"]) - 1
+        assert changes == rates
         assert found["seconds"] < first["seconds"] and found["untried"] == ""
 
 

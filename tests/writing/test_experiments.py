@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.postmortem import experiments
+from tb_nanwatch.schema import Experiment, PostMortem
 from tb_nanwatch.writing.verdict import State
+from tests.postmortem.steps import first_step
+from tests.postmortem.test_experiments import too_high_a_rate
 from tests.tuner.searches import overview
 
 L = keras.layers
@@ -155,6 +159,18 @@ def test_a_runaway_that_nobody_wants_to_try_has_no_post_mortem(tmp_path: Path) -
     run = run_of(tmp_path / "2", runaway(), X, Y, rewind_bytes=0)
     assert run["postmortem"]["experiments"] == []
     assert run["postmortem"]["untried"] == "rewind_bytes is 0"
+
+
+@pytest.mark.parametrize(("divisor", "settled"), [(100, True), (10, False)])
+def test_what_settled_it_elsewhere_is_tried_first(divisor: int, settled: bool) -> None:
+    model, x, y = too_high_a_rate()
+    capsule = first_step(model, x, y)
+    elsewhere = Experiment(f"learning_rate/{divisor}", "a lower rate", True, 11)
+    results = experiments.run(model, capsule, PostMortem(), first=[elsewhere])
+    ids = [e.change for e in results]
+    assert ids[:2] == ["unchanged", elsewhere.change] and len(ids) == len(set(ids))
+    assert results[1].succeeded is settled
+    assert (len(ids) == 2) is settled and ("learning_rate/100" in ids)
 
 
 def test_nothing_is_tried_where_nobody_wants_it(tmp_path: Path) -> None:
