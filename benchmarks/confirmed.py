@@ -27,6 +27,7 @@ from tensorboard.context import RequestContext
 
 from benchmarks.made import put
 from tb_nanwatch.diagnosis import Facts, diagnose
+from tb_nanwatch.postmortem.experiments import TOO_SHORT
 from tb_nanwatch.reading.causes import facts_in_full
 from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.reader import Reader
@@ -107,6 +108,8 @@ def _why_not(facts: Facts, cause: str) -> str:
     mine = [e for e in found.experiments if _is_for(e, cause)]
     tried = [e for e in mine if e.tried]
     if any(e.note in (_NO_TIME, _STOPPED) for e in mine if not e.succeeded):
+        return f"not tried: {_NO_TIME}"
+    if not tried and found.untried == TOO_SHORT:
         return f"not tried: {_NO_TIME}"
     if not tried and control.finite:
         return "not tried: run again, it stayed finite"

@@ -25,6 +25,8 @@ from tb_nanwatch.schema import Experiment, PostMortem
 STEPS_AFTER: Final = 64
 STEPS_AFTER_ONSET: Final = 10
 MAX_SECONDS: Final = 10.0
+# Why none begins before the failing step.
+TOO_SHORT: Final = "the time left was too short for the steps before it"
 # A training learns where its loss at the end is below this share of that of its first
 # step, or near that of the best constant prediction; less may be a batch's noise.
 _FALLEN: Final = 0.75
@@ -61,7 +63,7 @@ def run(
     Args:
         model: as it was trained; afterwards it is as it was.
         capsule: the failing step.
-        found: its post-mortem.
+        found: its post-mortem; it is told why none begins before the failing step.
         tape: the steps up to it, and perhaps beyond.
         seconds: for all of them together.
         first: experiments that settled it for a run which went bad alike. They are
@@ -159,8 +161,10 @@ class _Laboratory:
         for _ in tape.play(tape.batches[:onset]):
             # Changes are tried with the time that is left.
             if time.monotonic() > began + (self._deadline - began) / 4:
+                self._found.untried = TOO_SHORT
                 return None
         if not _is_state(self._model, capsule):
+            self._found.untried = "run again, the steps before it came out otherwise"
             return None
         return _Stretch(tape, onset, STEPS_AFTER, True)
 

@@ -1,8 +1,8 @@
 """Runs of a search that went bad alike: what was tried on one is told to the others.
 
 The seconds for experiments are those of the whole search. So what confirmed the cause of
-one run is tried first on another that went bad alike, and where it comes out there as it
-did before, nothing else is.
+one run is tried first on another that went bad alike, or whose record points at the same
+cause, and where it comes out there as it did before, nothing else is.
 """
 
 from __future__ import annotations
@@ -98,10 +98,21 @@ class Alike:
     def first(self, way: Way) -> Sequence[Experiment]:
         """Returns the experiments that are to be made first on such a run.
 
-        None where its cause was not confirmed by them: nothing is settled then.
+        None where they confirmed no cause: nothing is settled then.
         """
-        known = self.tested.get(way)
+        known = self._known(way)
         return known.settling if known is not None else ()
+
+    def _known(self, way: Way) -> Tried | None:
+        """Returns what was tried on a run that went bad so, or has the same likely cause."""
+        exact = self.tested.get(way)
+        if exact is not None and exact.confirming is not None:
+            return exact
+        for other, tried in self.tested.items():
+            same = (other.status, other.cause) == (way.status, way.cause)
+            if same and way.cause != "unknown" and tried.confirming is not None:
+                return tried
+        return exact
 
     def note(self, way: Way, tested: Tried) -> None:
         """Keeps what experiments on a run came to; of several, what confirmed its cause.
@@ -126,9 +137,9 @@ class Alike:
         control = found.experiments[0] if found.experiments else None
         if control is not None and (control.tried or control.note != _NO_TIME):
             return ""
-        known = self.tested.get(way)
-        return (
-            f"{SPENT}; {known.trial}, which went bad alike, {known.said}"
-            if known
-            else SPENT
-        )
+        known = self._known(way)
+        if known is None:
+            return SPENT
+        alike = known is self.tested.get(way)
+        which = "which went bad alike" if alike else "which has the same likely cause"
+        return f"{SPENT}; {known.trial}, {which}, {known.said}"

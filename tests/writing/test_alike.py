@@ -52,6 +52,12 @@ def test_a_run_that_none_was_tried_on_says_what_came_out_elsewhere() -> None:
     assert alike.why_not(WAY, PostMortem()) == (
         f"{SPENT}; trial 3, which went bad alike, stayed finite with the inputs"
     )
+    near = WAY._replace(kind="activation")
+    assert alike.first(near) == [kept]
+    assert "trial 3, which has the same likely cause, stayed" in alike.why_not(
+        near, PostMortem()
+    )
+    assert not alike.first(WAY._replace(status="score_lost"))
     late = tried("unchanged", tried=False, note="no time was left")
     assert alike.why_not(other, PostMortem(experiments=[late])) == SPENT
     assert not alike.first(other)
@@ -72,8 +78,10 @@ def test_what_confirmed_a_cause_is_kept() -> None:
     alike.note(WAY, Tried("trial 3", in_vain))
     assert alike.first(WAY) == [clip]
     # What helped and confirmed no cause has settled nothing.
-    alike.note(WAY._replace(op="Sqrt"), Tried("trial 4", [CONTROL, clip]))
-    assert not alike.first(WAY._replace(op="Sqrt"))
+    assert not Alike({WAY: Tried("trial 4", [CONTROL, clip])}).first(WAY)
+    unknown = WAY._replace(cause="unknown")
+    alike.note(unknown, Tried("trial 4", [CONTROL, clip], clip))
+    assert not alike.first(unknown._replace(op="Sqrt"))
     # Nothing was tried where the control already stayed finite.
     other = WAY._replace(op="Log")
     alike.note(other, Tried("trial 5", [tried("unchanged", True)]))

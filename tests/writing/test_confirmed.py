@@ -9,6 +9,7 @@ import pytest
 from benchmarks import confirmed
 from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.facts import Facts
+from tb_nanwatch.postmortem.experiments import TOO_SHORT
 from tb_nanwatch.schema import Experiment, Position, PostMortem
 
 
@@ -26,6 +27,9 @@ def rate(finite: bool = False, **more: Any) -> Experiment:
 SPENT = facts()
 assert SPENT.postmortem is not None
 SPENT.postmortem.untried = "the time for experiments is spent; trial 3, ..."
+SHORT = facts(rate(tried=False, note="the step went bad before its update"))
+assert SHORT.postmortem is not None
+SHORT.postmortem.untried = TOO_SHORT
 NO_TIME = "not tried: no time was left"
 
 
@@ -43,6 +47,7 @@ NO_TIME = "not tried: no time was left"
         (facts(rate(tried=False, note="a schedule")), "likely", "not tried: a schedule"),
         (facts(Experiment("clip", "")), "likely", "not tried: no such experiment"),
         (SPENT, "likely", NO_TIME),
+        (SHORT, "likely", NO_TIME),
         (facts(), "likely", "not tried: no reason is given"),
         (facts(rate(), step=200), "likely", "bad after step 200"),
         (facts(status="clean"), "likely", "not bad"),
