@@ -117,6 +117,7 @@ versions: $(DONE)/dev
 corpus: $(DONE)/dev
 	@$(PY) -m benchmarks.analysis --write
 	@$(PY) -m benchmarks.diagnosis --write
+	@$(PY) -m benchmarks.confirmed --write
 
 # What is committed in tb_nanwatch/static must be what the sources build, byte for byte.
 built-tab: $(DONE)/npm

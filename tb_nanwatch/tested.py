@@ -17,6 +17,7 @@ _CHANGES: Final[dict[str, tuple[str, ...]]] = {
     "unscaled_data": ("inputs_and_labels",),
     "gradient_amplification": ("clip",),
     "half_precision": ("float32",),
+    "optimizer_settings": ("optimizer",),
     "outlier_data": ("rows",),
     "label_range": ("labels",),
     "loss_domain": ("epsilon", "rows"),
@@ -35,6 +36,7 @@ _GRADUAL: Final = (
     "unscaled_targets",
     "unscaled_data",
     "gradient_amplification",
+    "optimizer_settings",
 )
 
 

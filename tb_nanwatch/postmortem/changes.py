@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tb_nanwatch.compat.keras import (
 from tb_nanwatch.postmortem import epsilon, outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
 from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import Outlier, PostMortem
+from tb_nanwatch.schema import Experiment, Outlier, PostMortem
 
 _CLIP_NORM: Final = 1.0
 # By powers of it the learning rate is divided until the training stays finite, or the rate
@@ -28,6 +29,11 @@ _CLIP_NORM: Final = 1.0
 # default (Lion's).
 RATE_DIVISOR: Final = 10.0
 LOWEST_RATE: Final = 1e-6
+_LEAST_DIVISOR: Final = 2.0
+# No optimizer takes a higher rate by default than SGD.
+HIGH_RATE: Final = 1e-2
+# Settings of an optimizer that the rules look at.
+_SETTINGS: Final = ("epsilon", "momentum", "beta_1", "beta_2", "rho", "weight_decay")
 # Rows that can be left out: more are no outliers.
 _MOST_ROWS: Final = 100
 
@@ -70,12 +76,14 @@ class Altered:
         begun: called once the state from before the first step is set.
         changed: returns what a variable gets where a callback had set one.
         value: the number that was set, such as a learning rate.
+        text: what was changed, where the change's own text does not say it.
     """
 
     data: Callable[[Any, int], Any] = lambda batch, n: batch
     begun: Callable[[], None] = lambda: None
     changed: Callable[[Change], Any] = lambda change: change.value
     value: float | None = None
+    text: str = ""
 
 
 Apply = Callable[[Case], AbstractContextManager[Altered]]
@@ -158,6 +166,63 @@ def _clipped(case: Case) -> Iterator[Altered]:
     finally:
         for name, value in before.items():
             setattr(optimizer, name, value)
+
+
+def _number(value: Any) -> float:
+    """Returns a setting as a number; NaN, which exceeds nothing, where it is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else float("nan")
+
+
+def _odd_settings(optimizer: Any) -> list[str]:
+    """Returns the optimizer's settings that no training survives, as the rules have it."""
+    setting = {name: _number(getattr(optimizer, name, None)) for name in _SETTINGS}
+    rate = float("nan")
+    with contextlib.suppress(Exception):  # a schedule of the user's own
+        rate = float(np.asarray(optimizer.learning_rate))
+    odd = {
+        "epsilon": setting["epsilon"] < at("tiny_epsilon"),
+        "momentum": setting["momentum"] >= at("momentum"),
+        "weight_decay": setting["weight_decay"] * rate >= at("decay_step"),
+    }
+    return [name for name in _SETTINGS if odd.get(name, setting[name] >= 1.0)]
+
+
+def _usual_settings(optimizer: Any) -> dict[str, Any]:
+    """Returns what Keras' own class of an optimizer takes where nothing is said."""
+    for cls in type(optimizer).__mro__:
+        if cls.__module__.split(".")[0] == "keras":
+            made_by = vars(cls).get("__init__", lambda: None)
+            given = inspect.signature(made_by).parameters
+            return {
+                name: given[name].default
+                for name in _SETTINGS
+                if name in given and given[name].default is not inspect.Parameter.empty
+            }
+    return {}
+
+
+@contextlib.contextmanager
+def _with_usual_settings(case: Case) -> Iterator[Altered]:
+    optimizer = _optimizer(case)
+    usual = _usual_settings(optimizer)
+    odd = [name for name in _odd_settings(optimizer) if name in usual]
+    if not odd:
+        raise NotApplicableError("no setting of the optimizer is out of all range")
+    before = {name: getattr(optimizer, name) for name in odd}
+    said = [
+        f"{'no' if usual[name] is None else f'{usual[name]:g}'} instead of "
+        f"{before[name]:.3g} as {name}"
+        for name in odd
+    ]
+    try:
+        for name in odd:
+            setattr(optimizer, name, usual[name])
+        value = usual[odd[0]] if len(odd) == 1 else None
+        yield Altered(value=value, text=f"the optimizer's usual {' and '.join(said)}")
+    finally:
+        for name, old in before.items():
+            setattr(optimizer, name, old)
 
 
 # --- The data ------------------------------------------------------------------------
@@ -404,6 +469,9 @@ BATCH: Final = Changing(
     _last_good_batch,
     at_onset=True,
 )
+OPTIMIZER: Final = Changing(
+    "optimizer", "the optimizer's usual settings", _with_usual_settings, retraces=True
+)
 CLIP: Final = Changing(
     "clip",
     f"gradients clipped to a global norm of {_CLIP_NORM:g}",
@@ -420,3 +488,39 @@ EPSILON: Final = Changing(
     retraces=True,
     at_onset=True,
 )
+
+
+_BY_ID: Final = {
+    change.id: change
+    for change in (INPUTS, LABELS, BOTH, ROWS, CLIP, FLOAT32, EPSILON, OPTIMIZER)
+}
+
+
+def by_id(change_id: str) -> Changing | None:
+    """Returns the change that is called so, None where none is that could be repeated."""
+    name, _, divisor = change_id.partition("/")
+    if name == "learning_rate" and divisor:
+        return lower_rate(float(divisor))
+    return _BY_ID.get(change_id)
+
+
+def alike(model: Any, experiment: Experiment) -> str:
+    """Returns the id of the change that is to another model what one was to its own.
+
+    Args:
+        model: to be trained with the change.
+        experiment: on a training of the other model: where it set a learning rate, the
+            same one is set, if it is lower than that of `model`.
+    """
+    if not experiment.change.startswith("learning_rate/") or not experiment.value:
+        return experiment.change
+    optimizer = model.optimizer
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    rate = learning_rate_variable(optimizer)
+    if not isinstance(rate, keras.Variable):
+        return experiment.change
+    divisor = round(float(rate.numpy()) / experiment.value, 1)
+    # A rate that is near the one that helped is too high for some other reason.
+    is_lower = np.isfinite(divisor) and divisor >= _LEAST_DIVISOR
+    return f"learning_rate/{divisor:g}" if is_lower else experiment.change

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, overload
 
 import keras
@@ -25,6 +25,8 @@ from tb_nanwatch.schema import Experiment, PostMortem
 STEPS_AFTER: Final = 64
 STEPS_AFTER_ONSET: Final = 10
 MAX_SECONDS: Final = 10.0
+# Why none begins before the failing step.
+TOO_SHORT: Final = "the time left was too short for the steps before it"
 # A training learns where its loss at the end is below this share of that of its first
 # step, or near that of the best constant prediction; less may be a batch's noise.
 _FALLEN: Final = 0.75
@@ -48,6 +50,7 @@ def run(
     tape: Tape | None = None,
     *,
     seconds: float = MAX_SECONDS,
+    first: Sequence[Experiment] = (),
 ) -> list[Experiment]:
     """Runs the training again with one thing changed at a time.
 
@@ -60,45 +63,85 @@ def run(
     Args:
         model: as it was trained; afterwards it is as it was.
         capsule: the failing step.
-        found: its post-mortem.
+        found: its post-mortem; it is told why none begins before the failing step.
         tape: the steps up to it, and perhaps beyond.
         seconds: for all of them together.
+        first: experiments that settled it for a run which went bad alike. They are
+            made first, and where they come out here as they did there, no others are.
     """
     if not capsule.has_batch or seconds <= 0:
         return []
     with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
-        return _Laboratory(model, capsule, found, time.monotonic() + seconds).run(tape)
+        return _Laboratory(model, capsule, found, seconds).run(tape, first)
+
+
+def run_runaway(
+    model: Any,
+    tape: Tape,
+    take_off: int,
+    *,
+    seconds: float = MAX_SECONDS,
+    first: Sequence[Experiment] = (),
+) -> list[Experiment]:
+    """Runs a training again that stayed finite and ran away, one thing changed at a time.
+
+    It goes on for some steps behind that at which it took off. The first entry is the
+    control; where it learns, it is alone. A change succeeds only if the training learns
+    with it.
+
+    Args:
+        model: as it was trained; afterwards it is as it was.
+        tape: its steps, from before it took off.
+        take_off: number of the first step of the runaway.
+        seconds, first: as of `run`.
+    """
+    if seconds <= 0 or take_off < tape.first:
+        return []
+    with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
+        return _Runaway(model, None, PostMortem(), seconds).run_from(
+            _Stretch(tape, take_off - tape.first, STEPS_AFTER, True), first
+        )
 
 
 class _Laboratory:
-    """Runs the experiments on one training."""
+    """Runs the experiments on one training.
+
+    Args:
+        model: that was trained.
+        capsule: its failing step, None where no step failed.
+        found: the post-mortem of that step.
+        seconds: for everything.
+    """
 
     def __init__(
-        self, model: Any, capsule: Capsule, found: PostMortem, deadline: float
+        self, model: Any, capsule: Capsule | None, found: PostMortem, seconds: float
     ) -> None:
         self._model, self._capsule, self._found = model, capsule, found
-        self._deadline = deadline
-        self._trains = capsule.position.phase == "train"
+        self._deadline = time.monotonic() + seconds
+        self._trains = capsule is None or capsule.position.phase == "train"
         self.results: list[Experiment] = []
 
-    def run(self, tape: Tape | None) -> list[Experiment]:
-        early = self._early(tape) if tape is not None and self._trains else None
-        late = self._late(tape)
+    def run(self, tape: Tape | None, first: Sequence[Experiment]) -> list[Experiment]:
+        assert self._capsule is not None
+        early = None
+        if tape is not None and self._trains:
+            early = self._early(tape, self._capsule)
+        late = self._late(tape, self._capsule)
         control = early if early is not None else late
         unchanged = self._try(changes.UNCHANGED, control)
         if unchanged.finite or not unchanged.tried:
             return self.results
-        self._try_rates(control)
-        scaled = [
-            self._try(change, control) for change in (changes.INPUTS, changes.LABELS)
-        ]
-        if all(s.tried and not s.succeeded for s in scaled):
-            self._try(changes.BOTH, control)
         # What acts on the failing step needs no step before it, but its state.
         came_before = bool(self._found.outliers) and all(
             o.ago for o in self._found.outliers
         )
-        self._try(changes.ROWS, control if came_before else late)
+        for_rows = control if came_before else late
+        if self._known(first, control, {"rows": for_rows, "epsilon": late}):
+            return self.results
+        self._try(changes.OPTIMIZER, control)
+        self._try_rates(control)
+        self._try_scales(control)
+        self._try(changes.ROWS, for_rows)
         self._try(changes.EPSILON, late)
         if late.before is not None:
             # The next epoch brings the batch again.
@@ -109,23 +152,24 @@ class _Laboratory:
 
     # --- Stretches ----------------------------------------------------------------
 
-    def _early(self, tape: Tape) -> _Stretch | None:
+    def _early(self, tape: Tape, capsule: Capsule) -> _Stretch | None:
         """Returns the steps from before the failing one, if they lead to its very state."""
-        onset = self._capsule.position.step - tape.first
-        if onset <= 0:
+        onset = capsule.position.step - tape.first
+        if onset < 0:
             return None
         began = time.monotonic()
         for _ in tape.play(tape.batches[:onset]):
             # Changes are tried with the time that is left.
             if time.monotonic() > began + (self._deadline - began) / 4:
+                self._found.untried = TOO_SHORT
                 return None
-        if not _is_state(self._model, self._capsule):
+        if not _is_state(self._model, capsule):
+            self._found.untried = "run again, the steps before it came out otherwise"
             return None
         return _Stretch(tape, onset, STEPS_AFTER, True)
 
-    def _late(self, tape: Tape | None) -> _Stretch:
+    def _late(self, tape: Tape | None, capsule: Capsule) -> _Stretch:
         """Returns the steps from the failing one on, run operation by operation."""
-        capsule = self._capsule
         batches, before = [tensors_of(capsule.data)], None
         if tape is not None and self._trains:
             onset = capsule.position.step - tape.first
@@ -154,6 +198,39 @@ class _Laboratory:
 
     # --- Experiments --------------------------------------------------------------
 
+    def _known(
+        self,
+        first: Sequence[Experiment],
+        control: _Stretch,
+        other: Mapping[str, _Stretch],
+    ) -> bool:
+        """Tries what settled it for a run that went bad alike.
+
+        Args:
+            first: the experiments on that run.
+            control: where most changes are tried.
+            other: where some are, by id.
+
+        Returns:
+            Whether all of them came out as they did there.
+        """
+        same = bool(first)
+        for earlier in first:
+            change = changes.by_id(changes.alike(self._model, earlier))
+            if change is None:
+                return False
+            tried = self._try(change, other.get(change.id, control))
+            same = same and tried.tried and tried.succeeded == earlier.succeeded
+        return same
+
+    def _try_scales(self, stretch: _Stretch) -> None:
+        """Scales inputs and labels, and both where neither alone helps."""
+        scaled = [
+            self._try(change, stretch) for change in (changes.INPUTS, changes.LABELS)
+        ]
+        if all(s.tried and not s.succeeded for s in scaled):
+            self._try(changes.BOTH, stretch)
+
     def _try_rates(self, stretch: _Stretch) -> None:
         """Lowers the rate until that helps, and looks whether less would have done."""
         before, divisor, rate = 1.0, 1.0, float("inf")
@@ -167,10 +244,16 @@ class _Laboratory:
                 if tried.succeeded:
                     between = float(np.sqrt(before * divisor))
                     self._try(changes.lower_rate(round(between, 1)), stretch)
-                return
+                    return
+                # What grows on with a rate that is still a high one says nothing of it.
+                if not _grew(tried) or rate <= changes.HIGH_RATE:
+                    return
             before = divisor
 
     def _try(self, change: Changing, stretch: _Stretch) -> Experiment:
+        for earlier in self.results:
+            if earlier.change == change.id:
+                return earlier
         result = Experiment(change.id, change.text, first=stretch.tape.first)
         self.results.append(result)
         now = time.monotonic()
@@ -181,16 +264,18 @@ class _Laboratory:
             self._model,
             self._found,
             self._trains,
-            self._capsule.origin.kind in _BEFORE_UPDATE,
+            self._capsule is not None and self._capsule.origin.kind in _BEFORE_UPDATE,
             _Altered(stretch.tape.batches, lambda batch, n: arrays_of(batch)),
             stretch.onset,
-            stretch.early,
+            # No update comes before the first step.
+            stretch.early and (stretch.onset > 0 or self._capsule is None),
             stretch.before,
         )
         # One experiment leaves the others half of the time.
         until = now + (self._deadline - now) / 2
         try:
             with change.apply(case) as altered:
+                result.text = altered.text or result.text
                 self._watch(change, stretch, altered, result, until)
                 result.value = altered.value
         except NotApplicableError as e:
@@ -273,6 +358,31 @@ class _Laboratory:
             result.learns = last < min(first, limit)
 
 
+class _Runaway(_Laboratory):
+    """Runs the experiments on a training that stayed finite, and ran away."""
+
+    def run_from(
+        self, stretch: _Stretch, first: Sequence[Experiment]
+    ) -> list[Experiment]:
+        unchanged = self._try(changes.UNCHANGED, stretch)
+        if unchanged.succeeded or not unchanged.tried:
+            return self.results
+        if self._known(first, stretch, {}):
+            return self.results
+        self._try(changes.OPTIMIZER, stretch)
+        self._try_rates(stretch)
+        self._try_scales(stretch)
+        self._try(changes.CLIP, stretch)
+        return self.results
+
+    def _judge(
+        self, result: Experiment, losses: list[float], batches: Any, early: bool
+    ) -> None:
+        super()._judge(result, losses, batches, early)
+        # That it is finite says nothing here.
+        result.learns = bool(result.learns)
+
+
 class _Stretch:
     """Steps that are run again and again.
 
@@ -331,6 +441,12 @@ def _is_state(model: Any, capsule: Capsule) -> bool:
 
 def _is_float(array: Any) -> bool:
     return bool(array.dtype.kind == "f")
+
+
+def _grew(result: Experiment) -> bool:
+    """Returns whether the loss of an experiment ended above that of its first step."""
+    first, last = result.first_loss, result.last_loss
+    return first is not None and last is not None and last > first
 
 
 def _loss(logs: dict[str, Any]) -> float:

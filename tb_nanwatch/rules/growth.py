@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from tb_nanwatch.measured import Measured, largest, smallest
+from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.amplification import through_layers, through_time
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.first_step import entered, gains_of

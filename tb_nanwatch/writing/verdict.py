@@ -29,6 +29,7 @@ from tb_nanwatch.schema import Status
 from tb_nanwatch.strict_json import text_of
 from tb_nanwatch.text import clean
 from tb_nanwatch.writing import advice, identities
+from tb_nanwatch.writing.alike import Alike
 
 # The reason in it is a message of somebody's exception.
 _MAX_ADVICE = 2_000
@@ -85,6 +86,8 @@ class State:
     began: float = field(default_factory=time.monotonic)
     # Seconds that experiments and post-mortems took.
     tried_for: float = 0.0
+    # What experiments on its runs came to.
+    alike: Alike = field(default_factory=Alike)
 
     def seconds_to_try(self, at_least: float) -> float:
         """Returns the seconds that experiments may take now.

@@ -6,23 +6,28 @@ import contextlib
 import os
 import time
 import weakref
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 
 from tb_nanwatch.compat.names import Feature, has
+from tb_nanwatch.diagnosis import Cause, diagnose
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import STATUSES
+from tb_nanwatch.schema import STATUSES, Experiment, PostMortem
+from tb_nanwatch.tested import confirmation
 from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
-from tb_nanwatch.writing.aftermath import examine
+from tb_nanwatch.writing.aftermath import examine, examine_runaway
+from tb_nanwatch.writing.alike import Tried, Way, way_of
 from tb_nanwatch.writing.environment import environment_of, loss_scale_name, loss_scale_of
 from tb_nanwatch.writing.files import run_directory
 from tb_nanwatch.writing.guards import guard, running_fit
@@ -256,28 +261,51 @@ class Watched:
         """Runs the failing step again, once the model is no longer watched."""
         capsule, self._capsule = self._capsule, None
         tape, self._tape = self._tape, ""
-        if capsule is None:
-            return
         began = time.monotonic()
-        if not isinstance(tape, str):
+        if capsule is not None and not isinstance(tape, str):
             self._complete(capsule, tape)
         try:
-            result = examine(
-                self._model,
-                capsule,
-                activations_only=self._options.activations_only,
-                tape=tape,
-                seconds=self._seconds_to_try(),
-            )
+            seconds = self._seconds_to_try()
+            result = self._examined(capsule, tape, seconds)
+            if result is None:
+                return
             self._tried_for(time.monotonic() - began)
-            if capsule.has_batch:
-                result.capsule = self._capsule_place
-            result.own_code = rebuild.own_code(capsule)
+            self._note_alike(result, seconds)
             result.seconds = time.monotonic() - began
             self._session.write_post_mortem(result)
         except Exception as e:
             said = of_error(e)
             warn(f"NaN Watch's post-mortem failed: {said}")
+
+    def _examined(
+        self, capsule: Capsule | None, tape: Tape | str, seconds: float
+    ) -> PostMortem | None:
+        """Returns the post-mortem; None where no step failed and there is nothing to try.
+
+        Args:
+            capsule: the failing step, None where there is none.
+            tape: what the training can be run again from, or why not.
+            seconds: for experiments.
+        """
+        if capsule is not None:
+            result = examine(
+                self._model,
+                capsule,
+                activations_only=self._options.activations_only,
+                tape=tape,
+                seconds=seconds,
+                first=self._first_to_try,
+            )
+            if capsule.has_batch:
+                result.capsule = self._capsule_place
+            result.own_code = rebuild.own_code(capsule)
+            return result
+        status, onset, _ = self._recorder.status()
+        if status != "runaway" or onset is None or not self._wants_experiments:
+            return None
+        return examine_runaway(
+            self._model, onset.step, tape=tape, seconds=seconds, first=self._first_to_try
+        )
 
     def _complete(self, capsule: Capsule, tape: Tape) -> None:
         """Has the capsule hold the state from before its step, where it does not."""
@@ -298,6 +326,48 @@ class Watched:
         return verdicts.state_of(self._trial.tuner).seconds_to_try(
             self._options.experiments
         )
+
+    @property
+    def _wants_experiments(self) -> bool:
+        """Whether they are to be tried for as long as there is time."""
+        return self._tries and self._options.experiments > 0
+
+    def _first_to_try(self, found: PostMortem) -> Sequence[Experiment]:
+        """Returns the experiments that settled it for a run which went bad alike."""
+        if self._trial is None:
+            return ()
+        return verdicts.state_of(self._trial.tuner).alike.first(self._way(found))
+
+    def _note_alike(self, found: PostMortem, seconds: float) -> None:
+        """Tells later runs of the search what was tried on this one.
+
+        Args:
+            found: its post-mortem; it is told why nothing was tried, where that is so.
+            seconds: that there were for experiments.
+        """
+        if self._trial is None or not self._wants_experiments:
+            return
+        alike, way = verdicts.state_of(self._trial.tuner).alike, self._way(found)
+        if seconds <= 0 or found.experiments:
+            why_not = alike.why_not(way, found)
+            found.untried = "; ".join(filter(None, [found.untried, why_not]))
+        facts = replace(self._session.facts(), postmortem=found)
+        confirming = confirmation(facts, self._diagnosed(found).id)
+        name = f"trial {self._trial.trial_id}"
+        alike.note(way, Tried(name, found.experiments, confirming))
+
+    def _way(self, found: PostMortem) -> Way:
+        """Returns in what way the run went bad, whatever experiments say."""
+        status, _, origin = self._recorder.status()
+        cause = self._diagnosed(replace(found, experiments=[])).id
+        return way_of(status, cause, origin, found)
+
+    def _diagnosed(self, found: PostMortem) -> Cause:
+        """Returns the likeliest cause with a post-mortem that is not written yet."""
+        facts = replace(self._session.facts(), postmortem=found)
+        with contextlib.suppress(Exception):  # as good as one that is not known
+            return diagnose(facts)[0]
+        return Cause("unknown", 0.0)
 
     def _tried_for(self, seconds: float) -> None:
         if self._trial is not None:
@@ -395,8 +465,9 @@ class Watched:
         # What another one watches is not trained beside it: the last one tries it all.
         self._tries = self._instrument.is_alone
         with contextlib.suppress(Exception):  # then nothing is tried
-            _, onset, _ = self._recorder.status()
-            if self._tries and self._recorder.is_bad and onset is not None:
+            status, onset, _ = self._recorder.status()
+            gone = self._recorder.is_bad or status == "runaway"
+            if self._tries and gone and onset is not None:
                 if onset.phase == "train":
                     self._tape = self._instrument.take_tape(onset.step)
         self._instrument.uninstall()

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.postmortem import experiments
+from tb_nanwatch.schema import Experiment, PostMortem
 from tb_nanwatch.writing.verdict import State
+from tests.postmortem.steps import first_step
+from tests.postmortem.test_experiments import too_high_a_rate
 from tests.tuner.searches import overview
 
 L = keras.layers
@@ -31,8 +35,9 @@ def run_of(
     tmp_path: Path, model: Any, x: Any, y: Any, *callbacks: Any, **watch: Any
 ) -> dict[str, Any]:
     """Fits and returns what is told of the run."""
+    epochs = watch.pop("epochs", 3)
     watched = [*callbacks, NanWatch(tmp_path, **watch)]
-    model.fit(x, y, epochs=3, shuffle=False, verbose=0, callbacks=watched)
+    model.fit(x, y, epochs=epochs, shuffle=False, verbose=0, callbacks=watched)
     (run,) = overview(tmp_path)["runs"]
     return dict(run)
 
@@ -94,6 +99,78 @@ def test_a_rate_is_not_named_where_no_lower_one_helps(tmp_path: Path) -> None:
     cause = run["causes"][0]
     assert (cause["id"], cause["sure"]) == ("loss_domain", "tested")
     assert changes["batch"]["finite"] and changes["rows"]["finite"]
+
+
+def test_a_setting_that_no_training_survives(tmp_path: Path) -> None:
+    x = X.copy()
+    x[:, 0] = 0  # its weights have no gradient
+    makes = {
+        "epsilon": keras.optimizers.Adam(0.003, epsilon=0.0),
+        "beta_1": keras.optimizers.Adam(0.003, beta_1=1.0),
+        "momentum": keras.optimizers.SGD(0.1, momentum=1.0),
+        "weight_decay": keras.optimizers.SGD(0.01, weight_decay=3000.0),
+    }
+    for name, optimizer in makes.items():
+        model = mlp(GOOD_RATE)
+        model.compile(optimizer, "mse")
+        before = getattr(optimizer, name)
+        epochs = 40 if name == "momentum" else 3
+        run = run_of(tmp_path / name, model, x, Y, epochs=epochs)
+        usual = tried(run)["optimizer"]
+        assert usual["finite"] and usual["learns"] and usual["first"] == 0, (name, usual)
+        assert usual["text"].startswith("the optimizer's usual ")
+        assert usual["text"].endswith(f" instead of {before:.3g} as {name}")
+        assert getattr(optimizer, name) == before
+
+
+def test_settings_that_others_train_with_are_left(tmp_path: Path) -> None:
+    model = mlp(GOOD_RATE)
+    model.compile(keras.optimizers.SGD(BAD_RATE, momentum=0.9, weight_decay=1e-4), "mse")
+    assert "optimizer" not in tried(run_of(tmp_path, model, X, Y))
+
+
+def runaway(rate: float = 1.5) -> Any:
+    """A linear regression whose loss grows for as long as it is trained, and no further."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model
+
+
+def test_a_runaway_is_run_again(tmp_path: Path) -> None:
+    run = run_of(tmp_path, runaway(), X, Y)
+    assert run["status"] == "runaway"
+    changes = tried(run)
+    # Run on for longer than it was trained, it goes bad.
+    control = changes["unchanged"]
+    assert control["steps"] > 30 and not (control["finite"] and control["learns"])
+    kept = [e for c, e in changes.items() if c[:13] == "learning_rate" and e["learns"]]
+    assert kept and all(e["first"] == 0 for e in kept)
+    cause = run["causes"][0]
+    assert (cause["id"], cause["sure"]) == ("learning_rate", "tested")
+    assert "and the loss falls from " in " ".join(cause["evidence"])
+
+
+def test_a_runaway_that_nobody_wants_to_try_has_no_post_mortem(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "0", runaway(), X, Y, experiments=0)
+    assert run["status"] == "runaway" and run["postmortem"] is None
+    run = run_of(tmp_path / "1", runaway(0.01), X, Y)
+    assert run["status"] == "clean" and run["postmortem"] is None
+    run = run_of(tmp_path / "2", runaway(), X, Y, rewind_bytes=0)
+    assert run["postmortem"]["experiments"] == []
+    assert run["postmortem"]["untried"] == "rewind_bytes is 0"
+
+
+@pytest.mark.parametrize(("divisor", "settled"), [(100, True), (10, False)])
+def test_what_settled_it_elsewhere_is_tried_first(divisor: int, settled: bool) -> None:
+    model, x, y = too_high_a_rate()
+    capsule = first_step(model, x, y)
+    elsewhere = Experiment(f"learning_rate/{divisor}", "a lower rate", True, 11)
+    results = experiments.run(model, capsule, PostMortem(), first=[elsewhere])
+    ids = [e.change for e in results]
+    assert ids[:2] == ["unchanged", elsewhere.change] and len(ids) == len(set(ids))
+    assert results[1].succeeded is settled
+    assert (len(ids) == 2) is settled and ("learning_rate/100" in ids)
 
 
 def test_nothing_is_tried_where_nobody_wants_it(tmp_path: Path) -> None:
