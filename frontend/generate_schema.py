@@ -49,6 +49,8 @@ RECORD_PARTS = (
     schema.Episode,
     schema.Operand,
     schema.Source,
+    schema.Link,
+    schema.Since,
     schema.Outlier,
     schema.Experiment,
     schema.PostMortem,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tb_nanwatch.chain_text import came_from
-from tb_nanwatch.diagnosis import Cause, Facts, tensor_text
+from tb_nanwatch.diagnosis import Cause, Facts, has_cause, tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES, Position, PostMortem, Status
 from tb_nanwatch.text import clean
 
@@ -40,6 +40,7 @@ _HAPPENED: Final[dict[Status, str]] = {
     "runaway": "ran away (finite, beyond all use)",
     "score_lost": "lost its score",
     "stalled": "stalled",
+    "contained": "had NaN or Inf in a metric",
 }
 _PLACES: Final = {
     "loss_domain": "in the loss",
@@ -71,6 +72,7 @@ class Answer:
         cause: as people say it, "learning rate too high".
         why: sentences.
         sure: "tested", "likely" or "unclear"; empty where the cause is unknown.
+        record: how often causes as sure as this were right of other people's programs.
         fix: what to change, in sentences.
         tested: what an experiment has shown of it, in a sentence.
         where: operation and line, or the first bad tensor.
@@ -81,6 +83,7 @@ class Answer:
     cause: str
     why: str
     sure: str
+    record: str
     fix: str
     tested: str
     where: str
@@ -90,14 +93,14 @@ class Answer:
 def answer_of(
     facts: Facts, causes: Sequence[Cause], steps_after: int = 0
 ) -> Answer | None:
-    """Returns the answer of a run that went bad, None of any other.
+    """Returns the answer of a run that went bad, or whose metric did; None of any other.
 
     Args:
         facts: of the run.
         causes: as `diagnosis.diagnose` ranks them.
         steps_after: training steps after the first bad one.
     """
-    if facts.status not in BAD_STATUSES or not causes:
+    if not has_cause(facts.status, facts.origin) or not causes:
         return None
     first = causes[0]
     known = first.id != "unknown"
@@ -106,6 +109,7 @@ def answer_of(
         label_of(first.id, facts.postmortem),
         _why(first, facts.postmortem),
         first.sure if known else "",
+        first.record,
         first.fix,
         first.tested,
         _where(facts),
@@ -210,7 +214,7 @@ def _where(facts: Facts) -> str:
 
 
 def _after(facts: Facts, steps: int) -> str:
-    if not steps or facts.status in FINITE_STATUSES:
+    if not steps or facts.status in FINITE_STATUSES or facts.status not in BAD_STATUSES:
         return ""
     more = "step" if steps == 1 else "steps"
     return f'{steps:,} more {more} ran after it; on_nonfinite="stop" would have ended it.'
@@ -231,7 +235,7 @@ def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:
     for title, text in (
         ("Why", answer.why),
         ("Fix", answer.fix),
-        ("", answer.tested),
+        ("", answer.tested or ("Not tested." if answer.sure else "")),
         ("Where", answer.where),
     ):
         if text:

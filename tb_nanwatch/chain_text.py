@@ -91,12 +91,12 @@ def _since_text(found: PostMortem) -> str:
     if since is None:
         return ""
     said = [_batches_text(since, found.chain[0].operand if found.chain else "")]
-    if since.then is not None:
+    if since.was_bad is not None:
         before = f"the weights of {since.steps:,} step{'s' * (since.steps > 1)} before"
         alone = ": it is the batch, not the training" * (since.batches > since.bad == 0)
         said.append(
             f"With {before} this batch goes bad there too{alone}."
-            if since.then
+            if since.was_bad
             else f"With {before} this batch stays finite there: the weights have moved "
             "since."
         )

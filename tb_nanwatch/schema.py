@@ -378,7 +378,7 @@ class Since:
         bad: with how many of these its result was not finite.
         low, high: of the operand that the chain begins with, in these.
         steps: how many steps before the failing one the earlier state is from, 0 for none.
-        then: whether the failing batch gives a bad result with that, None where that was
+        was_bad: whether the failing batch gives a bad result with that, None where that was
             not tried.
     """
 
@@ -387,7 +387,7 @@ class Since:
     low: float = math.nan
     high: float = math.nan
     steps: int = 0
-    then: bool | None = None
+    was_bad: bool | None = None
 
 
 @dataclass

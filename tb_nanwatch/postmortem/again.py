@@ -99,8 +99,8 @@ class Again:
         if earlier is not None and steps and time.monotonic() <= self._deadline:
             ran = self._run(earlier, data, {op.index})
             if _is_same(ran, op):
-                found.steps, found.then = steps, _is_bad(ran[op.index])
-        return found if found.batches or found.then is not None else None
+                found.steps, found.was_bad = steps, _is_bad(ran[op.index])
+        return found if found.batches or found.was_bad is not None else None
 
     def _run(
         self, restore: Callable[[], Any], data: Any, wanted: set[int]

@@ -10,10 +10,10 @@ from typing import Any, Final
 from tensorboard.util import tb_logging
 
 from tb_nanwatch import metadata
-from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of
+from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of, has_cause
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES
+from tb_nanwatch.schema import FINITE_STATUSES
 
 logger = tb_logging.get_logger()
 
@@ -48,7 +48,7 @@ class Causes:
             experiment_id: TensorBoard's.
             sessions: of a snapshot.
         """
-        bad = [s for s in sessions if s.status.status in BAD_STATUSES]
+        bad = [s for s in sessions if has_cause(s.status.status, s.status.origin)]
         with self._lock:
             missing = [
                 s

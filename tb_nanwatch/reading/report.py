@@ -91,7 +91,7 @@ ORIGIN_KEYS: Final = (
     "source",
 )
 
-CAUSE_KEYS: Final = ("id", "sure", "confidence", "evidence", "fix")
+CAUSE_KEYS: Final = ("id", "sure", "record", "confidence", "evidence", "fix")
 
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 

@@ -94,7 +94,7 @@ class Speaker:
         answer = answer_of(facts, causes, self._steps_after(facts))
         trial = self._session.trial
         if trial is not None:
-            if answer is not None:
+            if answer is not None and facts.status in BAD_STATUSES:
                 _print(self._line_of_trial(answer, facts), begin="")
             return
         if answer is None:

@@ -102,7 +102,7 @@ def test_a_fault_of_one_batch_is_told_from_one_of_the_training(tmp_path: Path) -
     found = train(tmp_path, compiled(mlp(), divided), x, y)
     assert found.since is not None
     assert (found.since.batches, found.since.bad) == (5, 0)
-    assert (found.since.steps, found.since.then) == (6, True)
+    assert (found.since.steps, found.since.was_bad) == (6, True)
     denominators = y[8:48]
     assert found.since.low == pytest.approx(float(denominators.min()))
     assert found.since.high == pytest.approx(float(denominators.max()))
@@ -130,7 +130,7 @@ def test_a_fault_of_the_training_is_told_from_one_of_a_batch(tmp_path: Path) -> 
     found = train(tmp_path, model, numbers(64, 4), numbers(64, 1))
     assert found.op == "tf.math.sqrt" and found.since is not None
     assert found.since.bad == found.since.batches > 1
-    assert found.since.then is False
+    assert found.since.was_bad is False
     (link, *_) = found.chain
     assert link.origin == "variable" and link.name.endswith("level"), link
     said = " ".join(came_from(found))

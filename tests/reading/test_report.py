@@ -84,7 +84,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     }
     assert run["score"] == "Infinity"
     (cause,) = run["causes"]
-    assert set(cause) == {"id", "sure", "confidence", "evidence", "fix"}
+    assert set(cause) == {"id", "sure", "record", "confidence", "evidence", "fix"}
     assert run["answer"]["happened"] == "diverged at epoch 2, batch 13"
     assert run["answer"]["fix"] == cause["fix"]
     assert shown["findings"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.answer import LABELS, WIDTH, Answer, answer_of, label_of, lines
 from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.facts import Facts
-from tb_nanwatch.schema import BAD_STATUSES, CAUSES, STATUSES, Position, PostMortem
+from tb_nanwatch.schema import (
+    BAD_STATUSES,
+    CAUSES,
+    STATUSES,
+    BadTensor,
+    Position,
+    PostMortem,
+)
 from tests.tuner.searches import bad, good, make, search
 from tests.writing.test_callback import fit, mlp
 
@@ -23,7 +31,7 @@ def texts() -> Any:
     return st.text(max_size=300)
 
 
-@given(st.builds(Answer, *[texts()] * 8), texts(), st.lists(st.just("tb-nanwatch")))
+@given(st.builds(Answer, *[texts()] * 9), texts(), st.lists(st.just("tb-nanwatch")))
 def test_an_answer_is_printed_in_80_columns(
     answer: Answer, name: str, see: list[str]
 ) -> None:
@@ -39,6 +47,9 @@ def test_only_what_went_bad_has_an_answer(status: Any) -> None:
     facts = Facts(status, Position("train", 2, 0, 2))
     found = answer_of(facts, [Cause("unknown", 0.0, [], "Look.")])
     assert (found is None) == (status not in BAD_STATUSES)
+    metric = BadTensor("metric", "f1", 1)
+    found = answer_of(replace(facts, origin=metric), [Cause("unknown", 0.0, [], "Look.")])
+    assert (found is None) == (status not in (*BAD_STATUSES, "contained"))
     if found is not None:
         assert found.happened.endswith("at epoch 1, batch 3") and found.sure == ""
 

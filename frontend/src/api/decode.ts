@@ -13,6 +13,7 @@ import {
   LANE_SERIES,
   type LaneSeries,
   type Lineage,
+  type Link,
   MISREADS,
   type Operand,
   type Phase,
@@ -20,6 +21,8 @@ import {
   type PostMortem,
   type Probe,
   SCHEMA_VERSION,
+  type Since,
+  type Source,
   STATES,
   STATUSES,
   type State,
@@ -146,9 +149,10 @@ function episode(value: unknown): Episode {
   };
 }
 
+const size = (value: unknown): number => number(value) ?? Number.NaN;
+
 function operand(value: unknown): Operand {
   const o = object(value, "operand");
-  const size = (v: unknown) => number(v) ?? Number.NaN;
   return {
     name: text(o.name),
     dtype: text(o.dtype),
@@ -165,10 +169,54 @@ function operand(value: unknown): Operand {
   };
 }
 
+const source = (value: unknown): Source | null => {
+  const s = optionalObject(value);
+  return (
+    s && {
+      file: text(s.file),
+      line: count(s.line),
+      function: text(s.function),
+      text: text(s.text),
+    }
+  );
+};
+
+const trueOrFalse = (value: unknown): boolean | null => (typeof value === "boolean" ? value : null);
+
+function link(value: unknown): Link {
+  const l = object(value, "link");
+  return {
+    operand: text(l.operand),
+    value: size(l.value),
+    low: size(l.low),
+    high: size(l.high),
+    origin: text(l.origin),
+    name: text(l.name),
+    layer: text(l.layer),
+    source: source(l.source),
+    operands: list(l.operands, size),
+    row: number(l.row) ?? -1,
+    column: list(l.column, count),
+  };
+}
+
+function since(value: unknown): Since | null {
+  const s = optionalObject(value);
+  return (
+    s && {
+      batches: count(s.batches),
+      bad: count(s.bad),
+      low: size(s.low),
+      high: size(s.high),
+      steps: count(s.steps),
+      was_bad: trueOrFalse(s.was_bad),
+    }
+  );
+}
+
 function postmortem(value: unknown): PostMortem | null {
   const p = optionalObject(value);
   if (!p) return null;
-  const source = optionalObject(p.source);
   return {
     reproduced: p.reproduced === true,
     reason: text(p.reason),
@@ -179,12 +227,11 @@ function postmortem(value: unknown): PostMortem | null {
     gradient: p.gradient === true,
     layer: text(p.layer),
     owner: text(p.owner),
-    source: source && {
-      file: text(source.file),
-      line: count(source.line),
-      function: text(source.function),
-      text: text(source.text),
-    },
+    source: source(p.source),
+    in_model: trueOrFalse(p.in_model),
+    finite_in_float32: trueOrFalse(p.finite_in_float32),
+    chain: list(p.chain, link),
+    since: since(p.since),
     finding: text(p.finding),
     inputs: list(p.inputs, operand),
     num_nan: count(p.num_nan),
@@ -431,6 +478,7 @@ function answer(value: unknown): Answer | null {
     cause: text(a.cause),
     why: text(a.why),
     sure: text(a.sure),
+    record: text(a.record),
     fix: text(a.fix),
     tested: text(a.tested),
     where: text(a.where),

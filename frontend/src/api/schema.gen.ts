@@ -126,6 +126,29 @@ export interface Source {
   text: string;
 }
 
+export interface Link {
+  operand: string;
+  value: number;
+  low: number;
+  high: number;
+  origin: string;
+  name: string;
+  layer: string;
+  source: Source | null;
+  operands: number[];
+  row: number;
+  column: number[];
+}
+
+export interface Since {
+  batches: number;
+  bad: number;
+  low: number;
+  high: number;
+  steps: number;
+  was_bad: boolean | null;
+}
+
 export interface Outlier {
   name: string;
   rows: number[];
@@ -162,16 +185,20 @@ export interface PostMortem {
   forward_type: string | null;
   gradient: boolean;
   layer: string;
+  in_model: boolean | null;
   owner: string;
   source: Source | null;
   finding: string;
   inputs: Operand[];
+  chain: Link[];
+  since: Since | null;
   num_nan: number;
   num_pos_inf: number;
   num_neg_inf: number;
   size: number;
   shape: number[];
   dtype: string;
+  finite_in_float32: boolean | null;
   data: string | null;
   held: string;
   rows: number[];

@@ -52,6 +52,8 @@ export interface Answer {
   why: string;
   /** "tested", "likely" or "unclear"; "" where the cause is unknown. */
   sure: string;
+  /** How often causes as sure as this one were right of other people's programs. */
+  record: string;
   fix: string;
   /** What an experiment has shown of it; "" where none did. */
   tested: string;

@@ -73,8 +73,9 @@ const SURE: Record<string, string> = {
   unclear: "the record leaves other causes open",
 };
 
-function sureness({ sure }: Answer): Child {
-  return el("span", { class: `sure ${sure}`, title: SURE[sure] ?? "" }, sure);
+function sureness({ sure, record }: Answer): Child {
+  const title = [SURE[sure] ?? "", record].filter(Boolean).join("; ");
+  return el("span", { class: `sure ${sure}`, title }, sure);
 }
 
 function entry(term: string, text: string, fact: string, more: Child = null): Child[] {

@@ -9,7 +9,7 @@ import { prose } from "./prose";
 const MOST = 3;
 
 export function causes(run: RunSummary): Child[] {
-  if (!isBad(run.status)) return [];
+  if (!isBad(run.status) && !run.causes.length) return [];
   const [first, ...others] = run.causes;
   if (!first || first.id === "unknown") {
     return [

@@ -78,7 +78,9 @@ export function operand(o: Operand): string {
 
 function experiments({ experiments: all, untried }: PostMortem): Child[] {
   const tried = all.filter((e) => e.tried);
-  if (!tried.length) return [];
+  if (!tried.length) {
+    return untried ? [el("p", { class: "aside" }, `Nothing was run again: ${untried}.`)] : [];
+  }
   return [
     el("h3", {}, "Run again with one thing changed"),
     el(
@@ -94,7 +96,7 @@ function experiments({ experiments: all, untried }: PostMortem): Child[] {
         );
       }),
     ),
-    untried && el("p", { class: "aside" }, `Only from the failing step on: ${untried}.`),
+    untried && el("p", { class: "aside" }, `Not all was run again: ${untried}.`),
   ];
 }
 
