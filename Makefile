@@ -11,7 +11,7 @@
 # make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
-# make robustness  everything that can go wrong, tried; the README's table (40 minutes)
+# make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
 # make versions  the fast tests on each Python, the oldest of all that setup.py allows, and pre-releases
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
@@ -108,7 +108,7 @@ peers: $(DONE)/dev
 	@$(PY) -m tests.peers.run $(PEERS_ARGS)
 
 robustness: $(DONE)/dev
-	NANWATCH_ROBUSTNESS=1 NANWATCH_UPDATE_README=1 $(PY) -m pytest tests/hostile
+	NANWATCH_ROBUSTNESS=1 NANWATCH_UPDATE_DOCS=1 $(PY) -m pytest tests/hostile
 
 versions: $(DONE)/dev
 	@$(PIP) 'nox[uv]'

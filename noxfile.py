@@ -2,7 +2,7 @@
 
 Each session has an environment of its own, resolved from setup.py alone, and runs the
 fast tests in it. A session that passes leaves what it had installed in build/versions;
-the last one makes the README's table of it. The newest pre-releases are tried too: there
+the last one makes docs/versions.md's table of it. The newest pre-releases are tried too: there
 it is told what failed, and where there are none, that.
 """
 
@@ -58,7 +58,7 @@ OLD_WARNINGS = ("ignore:pkg_resources is deprecated:UserWarning",)
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "build" / "versions"
-README = HERE / "README.md"
+PAGE = HERE / "docs" / "versions.md"
 START, END = "<!-- versions: made by make versions -->", "<!-- /versions -->"
 
 
@@ -141,7 +141,7 @@ def _save(session: nox.Session, found: dict[str, object]) -> None:
 
 @nox.session(venv_backend="none")
 def table(session: nox.Session) -> None:
-    """Writes the README's table of all sessions that left a result."""
+    """Writes docs/versions.md's table of all sessions that left a result."""
     order = ("oldest", "newest", "prerelease")
     found = [
         (order.index(path.stem.split("-")[0]), json.loads(path.read_text()))
@@ -158,7 +158,7 @@ def table(session: nox.Session) -> None:
     sys.path.insert(0, str(HERE))
     from benchmarks.made import put
 
-    put(README, START, END, "\n".join(lines))
+    put(PAGE, START, END, "\n".join(lines))
 
 
 def _cells(found: dict[str, object]) -> list[str]:

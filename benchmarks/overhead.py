@@ -13,7 +13,7 @@ the first step and memory come from fresh processes.
 
 Each call adds its measurements to a directory (`--results`), from which the tables
 are made: parts can be measured one by one, and further rounds make a row sharper.
-`--write` puts the tables into docs/overhead.md and README.md.
+`--write` puts the tables into docs/overhead.md and docs/cost.md.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--starts", type=int, default=5, help="fresh processes a row")
     parser.add_argument("--results", default=str(ROOT / "build" / "overhead"))
     parser.add_argument("--merge", action="store_true", help="measure nothing")
-    parser.add_argument("--write", action="store_true", help="into docs and README")
+    parser.add_argument("--write", action="store_true", help="into docs")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     rows = options.rows.split(";") if options.rows else list(ROWS)

@@ -1,4 +1,4 @@
-"""Measurements into tables: docs/overhead.md whole, and the README's short one."""
+"""Measurements into tables: docs/overhead.md whole, and docs/cost.md's short one."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def _about(m: Measured) -> str:
 
 
 def short(parts: Iterable[Part]) -> str:
-    """Returns the README's table: time a step, and NaN Watch's first step and memory."""
+    """Returns docs/cost.md's table: time a step, and NaN Watch's first step and memory."""
     found = merged(parts)
     keys = list(found)
     titles = [SHORT[model] + (", XLA" if jit else "") for model, jit in keys]
@@ -211,7 +211,7 @@ def _short(m: Measured, row: str) -> str:
 
 
 def write(parts: Sequence[Part], root: Path) -> None:
-    """Writes docs/overhead.md, and the README's table between its markers."""
+    """Writes docs/overhead.md, and docs/cost.md's table between its markers."""
     parts = list(parts)
     text = (
         "# What watching costs\n\n"
@@ -224,7 +224,7 @@ def write(parts: Sequence[Part], root: Path) -> None:
     )
     docs = root / "docs" / "overhead.md"
     docs.write_text(text + full(parts), encoding="utf-8")
-    put(root / "README.md", START, END, short(parts))
+    put(root / "docs" / "cost.md", START, END, short(parts))
 
 
 def _cell(text: str) -> str:

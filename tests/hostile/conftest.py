@@ -1,4 +1,4 @@
-"""A clean Keras for every test, and the tally that becomes the README's table."""
+"""A clean Keras for every test, and the tally that becomes the table of docs/robustness.md."""
 
 from __future__ import annotations
 

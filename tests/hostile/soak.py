@@ -2,7 +2,7 @@
 
 `python -m tests.hostile.soak [STEPS] [--write]` plays a million steps of the benchmark's
 convolutional model: its probes, its 0.138 s a step, an epoch and a validation pass
-every 1,000 steps, full looks that take 0.2 s each. With `--write` the README says so.
+every 1,000 steps, full looks that take 0.2 s each. With `--write` docs/robustness.md says so.
 """
 
 from __future__ import annotations
@@ -197,19 +197,19 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
 START, END = "<!-- soak: made by tests/hostile/soak.py -->", "<!-- /soak -->"
 
 
 def write_readme(steps: int, size: int) -> None:
-    """Writes into the README what so many steps take, in bytes of log."""
+    """Writes into docs/robustness.md what so many steps take, in bytes of log."""
     probes = len(conv_probes()["train"])
     said = (
         f"{steps:,} steps of the model of 10 convolutions, with {probes} tensors watched "
         f"and a\nvalidation pass every {EPOCH:,} steps, took {size / 1e6:.2f} MB of log "
         "(played by a simulated clock)."
     )
-    put(README, START, END, said)
+    put(PAGE, START, END, said)
 
 
 def main(steps: int, write: bool = False) -> None:

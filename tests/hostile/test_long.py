@@ -60,7 +60,7 @@ def test_a_soak_keeps_every_extreme_in_a_small_log(tmp_path: Path, tally: Tally)
     passes = [r for r in log.all("ranges") if r.phase == "validation"]
     assert passes[-1].steps[-1, 1] == -(-SOAK_STEPS // 1_000) * 50 - 1
     tally.add("simulated training steps", SOAK_STEPS)
-    if FULL and os.environ.get("NANWATCH_UPDATE_README") == "1":
+    if FULL and os.environ.get("NANWATCH_UPDATE_DOCS") == "1":
         write_readme(SOAK_STEPS, soak.log_bytes())
 
 
@@ -77,7 +77,7 @@ def test_a_real_training_is_in_the_log_step_by_step(tmp_path: Path, tally: Tally
     *sizes, _ = watched.log_bytes
     assert sizes[-1] - sizes[len(sizes) // 2] < sizes[len(sizes) // 2]
     tally.add("training steps, each looked for in the log", TRAINED_STEPS)
-    if FULL and os.environ.get("NANWATCH_UPDATE_README") == "1":
+    if FULL and os.environ.get("NANWATCH_UPDATE_DOCS") == "1":
         write_trained(TRAINED_STEPS, plain, watched)
 
 

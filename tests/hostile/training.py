@@ -3,7 +3,7 @@
 `python -m tests.hostile.training [STEPS] [--write]` trains a tiny model twice, each in a
 process of its own: plainly, and with everything on that NanWatch has. Both say what
 memory they hold after each twentieth of the steps. Each step has an input of its own, so
-that the log can be asked whether each is in it, once. With `--write` the README says what
+that the log can be asked whether each is in it, once. With `--write` docs/robustness.md says what
 it took.
 """
 
@@ -29,7 +29,7 @@ from tests.hostile.soak import resident_bytes
 from tests.writing.logs import Log, read_log
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "robustness.md"
 START, END = "<!-- training: made by tests/hostile/training.py -->", "<!-- /training -->"
 PLACES = 20
 # Steps of each epoch, unless there are fewer than `PLACES` epochs of them.
@@ -167,7 +167,7 @@ def uncounted(log: Log, steps: int) -> Iterator[str]:
 
 
 def write_readme(steps: int, plain: Trained, watched: Trained) -> None:
-    """Writes into the README what so many steps took."""
+    """Writes into docs/robustness.md what so many steps took."""
     said = (
         f"{steps:,} steps of a tiny model were really trained, with everything on: each "
         "is in the log, once, and the weights are\nthose of plain `fit`. From step "
@@ -176,7 +176,7 @@ def write_readme(steps: int, plain: Trained, watched: Trained) -> None:
         f"{watched.log_bytes[PLACES // 2 - 1] / 1e6:.2f} MB\nafter half of the steps and "
         f"{watched.log_bytes[-1] / 1e6:.2f} MB after all."
     )
-    put(README, START, END, said)
+    put(PAGE, START, END, said)
 
 
 def main(steps: int, write: bool) -> None:

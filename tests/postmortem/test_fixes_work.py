@@ -50,7 +50,7 @@ def test_the_example_is_finite_where_the_operation_is_not(
 ) -> None:
     own, numbers = BAD[op_type]
     found = PostMortem(op=op_type, op_type=op_type, forward_type=op_type, dtype=dtype)
-    example = _numbers(guard_of(found).example, dtype).partition(", or ")[0]
+    example = _numbers(guard_of(found).example, found).partition(", or ")[0]
     example = example.replace("x / ", "1.0 / ")
     assert not all(np.isfinite(v).all() for v in value_and_gradient(own, numbers, dtype))
     assert all(np.isfinite(v).all() for v in value_and_gradient(example, numbers, dtype))
