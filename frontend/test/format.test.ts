@@ -30,9 +30,13 @@ describe("numbers", () => {
     expect(tickLabels([2, 2])).toEqual(["2", "2"]);
   });
 
-  it("lines up log-scaled values", () => {
-    expect(scientific(0.31)).toBe("3.1e-1");
-    expect(scientific(1)).toBe("1.0e0");
+  it("writes log-scaled values plainly near 1, and with an exponent far from it", () => {
+    expect(scientific(0.31017)).toBe("0.31");
+    expect(scientific(0.01)).toBe("0.01");
+    expect(scientific(1)).toBe("1");
+    expect(scientific(950)).toBe("950");
+    expect(scientific(0.00014)).toBe("1.4e-4");
+    expect(scientific(3e4)).toBe("3.0e4");
   });
 
   it("groups and counts", () => {

@@ -30,6 +30,7 @@ from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.misread import misread, misread_text
 from tb_nanwatch.reading.outcomes import compare
 from tb_nanwatch.reading.reader import Snapshot
+from tb_nanwatch.reading.search_answer import search_answer
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import bad_scalar_text
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES
@@ -45,6 +46,7 @@ SEARCH_KEYS: Final = (
     "aborted",
     "cost",
     "verdict",
+    "answer",
 )
 RUN_KEYS: Final = (
     "run",
@@ -92,6 +94,9 @@ ORIGIN_KEYS: Final = (
 )
 
 CAUSE_KEYS: Final = ("id", "sure", "record", "confidence", "evidence", "fix")
+
+# Runs with hyperparameters that are compared like the trials of a search.
+_MIN_BY_HAND: Final = 2
 
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
@@ -241,9 +246,12 @@ def _compare(
     findings: list[Finding] = []
     for search in searches:
         search["rates"] = []
-        if not search["search"]:
-            continue  # runs without a search have nothing in common
         sessions = by_search[search["search"]]
+        if not search["search"]:
+            # Runs with values of the same hyperparameters are a search by hand.
+            sessions = [s for s in sessions if s.status.hparams and not s.superseded]
+            if len(sessions) < _MIN_BY_HAND:
+                continue
         found = compare(search["search"], sessions, search["direction"], causes)
         search["verdict"] = f"{search['verdict']} {found.verdict}".strip()
         search["rates"] = found.rates
@@ -285,6 +293,7 @@ def _search_entry(
         "aborted": abort,
         "cost": cost(sessions),
         "verdict": _verdict(search_id, trials, by_status, abort),
+        "answer": search_answer(list(trials.values()), causes),
         "hparams": _search_space(sessions),
     }
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from tb_nanwatch.answer import Answer, lines
 from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, table_of, width_of
 from tb_nanwatch.text import clean, shell_word
+
+# Sentences of evidence that are printed of a cause, with the first that is not.
+_MOST: Final = 6
 
 
 def render(full: dict[str, Any], out: IO[str]) -> None:
@@ -39,10 +42,7 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
             _print_finding(finding, search["verdict"], len(findings) > 1, out)
         if search["cost"] and search["cost"]["text"]:
             print(f"  {clean(search['cost']['text'], 1000)}", file=out)
-        if no_search:
-            _print_answers(shown, out)
-        else:
-            _print_causes(shown, out)
+        _print_causes(shown, out)
         _print_closest_call(shown, out)
         if search["aborted"]:
             _print_aborted(search["aborted"], out)
@@ -56,13 +56,13 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
             )
         said: dict[str, list[str]] = {}
         for run in shown:
-            for sentence in _remarks(run, answered=no_search):
+            for sentence in _remarks(run, answered=False):
                 said.setdefault(sentence, []).append(
                     clean(run["trial_id"] or run["run"], 40)
                 )
         told: set[str] = set()
         for run in shown:
-            for sentence in _remarks(run, answered=no_search):
+            for sentence in _remarks(run, answered=False):
                 if sentence in told:
                     continue
                 told.add(sentence)
@@ -137,7 +137,7 @@ def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
             file=out,
         )
         indent = "    "
-        evidence = found.evidence[1:4]  # the first says where, as the row does
+        evidence = found.evidence[1:_MOST]  # the first says where, as the row does
         if found.whose and evidence:
             print(f"    {found.whose}", file=out)
             indent += "  "
@@ -145,14 +145,6 @@ def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
             print(f"{indent}{clean(sentence, 500)}", file=out)
         if found.next:
             print(f"    {found.next}", file=out)
-
-
-def _print_answers(runs: list[dict[str, Any]], out: IO[str]) -> None:
-    """Prints the answer of each run that went bad, as its training did."""
-    for run in runs:
-        if run["answer"]:
-            for line in lines(Answer(**run["answer"]), run["name"]):
-                print(f"  {line}", file=out)
 
 
 def _print_closest_call(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:

@@ -46,6 +46,7 @@ import type {
   RunComparison,
   RunDetail,
   RunSummary,
+  SearchAnswer,
   SearchComparison,
   SearchSummary,
 } from "./types";
@@ -427,6 +428,21 @@ function rate(value: unknown): HParamRate {
   };
 }
 
+function searchAnswer(value: unknown): SearchAnswer | null {
+  const a = optionalObject(value);
+  const found = answer(value);
+  return (
+    a &&
+    found && {
+      ...found,
+      count: count(a.count),
+      of: count(a.of),
+      whose: text(a.whose),
+      names: texts(a.names),
+    }
+  );
+}
+
 function search(value: unknown): SearchSummary {
   const s = object(value, "search");
   const by = optionalObject(s.by_status) ?? {};
@@ -452,6 +468,7 @@ function search(value: unknown): SearchSummary {
     },
     cost: cost(s.cost),
     verdict: text(s.verdict),
+    answer: searchAnswer(s.answer),
     hparams: list(s.hparams, hparam),
     lanes: texts(s.lanes),
     rates: list(s.rates, rate),

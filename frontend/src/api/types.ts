@@ -61,6 +61,16 @@ export interface Answer {
   after: string;
 }
 
+/** The answer of the trial that is surest of the cause that most bad trials share. */
+export interface SearchAnswer extends Answer {
+  /** Bad trials that share it, and all bad trials. */
+  count: number;
+  of: number;
+  /** "Trial #3", whose numbers these are. */
+  whose: string;
+  names: string[];
+}
+
 export interface Aborted {
   trials: string[];
   /** Why each of these trials failed. */
@@ -103,6 +113,8 @@ export interface SearchSummary {
   /** null where no run went bad. */
   cost: Cost | null;
   verdict: string;
+  /** What most bad trials died of; null where none went bad. */
+  answer: SearchAnswer | null;
   hparams: HParam[];
   /** Versions of the blocks in which the lanes are asked for. */
   lanes: string[];

@@ -11,11 +11,13 @@ function nonfinite(value: number): string | null {
   return null;
 }
 
-/** "1.4e-2": always an exponent, so that a log-scaled column lines up. */
+/** A value on a logarithmic scale: "0.31" and "0.014", far from 1 "1.4e-5". */
 export function scientific(value: number, digits = 2): string {
   const word = nonfinite(value);
   if (word !== null) return word;
   if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e-3 && size < 1e3) return String(Number(value.toPrecision(Math.max(digits, 2))));
   return value.toExponential(digits - 1).replace("e+", "e");
 }
 

@@ -30,7 +30,9 @@ export class AnswerView {
         answer && el("span", { class: "spring" }),
         answer && copyAnswer(run.name, answer),
       ),
-      answer ? bad(answer) : el("p", { "data-fact": "clean" }, run.clean_text || meaning(run)),
+      answer
+        ? answerBody(answer)
+        : el("p", { "data-fact": "clean" }, run.clean_text || meaning(run)),
       ...warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
     );
   }
@@ -38,7 +40,7 @@ export class AnswerView {
 
 const meaning = (run: RunSummary): string => `${capital(words.STATUS_MEANING[run.status])}.`;
 
-function bad(answer: Answer): HTMLElement {
+export function answerBody(answer: Answer): HTMLElement {
   return el(
     "div",
     { class: "answer-body" },

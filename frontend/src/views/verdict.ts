@@ -1,9 +1,10 @@
 // The verdict: what the whole search says in a sentence or two, and what to change.
 
-import type { Aborted, Finding } from "../api/types";
+import type { Aborted, Finding, SearchAnswer, SearchSummary } from "../api/types";
 import { compact, plural } from "../format/number";
 import type { Model } from "../state/state";
 import type { Trial } from "../state/trials";
+import { answerBody } from "./answer";
 import { codeBlock } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
 import { prose } from "./prose";
@@ -62,6 +63,7 @@ export class VerdictView {
       search.search,
       search.verdict,
       search.aborted,
+      search.answer,
       search.cost,
       findings,
       overview.warnings,
@@ -88,8 +90,9 @@ export class VerdictView {
         top && !told && el("p", {}, sentence(top)),
         top?.rivals && el("p", { "data-fact": "rivals" }, ...prose(top.rivals)),
         top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
-        search.cost?.text ? el("p", { "data-fact": "cost" }, search.cost.text) : null,
         aborted && this.aborted(aborted, model.trials),
+        leads(search, top) && ofTrials(search.answer!),
+        search.cost?.text ? el("p", { "data-fact": "cost" }, search.cost.text) : null,
         more.length > 0 && this.more(more),
         ...overview.warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
       ),
@@ -144,6 +147,23 @@ export class VerdictView {
     });
     return node;
   }
+}
+
+/** Whether cause and fix of the bad trials say more than the counts and the verdict do. */
+function leads({ answer, aborted, verdict }: SearchSummary, top: Finding | undefined): boolean {
+  return answer !== null && aborted === null && !top?.edit && !verdict.includes(answer.fix);
+}
+
+function ofTrials(answer: SearchAnswer): HTMLElement {
+  const { count, of, whose } = answer;
+  const whom =
+    of === 1 ? `${whose} ${answer.happened}.` : `${count} of ${of} bad alike; of ${whose}:`;
+  return el(
+    "div",
+    { class: "answer-of-trials", "data-fact": "answer" },
+    el("p", {}, whom),
+    answerBody({ ...answer, after: "" }),
+  );
 }
 
 function sentence(f: Finding): string {
