@@ -224,11 +224,11 @@ export function start(root: HTMLElement, client: Client): void {
         ? ""
         : `Not up to date: ${state.error}. What is shown was read before; it is tried again every ten seconds.`;
     header.update(state, shown);
-    verdict.update(shown);
+    const single = singleRun(state.overview);
+    if (!single) verdict.update(shown);
     controls.update(state, shown);
     const { view } = state.compare;
     const frontier = view === "frontier";
-    const single = singleRun(state.overview);
     main.dataset.view = view;
     main.classList.toggle("single", single !== null);
     answer.update(single, shown.overview.warnings);

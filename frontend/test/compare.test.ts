@@ -89,7 +89,7 @@ describe("axes", () => {
   it("label decades of a logarithmic one, and all of a few values", () => {
     expect(hparamAxis(MODEL, "rate").ticks.map((t) => t.label)).toEqual([
       "1e-4",
-      "1e-3",
+      "0.001",
       "0.01",
       "0.1",
       "1",

@@ -18,7 +18,7 @@ from tb_nanwatch.schema import Since
 # Batches before the failing one that are run with its state.
 MAX_BATCHES: Final = 5
 # What all of these runs may take: they only say more of what is found already.
-MAX_SECONDS: Final = 5.0
+MAX_SECONDS: Final = 2.0
 
 
 class Again:

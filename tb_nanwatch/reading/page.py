@@ -57,6 +57,9 @@ svg.lane { display: block; margin-top: 3px; }
 .g0 { fill: var(--g0); } .g1 { fill: var(--g1); } .g2 { fill: var(--g2); }
 .g3 { fill: var(--g3); } .g4 { fill: var(--g4); } .g5 { fill: var(--g5); }
 .legend span { white-space: nowrap; } .legend svg { vertical-align: middle; margin: 0 2px 0 8px; }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 12px; margin: 0; }
+dt { font-weight: 650; }
+dd { margin: 0; overflow-wrap: anywhere; }
 @media print { body { padding: 0; max-width: none; } pre, .table { overflow: visible; } }
 """
 
@@ -98,6 +101,8 @@ def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
     shown = [r for r in runs if not r["superseded"]]
     findings = [f for f in full["findings"] if f["search"] == search["search"]]
     parts = [_title(search), f'<p class="verdict">{text(search["verdict"], _LONG)}</p>']
+    if search["answer"]:
+        parts.append(_answer(search["answer"]))
     if search["aborted"]:
         parts.append(_aborted(search["aborted"]))
     parts += [_finding(f) for f in findings]
@@ -135,6 +140,25 @@ def _title(search: dict[str, Any]) -> str:
         f"<h2>{text(search['name']) or 'Search'}</h2>"
         f'<p class="soft">{", ".join(about)}</p>'
     )
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    """Returns the answer of the trial that is surest of what most bad trials share."""
+    alike = (
+        f" ({answer['count']} of {answer['of']} bad alike)" if answer["of"] > 1 else ""
+    )
+    sure = f" ({answer['sure']})" if answer["sure"] else ""
+    rows = (
+        ("What", f"{answer['whose']} {answer['happened']}{alike}."),
+        ("Why", f"{answer['why']}{sure}"),
+        ("Fix", answer["fix"]),
+        ("Tested", answer["tested"].removeprefix("Tested: ") or "No."),
+        ("Where", answer["where"]),
+    )
+    cells = "".join(
+        f"<dt>{title}</dt><dd>{text(said, _LONG)}</dd>" for title, said in rows if said
+    )
+    return f'<article class="bad"><dl>{cells}</dl></article>'
 
 
 def _aborted(aborted: dict[str, Any]) -> str:
@@ -206,7 +230,7 @@ def _table(runs: list[dict[str, Any]], lanes: Lanes, title: str) -> str:
         cells += [_number(run["score"]), f"<td>{text(run['tuner_status'] or '-')}</td>"]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     remarks = "".join(
-        f"<li>{text(run['run'])}: {text(sentence, 1000)}</li>"
+        f"<li>{text(run['name'])}: {text(sentence, 1000)}</li>"
         for run in runs
         for sentence in _remarks(run)
     )
@@ -248,7 +272,7 @@ def _lane(run: dict[str, Any], lanes: Lanes, steps: int) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    name = run["run"] if run["trial_id"] is None else str(run["trial_id"])
+    name = run["name"] if run["trial_id"] is None else str(run["trial_id"])
     if run["execution"]:
         name += f", execution {run['execution'] + 1}"
     if run["retry"]:
