@@ -292,7 +292,8 @@ def page(results: dict[str, Any]) -> str:
         figures(results, when, begin) for begin, _ in sets for when in ("first", "latest")
     ]
     heads = [
-        f"{int(begin)} to {int(names[-1][:2])}, first run | today" for begin, names in sets
+        f"{int(begin)} to {int(names[-1][:2])}, first run | today"
+        for begin, names in sets
     ]
     lines = [
         f"| | {' | '.join(heads)} |",
