@@ -38,8 +38,9 @@ PROGRAMS = sorted((HERE / "programs").glob("[0-9]*.py"))
 RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs" / "public.md"
 MODULE = ROOT / "tb_nanwatch" / "rules" / "track_record.py"
-# The first program that was written when the diagnosis' rules were no longer changed.
-SECOND_HALF = "23"
+# The first program of each set. Those from 23 on were written when the diagnosis' rules were
+# no longer changed; those from 41 on when rules had been added for what 23 to 40 had shown.
+SETS = ("01", "23", "41")
 
 # TensorFlow's types of an operation and of its gradient, for check_numerics' sake.
 TYPES = {
@@ -47,6 +48,7 @@ TYPES = {
     "tf.math.divide": {"RealDiv"},
     "tf.math.exp": {"Exp"},
     "tf.math.log": {"Log", "Reciprocal"},
+    "tf.math.multiply": {"Mul"},
     "tf.math.pow": {"Pow"},
     "tf.math.reduce_std": {"Sqrt", "SqrtGrad"},
     "tf.math.rsqrt": {"Rsqrt", "RsqrtGrad"},
@@ -235,11 +237,20 @@ def share(rows: Sequence[dict[str, Any]], fact: str, value: Any = True) -> str:
     return f"{sum(1 for j in judged if j == value)} of {len(judged)}"
 
 
-def figures(results: dict[str, Any], when: str, second: bool) -> list[str]:
+def names_of(results: dict[str, Any], begin: str) -> list[str]:
+    """Returns the programs of the set that begins with a number."""
+    later = [other for other in SETS if other > begin]
+    return [
+        name
+        for name in results["programs"]
+        if begin <= name and not any(other <= name for other in later)
+    ]
+
+
+def figures(results: dict[str, Any], when: str, begin: str) -> list[str]:
     found = [
-        (expectation(HERE / "programs" / f"{name}.py"), rows[when])
-        for name, rows in results["programs"].items()
-        if (name >= SECOND_HALF) is second
+        (expectation(HERE / "programs" / f"{name}.py"), results["programs"][name][when])
+        for name in names_of(results, begin)
     ]
     first = sum(row.get("cause") == expect["causes"][0] for expect, row in found)
     ours = [judged(expect, row) for expect, row in found]
@@ -276,14 +287,17 @@ FIGURES = (
 
 def page(results: dict[str, Any]) -> str:
     """Returns docs/public.md's tables."""
+    sets = [(begin, names) for begin in SETS if (names := names_of(results, begin))]
     columns = [
-        figures(results, when, second)
-        for second in (False, True)
-        for when in ("first", "latest")
+        figures(results, when, begin) for begin, _ in sets for when in ("first", "latest")
+    ]
+    heads = [
+        f"{int(begin)} to {int(names[-1][:2])}, first run | today"
+        for begin, names in sets
     ]
     lines = [
-        "| | 1 to 22, first run | today | 23 to 40, first run | today |",
-        "|---|---|---|---|---|",
+        f"| | {' | '.join(heads)} |",
+        "|---|" + "---|" * len(columns),
         *(f"| {' | '.join(row)} |" for row in zip(FIGURES, *columns, strict=True)),
         "",
         "| program | source | right cause | first run | today |",
