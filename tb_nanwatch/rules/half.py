@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tb_nanwatch.measured import Measured
+from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.rules.thresholds import at
+from tb_nanwatch.rules.told import counts_text
 from tb_nanwatch.schema import PostMortem
 
 
@@ -45,4 +49,44 @@ def in_half_precision(
             "largest 65504.",
         ),
         *candidates,
+    ]
+
+
+def overflowed_half(m: Measured) -> list[Candidate]:
+    """Returns the cause of a float16 tensor that could have overflowed.
+
+    Signs:
+        half_precision: the first bad tensor is float16, and what it was computed from
+            reached {half_top}; or it holds infinities, and its layer multiplies by a
+            matrix, or, with no NaN in it, some float16 tensor had reached {half_share}
+            of the largest float16, 65504.
+    """
+    assert m.origin is not None
+    tensor, top = m.bad_tensor, m.upstream_top()
+    if m.probes[m.origin].dtype != "float16" or tensor is None:
+        return []
+    overflowed = tensor.num_pos_inf + tensor.num_neg_inf > 0
+    share = m.facts.closest.get("float16", 0.0)
+    # Sums of products leave no domain: with a matrix of its own it can only overflow.
+    # What else gives an infinity and no NaN, beside values near the limit, has grown
+    # past it (an exponential); a division by zero stands alone among ordinary ones.
+    past = bool(m.matrices_of(m.origin)) or (
+        not tensor.num_nan and share >= at("half_share")
+    )
+    if not top >= at("half_top") and not (past and overflowed):
+        return []
+    return [
+        Candidate(
+            "half_precision",
+            6.0 if overflowed or share >= at("half_share") else 2.0,
+            0.96,
+            [
+                f"The tensor is float16, which ends at 65504; what it was computed from "
+                f"reached {top:.3g}, and the largest finite number of a float16 tensor "
+                f"was {share * 65504:.3g}.",
+                counts_text(m),
+                "The same values fit in float32 with room to spare.",
+            ],
+            fixes.out_of_float16(m),
+        )
     ]
