@@ -407,7 +407,9 @@ def in_float32(model: Any) -> Iterator[None]:
         if getattr(layer, "compute_dtype", None) == "float16"
     ]
     compiled = compiled_loss(model)
-    parts = [getattr(part, "loss", None) for part in single_losses(compiled)]
+    # A train_step of the user's own may need none.
+    flat = single_losses(compiled) if compiled is not None else ()
+    parts = [getattr(part, "loss", None) for part in flat]
     losses = {id(loss): loss for loss in (compiled, *parts) if _is_half(loss)}
     if not half and not losses:
         raise NotApplicableError("nothing is computed in float16")

@@ -39,8 +39,9 @@ def outlier_data(m: Measured) -> list[Candidate]:
             none was kept, of the other rows), in at most {outlier_rows} of the rows;
             before that step nothing had grown {domain_growth}-fold; and the fault is
             theirs by measurement: in the first bad operation no other row went bad, or
-            such a value is an operand of it, or its square is beyond the largest number
-            of the dtype. Row, column and value are named.
+            such a value is an operand of it, or with the same weights no batch before
+            went bad there and with earlier weights this one did too, or its square is
+            beyond the largest number of the dtype. Row, column and value are named.
         outlier_data: such values were in a batch a few steps earlier, and at that step,
             before which nothing had grown, loss, gradients or activations leapt
             {domain_growth}-fold beyond all steps before.
@@ -121,11 +122,24 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
                     "The first bad operation takes in a number of that size "
                     f"({operand.name}: {extreme:.6g})."
                 )
+    if _is_of_this_batch(found):
+        return (
+            "With the same weights no batch before goes bad there, and with earlier weights "
+            "this one does too."
+        )
     dtype = found.dtype or _dtype(m)
     most = _LARGEST.get(dtype, _LARGEST["float32"])
     if size >= math.sqrt(most):
         return f"Its square is beyond {most:.3g}, the largest {dtype}."
     return ""
+
+
+def _is_of_this_batch(found: PostMortem) -> bool:
+    """Returns whether running other batches and earlier weights shows that it is the batch."""
+    since = found.since
+    return (
+        since is not None and since.batches > 0 and not since.bad and bool(since.was_bad)
+    )
 
 
 def _tie_before(m: Measured, outlier: Outlier) -> str:

@@ -17,6 +17,7 @@ from tb_nanwatch.schema import (
     Outlier,
     Position,
     PostMortem,
+    Since,
 )
 from tests.diagnosis.records import (
     CASES,
@@ -76,6 +77,8 @@ def test_the_sentence_says_no_more_than_was_measured(
     assert words in " ".join(diagnose(met(loss(), found))[0].evidence)
 
 
+# Only this batch makes the operation bad, and it does so with earlier weights too.
+ALONE = Since(batches=5, bad=0, steps=7, was_bad=True)
 FILL = outlier(value=9.97e36, rows=[3, 8])
 
 
@@ -88,6 +91,10 @@ FILL = outlier(value=9.97e36, rows=[3, 8])
             "a number of that size (input: 9.97e+36)",
         ),
         (operation("Square", outliers=[FILL]), "Its square is beyond 3.4e+38"),
+        (
+            operation("Log", LINE, outliers=[outlier()], since=ALONE),
+            "With the same weights no batch before goes bad there",
+        ),
         # Its step could not be run again; the batch was looked at all the same.
         (PostMortem(reason="rounding", outliers=[FILL]), "Its square is beyond"),
         (
@@ -300,3 +307,20 @@ def test_a_damaged_record_does_no_harm() -> None:
     for damaged in (Outlier(""), Outlier("x[", [9], column=[-1]), outlier(size=0)):
         diagnose(met(loss(), replace(LOG, outliers=[damaged])))
         diagnose(met(replace(loss(), session=None), replace(LOG, outliers=[damaged])))
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        replace(ALONE, bad=1),
+        replace(ALONE, batches=0),
+        replace(ALONE, was_bad=False),
+        replace(ALONE, was_bad=None),
+        None,
+    ],
+)
+def test_what_other_batches_or_the_weights_do_ties_nothing_to_it(
+    since: Since | None,
+) -> None:
+    found = operation("Log", LINE, outliers=[outlier()], since=since)
+    assert "outlier_data" not in {c.id for c in diagnose(met(loss(), found))}
