@@ -74,6 +74,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             try:
+                sys.stdout = sys.stderr  # what a training says is no answer
                 train(json.loads(line))
             finally:
                 os._exit(0)
