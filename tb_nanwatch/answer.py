@@ -61,6 +61,8 @@ _ROOTS: Final = ("Sqrt", "Rsqrt", "EuclideanNorm")
 WIDTH: Final = 80
 _INDENT: Final = " " * 9
 _MAX_TEXT: Final = 1000
+# More rows than these are not listed.
+_MAX_ROWS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,19 @@ def _why(cause: Cause, found: PostMortem | None) -> str:
     label = label_of(cause.id, found)
     reasons = cause.reasons
     if found is not None and found.op is not None and cause.id in _PLACES:
-        reasons = [f"{_sentence(found.finding)}.", *came_from(found)]
+        reasons = [f"{_sentence(found.finding)}{_rows(found)}.", *came_from(found)]
     told = [reasons[0], *reasons[-1:]] if len(reasons) > 1 else reasons
     told = [t for t in dict.fromkeys(told) if t.strip(".")]
     return " ".join([f"{_sentence(label)}.", *told])
+
+
+def _rows(found: PostMortem) -> str:
+    """Returns which rows of the batch it was in, where they are few."""
+    rows = found.rows
+    if not rows or len(rows) > _MAX_ROWS or found.shape[:1] == [len(rows)]:
+        return ""
+    numbers = ", ".join(map(str, rows))
+    return f", in row{'s' * (len(rows) > 1)} {numbers} of the batch (counted from 0)"
 
 
 def _sentence(text: str) -> str:
@@ -231,7 +242,7 @@ def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:
         see: commands that show more, a line each.
     """
     first = f"NaN Watch: {clean(name)} {answer.happened}. {answer.after}"
-    found = _wrapped(clean(first, _MAX_TEXT), "", "  ")
+    found = wrapped(clean(first, _MAX_TEXT), "", "  ")
     for title, text in (
         ("Why", answer.why),
         ("Fix", answer.fix),
@@ -239,13 +250,14 @@ def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:
         ("Where", answer.where),
     ):
         if text:
-            found += _wrapped(clean(text, _MAX_TEXT), f"  {title:<7}", _INDENT)
+            found += wrapped(clean(text, _MAX_TEXT), f"  {title:<7}", _INDENT)
     for i, command in enumerate(see):
         found.append(f"  {'' if i else 'See':<7}{command}")
     return found
 
 
-def _wrapped(text: str, first: str, indent: str) -> list[str]:
+def wrapped(text: str, first: str, indent: str) -> list[str]:
+    """Returns a text in lines, the first and the others indented as given."""
     return textwrap.wrap(
         text,
         WIDTH,

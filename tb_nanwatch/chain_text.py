@@ -92,12 +92,12 @@ def _since_text(found: PostMortem) -> str:
         return ""
     said = [_batches_text(since, found.chain[0].operand if found.chain else "")]
     if since.was_bad is not None:
-        before = f"the weights of {since.steps:,} step{'s' * (since.steps > 1)} before"
+        before = f"the weights from {since.steps:,} step{'s' * (since.steps > 1)} earlier"
         alone = ": it is the batch, not the training" * (since.batches > since.bad == 0)
         said.append(
-            f"With {before} this batch goes bad there too{alone}."
+            f"With {before}, this batch goes bad in that operation too{alone}."
             if since.was_bad
-            else f"With {before} this batch stays finite there: the weights have moved "
+            else f"With {before}, this batch stays finite in it: the weights have moved "
             "since."
         )
     return " ".join(filter(None, said))
@@ -107,21 +107,18 @@ def _batches_text(since: Since, operand: str) -> str:
     n = since.batches
     if not n:
         return ""
-    before = f"the {n} batches" if n > 1 else "the batch"
+    before = f"the {n} earlier batches" if n > 1 else "the batch before"
+    told = ""
+    if operand and not math.isnan(since.low):
+        told = f" ({_plural(operand)} from {since.low:.3g} to {since.high:.3g})"
+    if not since.bad and n == 1:
+        return f"With the same weights, the batch before stays finite in it{told}."
     if not since.bad:
-        told = ""
-        if operand and not math.isnan(since.low):
-            told = f" ({_plural(operand)} from {since.low:.3g} to {since.high:.3g})"
-        if n == 1:
-            return f"With the same weights the batch before stays finite there{told}."
-        return f"With the same weights none of {before} before goes bad there{told}."
+        return f"With the same weights, none of {before} goes bad in it{told}."
     if since.bad == n:
         each = f"each of {before}" if n > 1 else before
-        return (
-            f"With the same weights {each} before goes bad there too: it is not this batch "
-            "alone."
-        )
-    return f"With the same weights {since.bad} of {before} before go bad there too."
+        return f"With the same weights, {each} goes bad in it too: it is not this batch alone."
+    return f"With the same weights, {since.bad} of {before} go bad in it too."
 
 
 def _plural(name: str) -> str:

@@ -43,10 +43,16 @@ _GRADUAL: Final = (
 def confirmation(facts: Facts, cause: str) -> Experiment | None:
     """Returns the change that kept the run finite as the cause would have it.
 
-    Of several the one that changed least: the highest learning rate.
+    Of several the one that is nearest to the fix (a guard in the operation, before rows
+    that are left out), and of these the one that changed least: the highest learning rate.
     """
     kept = [e for e in _tried(facts, cause) if _helped(cause, e)]
-    return max(kept, key=lambda e: e.value or 0.0, default=None)
+    order = _CHANGES.get(cause, ())
+
+    def nearness(e: Experiment) -> int:
+        return -order.index(e.change) if e.change in order else 0
+
+    return max(kept, key=lambda e: (nearness(e), e.value or 0.0), default=None)
 
 
 def _helped(cause: str, e: Experiment) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any, Final
 
-from tb_nanwatch.answer import Answer, lines
+from tb_nanwatch.answer import Answer, lines, wrapped
 from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, table_of, width_of
@@ -91,6 +91,8 @@ def _print_run(run: dict[str, Any], cost: dict[str, Any] | None, out: IO[str]) -
     else:
         print(f"{name}: {run['status'].replace('_', ' ')}", file=out)
     _print_closest_call([run], out)
+    for sentence in _behind(run):
+        print(*wrapped(clean(sentence, 1000), "  - ", "    "), sep="\n", file=out)
     for sentence in _remarks(run, answered=True):
         print(f"  {sentence[:1].upper()}{sentence[1:]}", file=out)
     if cost and cost["text"]:
@@ -126,6 +128,14 @@ def _beyond(text: str, said: str) -> str:
     """Returns `text` without the sentences at its beginning that `said` holds."""
     ends = [m.end() for m in re.finditer(r"\.(?: |$)", text)]
     return text[max((e for e in ends if text[:e].strip() in said), default=0) :]
+
+
+def _behind(run: dict[str, Any]) -> list[str]:
+    """Returns the evidence for a run's answer that the answer does not hold."""
+    if not run["answer"] or not run["causes"]:
+        return []
+    said = f"{run['answer']['why']} {run['answer']['tested']}"
+    return [e for e in run["causes"][0]["evidence"] if e not in said]
 
 
 def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:

@@ -124,8 +124,8 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
                 )
     if _is_of_this_batch(found):
         return (
-            "With the same weights no batch before goes bad there, and with earlier weights "
-            "this one does too."
+            "With the same weights no batch before goes bad in that operation, and with "
+            "earlier weights this one does too."
         )
     dtype = found.dtype or _dtype(m)
     most = _LARGEST.get(dtype, _LARGEST["float32"])

@@ -93,7 +93,7 @@ FILL = outlier(value=9.97e36, rows=[3, 8])
         (operation("Square", outliers=[FILL]), "Its square is beyond 3.4e+38"),
         (
             operation("Log", LINE, outliers=[outlier()], since=ALONE),
-            "With the same weights no batch before goes bad there",
+            "With the same weights no batch before goes bad in that operation",
         ),
         # Its step could not be run again; the batch was looked at all the same.
         (PostMortem(reason="rounding", outliers=[FILL]), "Its square is beyond"),

@@ -108,7 +108,7 @@ def test_a_fault_of_one_batch_is_told_from_one_of_the_training(tmp_path: Path) -
     assert found.since.high == pytest.approx(float(denominators.max()))
     (text,) = [t for t in came_from(found) if "same weights" in t]
     assert text.endswith(
-        "this batch goes bad there too: it is the batch, not the training."
+        "goes bad in that operation too: it is the batch, not the training."
     )
 
 
@@ -135,7 +135,7 @@ def test_a_fault_of_the_training_is_told_from_one_of_a_batch(tmp_path: Path) -> 
     assert link.origin == "variable" and link.name.endswith("level"), link
     said = " ".join(came_from(found))
     assert "it is not this batch alone" in said
-    assert "stays finite there: the weights have moved since." in said
+    assert "stays finite in it: the weights have moved since." in said
 
 
 def test_of_a_batch_in_validation_nothing_is_said_beside_the_others(
