@@ -123,7 +123,10 @@ def _tested(facts: Facts, found: list[Candidate], out_of_float16: str) -> list[C
         found = rules.unscaled_data(found)
     if confirmation(facts, "half_precision") is not None:
         found = rules.in_half_precision(facts.postmortem, found, out_of_float16)
+    by_outlier = any(c.id == "outlier_data" for c in found)
     for c in found:
+        if by_outlier and c.id.endswith("_domain"):
+            continue  # a guard helps whatever brought the value there
         if confirmation(facts, c.id) is not None:
             c.weight, c.sure = c.weight * _CONFIRMED, max(c.sure, _CONFIRMED_SURE)
     return sorted(found, key=lambda c: -c.weight)

@@ -324,3 +324,13 @@ def test_what_other_batches_or_the_weights_do_ties_nothing_to_it(
 ) -> None:
     found = operation("Log", LINE, outliers=[outlier()], since=since)
     assert "outlier_data" not in {c.id for c in diagnose(met(loss(), found))}
+
+
+def test_a_guard_that_helps_says_nothing_against_the_outlier_that_needs_it() -> None:
+    """Whether there was time to leave the row out is chance."""
+    guarded = Experiment(
+        "epsilon", "an epsilon", finite=True, steps=11, first=3, learns=None
+    )
+    first, second, *_ = diagnose(met(loss(), replace(LOG, experiments=[guarded])))
+    assert (first.id, second.id) == ("outlier_data", "loss_domain")
+    assert second.sure == "tested"
