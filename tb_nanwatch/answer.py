@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tb_nanwatch.chain_text import came_from
+from tb_nanwatch.closest import LARGEST
 from tb_nanwatch.diagnosis import Cause, Facts, has_cause, tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES, Position, PostMortem, Status
 from tb_nanwatch.text import clean
@@ -46,13 +47,6 @@ _PLACES: Final = {
     "loss_domain": "in the loss",
     "metric_domain": "in the metric",
     "layer_domain": "in the model",
-}
-# The largest finite number of each dtype.
-_LIMITS: Final = {
-    "float16": 65504.0,
-    "bfloat16": 3.39e38,
-    "float32": 3.4e38,
-    "float64": 1.79e308,
 }
 _DIVISIONS: Final = ("RealDiv", "Div", "FloorDiv", "FloorMod", "Xdivy", "Reciprocal")
 _LOGARITHMS: Final = ("Log", "Xlogy")
@@ -128,7 +122,7 @@ def clean_text(facts: Facts) -> str:
     if largest is None or not largest[1] > 0:
         return f"All finite: {steps}."
     dtype, share = largest
-    limit = _LIMITS.get(dtype)
+    limit = LARGEST.get(dtype)
     if limit is None:
         return f"All finite: {steps}."
     return (

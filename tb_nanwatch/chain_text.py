@@ -38,20 +38,20 @@ def _which(link: Link, before: Link) -> str:
     if before.operands:
         return f"the {link.operand}"
     if link.low == link.high:
-        return f"its {_plural(link.operand)}, {_number(link.low)},"
+        return f"its {plural(link.operand)}, {_number(link.low)},"
     if math.isnan(link.low):
-        return f"its {_plural(link.operand)}"
+        return f"its {plural(link.operand)}"
     low, high = _number(link.low), _number(link.high)
-    return f"its {_plural(link.operand)}, from {low} to {high},"
+    return f"its {plural(link.operand)}, from {low} to {high},"
 
 
 def _value_text(link: Link) -> str:
     if not math.isnan(link.value) or math.isnan(link.low):
         return f"the {link.operand} {_number(link.value)}"
     if link.low == link.high:
-        return f"{_plural(link.operand)} of {_number(link.low)}"
+        return f"{plural(link.operand)} of {_number(link.low)}"
     low, high = _number(link.low), _number(link.high)
-    return f"{_plural(link.operand)} from {low} to {high}"
+    return f"{plural(link.operand)} from {low} to {high}"
 
 
 def _origin_text(link: Link) -> str:
@@ -110,7 +110,7 @@ def _batches_text(since: Since, operand: str) -> str:
     before = f"the {n} earlier batches" if n > 1 else "the batch before"
     told = ""
     if operand and not math.isnan(since.low):
-        told = f" ({_plural(operand)} from {since.low:.3g} to {since.high:.3g})"
+        told = f" ({plural(operand)} from {since.low:.3g} to {since.high:.3g})"
     if not since.bad and n == 1:
         return f"With the same weights, the batch before stays finite in it{told}."
     if not since.bad:
@@ -121,7 +121,8 @@ def _batches_text(since: Since, operand: str) -> str:
     return f"With the same weights, {since.bad} of {before} go bad in it too."
 
 
-def _plural(name: str) -> str:
+def plural(name: str) -> str:
+    """Returns the plural of an operand's name: "first inputs", "elements of input no. 3"."""
     if name[-1].isdigit():
         return f"elements of {name}"
     return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"

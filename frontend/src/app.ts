@@ -231,7 +231,7 @@ export function start(root: HTMLElement, client: Client): void {
     const frontier = view === "frontier";
     main.dataset.view = view;
     main.classList.toggle("single", single !== null);
-    answer.update(single, shown.overview.warnings);
+    answer.update(single, shown.overview.warnings, state.theme);
     controls.node.hidden = table.node.hidden = !frontier || single !== null;
     hint.hidden = !frontier || state.selected !== null || shown.shown === 0;
     nothing.hidden = !frontier || shown.shown > 0 || shown.trials.length === 0;

@@ -89,7 +89,7 @@ class Again:
             if not _is_same(ran, op):
                 continue  # a batch of another kind, such as a shorter one
             found.batches += 1
-            found.bad += _is_bad(ran[op.index])
+            found.bad += chain.first_bad(ran[op.index]) is not None
             array = ran[op.index].inputs[operand]
             finite = np.asarray(array, np.float64)
             ranges.append(finite[np.isfinite(finite)])
@@ -99,7 +99,8 @@ class Again:
         if earlier is not None and steps and time.monotonic() <= self._deadline:
             ran = self._run(earlier, data, {op.index})
             if _is_same(ran, op):
-                found.steps, found.was_bad = steps, _is_bad(ran[op.index])
+                found.steps = steps
+                found.was_bad = chain.first_bad(ran[op.index]) is not None
         return found if found.batches or found.was_bad is not None else None
 
     def _run(
@@ -154,12 +155,3 @@ def _array(tensor: Any) -> Any:
 def _is_same(ran: dict[int, Ran], op: Op) -> bool:
     """Returns whether the operation of that number is the same one."""
     return op.index in ran and ran[op.index].op_type == op.op_type
-
-
-def _is_bad(ran: Ran) -> bool:
-    return any(
-        a is not None
-        and a.dtype.kind in "fcV"
-        and not np.isfinite(np.abs(a.astype(complex) if a.dtype.kind == "c" else a)).all()
-        for a in ran.outputs
-    )

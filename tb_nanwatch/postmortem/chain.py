@@ -116,7 +116,7 @@ def follow(
     if at is None:
         return None
     follower = _Follower(flow, ran, variables, rows)
-    position = _first_bad(at)
+    position = first_bad(at)
     operand = _of_bad(at, position)
     if operand is None:
         return None
@@ -234,7 +234,7 @@ class _Follower:
             return None
         if position is not None and at.outputs[0] is not None:
             a, b = (_element(at, i, position) for i in (0, 1))
-            result = float(_real(at.outputs[0])[position])
+            result = float(operations.real(at.outputs[0])[position])
             dominant = _dominant(at.op_type, a, b, result)
             if dominant is not None:
                 return dominant
@@ -258,7 +258,7 @@ def _taken(at: Ran, position: Position) -> list[float]:
 
 def _not_finite(array: Array) -> Position:
     """Returns where the first element is that is not finite, None where all are."""
-    bad = ~np.isfinite(_real(array))
+    bad = ~np.isfinite(operations.real(array))
     return tuple(int(i) for i in np.argwhere(bad)[0]) if bad.any() else None
 
 
@@ -271,12 +271,13 @@ def _chosen(at: Ran, position: Position) -> int | None:
     return None if inside is None else (1 if condition[inside] else 2)
 
 
-def _first_bad(at: Ran) -> Position:
+def first_bad(at: Ran) -> Position:
     """Returns where the first element of the result is that is not finite."""
     for output in at.outputs:
         if output is None or output.dtype.kind not in "fcV":
             continue
-        if position := _not_finite(output):
+        position = _not_finite(output)
+        if position is not None:
             return position
     return None
 
@@ -384,7 +385,7 @@ def _candidates(at: Ran, operand: int, position: Position) -> Array:
     inside = _inside(at, operand, position)
     array = at.inputs[operand]
     assert array is not None
-    values = _real(array)
+    values = operations.real(array)
     return values[inside].reshape(1) if inside is not None else values.reshape(-1)
 
 
@@ -393,11 +394,11 @@ def _element(at: Ran, operand: int, position: Position) -> float:
     array = at.inputs[operand]
     if array is None or inside is None:
         return math.nan
-    return float(_real(array)[inside])
+    return float(operations.real(array)[inside])
 
 
 def _measured(name: str, array: Array, position: Position, row: int) -> Link:
-    values = _real(array)
+    values = operations.real(array)
     link = Link(name, row=row)
     if position is not None:
         link.value = float(values[position])
@@ -416,7 +417,3 @@ def _is_axis(op_type: str, operand: int) -> bool:
 
 def _is_number(array: Array) -> bool:
     return array.dtype.kind in "fciuV" and not array.dtype.names
-
-
-def _real(array: Array) -> Array:
-    return np.abs(array) if array.dtype.kind == "c" else array.astype(np.float64)

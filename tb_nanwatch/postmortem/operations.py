@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.chain_text import plural
 from tb_nanwatch.schema import Operand
 
 Array = npt.NDArray[Any]
@@ -221,7 +222,7 @@ def out_of_domain(op_type: str, values: Mapping[int, Array]) -> list[int]:
 
 def operand(name: str, array: Array) -> Operand:
     """Returns the measurements of one array."""
-    values = _real(array)
+    values = real(array)
     finite = values[np.isfinite(values)]
     nonzero = np.abs(finite[finite != 0])
     return Operand(
@@ -253,13 +254,13 @@ def finding(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
     for domain in _DOMAINS.get(op_type, ()):
         if domain.operand >= len(arrays):
             continue
-        values = _real(arrays[domain.operand])
+        values = real(arrays[domain.operand])
         n = int(np.sum(domain.test(values)))
         if n:
             name = names[domain.operand] if names else "argument"
             said.append(_of(n, values.size, name, domain.words))
     if op_type == "Pow" and len(arrays) == 2:
-        said += _power(_real(arrays[0]), _real(arrays[1]))
+        said += _power(real(arrays[0]), real(arrays[1]))
     if op_type == "Mean" and arrays and arrays[0].size == 0:
         said.append("the mean of no elements")
     if said:
@@ -285,7 +286,7 @@ def _overflow(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
     operands = measure(op_type, arrays)
     measured = [o for o in operands if o.name != AXES and not math.isnan(o.max)]
     ranges = ", ".join(
-        f"{_plural(o.name) if o.size != 1 else o.name} {_range(o)}" for o in measured[:3]
+        f"{plural(o.name) if o.size != 1 else o.name} {_range(o)}" for o in measured[:3]
     )
     if largest is None:
         return ranges
@@ -297,10 +298,6 @@ def _overflow(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
     if not ranges:
         return ""
     return f"the result is beyond {largest:.3g}, the largest {dtype}: {ranges}"
-
-
-def _plural(name: str) -> str:
-    return f"elements of {name}" if name[-1].isdigit() else f"{name}s"
 
 
 def _range(o: Operand) -> str:
@@ -320,13 +317,12 @@ def _largest(dtype: str) -> float | None:
 
 
 def _of(n: int, size: int, name: str, words: str) -> str:
-    plural = f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
     if size == 1:
         return f"the {name} is {words}"
-    return f"{n:,} of {size:,} {plural} {'is' if n == 1 else 'are'} {words}"
+    return f"{n:,} of {size:,} {plural(name)} {'is' if n == 1 else 'are'} {words}"
 
 
-def _real(array: Array) -> Array:
+def real(array: Array) -> Array:
     """Returns float64 (or |complex|) values; exact for every smaller dtype."""
     if array.dtype.kind == "c":
         return np.abs(array)

@@ -166,7 +166,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
     hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
     return {
         "run": session.run,
-        "name": _name(session),
+        "name": session.name,
         "session": session.id,
         "search": session.search_id,
         "trial_id": status.trial_id,
@@ -221,11 +221,6 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "damage": session.damage,
         "records": {"read": session.read, "written": session.written},
     }
-
-
-def _name(session: Session) -> str:
-    """Returns the run's name for people: "." says nothing, its directory's name does."""
-    return session.run if session.run != "." else session.status.run or "."
 
 
 def _loss_scaling(status: schema.StatusRecord) -> dict[str, Any]:

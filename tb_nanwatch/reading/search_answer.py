@@ -61,7 +61,7 @@ def name_of(session: Session) -> str:
     """Returns a trial as KerasTuner prints it, "Trial #3", or a run's name."""
     status = session.status
     if status.trial_id is None:
-        return session.run if session.run != "." else status.run or "."
+        return session.name
     if status.number is not None:
         return f"Trial #{status.number}"
     return f"Trial {status.trial_id}"

@@ -57,6 +57,11 @@ class Session:
         return self.began_with if self.began_with in schema.HEREDITARY else None
 
     @property
+    def name(self) -> str:
+        """The run's name for people: "." says nothing, its directory's name does."""
+        return self.run if self.run != "." else self.status.run or "."
+
+    @property
     def search_id(self) -> str:
         """The search's id, or "" for a run without one."""
         return self.status.search.id if self.status.search else ""

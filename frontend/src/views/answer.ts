@@ -2,6 +2,7 @@
 
 import type { Answer, RunSummary } from "../api/types";
 import * as words from "../format/words";
+import type { Theme } from "../scale/colour";
 import { isBad } from "../state/trials";
 import { copyButton } from "./copy";
 import { type Child, el, replace } from "./dom";
@@ -12,10 +13,13 @@ export class AnswerView {
   readonly node = el("section", { class: "answer", "aria-label": "Answer", hidden: true });
   private key = "";
 
-  update(run: RunSummary | null, warnings: readonly string[]): void {
+  update(run: RunSummary | null, warnings: readonly string[], theme: Theme): void {
     this.node.hidden = run === null;
-    const key = run ? JSON.stringify([run, warnings]) : "";
-    if (!run || key === this.key) return;
+    if (!run) return;
+    // Not the whole run: its lane is long, and is drawn elsewhere.
+    const { name, status, state, clean_text } = run;
+    const key = JSON.stringify([name, status, state, clean_text, run.answer, warnings, theme]);
+    if (key === this.key) return;
     this.key = key;
     const { answer } = run;
     this.node.className = `answer ${isBad(run.status) ? "went-bad" : "well"}`;
@@ -38,7 +42,7 @@ export class AnswerView {
   }
 }
 
-const meaning = (run: RunSummary): string => `${capital(words.STATUS_MEANING[run.status])}.`;
+const meaning = (run: RunSummary): string => `${words.capital(words.STATUS_MEANING[run.status])}.`;
 
 export function answerBody(answer: Answer): HTMLElement {
   return el(
@@ -101,8 +105,4 @@ function copyAnswer(name: string, answer: Answer): HTMLElement {
   const button = copyButton(() => answerText(name, answer), "the answer", "copy answer");
   button.title = "copy why, fix and where as text";
   return button;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

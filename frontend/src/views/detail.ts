@@ -362,7 +362,7 @@ function happened(run: RunSummary): Child[] {
   const { onset, origin } = run;
   if (!isBad(run.status)) {
     return [
-      el("p", { class: "lead" }, `${capital(words.STATUS_MEANING[run.status])}.`),
+      el("p", { class: "lead" }, `${words.capital(words.STATUS_MEANING[run.status])}.`),
       ...closest(run),
       ...run.scalars.map((s) => el("p", { "data-fact": "scalar" }, s.text)),
     ];
@@ -392,7 +392,10 @@ function happened(run: RunSummary): Child[] {
       `for ${plural(run.steps_after_onset, "more step")}${spent} after it${run.recovered ? "; recovered" : ""}`,
     ]);
   }
-  return [list(rows), el("p", { class: "aside" }, `${capital(words.STATUS_MEANING[run.status])}.`)];
+  return [
+    list(rows),
+    el("p", { class: "aside" }, `${words.capital(words.STATUS_MEANING[run.status])}.`),
+  ];
 }
 
 /** How near a run that stayed finite came to what its numbers can hold. */
@@ -495,8 +498,4 @@ function environment(detail: RunDetail | null): Child[] {
   }
   if (rows.length) nodes.push(fold("environment", list(rows)));
   return nodes;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
