@@ -20,7 +20,8 @@ def domain_of_update(m: Measured) -> list[Candidate]:
         f"All gradients of that step were finite, at most "
         f"{largest(m.onset.top[gradients]):.3g}; the update made of them was not."
     ]
-    evidence += [text for _, text in odd_settings(m)]
+    odd = odd_settings(m)
+    evidence += [setting.text for setting in odd]
     zeros = largest(m.onset.zeros[gradients])
     if zeros > 0:
         evidence.append(f"Up to {zeros:.0%} of a gradient's elements were exactly zero.")
@@ -28,7 +29,7 @@ def domain_of_update(m: Measured) -> list[Candidate]:
         Candidate(
             "optimizer_settings",
             1.0,
-            0.97 if odd_settings(m) else 0.85,
+            0.97 if odd else 0.85,
             evidence,
             settings_fix(m),
         )

@@ -404,6 +404,14 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
         )
     joint = ":" if guard in _SIZES else ", as in"
     fix = f"{where}: keep {guard.keep}{joint} {_example(found, guard)}."
+    begun = _variable_begun_at_0(m, found) if guard in _DIVISIONS else ""
+    if begun:
+        # A guard there leaves every other use of the variable as it is.
+        return (
+            f"Begin the variable {begun} with another number than 0, e.g. with the "
+            f'initializer "ones", for it is 0 where training begins. Or else: {fix} '
+            "Without the former each other line that divides by it needs this too."
+        )
     if guard is _EXPONENTIAL:
         fix += _of_a_softmax(source.text)
     if guard is _LARGE_POWER and found.owner.startswith("the loss"):
@@ -420,6 +428,20 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
         # The derivative of a branch that is not taken is zero times infinity.
         fix += " A keras.ops.where around it is not enough: the gradient takes both branches."
     return fix
+
+
+def _variable_begun_at_0(m: Measured, found: PostMortem) -> str:
+    """Returns the path of the variable that is the denominator and is 0 before any update.
+
+    Empty where the denominator is not a variable as it stands, or not all of it is 0.
+    """
+    link = found.chain[0] if found.chain else None
+    if link is None or link.origin != "variable" or not m.at_first_step:
+        return ""
+    denominator = _operand(found, "denominator", 1)
+    if denominator is None or denominator.num_zero != denominator.size:
+        return ""
+    return link.name if link.operand == "denominator" else ""
 
 
 def _of_fresh_weights(m: Measured, found: PostMortem) -> bool:

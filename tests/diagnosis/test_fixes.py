@@ -25,7 +25,8 @@ from tb_nanwatch.rules.own_line import (
     without_comment,
     without_power,
 )
-from tb_nanwatch.schema import Experiment, Operand, PostMortem
+from tb_nanwatch.rules.settings import settings_fix
+from tb_nanwatch.schema import Experiment, Link, Operand, PostMortem
 from tests.diagnosis.records import facts, met, operation
 
 
@@ -226,6 +227,52 @@ def test_denominators_that_are_all_zero_at_first_are_weights_that_begin_so() -> 
     assert of(0, num_zero=8).endswith('("glorot_uniform"), not with zeros.')
     for said in (of(0, num_zero=7), of(3, num_zero=8)):
         assert "glorot_uniform" not in said
+
+
+def test_a_variable_that_begins_with_0_is_begun_elsewhere_before_a_line_is_guarded() -> (
+    None
+):
+    def of(step: int = 0, zeros: int = 1, **link: Any) -> str:
+        inputs = [
+            Operand("numerator"),
+            Operand("denominator", size=1, num_zero=zeros),
+        ]
+        way = {"operand": "denominator", "origin": "variable", "name": "odd/scale"}
+        found = operation("RealDiv", "x / self.scale", layer="odd", inputs=inputs)
+        found.chain = [Link(**{**way, **link})]
+        return fix(found, "odd", step=step)
+
+    said = of()
+    assert said.startswith("Begin the variable odd/scale with another number than 0")
+    assert "`x / keras.ops.maximum(self.scale, 1e-3)`" in said
+    others = (
+        of(step=3),
+        of(zeros=0),
+        of(origin="constant"),
+        of(origin="operation", name="tf.reduce_sum"),
+        of(operand="numerator"),
+    )
+    assert not any("Begin the variable" in said for said in others)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"weight_decay": 300.0}, "Lower weight_decay, e.g. to 0.004"),
+        ({"momentum": 0.9999}, "Set momentum to 0.9 or less."),
+        ({"beta_1": 1.0}, "Set beta_1 below 1, e.g. to 0.9."),
+        ({"epsilon": 0.0, "rho": 1.5}, "Set epsilon to 1e-7 or more. Set rho below 1"),
+        ({}, ""),
+    ],
+)
+def test_the_setting_that_is_odd_is_the_one_to_change(
+    setting: dict[str, float], said: str
+) -> None:
+    measured = measure(facts("total", optimizer={"learning_rate": 0.01, **setting}))
+    if said:
+        assert settings_fix(measured).startswith(said)
+    else:
+        assert settings_fix(measured).startswith("Go back to the optimizer's default")
 
 
 def test_a_recurrent_layer_without_a_bound_gets_one() -> None:
