@@ -18,6 +18,7 @@ from tb_nanwatch.measured import measure
 from tb_nanwatch.reputation import reputation_of
 from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
+from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.tested import (
     confirmation,
@@ -58,17 +59,9 @@ class Cause:
     record: str = ""
 
 
-# From this confidence on a cause that no experiment confirmed is called likely.
-LIKELY: Final = 0.7
 # A cause that an experiment confirmed outweighs those that were only derived.
 _CONFIRMED: Final = 10.0
 _CONFIRMED_SURE: Final = 0.98
-# A cause whose confidence would be lower than this is not named: it is unknown.
-MIN_CONFIDENCE: Final = 0.4
-# The odds between two causes are those of their weights, raised to this. Weights are
-# decades of growth: on the development seeds of the corpus the heavier one was right
-# far more often than in proportion.
-_SHARPNESS: Final = 2.0
 # Steps without an update from which on it is said after which step that began: a scale
 # that falls from 2**15 to 1 takes as many, by design.
 _LONG: Final = 16
@@ -100,7 +93,7 @@ def diagnose(facts: Facts) -> list[Cause]:
     found = _tested(facts, rules.candidates(measured), fixes.out_of_float16(measured))
     refuted = {c.id: against for c in found if (against := refutation(facts, c.id))}
     found = [c for c in found if c.id not in refuted]
-    total = sum(c.weight**_SHARPNESS for c in found)
+    total = sum(c.weight ** at("sharpness") for c in found)
     where = _where(facts)
     where += [
         f"It is not {cause.replace('_', ' ')}: run again with {against.text}, it went bad "
@@ -108,11 +101,16 @@ def diagnose(facts: Facts) -> list[Cause]:
         for cause, against in refuted.items()
     ]
     causes = [
-        _cause(facts, c, c.sure * c.weight**_SHARPNESS / total, where if i == 0 else [])
+        _cause(
+            facts,
+            c,
+            c.sure * c.weight ** at("sharpness") / total,
+            where if i == 0 else [],
+        )
         for i, c in enumerate(found[:_MAX_CAUSES])
         if total > 0
     ]
-    if not causes or causes[0].confidence < MIN_CONFIDENCE:
+    if not causes or causes[0].confidence < at("named"):
         causes.insert(0, _unknown(facts, where))
     return causes
 
@@ -139,7 +137,7 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     fix = c.fix
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
         fix = f"Lower the learning rate to {kept.value:.3g}."
-    sure = "tested" if kept else "likely" if confidence >= LIKELY else "unclear"
+    sure = "tested" if kept else "likely" if confidence >= at("likely") else "unclear"
     return Cause(
         c.id,
         round(confidence, 3),
@@ -204,7 +202,7 @@ def _unknown(facts: Facts, where: list[str]) -> Cause:
 
     Signs:
         unknown: no rule applies, the records that it takes are missing, or the likeliest
-            cause has a confidence below {MIN_CONFIDENCE}; it then comes second.
+            cause has a confidence below {named}; it then comes second.
     """
     evidence = list(where)
     for dtype, share in sorted(facts.closest.items()):

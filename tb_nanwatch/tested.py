@@ -25,9 +25,6 @@ _CHANGES: Final[dict[str, tuple[str, ...]]] = {
     "layer_domain": ("epsilon", "rows"),
     "nonfinite_data": ("rows",),
 }
-# A rate that only a training of data out of all scale can be too fast with: a tenth of the
-# lowest that Keras takes by default.
-_LOW_RATE: Final = 1e-5
 # These act over many steps: at the failing one the weights may be past help, and a
 # change that comes too late refutes nothing. From the first step on it does.
 _GRADUAL: Final = (
@@ -85,7 +82,9 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
             tried = [e for e in tried if e.change != "epsilon"]
     if not tried:
         return None
-    if cause == "learning_rate" and not any((e.value or 1.0) <= _LOW_RATE for e in tried):
+    if cause == "learning_rate" and not any(
+        (e.value or 1.0) <= at("low_rate") for e in tried
+    ):
         return None
     if cause in _GRADUAL:
         if any(e.first > 0 for e in tried):

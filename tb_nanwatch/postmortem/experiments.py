@@ -19,6 +19,7 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape, arrays_of
+from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Experiment, PostMortem
 
 # Steps after the failing one: of what begins before it, and of what begins with it.
@@ -27,11 +28,6 @@ STEPS_AFTER_ONSET: Final = 10
 MAX_SECONDS: Final = 10.0
 # Why none begins before the failing step.
 TOO_SHORT: Final = "the time left was too short for the steps before it"
-# A training learns where its loss at the end is below this share of that of its first
-# step, or near that of the best constant prediction; less may be a batch's noise.
-_FALLEN: Final = 0.75
-_NEAR_CONSTANT: Final = 1.1
-_LESS: Final = 0.95
 # Batches from which the loss of a constant prediction is taken.
 _SOME: Final = 8
 # Deviation of what is predicted for a batch's rows, in multiples of its size.
@@ -352,9 +348,9 @@ class _Laboratory:
         if alike:
             result.learns = False
         elif constant is None:
-            result.learns = last < (_LESS * first if first > 0 else first)
+            result.learns = last < (at("learnt_alone") * first if first > 0 else first)
         else:
-            limit = max(_NEAR_CONSTANT * constant, _FALLEN * first)
+            limit = max(at("near_constant") * constant, at("learnt") * first)
             result.learns = last < min(first, limit)
 
 

@@ -21,6 +21,7 @@ from tb_nanwatch.rules.own_line import (
     without_comment,
     without_power,
 )
+from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Operand, PostMortem
 
 # What Keras itself takes for small, where the dtype can hold it (`keras.config.epsilon`).
@@ -31,10 +32,6 @@ _TINY: Final = {"float16": "1e-4"}
 # and that of a quotient the second of one over the denominator.
 _SQUARED: Final = {"float16": "1e-3"}
 _DENOMINATOR: Final = {"float16": "1e-2"}
-# A smaller denominator does not keep its square's inverse, the derivative, of ordinary size.
-_LEAST: Final = 1e-7
-# The most that a recurrent layer of tanh gives, with room for rounding.
-_BOUNDED: Final = 1.01
 # Decades of the largest number that a dtype holds.
 _DECADES: Final = {"float16": 4.8, "float64": 308.0}
 
@@ -251,7 +248,7 @@ def _unbounded_recurrence(m: Measured) -> tuple[str, float]:
     sizes = {}
     for i in m.of("activation"):
         size = largest([abs(m.lowest[i]), abs(m.highest[i])])
-        if m.is_recurrent(i) and size > _BOUNDED:
+        if m.is_recurrent(i) and size > at("bounded"):
             sizes[m.probes[i].name] = size
     if not sizes:
         return "", 0.0
@@ -366,7 +363,7 @@ def _least_denominator(found: PostMortem) -> str:
     denominator = _operand(found, "denominator", 1)
     if denominator is None or not denominator.num_zero or found.dtype == "float16":
         return usual
-    if not _LEAST <= denominator.smallest / 10:
+    if not at("least_denominator") <= denominator.smallest / 10:
         return usual
     return f"1e{min(-1, math.floor(math.log10(denominator.smallest / 10)))}"
 

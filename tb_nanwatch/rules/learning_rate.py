@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from tb_nanwatch.measured import Measured, largest
 from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.thresholds import NORMALISED, USUAL_RATES, at
-
-# u / sqrt(w * w + u * u) of an update u that is twice the weights w.
-_DROWNED: Final = 0.9
 
 
 def rate_too_high(m: Measured) -> Candidate | None:
@@ -73,7 +69,7 @@ def rate_at_this_scale(m: Measured) -> str | None:
 
 def _ratio_text(ratio: float) -> str:
     # Weights are recorded after the update: next to a large one they are that update.
-    if ratio > _DROWNED:
+    if ratio > at("drowned"):
         return "larger than the weights themselves (1e-3 of them is usual, 0.1 too much)"
     return f"up to {ratio:.3g} of their size (1e-3 is usual, 0.1 too much)"
 

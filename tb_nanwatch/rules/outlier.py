@@ -22,8 +22,6 @@ _LARGEST: Final = {
     "float32": 3.4e38,
     "float64": 1.79e308,
 }
-# Two measurements of one number, of which one went through float32 or a subtraction.
-_SAME: Final = 1e-3
 # Tensors that a sentence is about.
 _MAX_TOLD: Final = 2
 
@@ -117,7 +115,7 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
     size = abs(outlier.value)
     for operand in found.inputs:
         for extreme in (operand.min, operand.max):
-            if math.isclose(abs(extreme), size, rel_tol=_SAME):
+            if math.isclose(abs(extreme), size, rel_tol=at("same_number")):
                 return (
                     "The first bad operation takes in a number of that size "
                     f"({operand.name}: {extreme:.6g})."

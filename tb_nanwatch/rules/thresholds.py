@@ -77,6 +77,50 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
     "inherited_share": Threshold(
         0.9, "a convention: the rest is for what the training's own settings add"
     ),
+    "drowned": Threshold(
+        0.9, "u / sqrt(w * w + u * u) of an update u that is twice the weights w"
+    ),
+    "low_rate": Threshold(
+        1e-5,
+        "a tenth of the lowest rate that Keras takes by default (Lion's): only a training "
+        "of data out of all scale is too fast with it",
+    ),
+    "same_number": Threshold(
+        1e-3,
+        "a convention: one number, measured twice, of which one went through float32 or a "
+        "subtraction",
+    ),
+    "bounded": Threshold(
+        1.01, "a recurrent layer of tanh gives at most 1; the rest is for rounding"
+    ),
+    "least_denominator": Threshold(
+        1e-7,
+        "the derivative of a quotient is its denominator's square inverted: 1e14 keeps "
+        "gradients of ordinary size below float32's 3.4e38 also when they are squared",
+    ),
+    "learnt": Threshold(
+        0.75,
+        "a convention: a loss that fell by less, and is not near that of the best constant "
+        "prediction, may be the noise of its batches",
+    ),
+    "learnt_alone": Threshold(
+        0.95, "as learnt, where no constant prediction is there to be compared with"
+    ),
+    "near_constant": Threshold(
+        1.1, "a convention: a training cannot be asked to beat it within a few steps"
+    ),
+    "likely": Threshold(
+        0.7, "a convention: from this confidence on an untested cause is called likely"
+    ),
+    "named": Threshold(
+        0.4, "a convention: a cause whose confidence would be lower is unknown"
+    ),
+    "sharpness": Threshold(
+        2.0,
+        "own corpus, development seeds: the odds between two causes are those of their "
+        "weights (decades of growth) raised to this; the heavier one was right far more "
+        "often than in proportion",
+    ),
     "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
 }
 

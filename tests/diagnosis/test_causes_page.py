@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.made import put
 from tb_nanwatch import diagnosis
-from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose
+from tb_nanwatch.diagnosis import Facts, diagnose
 from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.rules import THRESHOLDS
 from tb_nanwatch.rules.domain import left_domain
@@ -33,7 +33,6 @@ HOW = "run NANWATCH_UPDATE_DOCS=1 pytest tests/diagnosis/test_causes_page.py"
 def with_thresholds(text: str) -> str:
     """Returns `text` with the values of the thresholds that it names in braces."""
     values = {name: t.value for name, t in THRESHOLDS.items()}
-    values["MIN_CONFIDENCE"] = MIN_CONFIDENCE
     return re.sub(r"\{(\w+)\}", lambda m: f"{values[m[1]]:g}", " ".join(text.split()))
 
 

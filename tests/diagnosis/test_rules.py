@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.diagnosis import MIN_CONFIDENCE, Facts, diagnose, has_cause
+from tb_nanwatch.diagnosis import Facts, diagnose, has_cause
 from tb_nanwatch.facts import Scaling
 from tb_nanwatch.rules import THRESHOLDS
 from tb_nanwatch.schema import (
@@ -38,7 +38,7 @@ def test_cause(case: str) -> None:
     cause, found = CASES[case]
     causes = diagnose(found)
     assert causes[0].id == cause
-    assert causes[0].confidence >= MIN_CONFIDENCE
+    assert causes[0].confidence >= THRESHOLDS["named"].value
     assert causes[0].fix and len(causes[0].evidence) >= 2
     assert any(c.isdigit() for text in causes[0].evidence for c in text)
     assert all(0 <= c.confidence <= 1 and c.id in CAUSES for c in causes)

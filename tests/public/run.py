@@ -28,8 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tb_nanwatch.diagnosis import LIKELY
 from tb_nanwatch.reputation import family_of
+from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import STATUSES
 
 HERE = Path(__file__).resolve().parent
@@ -332,7 +332,9 @@ def track_record(results: dict[str, Any]) -> str:
         if right == "unknown":
             continue
         # The word came after the first half's first run; no experiment confirmed any then.
-        sure = row.get("sure") or ("likely" if row["confidence"] >= LIKELY else "unclear")
+        sure = row.get("sure") or (
+            "likely" if row["confidence"] >= at("likely") else "unclear"
+        )
         count = counts.setdefault((family_of(row["cause"]), sure), [0, 0])
         count[0] += right == "right"
         count[1] += 1
