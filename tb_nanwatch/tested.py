@@ -15,7 +15,7 @@ _CHANGES: Final[dict[str, tuple[str, ...]]] = {
     "unscaled_inputs": ("inputs",),
     "unscaled_targets": ("labels",),
     "unscaled_data": ("inputs_and_labels",),
-    "gradient_amplification": ("clip",),
+    "gradient_amplification": ("clip", "clip_values"),
     "half_precision": ("float32",),
     "optimizer_settings": ("optimizer",),
     "outlier_data": ("rows",),
@@ -177,6 +177,9 @@ def _tried(facts: Facts, cause: str) -> list[Experiment]:
     if found is None:
         return []
     changes = _CHANGES.get(cause, ())
+    if cause.endswith("_domain") and found.finite_in_float32:
+        # Without the rows that went bad the step is finite whatever is to blame.
+        changes = tuple(change for change in changes if change != "rows")
     until = _onset(facts)
     if cause == "outlier_data":  # what begins after its batch cannot leave it out
         until -= min((o.ago for o in found.outliers), default=0)

@@ -23,7 +23,7 @@ from tb_nanwatch.postmortem.tape import Change, set_value
 from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Experiment, Outlier, PostMortem
 
-_CLIP_NORM: Final = 1.0
+_CLIPPED_TO: Final = 1.0
 # By powers of it the learning rate is divided until the training stays finite, or the rate
 # is so low that no optimizer's usual one is: a hundredth of the lowest that Keras takes by
 # default (Lion's).
@@ -153,19 +153,24 @@ def lower_rate(divisor: float) -> Changing:
     )
 
 
-@contextlib.contextmanager
-def _clipped(case: Case) -> Iterator[Altered]:
-    optimizer = _optimizer(case)
-    names = ("global_clipnorm", "clipnorm", "clipvalue")
-    before = {name: getattr(optimizer, name, None) for name in names}
-    try:
-        for name in names:
-            setattr(optimizer, name, None)
-        optimizer.global_clipnorm = _CLIP_NORM
-        yield Altered(value=_CLIP_NORM)
-    finally:
-        for name, value in before.items():
-            setattr(optimizer, name, value)
+def _clipped(by: str) -> Apply:
+    """Returns what clips gradients by one of the optimizer's settings."""
+
+    @contextlib.contextmanager
+    def apply(case: Case) -> Iterator[Altered]:
+        optimizer = _optimizer(case)
+        names = ("global_clipnorm", "clipnorm", "clipvalue")
+        before = {name: getattr(optimizer, name, None) for name in names}
+        try:
+            for name in names:
+                setattr(optimizer, name, None)
+            setattr(optimizer, by, _CLIPPED_TO)
+            yield Altered(value=_CLIPPED_TO)
+        finally:
+            for name, value in before.items():
+                setattr(optimizer, name, value)
+
+    return apply
 
 
 def _number(value: Any) -> float:
@@ -476,8 +481,15 @@ OPTIMIZER: Final = Changing(
 )
 CLIP: Final = Changing(
     "clip",
-    f"gradients clipped to a global norm of {_CLIP_NORM:g}",
-    _clipped,
+    f"gradients clipped to a global norm of {_CLIPPED_TO:g}",
+    _clipped("global_clipnorm"),
+    retraces=True,
+)
+# The norm of gradients beyond 1e19 is infinite in float32, and clips them to NaN.
+CLIP_VALUES: Final = Changing(
+    "clip_values",
+    f"each element of the gradients clipped to {_CLIPPED_TO:g}",
+    _clipped("clipvalue"),
     retraces=True,
 )
 FLOAT32: Final = Changing(
@@ -492,10 +504,10 @@ EPSILON: Final = Changing(
 )
 
 
-_BY_ID: Final = {
-    change.id: change
-    for change in (INPUTS, LABELS, BOTH, ROWS, CLIP, FLOAT32, EPSILON, OPTIMIZER)
-}
+_FIXED: Final = (
+    *(INPUTS, LABELS, BOTH, ROWS, CLIP, CLIP_VALUES, FLOAT32, EPSILON, OPTIMIZER),
+)
+_BY_ID: Final = {change.id: change for change in _FIXED}
 
 
 def by_id(change_id: str) -> Changing | None:

@@ -142,8 +142,8 @@ class _Laboratory:
         if late.before is not None:
             # The next epoch brings the batch again.
             self._try(changes.BATCH, _Stretch(late.tape, 0, 0, False, late.before))
-        for change in (changes.CLIP, changes.FLOAT32):
-            self._try(change, control)
+        self._try_clips(control)
+        self._try(changes.FLOAT32, control)
         return self.results
 
     # --- Stretches ----------------------------------------------------------------
@@ -245,6 +245,12 @@ class _Laboratory:
                 if not _grew(tried) or rate <= changes.HIGH_RATE:
                     return
             before = divisor
+
+    def _try_clips(self, stretch: _Stretch) -> None:
+        """Clips gradients by their norm, and by value where their norm is no number."""
+        by_norm = self._try(changes.CLIP, stretch)
+        if by_norm.tried and not by_norm.finite:
+            self._try(changes.CLIP_VALUES, stretch)
 
     def _try(self, change: Changing, stretch: _Stretch) -> Experiment:
         for earlier in self.results:
@@ -368,7 +374,7 @@ class _Runaway(_Laboratory):
         self._try(changes.OPTIMIZER, stretch)
         self._try_rates(stretch)
         self._try_scales(stretch)
-        self._try(changes.CLIP, stretch)
+        self._try_clips(stretch)
         return self.results
 
     def _judge(

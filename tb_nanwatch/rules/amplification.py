@@ -17,8 +17,8 @@ def amplification(growth: float, sentence: str) -> Candidate:
         0.96,
         [sentence],
         "Normalise between layers (keras.layers.LayerNormalization()), clip the gradients "
-        "(clipnorm=1.0), and for sequences use LSTM or GRU with an orthogonal recurrent "
-        "initializer.",
+        "(clipnorm=1.0, or clipvalue=1.0 where their square is beyond the dtype), and for "
+        "sequences use LSTM or GRU with an orthogonal recurrent initializer.",
     )
 
 

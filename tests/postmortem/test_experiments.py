@@ -61,6 +61,16 @@ def all_in_half_precision() -> Case:
     return compiled(model, "binary_crossentropy"), 0 * numbers(8, 4), labels
 
 
+def steep(gradient: float, rate: float) -> Case:
+    """A loss whose gradient, times the rate, is no number of float32 any more."""
+
+    def loss(y: Any, p: Any) -> Any:
+        return tf.reduce_mean(p - tf.stop_gradient(p)) * gradient
+
+    model = compiled(mlp(), loss, optimizer=keras.optimizers.SGD(rate))
+    return model, np.full((1, 4), 1.1, np.float32), numbers(1, 1)
+
+
 EPSILON, ROWS = "epsilon", "rows"
 
 
@@ -106,6 +116,21 @@ def test_the_right_change_keeps_it_finite(
     assert found.finite_in_float32 is (True if in_half else None)
     if not in_half:
         assert not results["float32"].tried
+
+
+def test_gradients_are_clipped_by_value_where_their_norm_is_no_number() -> None:
+    def tried(gradient: float, rate: float) -> dict[str, bool]:
+        model, x, y = steep(gradient, rate)
+        capsule = first_step(model, x, y)
+        results = experiments.run(model, capsule, run(model, capsule, StepTracer(model)))
+        assert (model.optimizer.global_clipnorm, model.optimizer.clipvalue) == (
+            None,
+            None,
+        )
+        return {e.change: e.finite for e in results if e.change.startswith("clip")}
+
+    assert tried(1e25, 1e15) == {"clip": False, "clip_values": True}
+    assert tried(1e12, 1e28) == {"clip": True}
 
 
 def test_losses_are_of_their_own_class_and_dtype_again() -> None:
