@@ -127,7 +127,9 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
     )
     full = report.overview(read().snapshot(CTX, ""))
     full["warnings"].append(EVIL)
-    full["findings"].append({"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}"})
+    full["findings"].append(
+        {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL}
+    )
     full["searches"][0]["search"] = full["runs"][0]["search"] = EVIL
     full["runs"][0]["causes"][0]["evidence"] = [EVIL]
     shown = page(full, {})

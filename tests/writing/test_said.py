@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.answer import LABELS, WIDTH, Answer, answer_of, label_of, lines
+from tb_nanwatch.answer import LABELS, Answer, answer_of, label_of, lines
+from tb_nanwatch.card import WIDTH
 from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.facts import Facts
 from tb_nanwatch.schema import (
