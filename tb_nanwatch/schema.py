@@ -124,6 +124,31 @@ class Condition:
 
 
 @dataclass
+class Declaration:
+    """Where the user's program declares a hyperparameter, as its source text says.
+
+    Attributes:
+        source: "tune.py:23", the statement with the call. "" where the text shows no
+            single one, as for a name that is put together in a loop.
+        function: the function that the statement stands in.
+        line: of the statement in its file, from 1.
+        variable: what the statement assigns the value to; where it assigns none, a
+            name that is free there.
+        assigned: whether the statement is that assignment and nothing else.
+        always: whether it runs whenever the function does, and not in a branch or loop.
+        hp: what the function calls its `HyperParameters`.
+    """
+
+    source: str = ""
+    function: str = "build"
+    line: int = 0
+    variable: str = ""
+    assigned: bool = False
+    always: bool = False
+    hp: str = "hp"
+
+
+@dataclass
 class HParam:
     """One hyperparameter of a run: its value and the space it was drawn from.
 
@@ -139,6 +164,7 @@ class HParam:
         ordered: whether a "choice" has an order.
         default: the value that the space names as default.
         conditions: all must hold for the hyperparameter to be active.
+        declared: where; None where the program's source could not be read.
     """
 
     name: str
@@ -153,6 +179,7 @@ class HParam:
     ordered: bool | None = None
     default: JSONScalar = None
     conditions: list[Condition] = field(default_factory=list)
+    declared: Declaration | None = None
 
 
 @dataclass

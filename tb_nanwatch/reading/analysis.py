@@ -56,6 +56,7 @@ class Finding:
     outside: tuple[int, int]
     p_value: float
     edit: str
+    where: str
     saves: str
     rivals: str
     text: str
@@ -177,6 +178,7 @@ def _finding(
         outside,
         region.p_value,
         edit.code if edit else "",
+        edit.where if edit else "",
         saves,
         rivals,
         " ".join(parts),
@@ -190,7 +192,6 @@ def _best_edit(
     """Returns the edit that removes the region at the least loss of clean trials."""
     options: list[Edit | None] = []
     axes = space.axes
-    taken = {name for values in space.values for name in values}
     cuts: dict[int, Cut] = {
         c.axis: edits.cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
     }
@@ -199,16 +200,22 @@ def _best_edit(
             parent = axes[other.axis]
             options.append(
                 edits.within(
-                    cuts[one.axis], axes[one.axis], parent, _values(parent, other), taken
+                    cuts[one.axis],
+                    axes[one.axis],
+                    parent,
+                    _values(parent, other),
+                    space.known,
+                    other.axis < one.axis,
                 )
             )
     else:
         (one,) = region.conditions
-        options.append(edits.unconditional(cuts[one.axis], axes[one.axis]))
+        options.append(edits.unconditional(cuts[one.axis], axes[one.axis], space.known))
     if not any(options):
         # KerasTuner's scopes cannot say both conditions: one of them has to do.
         options = [
-            edits.unconditional(cuts[c.axis], axes[c.axis]) for c in region.conditions
+            edits.unconditional(cuts[c.axis], axes[c.axis], space.known)
+            for c in region.conditions
         ]
     found = [e for e in options if e is not None]
 

@@ -12,11 +12,11 @@ import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from tb_nanwatch.reading.axes import Axis, Condition
 from tb_nanwatch.schema import Condition as Parent
-from tb_nanwatch.schema import HParam, JSONScalar
+from tb_nanwatch.schema import Declaration, HParam, JSONScalar
 
 REMINDER: Final = (
     "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the "
@@ -25,6 +25,9 @@ REMINDER: Final = (
 
 Values = dict[str, HParam]
 _INDENT: Final = "    "
+# Where the code of an edit goes: before all else in `build`, for a statement, for a call,
+# above a statement, or above the one that the reader has to look for.
+Place = Literal["first", "statement", "call", "above", "declaration"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,16 @@ class Edit:
 
     Attributes:
         hparam: the hyperparameter whose declaration changes.
-        code: what replaces its declaration.
+        code: to paste.
+        place: where it goes.
+        where: the same, a sentence.
         keeps: whether a trial's values are still in the edited space.
     """
 
     hparam: str
     code: str
+    place: Place
+    where: str
     keeps: Callable[[Values], bool]
 
 
@@ -105,19 +112,43 @@ def short_between(live: float, dead: float, log: bool) -> float:
     return live
 
 
-def unconditional(cut: Cut, axis: Axis) -> Edit | None:
-    """Returns the edit that cuts one hyperparameter wherever it is declared."""
-    blocks = []
-    for spec in axis.specs:
-        call = _call(spec, cut)
-        if call is None:
-            return None
-        blocks.append(_scoped(spec.conditions, _variable(cut.name), call))
-    if not blocks:
-        return None
-    code = "\n".join(blocks)
+def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | None:
+    """Returns the edit that cuts one hyperparameter wherever it is declared.
+
+    Where the program's text does not show one statement with the declaration, the code
+    goes first in `build`: of two declarations of a name KerasTuner takes the first, so
+    it works for names that are put together in a loop as well.
+
+    Args:
+        cut: what is taken away.
+        axis: the hyperparameter.
+        known: the declarations of the whole space, for the scopes to be opened.
+    """
     name = cut.name
-    return Edit(name, code, lambda t: name not in t or not cut.takes(t[name].value))
+
+    def keeps(trial: Values) -> bool:
+        return name not in trial or not cut.takes(trial[name].value)
+
+    if len(axis.specs) == 1:
+        (spec,) = axis.specs
+        found = _found(spec)
+        if found is not None:
+            call = _call(spec, cut)
+            if call is None:
+                return None
+            if found.assigned:
+                code, place = f"{found.variable} = {call}", "statement"
+            else:
+                code, place = call, "call"
+            return _edit(spec, code, place, keeps)
+    blocks: list[str] = []
+    for spec in axis.specs:
+        call, above = _call(spec, cut), _parents(spec, known)
+        if call is None or above is None:
+            return None
+        blocks += [line for line in above if line not in blocks]
+        blocks.append(_scoped(spec, spec.conditions, call))
+    return _edit(axis.specs[0], "\n".join(blocks), "first", keeps) if blocks else None
 
 
 def within(
@@ -125,59 +156,131 @@ def within(
     axis: Axis,
     parent: Axis,
     levels: Sequence[JSONScalar],
-    taken: Collection[str],
+    known: Sequence[HParam],
+    parent_first: bool = True,
 ) -> Edit | None:
     """Returns the edit that cuts one hyperparameter where another has given values.
 
     None where KerasTuner's scopes cannot say it: a scope's parent must be declared
-    under just the conditions of the scopes around it, and have values to list.
+    under just the conditions of the scopes around it, and have values to list. None,
+    too, where the program's text was read and shows no one statement to edit.
 
     Args:
         cut: what is taken away.
         axis: the hyperparameter that is cut.
         parent: the other one.
         levels: its values at which the cut holds.
-        taken: names of hyperparameters that exist.
+        known: the declarations of the whole space.
+        parent_first: whether the space lists the parent first, for a program whose text
+            could not be read.
     """
     if len(axis.specs) != 1 or len(parent.specs) != 1:
         return None
     spec, of = axis.specs[0], parent.specs[0]
-    every = listed(of)
+    found, every = _found(spec), listed(of)
     if every is None or not all(any(_same(v, e) for e in every) for v in levels):
         return None
-    around = list(spec.conditions)
-    if around and around[-1].name == of.name and around[:-1] == of.conditions:
-        # It stands in a scope of the parent already: that scope is divided.
-        every = [v for v in every if any(v == a for a in around[-1].values)]
-        around = around[:-1]
-    elif around != of.conditions:
+    if spec.declared is not None and found is None:
         return None
+    if any(c.name == spec.name for h in known for c in h.conditions):
+        return None  # a scope of its own would leave the scopes that it opens without it
+    # A scope of a parent opens only where that is declared under the same conditions.
+    if spec.conditions != of.conditions:
+        return None
+    declared = ""  # the parent, where it may not be by then
+    if not _comes_before(of, spec, parent_first):
+        declared = (declaration(of, _hp(spec)) or "") + "\n"
     hit = [v for v in every if any(_same(v, w) for w in levels)]
     rest = [v for v in every if not any(_same(v, w) for w in hit)]
-    if not hit:
+    if not hit or not rest:
         return None
     # Two scopes cannot share a name: KerasTuner drops the value of an active
     # hyperparameter whose name stands in an inactive scope as well.
-    new = _new_name(cut.name, hit, taken) if rest else cut.name
-    cut_call, whole_call = _call(replace(spec, name=new), cut), _call(spec, None)
+    name = _new_name(cut.name, hit, {h.name for h in known})
+    new, cut_call = _literal(name), _call(replace(spec, name=name), cut)
+    whole_call = _call(spec, None)
     if cut_call is None or whole_call is None:
         return None
-    code = _scoped([*around, Parent(of.name, hit)], _variable(new), cut_call)
-    if rest:
-        variable = _variable(cut.name)
-        whole = _scoped([*around, Parent(of.name, rest)], variable, whole_call)
-        # An inactive scope's hyperparameter is None.
-        pick = f"if {variable} is None:\n{_INDENT}{variable} = {_variable(new)}"
-        code = f"{whole}\n{code}\n{pick}"
-    name, parent_name = cut.name, of.name
+    variable, hp = found.variable if found else _variable(cut.name), _hp(spec)
+    code = "\n".join(
+        (
+            declared + _scoped(spec, [Parent(of.name, rest)], f"{variable} = {whole_call}"),
+            _scoped(spec, [Parent(of.name, hit)], cut_call),
+            f"if {new} in {hp}:",
+            f"{_INDENT}{variable} = {hp}.get({new})",
+        )
+    )
 
     def keeps(trial: Values) -> bool:
-        if name not in trial or not cut.takes(trial[name].value):
+        if cut.name not in trial or not cut.takes(trial[cut.name].value):
             return True
-        there = trial.get(parent_name)
+        there = trial.get(of.name)
         return there is None or not any(_same(there.value, v) for v in hit)
 
-    return Edit(name, code, keeps)
+    place: Place = "declaration"
+    if found is not None:
+        place = "statement" if found.assigned else "above"
+    return _edit(spec, code, place, keeps)
+
+
+# --- Where it goes ------------------------------------------------------------------
+
+
+def _edit(
+    spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]
+) -> Edit:
+    found = spec.declared or Declaration()
+    where = {
+        "first": "Put this first in build(): of two declarations of a name the first counts.",
+        "statement": f"Replace the statement at {found.source} by this.",
+        "call": f"Replace the call at {found.source} by this.",
+        "above": f"Put this above the statement at {found.source}, and write "
+        f"`{found.variable}` for the call there.",
+        "declaration": "Put this above the statement in build() that declares "
+        f"`{spec.name}`, and write `{_variable(spec.name)}` for the call there.",
+    }[place]
+    return Edit(spec.name, code, place, where, keeps)
+
+
+def _found(spec: HParam) -> Declaration | None:
+    """Returns the one statement that declares it, None where none is known."""
+    return spec.declared if spec.declared is not None and spec.declared.source else None
+
+
+def _hp(spec: HParam) -> str:
+    return spec.declared.hp if spec.declared is not None else "hp"
+
+
+def _comes_before(parent: HParam, child: HParam, listed_first: bool) -> bool:
+    """Returns whether `parent` is declared whenever the declaration of `child` is reached.
+
+    The space lists hyperparameters as they were met first, which in a program with
+    branches is another order than that of its lines.
+    """
+    if parent.declared is None or child.declared is None:
+        return listed_first
+    one, other = parent.declared, child.declared
+    file, of = one.source.rpartition(":")[0], other.source.rpartition(":")[0]
+    same = one.source != "" and (file, one.function) == (of, other.function)
+    return same and one.always and one.line < other.line
+
+
+def _parents(spec: HParam, known: Sequence[HParam]) -> list[str] | None:
+    """Returns the declarations of all parents of a hyperparameter, outermost first.
+
+    None where one is not known.
+    """
+    lines = []
+    for depth, condition in enumerate(spec.conditions):
+        around = spec.conditions[:depth]
+        parent = next(
+            (h for h in known if h.name == condition.name and h.conditions == around), None
+        )
+        call = declaration(parent, _hp(spec)) if parent is not None else None
+        if call is None:
+            return None
+        lines.append(_scoped(spec, around, call))
+    return lines
 
 
 def listed(spec: HParam) -> list[JSONScalar] | None:
@@ -201,29 +304,28 @@ def _new_name(name: str, levels: Sequence[JSONScalar], taken: Collection[str]) -
     suffix = re.sub(r"\W+", "_", str(levels[0]), flags=re.ASCII).strip("_").lower()
     wanted = f"{name}_{suffix}" if len(levels) == 1 and suffix else f"{name}_2"
     found, number = wanted, 2
-    while found in taken or _variable(found) == _variable(name):
+    while found in taken:
         number += 1
         found = f"{wanted}_{number}"
     return found
 
 
-def _scoped(parents: Sequence[Parent], variable: str, call: str) -> str:
-    """Returns a declaration within its scopes.
+def _scoped(spec: HParam, parents: Sequence[Parent], statement: str) -> str:
+    """Returns a statement within scopes.
 
     Args:
+        spec: what it is about, for the name of the `HyperParameters`.
         parents: the scopes, outermost first.
-        variable: what it is assigned to; in no scope nothing, since there the call
-            stands in the user's code, whatever that does with it.
-        call: the declaration.
+        statement: one line.
     """
-    if not parents:
-        return call
     lines = []
     for depth, parent in enumerate(parents):
         values = ", ".join(_literal(v) for v in parent.values)
-        name = _literal(parent.name)
-        lines.append(f"{_INDENT * depth}with hp.conditional_scope({name}, [{values}]):")
-    lines.append(f"{_INDENT * len(parents)}{variable} = {call}")
+        lines.append(
+            f"{_INDENT * depth}with {_hp(spec)}.conditional_scope("
+            f"{_literal(parent.name)}, [{values}]):"
+        )
+    lines.append(_INDENT * len(parents) + statement)
     return "\n".join(lines)
 
 
@@ -237,9 +339,17 @@ def _variable(name: str) -> str:
 # --- Declarations -------------------------------------------------------------------
 
 
-def declaration(spec: HParam) -> str | None:
-    """Returns `hp.Float(...)` and the like; None for what no search space declares."""
-    return _call(spec, None)
+def declaration(spec: HParam, hp: str = "hp") -> str | None:
+    """Returns `hp.Float(...)` and the like; None for what no search space declares.
+
+    Args:
+        spec: what is declared.
+        hp: what the program calls its `HyperParameters`.
+    """
+    if spec.type == "fixed":
+        value = spec.value if spec.value is not None else spec.default
+        return f"{hp}.Fixed({_literal(spec.name)}, {_literal(value)})"
+    return _call(replace(spec, declared=Declaration(hp=hp)), None)
 
 
 def _call(spec: HParam, cut: Cut | None) -> str | None:
@@ -254,8 +364,12 @@ def _call(spec: HParam, cut: Cut | None) -> str | None:
         left = [v for v in (False, True) if cut is None or not cut.takes(v)]
         if len(left) == 2:
             default = ", default=True" if spec.default is True else ""
-            return f"hp.Boolean({_literal(spec.name)}{default})"
-        return f"hp.Fixed({_literal(spec.name)}, {_literal(left[0])})" if left else None
+            return f"{_hp(spec)}.Boolean({_literal(spec.name)}{default})"
+        return (
+            f"{_hp(spec)}.Fixed({_literal(spec.name)}, {_literal(left[0])})"
+            if left
+            else None
+        )
     return None
 
 
@@ -283,7 +397,7 @@ def _float_call(spec: HParam, cut: Cut | None) -> str | None:
     if low > high:
         return None
     if low == high:
-        return f"hp.Fixed({_literal(spec.name)}, {_literal(low)})"
+        return f"{_hp(spec)}.Fixed({_literal(spec.name)}, {_literal(low)})"
     return _numeric(spec, "Float", low, high, spec.step)
 
 
@@ -304,7 +418,7 @@ def _int_call(spec: HParam, cut: Cut | None) -> str | None:
     if low > high:
         return None
     if low == high:
-        return f"hp.Fixed({_literal(spec.name)}, {low})"
+        return f"{_hp(spec)}.Fixed({_literal(spec.name)}, {low})"
     step = None if spec.step == 1 and spec.sampling in (None, "linear") else spec.step
     return _numeric(spec, "Int", low, high, step)
 
@@ -319,7 +433,7 @@ def _numeric(spec: HParam, kind: str, low: float, high: float, step: JSONScalar)
     # The first value is the default anyway.
     if default is not None and default != spec.min and low <= default <= high:
         parts.append(f"default={_literal(spec.default)}")
-    return f"hp.{kind}({', '.join(parts)})"
+    return f"{_hp(spec)}.{kind}({', '.join(parts)})"
 
 
 # A grid with more points than this is cut like a continuous range.
@@ -362,7 +476,7 @@ def _choice_call(spec: HParam, cut: Cut | None) -> str | None:
     first = (spec.values or [None])[0]
     if not _same(spec.default, first) and any(_same(spec.default, v) for v in left):
         parts.append(f"default={_literal(spec.default)}")
-    return f"hp.Choice({', '.join(parts)})"
+    return f"{_hp(spec)}.Choice({', '.join(parts)})"
 
 
 def _literal(value: JSONScalar) -> str:

@@ -56,6 +56,7 @@ class Space:
         values: the active hyperparameters of each by name.
         bad: bool [trials].
         axes: hyperparameters that took several values.
+        known: each declaration of the space, in the order in which they were met.
         best: index of the clean trial with the best score.
         noun: what a trial is called.
     """
@@ -64,6 +65,7 @@ class Space:
     values: list[dict[str, HParam]]
     bad: Bools
     axes: list[Axis]
+    known: list[HParam]
     best: int | None
     noun: str
 
@@ -84,6 +86,7 @@ class Space:
             [{h.name: h for h in hparams if h.active} for hparams in kept],
             np.array([t.bad for t in trials], np.bool_),
             axes_of(kept),
+            list({(h.name, repr(h.conditions)): h for t in kept for h in t}.values()),
             min(scored)[1] if scored else None,
             noun,
         )

@@ -18,6 +18,7 @@ from typing import Any, Final
 from tb_nanwatch.compat.kerastuner import execution_in, own_oracle
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
 from tb_nanwatch.writing import identities
+from tb_nanwatch.writing.declarations import Declarations, declarations
 from tb_nanwatch.writing.values import name, plain_hparams, scalar, small_int
 from tb_nanwatch.writing.verdict import state_of
 
@@ -78,7 +79,9 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
         fit=fit,
         worker=str(tuner.tuner_id) if getattr(tuner, "tuner_id", None) else None,
         lineage=_lineage(values),
-        hparams=_hparams(trial.hyperparameters),
+        hparams=_hparams(
+            trial.hyperparameters, declarations(getattr(tuner, "hypermodel", None))
+        ),
         objectives=_objectives(tuner.oracle.objective),
         tuner=tuner,
     )
@@ -242,8 +245,13 @@ _TYPES: Final[dict[str, HParamType]] = {
 }
 
 
-def _hparams(hyperparameters: Any) -> list[HParam]:
-    """Returns every hyperparameter of the space, each name once, with its value."""
+def _hparams(hyperparameters: Any, declared: Declarations | None = None) -> list[HParam]:
+    """Returns every hyperparameter of the space, each name once, with its value.
+
+    Args:
+        hyperparameters: KerasTuner's.
+        declared: where the program declares them; None where that cannot be read.
+    """
     found: dict[str, HParam] = {}
     for hp in hyperparameters.space:
         if hp.name.startswith(_BOOKKEEPING):
@@ -276,6 +284,7 @@ def _hparams(hyperparameters: Any) -> list[HParam]:
                 for c in getattr(hp, "conditions", None) or ()
                 if hasattr(c, "name") and hasattr(c, "values")
             ],
+            declared=declared.of(named) if declared is not None else None,
         )
     for plain in plain_hparams(hyperparameters.values):
         if plain.name not in found and not plain.name.startswith(_BOOKKEEPING):

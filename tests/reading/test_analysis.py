@@ -129,10 +129,9 @@ def test_the_frontier_is_conditional_and_keeps_the_best_trial() -> None:
         'with hp.conditional_scope("optimizer", ["rmsprop", "adam"]):\n'
         '    learning_rate = hp.Float("learning_rate", 1e-4, 1.5, sampling="log")\n'
         'with hp.conditional_scope("optimizer", ["sgd"]):\n'
-        "    learning_rate_sgd = "
-        'hp.Float("learning_rate_sgd", 1e-4, 0.05, sampling="log")\n'
-        "if learning_rate is None:\n"
-        "    learning_rate = learning_rate_sgd"
+        '    hp.Float("learning_rate_sgd", 1e-4, 0.05, sampling="log")\n'
+        'if "learning_rate_sgd" in hp:\n'
+        '    learning_rate = hp.get("learning_rate_sgd")'
     )
     assert finding.saves == (
         "removes 5 of 5 bad trials, loses 0 of 19 clean, best score kept"
