@@ -109,16 +109,16 @@ class WatchedFit:
             setattr(self.model, name, self._function(phase))
 
     def _function(self, phase: Phase) -> Callable[[Any], Any]:
-        def watched(iterator: Any) -> Any:
+        def watched(*args: Any) -> Any:
             whose = self._whose(sys._getframe(1))
             if whose is not None and whose is not self:
-                return getattr(self.model, FUNCTIONS[phase])(iterator)
+                return getattr(self.model, FUNCTIONS[phase])(*args)
             if whose is None:
                 for instrument in self.instruments:
                     instrument.passed(phase)
             if whose is None or not self.instruments:
-                return self.plainly(phase, iterator)
-            return self.call(phase, iterator)
+                return self.plainly(phase, *args)
+            return self.call(phase, *args)
 
         return watched
 
@@ -151,13 +151,13 @@ class WatchedFit:
         """The function that trains, with the probes in it."""
         return self.probed["train"]
 
-    def call(self, phase: Phase, iterator: Any) -> Any:
-        """Makes a call that is watched."""
+    def call(self, phase: Phase, *args: Any) -> Any:
+        """Makes a call that is watched, with the arguments that Keras gave."""
         try:
             if phase in self._ran:
-                out = self.probed[phase](iterator)
+                out = self.probed[phase](*args)
             else:
-                out = self.first_call(phase, iterator)
+                out = self.first_call(phase, *args)
         except self.end_of_data:
             raise
         except BaseException as e:
@@ -174,14 +174,14 @@ class WatchedFit:
                 raise ending
         return out
 
-    def first_call(self, phase: Phase, iterator: Any) -> Any:
+    def first_call(self, phase: Phase, *args: Any) -> Any:
         """Makes the first call of a function; where it is traced, that may fail."""
-        return self.probed[phase](iterator)
+        return self.probed[phase](*args)
 
-    def plainly(self, phase: Phase, iterator: Any) -> Any:
+    def plainly(self, phase: Phase, *args: Any) -> Any:
         """Runs a call by the function that Keras made, without probes."""
         with self.aside():
-            return self._plain[phase](iterator)
+            return self._plain[phase](*args)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

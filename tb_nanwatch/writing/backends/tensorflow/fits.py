@@ -47,18 +47,19 @@ class WatchedFit(fits.WatchedFit):
         self._first = False
         self._states: list[Held] = []
 
-    def call(self, phase: Phase, iterator: Any) -> Any:
-        """Makes a call that is watched."""
+    def call(self, phase: Phase, *args: Any) -> Any:
+        """Makes a call that is watched, with the arguments that Keras gave."""
         if phase == "train" and self.spec is None:
-            self.spec = getattr(iterator, "element_spec", None)
-        return super().call(phase, iterator)
+            self.spec = getattr(args[0], "element_spec", None)
+        return super().call(phase, *args)
 
-    def first_call(self, phase: Phase, iterator: Any) -> Any:
+    def first_call(self, phase: Phase, *args: Any) -> Any:
         """Calls a function that is to be traced and compiled with the probes in it.
 
         Where that fails the same batches go through the function without probes, from
         the same state: it shows whose error it is, and nothing of the training is lost.
         """
+        (iterator,) = args
         if self.model.run_eagerly:
             return super().first_call(phase, iterator)
         batches = take(iterator, int(self.model.steps_per_execution))
