@@ -155,7 +155,7 @@ def _ring(log_dir: str) -> int:
 
     from tb_nanwatch.reading.logs import make_provider
     from tb_nanwatch.reading.reader import Reader
-    from tb_nanwatch.writing.probes import RING_ROWS
+    from tb_nanwatch.writing.backends.tensorflow import RING_ROWS
 
     if not os.path.isdir(log_dir):
         return 0

@@ -15,8 +15,8 @@ from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.schema import BadTensor, PostMortem
 from tb_nanwatch.text import clean
-from tb_nanwatch.writing.compiled import Seen, run_compiled
-from tb_nanwatch.writing.tracer import StepTracer
+from tb_nanwatch.writing.backends.tensorflow.compiled import Seen, run_compiled
+from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 
 
 @dataclass

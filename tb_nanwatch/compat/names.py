@@ -19,6 +19,8 @@ class Feature(enum.Enum):
     WATCHING = "watching this training"
     XLA = "watching a model that is compiled with jit_compile=True"
     SUBLAYERS = "watching layers inside of layers"
+    LAYERS_ON_JAX = "watching the outputs of layers, and losses, on JAX"
+    NNX = "telling a model that Flax's NNX trains"
     LOSSES = "watching each loss by itself"
     VARIABLE_NAMES = "naming weights by their layers"
     LEARNING_RATE = "telling the learning rate from the optimizer's slots"

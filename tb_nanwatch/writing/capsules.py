@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
-import numpy as np
 
-from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
-from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.writing.probes import MANY_UPDATES, UPDATED, Kept
+from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
 from tb_nanwatch.writing.values import small_int
@@ -70,39 +67,6 @@ def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsul
         versions=dict(environment.versions),
         created=session.now(),
     )
-
-
-def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
-    """Gives a capsule the state from before its step, where it holds that from within.
-
-    Args:
-        capsule: of a training step; changed in place.
-        tape: the steps that led to it.
-        model: that was trained; afterwards it is as it was.
-
-    Returns:
-        Whether it was incomplete, and is so no more.
-    """
-    late = [m for m in capsule.missing if m in (UPDATED, MANY_UPDATES)]
-    onset = capsule.position.step - tape.first
-    if not late or not capsule.has_batch or not 0 <= onset < len(tape.batches):
-        return False
-    with state.preserved(model):
-        for _ in tape.play(tape.batches[:onset]):
-            pass
-        before = [s for s in state.snapshot(model) if s.role != "metric"]
-        ended = [logs for _, logs in tape.train(tape.batches[onset : onset + 1])]
-        after = state.snapshot(model)
-    values = [np.asarray(value, np.float64) for logs in ended for value in logs.values()]
-    values += [
-        s.value for s in after if s.value is not None and s.value.dtype.kind == "f"
-    ]
-    if all(np.isfinite(value).all() for value in values):
-        return False  # it came out otherwise
-    capsule.variables = before
-    capsule.missing = [m for m in capsule.missing if m not in late]
-    capsule.partial = bool(capsule.missing)
-    return True
 
 
 def replace_on_disk(capsule: Capsule, place: Path, max_bytes: int) -> None:

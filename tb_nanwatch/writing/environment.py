@@ -21,7 +21,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         "tb_nanwatch": tb_nanwatch.__version__,
         "keras": keras.__version__,
     }
-    for name in ("tensorflow", "keras_tuner", "numpy"):
+    for name in ("tensorflow", keras.backend.backend(), "keras_tuner", "numpy"):
         module = sys.modules.get(name)
         if module is not None:
             versions[name] = str(getattr(module, "__version__", ""))
@@ -32,7 +32,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         loss=_loss_name(model),
         label_interval=_label_interval(model),
         precision=str(getattr(model.dtype_policy, "name", "")),
-        replicas=int(getattr(model.distribute_strategy, "num_replicas_in_sync", 1)),
+        replicas=replicas_of(model),
         jit_compile=model.jit_compile is True,
         steps_per_execution=int(model.steps_per_execution),
         versions=versions,
@@ -50,6 +50,12 @@ def _optimizer(model: Any) -> dict[str, Any]:
     return {"class_name": type(model.optimizer).__name__, **plain(config)}
 
 
+def replicas_of(model: Any) -> int:
+    """Returns how many replicas train in sync; a strategy is TensorFlow's alone."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return int(getattr(strategy, "num_replicas_in_sync", 1))
+
+
 def loss_scale_of(model: Any) -> float | None:
     """Returns the scale of the loss as training begins, None where there is none."""
     optimizer = model.optimizer
@@ -57,7 +63,9 @@ def loss_scale_of(model: Any) -> float | None:
         return None
     # It has none before it is built; one may call itself built that never was.
     scale = getattr(optimizer, "dynamic_scale", None)
-    return float(optimizer.initial_scale if scale is None else scale.numpy())
+    if scale is None:
+        return float(optimizer.initial_scale)
+    return float(keras.ops.convert_to_numpy(scale))
 
 
 def loss_scale_name(model: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import keras
 
-from tb_nanwatch.writing.probes import Caller
+from tb_nanwatch.writing.backends.fits import Caller
 
 _GUARDED: Final = (
     "on_epoch_begin",

@@ -6,12 +6,16 @@ decides what is kept; a backend takes the states, holds the batches, and runs th
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from tb_nanwatch.postmortem.tape import Change, Tape
 
+# By default, unless a tenth of the free memory is less.
+_DEFAULT_BYTES: Final = 256 << 20
 # More steps than an experiment has time for.
 MOST_STEPS: Final = 1024
 # Steps after the onset whose batches are still of use: an experiment goes on with them.
@@ -20,6 +24,14 @@ AFTER_ONSET: Final = 64
 # many bytes a second: a slow machine's memory.
 _COPY_SHARE: Final = 1 / 200
 _BYTES_PER_SECOND: Final = 2e9
+
+
+def default_bytes() -> int:
+    """Returns the bytes that states and batches may hold where the user does not say."""
+    with contextlib.suppress(Exception):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return min(_DEFAULT_BYTES, free // 10)
+    return _DEFAULT_BYTES
 
 
 class State(Protocol):

@@ -17,7 +17,6 @@ from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.diagnosis import Cause, diagnose
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
-from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import STATUSES, Experiment, PostMortem
@@ -26,15 +25,23 @@ from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
-from tb_nanwatch.writing.aftermath import examine, examine_runaway
 from tb_nanwatch.writing.alike import Tried, Way, way_of
-from tb_nanwatch.writing.environment import environment_of, loss_scale_name, loss_scale_of
+from tb_nanwatch.writing.backends.chosen import backend
+from tb_nanwatch.writing.backends.fits import Caller
+from tb_nanwatch.writing.backends.interface import Wishes
+from tb_nanwatch.writing.environment import (
+    environment_of,
+    loss_scale_name,
+    loss_scale_of,
+    replicas_of,
+)
 from tb_nanwatch.writing.files import run_directory
 from tb_nanwatch.writing.guards import guard, running_fit
-from tb_nanwatch.writing.probes import Caller, Instrument, check_supported, default_bytes
 from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.rewind import default_bytes
 from tb_nanwatch.writing.said import Speaker
 from tb_nanwatch.writing.session import Session
+from tb_nanwatch.writing.supported import check_model
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
 
@@ -69,7 +76,9 @@ class Watched:
     """
 
     def __init__(self, callback: Options) -> None:
-        check_supported(callback.model)  # what follows takes it for a model of Keras 3
+        self._backend = backend()
+        check_model(callback.model)  # what follows takes it for a model of Keras 3
+        self._backend.check_model(callback.model)
         self._options = callback
         self._model = callback.model
         caller = running_fit()
@@ -88,15 +97,11 @@ class Watched:
         self.over = self._told = self._told_stall = self._stopped = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else _monitored(callbacks),
-            replicas=int(
-                getattr(self._model.distribute_strategy, "num_replicas_in_sync", 1)
-            ),
+            replicas=replicas_of(self._model),
             loss_scale=loss_scale_of(self._model),
             loss_scale_name=lambda: loss_scale_name(self._model),
         )
-        self._instrument = Instrument(
-            self._model,
-            self._recorder,
+        wishes = Wishes(
             activations_only=callback.activations_only,
             after_call=self._after_call,
             after_read=self._after_read,
@@ -109,6 +114,7 @@ class Watched:
                 else callback.rewind_bytes
             ),
         )
+        self._instrument = self._backend.watch(self._model, self._recorder, wishes)
         plain = plain_hparams(callback.hparams)
         if len(callback.hparams) > MAX_HPARAMS:
             self._note(
@@ -251,7 +257,7 @@ class Watched:
             place = capsules.place_for(
                 self._options.log_dir, self._run_dir, self._options.capsules
             )
-            if self._capsule is not None and place is not None:
+            if self._capsule is not None and place is not None and self._backend.REPLAYS:
                 self._capsule.write(place, self._options.capsule_bytes)
                 self._capsule_place = str(place)
         except Exception as e:  # a capsule is never worth a training
@@ -288,7 +294,7 @@ class Watched:
             seconds: for experiments.
         """
         if capsule is not None:
-            result = examine(
+            result = self._backend.examine(
                 self._model,
                 capsule,
                 activations_only=self._options.activations_only,
@@ -298,19 +304,18 @@ class Watched:
             )
             if capsule.has_batch:
                 result.capsule = self._capsule_place
-            result.own_code = rebuild.own_code(capsule)
             return result
         status, onset, _ = self._recorder.status()
         if status != "runaway" or onset is None or not self._wants_experiments:
             return None
-        return examine_runaway(
+        return self._backend.examine_runaway(
             self._model, onset.step, tape=tape, seconds=seconds, first=self._first_to_try
         )
 
     def _complete(self, capsule: Capsule, tape: Tape) -> None:
         """Has the capsule hold the state from before its step, where it does not."""
         try:
-            whole = capsules.complete(capsule, tape, self._model)
+            whole = self._backend.complete(capsule, tape, self._model)
             if whole and self._capsule_place:
                 place = Path(self._capsule_place)
                 capsules.replace_on_disk(capsule, place, self._options.capsule_bytes)

@@ -17,7 +17,7 @@ import pytest
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.writing import recorder as recorder_module
 from tb_nanwatch.writing import summary
-from tb_nanwatch.writing.probes import Instrument
+from tb_nanwatch.writing.backends.tensorflow import Instrument
 from tb_nanwatch.writing.session import Session
 from tb_nanwatch.writing.summary import EventWriter
 from tests.hostile.conftest import FULL, Tally

@@ -9,7 +9,8 @@ import numpy as np
 
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule, Sum
-from tb_nanwatch.writing.probes import Caller, Instrument
+from tb_nanwatch.writing.backends.fits import Caller
+from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.recorder import Recorder
 
 

@@ -21,7 +21,7 @@ from tb_nanwatch.postmortem.chain import Ran, follow
 from tb_nanwatch.postmortem.flow import Flow, Op
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.schema import PostMortem, Since
-from tb_nanwatch.writing.tracer import StepTracer
+from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, compiled, mlp, numbers
 from tests.postmortem.steps import first_step
 from tests.writing.logs import read_log

@@ -17,7 +17,7 @@ from tb_nanwatch.facts import Facts
 from tb_nanwatch.postmortem import changes, experiments, state
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.schema import BadTensor, Experiment, Position, PostMortem
-from tb_nanwatch.writing.tracer import StepTracer
+from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, compiled, mlp, numbers
 from tests.postmortem.steps import first_step
 

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.run import run
-from tb_nanwatch.writing.compiled import run_compiled
-from tb_nanwatch.writing.tracer import StepTracer
+from tb_nanwatch.writing.backends.tensorflow.compiled import run_compiled
+from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, Program, numbers
 from tests.postmortem.steps import first_step
 

@@ -19,7 +19,7 @@ from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Outlier
-from tb_nanwatch.writing.tracer import StepTracer
+from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import compiled, mlp, numbers
 from tests.postmortem.steps import first_step
 

@@ -383,13 +383,13 @@ def test_the_post_mortem_is_no_training_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tb_nanwatch.schema import PostMortem
-    from tb_nanwatch.writing import watched
+    from tb_nanwatch.writing.backends import tensorflow
 
     def slow(*_: Any, **__: Any) -> PostMortem:
         time.sleep(5)
         return PostMortem()
 
-    monkeypatch.setattr(watched, "examine", slow)
+    monkeypatch.setattr(tensorflow, "examine", slow)
     began = time.monotonic()
     fit(mlp(loss=relative), tmp_path, X, ZEROS)
     without = time.monotonic() - began - 5

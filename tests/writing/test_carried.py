@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing.probes.carried import carried
+from tb_nanwatch.writing.backends.tensorflow.carried import carried
 from tests.writing.logs import read_log
 
 BAD = (np.nan, np.inf, -np.inf)

@@ -12,7 +12,7 @@ import pytest
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.errors import UnsupportedError
-from tb_nanwatch.writing.probes import check_supported
+from tb_nanwatch.writing.supported import check_model
 from tests.writing import coverage, kinds
 from tests.writing.kinds import KINDS, Kind
 from tests.writing.logs import read_log
@@ -113,12 +113,12 @@ _Foreign.__module__ = "tf_keras.src.models"
 
 def test_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnsupportedError, match="not with `tf_keras`"):
-        check_supported(_Foreign())
+        check_model(_Foreign())
     with pytest.raises(UnsupportedError, match=r"received builtins\.object\. Expected"):
-        check_supported(object())
+        check_model(object())
     with pytest.raises(UnsupportedError, match="Layer` with Keras' own training"):
-        check_supported(keras.layers.Dense(1))
-    check_supported(kinds.TrainerAndLayer())
+        check_model(keras.layers.Dense(1))
+    check_model(kinds.TrainerAndLayer())
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     model = kinds.BUILDS["built"](kinds.Plain)
     model.compile("adam", "mse")

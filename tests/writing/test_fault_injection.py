@@ -22,8 +22,8 @@ import tensorflow as tf
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.schema import PERSISTENT_KINDS, STATUSES
-from tb_nanwatch.writing.probes import proofs
-from tb_nanwatch.writing.probes import step as step_module
+from tb_nanwatch.writing.backends.tensorflow import proofs
+from tb_nanwatch.writing.backends.tensorflow import step as step_module
 from tests.writing.faults import (
     DATA_PLACES,
     VALUES,

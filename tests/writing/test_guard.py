@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.writing import watched
-from tb_nanwatch.writing.probes import fits, instrument
-from tb_nanwatch.writing.probes.capture import Capture
-from tb_nanwatch.writing.probes.ring import Ring
-from tb_nanwatch.writing.probes.step import Step, StepGraph
-from tb_nanwatch.writing.probes.tracing import Tracer
+from tb_nanwatch.writing.backends.tensorflow import fits, instrument
+from tb_nanwatch.writing.backends.tensorflow.capture import Capture
+from tb_nanwatch.writing.backends.tensorflow.ring import Ring
+from tb_nanwatch.writing.backends.tensorflow.step import Step, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.recorder import Recorder
 from tests.writing.logs import read_log
 from tests.writing.test_callback import assert_clean, assert_same, data, fit, weights

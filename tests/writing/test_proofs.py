@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from benchmarks.models import MODELS
 from tb_nanwatch import NanWatch
 from tb_nanwatch.schema import RANGE_COLUMNS
+from tb_nanwatch.writing.backends.tensorflow import proofs, recompute
+from tb_nanwatch.writing.backends.tensorflow.packed import pack
+from tb_nanwatch.writing.backends.tensorflow.sampling import (
+    MOST_STEPS_BETWEEN,
+    is_sampled,
+)
+from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
+from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.observer import NOT_SUMMED, is_summed
-from tb_nanwatch.writing.probes import proofs, recompute
-from tb_nanwatch.writing.probes.packed import pack
-from tb_nanwatch.writing.probes.sampling import MOST_STEPS_BETWEEN, is_sampled
-from tb_nanwatch.writing.probes.step import StepGraph
-from tb_nanwatch.writing.probes.tracing import Found
 from tests.writing.logs import read_log
 
 SHAPE = (4, 8, 8, 32)  # 2,048 elements of one example

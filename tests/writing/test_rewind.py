@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tb_nanwatch import NanWatch
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.tape import Change, Tape
-from tb_nanwatch.writing import watched
+from tb_nanwatch.writing.backends import tensorflow
 from tb_nanwatch.writing.rewind import MOST_STEPS, Rewind
 from tests.writing.logs import read_log
 
@@ -193,7 +193,7 @@ def the_tape(
         seen.append((tape, capsule))
         raise RuntimeError("seen")
 
-    monkeypatch.setattr(watched, "examine", examine)
+    monkeypatch.setattr(tensorflow, "examine", examine)
     with pytest.warns(UserWarning, match="seen"):
         model.fit(
             *data,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.errors import NanWatchWarning
-from tb_nanwatch.postmortem import experiments
+from tb_nanwatch.postmortem import experiments, rebuild, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import Experiment, PostMortem
-from tb_nanwatch.writing.tracer import StepTracer
-
-# Returns, of a post-mortem, experiments on a run alike that are to be made first.
-First = Callable[[PostMortem], Sequence[Experiment]]
+from tb_nanwatch.writing.backends.interface import First
+from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
+from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 
 
 def examine(
@@ -49,6 +50,7 @@ def examine(
             model, capsule, result, found, seconds=seconds, first=first(result)
         )
     )
+    result.own_code = rebuild.own_code(capsule)
     return result
 
 
@@ -80,6 +82,39 @@ def examine_runaway(
         )
     result.seconds = time.monotonic() - began
     return result
+
+
+def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
+    """Gives a capsule the state from before its step, where it holds that from within.
+
+    Args:
+        capsule: of a training step; changed in place.
+        tape: the steps that led to it.
+        model: that was trained; afterwards it is as it was.
+
+    Returns:
+        Whether it was incomplete, and is so no more.
+    """
+    late = [m for m in capsule.missing if m in (UPDATED, MANY_UPDATES)]
+    onset = capsule.position.step - tape.first
+    if not late or not capsule.has_batch or not 0 <= onset < len(tape.batches):
+        return False
+    with state.preserved(model):
+        for _ in tape.play(tape.batches[:onset]):
+            pass
+        before = [s for s in state.snapshot(model) if s.role != "metric"]
+        ended = [logs for _, logs in tape.train(tape.batches[onset : onset + 1])]
+        after = state.snapshot(model)
+    values = [np.asarray(value, np.float64) for logs in ended for value in logs.values()]
+    values += [
+        s.value for s in after if s.value is not None and s.value.dtype.kind == "f"
+    ]
+    if all(np.isfinite(value).all() for value in values):
+        return False  # it came out otherwise
+    capsule.variables = before
+    capsule.missing = [m for m in capsule.missing if m not in late]
+    capsule.partial = bool(capsule.missing)
+    return True
 
 
 def _tried(run_all: Callable[[], list[Experiment]]) -> list[Experiment]:

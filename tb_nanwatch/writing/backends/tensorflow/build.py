@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.writing.probes.names import walk
-from tb_nanwatch.writing.probes.ops import function_of
+from tb_nanwatch.writing.backends.names import walk
+from tb_nanwatch.writing.backends.tensorflow.ops import function_of
 
 
 def is_built(model: Any) -> bool:

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tb_nanwatch.postmortem import state
+from tb_nanwatch.writing.backends.kept import Kept
+from tb_nanwatch.writing.backends.tensorflow.packed import layout_of, places
+from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.health import tensor_health
 from tb_nanwatch.writing.observer import Expectation, Layout
-from tb_nanwatch.writing.probes.capture import Kept
-from tb_nanwatch.writing.probes.packed import layout_of, places
-from tb_nanwatch.writing.probes.tracing import Found
 
 Array = npt.NDArray[Any]
 _LARGEST_SUM: Final = float(np.finfo(np.float32).max)

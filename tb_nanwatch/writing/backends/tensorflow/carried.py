@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.writing.probes.ops import has_zero, same_shape
+from tb_nanwatch.writing.backends.tensorflow.ops import has_zero, same_shape
 
 _READ: Final = "ReadVariableOp"
 # They leave what is not finite as it is: something is added to it.

@@ -10,22 +10,13 @@ this one has died, and a batch on which the function with the probes failed.
 from __future__ import annotations
 
 import contextlib
-import random
 import sys
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Final, NamedTuple, Protocol
-
-import numpy as np
-import tensorflow as tf
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 from tb_nanwatch.schema import Phase
-from tb_nanwatch.writing.probes.batches import take
-from tb_nanwatch.writing.probes.states import Held
-
-# With these a function says that the data have ended.
-END_OF_DATA: Final = (StopIteration, tf.errors.OutOfRangeError)
 
 FUNCTIONS: Final[dict[Phase, str]] = {
     "train": "train_function",
@@ -73,37 +64,28 @@ class WatchedFit:
     Args:
         model: that is fitted.
         caller: the fit.
-        variables: returns the Keras variables that a step can change.
 
     Attributes:
         instruments: those that watch it.
-        spec: of the batches that the training's function takes; None where they do not
-            come from an iterator of `tf.data`.
+        probed: its functions, with the probes in them.
+        end_of_data: with these a function says that the data have ended.
     """
 
-    def __init__(
-        self, model: Any, caller: Caller, variables: Callable[[], list[Any]]
-    ) -> None:
-        self._model = model
-        self._variables = variables
+    end_of_data: tuple[type[BaseException], ...] = (StopIteration,)
+
+    def __init__(self, model: Any, caller: Caller) -> None:
+        self.model = model
         self._callbacks = weakref.ref(caller.callbacks)
         self._frame = caller.frame
         self.instruments: list[Watching] = []
-        self.spec: Any = None
         below = _FITS.get(model)
         model.make_test_function()  # so that there is one without probes
         # What stood there before, and what Keras made without any probes.
         self._before = {phase: getattr(model, name) for phase, name in FUNCTIONS.items()}
         self._plain: dict[Phase, Any] = below[0]._plain if below else dict(self._before)
-        self._probed: dict[Phase, Any] = {}
-        self._replicas = int(
-            getattr(model.distribute_strategy, "num_replicas_in_sync", 1)
-        )
+        self.probed: dict[Phase, Any] = {}
         self._aside = 0
         self._ran: set[Phase] = set()
-        # While a first call is under way: what its step begins from, once it is traced.
-        self._first = False
-        self._states: list[Held] = []
 
     def is_of(self, caller: Caller) -> bool:
         """Returns whether this is the fit that calls."""
@@ -112,7 +94,7 @@ class WatchedFit:
     @property
     def active(self) -> bool:
         """Whether a step that is traced or run now is one of this fit."""
-        return not self._aside and _FITS.get(self._model, [])[-1:] == [self]
+        return not self._aside and _FITS.get(self.model, [])[-1:] == [self]
 
     def make_functions(self, make: Callable[[], None]) -> None:
         """Has the model's functions made anew, and puts itself in front of them.
@@ -123,20 +105,20 @@ class WatchedFit:
         make()
         self._ran.clear()
         for phase, name in FUNCTIONS.items():
-            self._probed[phase] = getattr(self._model, name)
-            setattr(self._model, name, self._function(phase))
+            self.probed[phase] = getattr(self.model, name)
+            setattr(self.model, name, self._function(phase))
 
     def _function(self, phase: Phase) -> Callable[[Any], Any]:
-        def watched(iterator: Any) -> Any:
+        def watched(*args: Any) -> Any:
             whose = self._whose(sys._getframe(1))
             if whose is not None and whose is not self:
-                return getattr(self._model, FUNCTIONS[phase])(iterator)
+                return getattr(self.model, FUNCTIONS[phase])(*args)
             if whose is None:
                 for instrument in self.instruments:
                     instrument.passed(phase)
             if whose is None or not self.instruments:
-                return self._plainly(phase, iterator)
-            return self._call(phase, iterator)
+                return self.plainly(phase, *args)
+            return self.call(phase, *args)
 
         return watched
 
@@ -155,7 +137,7 @@ class WatchedFit:
             in_callback = frame.f_code.co_name.lstrip("_").startswith("on_")
             if in_callback and frame.f_locals.get("self", self) is callbacks:
                 return None
-            for fit in _FITS.get(self._model, ()):
+            for fit in _FITS.get(self.model, ()):
                 if fit is not self and fit._frame == id(frame):
                     remove_above(fit)
                     return fit
@@ -167,17 +149,16 @@ class WatchedFit:
     @property
     def train_function(self) -> Any:
         """The function that trains, with the probes in it."""
-        return self._probed["train"]
+        return self.probed["train"]
 
-    def _call(self, phase: Phase, iterator: Any) -> Any:
-        if phase == "train" and self.spec is None:
-            self.spec = getattr(iterator, "element_spec", None)
+    def call(self, phase: Phase, *args: Any) -> Any:
+        """Makes a call that is watched, with the arguments that Keras gave."""
         try:
-            if phase in self._ran or self._model.run_eagerly:
-                out = self._probed[phase](iterator)
+            if phase in self._ran:
+                out = self.probed[phase](*args)
             else:
-                out = self._first_call(phase, iterator)
-        except END_OF_DATA:
+                out = self.first_call(phase, *args)
+        except self.end_of_data:
             raise
         except BaseException as e:
             for instrument in list(self.instruments):
@@ -193,61 +174,14 @@ class WatchedFit:
                 raise ending
         return out
 
-    def _first_call(self, phase: Phase, iterator: Any) -> Any:
-        """Calls a function that is to be traced and compiled with the probes in it.
+    def first_call(self, phase: Phase, *args: Any) -> Any:
+        """Makes the first call of a function; where it is traced, that may fail."""
+        return self.probed[phase](*args)
 
-        Where that fails the same batches go through the function without probes, from
-        the same state: it shows whose error it is, and nothing of the training is lost.
-        """
-        batches = take(iterator, int(self._model.steps_per_execution))
-        drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
-        made = self._num_variables()
-        self._first, states = True, self._states
-        error: Exception
-        try:
-            return self._probed[phase](iterator if batches is None else batches.again())
-        except END_OF_DATA:
-            raise
-        except Exception as e:
-            error = e
-        finally:
-            self._first, self._states = False, []
-        if batches is None and states:
-            raise error  # its batch is gone, and with several replicas so is the state
-        instruments = list(self.instruments)
-        for instrument in instruments:
-            instrument.take_out()
-        for state in states:
-            state.restore()
-        # What the step draws while it is traced it draws again. The seeds of variables
-        # that it made, which Keras draws from Python's generator, it does not.
-        np.random.set_state(drawn[1])  # noqa: NPY002
-        if self._num_variables() == made:
-            random.setstate(drawn[0])
-        try:
-            out = self._plainly(phase, iterator if batches is None else batches.again())
-        except BaseException as e:  # so it is the user's own
-            for instrument in instruments:
-                instrument.failed(e)
-            raise
-        for instrument in instruments:
-            instrument.gave_up(error)
-        return out
-
-    def _num_variables(self) -> int:
-        with contextlib.suppress(Exception):
-            return len(self._variables())
-        return 0
-
-    def traced(self) -> None:
-        """Says that a step has been traced; it runs next."""
-        if self._first and not self._states:
-            self._states.append(Held([] if self._replicas > 1 else self._variables()))
-
-    def _plainly(self, phase: Phase, iterator: Any) -> Any:
+    def plainly(self, phase: Phase, *args: Any) -> Any:
         """Runs a call by the function that Keras made, without probes."""
         with self.aside():
-            return self._plain[phase](iterator)
+            return self._plain[phase](*args)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -265,42 +199,46 @@ class WatchedFit:
         if instrument not in self.instruments:
             return
         self.instruments.remove(instrument)
-        fits = _FITS.get(self._model, [])
+        fits = _FITS.get(self.model, [])
         if self.instruments or self not in fits:
             return
         remove_above(self)
         fits.remove(self)
         for phase, name in FUNCTIONS.items():
-            setattr(self._model, name, self._before[phase])
+            setattr(self.model, name, self._before[phase])
         if not fits:
-            _FITS.pop(self._model, None)
+            _FITS.pop(self.model, None)
 
 
 # The watched fits of each model, each within a callback of the one before.
 _FITS: weakref.WeakKeyDictionary[Any, list[WatchedFit]] = weakref.WeakKeyDictionary()
 
 
-def join(model: Any, caller: Caller, variables: Callable[[], list[Any]]) -> WatchedFit:
+_Fit = TypeVar("_Fit", bound=WatchedFit)
+
+
+def join(model: Any, caller: Caller, make: Callable[[], _Fit]) -> _Fit:
     """Returns the watched fit that calls; it becomes the innermost one of its model.
 
     Fits that ended unseen (they died before they could take their probes out) go first.
-    Arguments are those of `WatchedFit`.
+
+    Args:
+        model, caller: as of `WatchedFit`.
+        make: returns a new one, where none of this model is of the caller.
     """
     fits = _FITS.setdefault(model, [])
     alive = _frames()
     while fits and not fits[-1].is_of(caller) and fits[-1]._frame not in alive:
         _end(fits[-1])
     if not fits or not fits[-1].is_of(caller):
-        fit = WatchedFit(
-            model, caller, variables
-        )  # looks at those below before it is one of them
+        fit = make()  # looks at those below before it is one of them
         _FITS.setdefault(model, fits).append(fit)
-    return _FITS[model][-1]
+    return cast(_Fit, _FITS[model][-1])  # a process has one backend
 
 
 def remove_above(fit: WatchedFit) -> None:
     """Takes the probes of all fits within `fit` out: it goes on, so they are over."""
-    fits = _FITS.get(fit._model, [])
+    fits = _FITS.get(fit.model, [])
     while fit in fits and fits[-1] is not fit:
         _end(fits[-1])
 
@@ -308,7 +246,7 @@ def remove_above(fit: WatchedFit) -> None:
 def _end(fit: WatchedFit) -> None:
     for instrument in list(fit.instruments):
         instrument.take_out()
-    fits = _FITS.get(fit._model, [])
+    fits = _FITS.get(fit.model, [])
     if fit in fits:  # it had no instrument
         fits.remove(fit)
 

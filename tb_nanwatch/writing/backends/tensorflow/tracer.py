@@ -7,8 +7,9 @@ from typing import Any
 
 from tb_nanwatch.postmortem.run import Traced
 from tb_nanwatch.schema import Phase
+from tb_nanwatch.writing.backends.names import walk
+from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.observer import Expectation, Floats, Layout
-from tb_nanwatch.writing.probes import Instrument, walk
 
 
 class _Silent:

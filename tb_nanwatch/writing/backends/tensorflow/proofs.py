@@ -30,10 +30,10 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.schema import Kind
-from tb_nanwatch.writing.probes.carried import carried
-from tb_nanwatch.writing.probes.ops import has_zero, same_shape
-from tb_nanwatch.writing.probes.recompute import those_that_can
-from tb_nanwatch.writing.probes.tracing import Found
+from tb_nanwatch.writing.backends.tensorflow.carried import carried
+from tb_nanwatch.writing.backends.tensorflow.ops import has_zero, same_shape
+from tb_nanwatch.writing.backends.tensorflow.recompute import those_that_can
+from tb_nanwatch.writing.backends.tracing import Found
 
 # Half sums of squares up to which a step's tensors, and its guards, carry a proof. Both
 # are far beyond what a training lives with.

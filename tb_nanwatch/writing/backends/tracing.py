@@ -1,4 +1,4 @@
-"""The tensors that are met while a step is traced (or run eagerly)."""
+"""The tensors that are met while a step is traced, or run eagerly."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import keras
-import tensorflow as tf
 
 from tb_nanwatch.compat.keras import own_variables
-from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.schema import KINDS, Kind, Probe
-from tb_nanwatch.writing.probes.names import (
+from tb_nanwatch.writing.backends.names import (
     has_keras_step,
     no_slots,
     optimizers,
     walk,
 )
-from tb_nanwatch.writing.probes.ops import as_tensor, can_be_bad, variable_value
 
 # Kinds whose integer tensors are watched too: labels can be out of range.
 _DATA: Final = ("input", "label", "sample_weight")
@@ -48,8 +45,10 @@ class Found:
     def probe(self) -> Probe:
         """Returns the probe that stands for it in the record."""
         shape = self.tensor.shape
-        dims = list(shape) if shape.rank is not None else []
-        return Probe(self.kind, self.name, self.layer, self.tensor.dtype.name, dims)
+        # TensorFlow alone has shapes of an unknown rank.
+        dims = [] if getattr(shape, "rank", 0) is None else list(shape)
+        dtype = dtype_name(self.tensor)
+        return Probe(self.kind, self.name, self.layer, dtype, dims)
 
 
 def in_causal_order(found: Sequence[Found]) -> list[Found]:
@@ -62,22 +61,10 @@ def in_causal_order(found: Sequence[Found]) -> list[Found]:
     return sorted(found, key=lambda f: (min(f.update, last), KINDS.index(f.kind)))
 
 
-class _Positions:
-    """Tells which of two tensors of a step was computed first.
-
-    Args:
-        graph: in which the step is traced; None where it runs eagerly.
-    """
-
-    def __init__(self, graph: Any) -> None:
-        operations = [] if graph is None else graph.get_operations()
-        self._places = {operation.name: i for i, operation in enumerate(operations)}
-
-    def of(self, tensor: Any) -> int:
-        """Returns the place of a tensor in the order in which tensors were made."""
-        if self._places:
-            return self._places.get(tensor.op.name, len(self._places))
-        return tensor_id(tensor, 0)
+def dtype_name(tensor: Any) -> str:
+    """Returns the name of a tensor's dtype: "float32", on every backend."""
+    dtype = tensor.dtype
+    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 
 
 @dataclass
@@ -98,7 +85,10 @@ class _Trace(threading.local):
 
 
 class Tracer:
-    """Collects the tensors of the step that the calling thread is tracing.
+    """Collects the tensors of the step that the calling thread is tracing, or running.
+
+    A backend says what its tensors are: the methods under "What a backend says" are those
+    of one that runs eagerly, apart from `tensor_of`, `can_be_bad` and `is_integer`.
 
     Args:
         model: the model that is being fitted.
@@ -113,12 +103,46 @@ class Tracer:
         self._trace = _Trace()
         self._variables: dict[int, tuple[Kind, str, str]] = {}
 
+    # --- What a backend says ----------------------------------------------------
+
+    def tensor_of(self, value: Any) -> Any:
+        """Returns the tensor whose elements are the value's, None where it has none.
+
+        Of a variable it is the value that it has now.
+        """
+        raise NotImplementedError
+
+    def can_be_bad(self, tensor: Any) -> bool:
+        """Returns whether the tensor's dtype has non-finite values."""
+        raise NotImplementedError
+
+    def is_integer(self, tensor: Any) -> bool:
+        """Returns whether the tensor is of integers."""
+        raise NotImplementedError
+
+    def scope(self) -> Any:
+        """Returns what is being traced now (a graph), None where operations run eagerly."""
+        return None
+
+    def is_of(self, tensor: Any, scope: Any) -> bool:
+        """Returns whether a tensor belongs to what `scope` returned as the step began."""
+        return True
+
+    def places(self, scope: Any) -> Callable[[Any], int]:
+        """Returns what tells the place of a tensor in the order in which they were made.
+
+        An eager backend does not know it: all are of one place.
+        """
+        return lambda tensor: 0
+
+    # --- Tracing ----------------------------------------------------------------
+
     @contextlib.contextmanager
     def tracing(self) -> Iterator[list[Found]]:
         """Collects what is met within, in the graph that is being built."""
         trace = self._trace
         outer = (trace.graph, trace.found, trace.calls, trace.inner)
-        trace.graph = _graph()
+        trace.graph = self.scope()
         found: list[Found] = []
         trace.found, trace.calls, trace.inner = found, {}, set()
         trace.labels, trace.is_triple, trace.update = set(), False, 0
@@ -140,7 +164,7 @@ class Tracer:
     @property
     def in_step(self) -> bool:
         """Whether the calling thread is in the step itself, not in a loop or branch."""
-        return self.active and _graph() is self._trace.graph
+        return self.active and self.scope() is self._trace.graph
 
     def name_variables(self) -> None:
         """Learns the names of the variables of all layers there are."""
@@ -238,16 +262,16 @@ class Tracer:
         """Counts what the step returns to the update before which it was computed."""
         if self._trace.update < 2:
             return
-        positions = _Positions(self._trace.graph)
+        place_of = self.places(self._trace.graph)
         begins: dict[int, int] = {}
         for f in self.found:
             if f.kind == "gradient":
-                at = positions.of(f.tensor)
+                at = place_of(f.tensor)
                 begins[f.update] = min(at, begins.get(f.update, at))
-        returned = {id(as_tensor(value)) for value in logs.values()}
+        returned = {id(self.tensor_of(value)) for value in logs.values()}
         for f in self.found:
             if f.kind in ("loss", "metric") and id(f.tensor) in returned:
-                at = positions.of(f.tensor)
+                at = place_of(f.tensor)
                 f.update = min(
                     (u for u, begun in begins.items() if at < begun), default=f.update
                 )
@@ -260,13 +284,13 @@ class Tracer:
             for variable in optimizer.variables:
                 if id(variable) not in skipped and id(variable) not in seen:
                     seen.add(id(variable))
-                    self.add("optimizer", variable.path, "", variable_value(variable))
+                    self.add("optimizer", variable.path, "", variable)
         metrics = {id(v) for v in self._model.metrics_variables}
         for variable in self._model.variables:
             if id(variable) not in seen and id(variable) not in metrics:
                 seen.add(id(variable))
                 kind, name, layer = self._known(variable)
-                self.add(kind, name, layer, variable_value(variable))
+                self.add(kind, name, layer, variable)
 
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure."""
@@ -289,14 +313,15 @@ class Tracer:
 
     def add(self, kind: Kind, name: str, layer: str, value: Any) -> None:
         """Adds one tensor, unless it cannot be watched."""
-        tensor = as_tensor(value)
+        tensor = self.tensor_of(value)
         trace = self._trace
         if tensor is None or trace.found is None:
             return
-        if not can_be_bad(tensor) and (kind not in _DATA or not tensor.dtype.is_integer):
+        if not self.can_be_bad(tensor) and (
+            kind not in _DATA or not self.is_integer(tensor)
+        ):
             return
-        # A tensor that was computed eagerly has no graph.
-        if getattr(tensor, "graph", None) is not trace.graph:
+        if not self.is_of(tensor, trace.graph):
             trace.inner.add(layer)
             return
         if trace.calls.get(f"{kind}:{layer}", 0) > MAX_CALLS:
@@ -305,8 +330,3 @@ class Tracer:
             )
             return
         trace.found.append(Found(kind, name, layer, tensor, trace.update))
-
-
-def _graph() -> Any:
-    """Returns the graph that is being built, None where operations run eagerly."""
-    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()

@@ -13,6 +13,28 @@ import tensorflow as tf
 from tb_nanwatch.compat.tensorflow import resource_variable
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.schema import Phase
+from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED, Kept
+from tb_nanwatch.writing.backends.tensorflow.addends import read_where_added
+from tb_nanwatch.writing.backends.tensorflow.capture import Batch, Capture
+from tb_nanwatch.writing.backends.tensorflow.ops import (
+    batch_size,
+    can_be_bad,
+    half_sum_of_squares,
+    one_after,
+    replica_id,
+)
+from tb_nanwatch.writing.backends.tensorflow.packed import Parts
+from tb_nanwatch.writing.backends.tensorflow.proofs import (
+    GUARD_LIMIT,
+    PROOF_LIMIT,
+    Proofs,
+    half_sum_by_moments,
+    prove,
+)
+from tb_nanwatch.writing.backends.tensorflow.recompute import make_again
+from tb_nanwatch.writing.backends.tensorflow.ring import Ring, new_limit
+from tb_nanwatch.writing.backends.tensorflow.sampling import is_sampled
+from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.observer import (
     NO_LIMIT,
     NOT_SUMMED,
@@ -20,27 +42,6 @@ from tb_nanwatch.writing.observer import (
     Layout,
     Observer,
 )
-from tb_nanwatch.writing.probes.addends import read_where_added
-from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Batch, Capture, Kept
-from tb_nanwatch.writing.probes.ops import (
-    batch_size,
-    can_be_bad,
-    half_sum_of_squares,
-    one_after,
-    replica_id,
-)
-from tb_nanwatch.writing.probes.packed import Parts
-from tb_nanwatch.writing.probes.proofs import (
-    GUARD_LIMIT,
-    PROOF_LIMIT,
-    Proofs,
-    half_sum_by_moments,
-    prove,
-)
-from tb_nanwatch.writing.probes.recompute import make_again
-from tb_nanwatch.writing.probes.ring import Ring, new_limit
-from tb_nanwatch.writing.probes.sampling import is_sampled
-from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
 
 # Steps of one call that stood out and wait to be looked at; each holds a copy of all
 # variables.

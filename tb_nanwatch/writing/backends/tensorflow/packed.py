@@ -18,16 +18,20 @@ from typing import Any, Final
 import tensorflow as tf
 
 from tb_nanwatch.schema import Phase, Probe
-from tb_nanwatch.writing.observer import NOT_SUMMED, Layout
-from tb_nanwatch.writing.probes.ops import batch_size, can_be_bad, half_sum_of_squares
-from tb_nanwatch.writing.probes.proofs import (
+from tb_nanwatch.writing.backends.tensorflow.ops import (
+    batch_size,
+    can_be_bad,
+    half_sum_of_squares,
+)
+from tb_nanwatch.writing.backends.tensorflow.proofs import (
     Proofs,
     half_sum_by_moments,
     prove,
     spreads,
 )
-from tb_nanwatch.writing.probes.sampling import is_sampled
-from tb_nanwatch.writing.probes.tracing import Found, in_causal_order
+from tb_nanwatch.writing.backends.tensorflow.sampling import is_sampled
+from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.observer import NOT_SUMMED, Layout
 
 _SHAPES: Final = frozenset(("Rank", "Shape", "Size"))
 # Together with a product before it, XLA makes one of these at once.

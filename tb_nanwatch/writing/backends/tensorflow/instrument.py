@@ -14,82 +14,42 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.compat import keras as private
-from tb_nanwatch.compat.names import Feature, has, require
-from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn
+from tb_nanwatch.compat.names import Feature, has
+from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.state import trained_variables, variables_of
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import Kind, Phase
-from tb_nanwatch.writing.observer import Observer
-from tb_nanwatch.writing.probes import fits
-from tb_nanwatch.writing.probes.beside import as_columns, run_again
-from tb_nanwatch.writing.probes.build import build_as_keras_does, is_built
-from tb_nanwatch.writing.probes.capture import Capture
-from tb_nanwatch.writing.probes.hooks import Hooks, original
-from tb_nanwatch.writing.probes.names import (
+from tb_nanwatch.writing.backends import fits
+from tb_nanwatch.writing.backends.apart import KeptApart
+from tb_nanwatch.writing.backends.hooks import Hooks, original
+from tb_nanwatch.writing.backends.names import (
     build_optimizer,
     losses,
     optimizers,
     updates_by_gradients_alone,
     walk,
 )
-from tb_nanwatch.writing.probes.ops import after, function_of
-from tb_nanwatch.writing.probes.packed import Parts, pack
-from tb_nanwatch.writing.probes.repeatable import is_repeatable
-from tb_nanwatch.writing.probes.rewinding import Rewinding
-from tb_nanwatch.writing.probes.step import Standing, Step, StepGraph
-from tb_nanwatch.writing.probes.tracing import Found, Tracer, in_causal_order
-from tb_nanwatch.writing.supported import check_backend
+from tb_nanwatch.writing.backends.tensorflow.beside import as_columns, run_again
+from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, is_built
+from tb_nanwatch.writing.backends.tensorflow.capture import Capture
+from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
+from tb_nanwatch.writing.backends.tensorflow.ops import after, function_of
+from tb_nanwatch.writing.backends.tensorflow.packed import Parts, pack
+from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
+from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
+from tb_nanwatch.writing.backends.tensorflow.step import Standing, Step, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
+from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.observer import Observer
 
 _nothing: Final = contextlib.nullcontext
 READ_INTERVAL_SECONDS: Final = 1.0
-# What a model has to have that Keras' `fit` trains; classes that mix Keras' Trainer into
-# a layer have it as `keras.Model` has.
-_TRAINER: Final = ("train_step", "test_step", "compute_loss", "make_train_function")
 
 
 class _Current(threading.local):
     """The step that a thread is tracing, where its updates can be made to wait."""
 
     step: Step | None = None
-
-
-def check_supported(model: Any) -> None:
-    """Raises `UnsupportedError` where `model` cannot be watched at all."""
-    check_backend()
-    kind = f"{type(model).__module__}.{type(model).__name__}"
-    if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
-        raise UnsupportedError(
-            f"NaN Watch watches Keras 3 models; received {kind}, which is of Keras 2. "
-            "Build the model with `keras`, not with `tf_keras`."
-        )
-    if not isinstance(model, keras.Layer) or not all(
-        callable(getattr(model, name, None)) for name in _TRAINER
-    ):
-        raise UnsupportedError(
-            f"NaN Watch watches Keras 3 models; received {kind}. Expected a `keras.Model`, "
-            "or a `keras.Layer` with Keras' own training methods."
-        )
-    require(Feature.WATCHING)
-
-
-class _KeptApart:
-    """A context that no exception leaves: `note` is called with it.
-
-    What ends a program does leave it, and so does a warning of ours where the user has
-    made errors of warnings.
-    """
-
-    def __init__(self, note: Callable[[Exception], None]) -> None:
-        self._note = note
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, NanWatchWarning):
-            return False
-        self._note(error)
-        return True
 
 
 class Instrument:
@@ -121,7 +81,6 @@ class Instrument:
         capture_bytes: int = 0,
         rewind_bytes: int = 0,
     ) -> None:
-        check_supported(model)
         self._model = model
         self._observer = observer
         self._activations_only = activations_only
@@ -130,7 +89,7 @@ class Instrument:
         self._on_error = on_error
         self._on_failure = on_failure
         self._hooks: Hooks | None = None
-        self._fit: fits.WatchedFit | None = None
+        self._fit: WatchedFit | None = None
         # The first thing that went wrong in watching; nothing is watched from then on.
         self._trouble: Exception | None = None
         self._tracer = Tracer(model, self._note)
@@ -178,7 +137,9 @@ class Instrument:
                 and sees what it saw; a fit around this one rests until this one is over.
         """
         model = self._model
-        self._fit = fit = fits.join(model, caller, self._changed_by_a_step)
+        self._fit = fit = fits.join(
+            model, caller, lambda: WatchedFit(model, caller, self._changed_by_a_step)
+        )
         fit.instruments.append(self)
         self._tracer.labelled = caller.labelled
         self._hooks = hooks = Hooks()
@@ -299,13 +260,13 @@ class Instrument:
             return
         warn(f"NaN Watch stopped watching, training goes on: {error!r}")
 
-    def _kept_apart(self) -> _KeptApart:
+    def _kept_apart(self) -> KeptApart:
         """Keeps what goes wrong in watching from the training."""
 
         def note(error: Exception) -> None:
             self._trouble = self._trouble or error
 
-        return _KeptApart(note)
+        return KeptApart(note)
 
     @property
     def _watching(self) -> bool:

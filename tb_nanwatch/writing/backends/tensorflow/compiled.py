@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.schema import KINDS, BadTensor, Phase
+from tb_nanwatch.writing.backends.fits import Caller
+from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.health import tensor_health
 from tb_nanwatch.writing.observer import LOOK_NEXT, Expectation, Floats, Layout
-from tb_nanwatch.writing.probes import Caller, Instrument
 
 
 @dataclass

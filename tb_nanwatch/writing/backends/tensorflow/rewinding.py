@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -15,25 +14,15 @@ from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem.state import trained_variables, variables_of
 from tb_nanwatch.postmortem.tape import Change, Tape
-from tb_nanwatch.writing.probes.hooks import Hooks
-from tb_nanwatch.writing.probes.names import build_optimizer, has_keras_step
-from tb_nanwatch.writing.probes.repeatable import is_repeatable
-from tb_nanwatch.writing.probes.staged import Staged
-from tb_nanwatch.writing.probes.states import Held, has_value, nbytes_of
+from tb_nanwatch.writing.backends.hooks import Hooks
+from tb_nanwatch.writing.backends.names import build_optimizer, has_keras_step
+from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
+from tb_nanwatch.writing.backends.tensorflow.staged import Staged
+from tb_nanwatch.writing.backends.tensorflow.states import Held, has_value, nbytes_of
 from tb_nanwatch.writing.rewind import Rewind
 
-# By default, unless a tenth of the free memory is less.
-_DEFAULT_BYTES: Final = 256 << 20
 # Elements of a variable that counts, or is a seed.
 _FEW: Final = 64
-
-
-def default_bytes() -> int:
-    """Returns the bytes that states and batches may hold where the user does not say."""
-    with contextlib.suppress(Exception):
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return min(_DEFAULT_BYTES, free // 10)
-    return _DEFAULT_BYTES
 
 
 class _Source:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,35 +20,9 @@ from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable, Sum
 from tb_nanwatch.postmortem.state import trained_variables
 from tb_nanwatch.schema import Phase
+from tb_nanwatch.writing.backends.kept import MADE_LATE, Kept
 
 Array = npt.NDArray[Any]
-
-UPDATED: Final = "the weights are those from after the step's update"
-MANY_UPDATES: Final = "another optimizer had updated its weights before"
-MADE_LATE: Final = "variables that the first step made were not kept"
-
-
-@dataclass
-class Kept:
-    """A step, as it can be run again.
-
-    Attributes:
-        phase, step: of which step, counted from 0 in its phase.
-        replica: that saw the fault.
-        data: as `train_step` received it, leaves are arrays; None where not kept.
-        variables: values from before the update, in the order in which model and
-            optimizer list them.
-        missing: why it is not the whole step, in words; empty where it is.
-        sums: of the step's tensors.
-    """
-
-    phase: Phase
-    step: int
-    replica: int
-    data: Any
-    variables: list[SavedVariable]
-    missing: list[str] = field(default_factory=list)
-    sums: list[Sum] = field(default_factory=list)
 
 
 @dataclass

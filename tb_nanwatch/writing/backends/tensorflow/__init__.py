@@ -11,12 +11,8 @@ steps in which nothing happens. A step that XLA compiles, and one of a validatio
 hands out its sums alone; where it stands out it is run again beside. Before the update a gate of the same kind keeps what
 the step was made of, for the capsule.
 
-The rest of the writing side sees this package through `Observer` and `Instrument`
-alone; a port to another Keras backend replaces it.
-
-    names.py       what is in a model, and what its parts are called
     ops.py         operations that the probes are made of
-    tracing.py     the tensors met while a step is traced
+    tracing.py     what TensorFlow's tensors are
     proofs.py      which large tensors need no pass of their own
     recompute.py   tensors made again for a look, where that is cheaper than keeping them
     ring.py        the rows, and the host's reading of them
@@ -29,30 +25,59 @@ alone; a port to another Keras backend replaces it.
     states.py      the values of variables at one moment
     staged.py      the batches of the last steps
     rewinding.py   what the training is run again from
-    hooks.py       wrappers in front of methods, and their removal
     build.py       models that are built by their first batch
     batches.py     the batches of a call, kept until it has succeeded
-    fits.py        the fits that are watched, whose call it is, and what runs if one fails
+    fits.py        what runs where tracing a step fails
     instrument.py  hooks a model, reads the rings, takes the hooks out
+    tracer.py      one step run eagerly, its tensors named as the probes do
+    compiled.py    one step run compiled, as a training does
+    aftermath.py   what is done with a capsule at the end of a run that went bad
 """
 
-from tb_nanwatch.writing.probes.capture import MANY_UPDATES, UPDATED, Kept
-from tb_nanwatch.writing.probes.fits import Caller
-from tb_nanwatch.writing.probes.instrument import Instrument, check_supported
-from tb_nanwatch.writing.probes.names import walk
-from tb_nanwatch.writing.probes.rewinding import default_bytes
-from tb_nanwatch.writing.probes.ring import RING_ROWS
-from tb_nanwatch.writing.probes.tracing import MAX_CALLS
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tb_nanwatch.compat.names import Feature, require
+from tb_nanwatch.writing.backends.interface import Wishes
+from tb_nanwatch.writing.backends.tensorflow.aftermath import (
+    complete,
+    examine,
+    examine_runaway,
+)
+from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
+from tb_nanwatch.writing.backends.tensorflow.ring import RING_ROWS
+from tb_nanwatch.writing.observer import Observer
 
 __all__ = [
-    "MANY_UPDATES",
-    "MAX_CALLS",
+    "REPLAYS",
     "RING_ROWS",
-    "UPDATED",
-    "Caller",
     "Instrument",
-    "Kept",
-    "check_supported",
-    "default_bytes",
-    "walk",
+    "check_model",
+    "complete",
+    "examine",
+    "examine_runaway",
+    "watch",
 ]
+
+REPLAYS: Final = True
+
+
+def check_model(model: Any) -> None:
+    """Raises `UnsupportedError` where what all watching rests on is missing."""
+    require(Feature.WATCHING)
+
+
+def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
+    """Returns an instrument that is not installed yet."""
+    return Instrument(
+        model,
+        observer,
+        activations_only=wishes.activations_only,
+        after_call=wishes.after_call,
+        after_read=wishes.after_read,
+        on_error=wishes.on_error,
+        on_failure=wishes.on_failure,
+        capture_bytes=wishes.capture_bytes,
+        rewind_bytes=wishes.rewind_bytes,
+    )

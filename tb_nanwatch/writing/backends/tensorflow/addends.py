@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.writing.probes.tracing import Found
+from tb_nanwatch.writing.backends.tracing import Found
 
 _ADDS: Final = frozenset(("Add", "AddN", "AddV2", "BiasAdd"))
 # What makes a summand that an addition is merged with.

