@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keras
+
 from tb_nanwatch.writing.backends.interface import Backend
 from tb_nanwatch.writing.supported import check_backend
 
@@ -13,6 +15,10 @@ def backend() -> Backend:
         UnsupportedError: it is none that can be watched.
     """
     check_backend()
+    if keras.backend.backend() == "torch":
+        from tb_nanwatch.writing.backends import torch
+
+        return torch
     from tb_nanwatch.writing.backends import tensorflow
 
     return tensorflow
