@@ -22,6 +22,7 @@ from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows, eagerly
 from tb_nanwatch.schema import BadTensor, Kind, Outlier, Phase, PostMortem
 
@@ -225,7 +226,7 @@ def _step(watch: OpWatch, tracer: Tracer, phase: Phase, data: Any) -> list[Trace
 
 def _handles(model: Any) -> list[tuple[str, Any]]:
     found = []
-    for _, variable in state.variables_of(model):
+    for _, variable in variables_of(model):
         value = variable.value
         if isinstance(value, tf.Variable):
             found.append((variable.path, value))

@@ -1,0 +1,43 @@
+"""What PyTorch's tensors are to the tracer of a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from tb_nanwatch.schema import Kind
+from tb_nanwatch.writing.backends import tracing
+
+
+class Tracer(tracing.Tracer):
+    """Collects the tensors of the step that the calling thread is running."""
+
+    def tensor_of(self, value: Any) -> Any:
+        """Returns the tensor whose elements are the value's, None where it has none."""
+        if isinstance(value, keras.Variable):
+            value = value.value
+        if isinstance(value, float | np.floating | np.ndarray):
+            value = torch.as_tensor(value)
+        if not isinstance(value, torch.Tensor) or value.is_meta:
+            return None
+        if value.layout is not torch.strided:
+            return value.detach().coalesce().values() if value.is_sparse else None
+        return value
+
+    def can_be_bad(self, tensor: Any) -> bool:
+        """Returns whether the tensor's dtype has non-finite values."""
+        return bool(tensor.is_floating_point() or tensor.is_complex())
+
+    def is_integer(self, tensor: Any) -> bool:
+        """Returns whether the tensor is of integers."""
+        return not self.can_be_bad(tensor) and tensor.dtype is not torch.bool
+
+    def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
+        """Adds every tensor of a nested structure; shapes are inferred without values."""
+        leaves = [t for t in keras.tree.flatten(outputs) if isinstance(t, torch.Tensor)]
+        if leaves and all(t.is_meta for t in leaves):
+            return
+        super().add_outputs(kind, name, layer, outputs)
