@@ -9,6 +9,9 @@ accelerator all sums of a step are read at once, for which the step is waited fo
     sums.py        half sums of squares, and tensors as arrays
     capture.py     what a bad step was made of, from before its update
     instrument.py  hooks a model, looks at its steps, takes the hooks out
+    operations.py  PyTorch's operations by the names that record and rules have
+    watch.py       the operations of one step, and the non-finite values that they make
+    aftermath.py   the failing step run once more after a training
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import PostMortem
 from tb_nanwatch.writing.backends.interface import First, Wishes
+from tb_nanwatch.writing.backends.silent import Silent
+from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
 from tb_nanwatch.writing.backends.torch.instrument import Instrument
 from tb_nanwatch.writing.observer import Observer
 
@@ -34,6 +39,7 @@ __all__ = [
 ]
 
 REPLAYS: Final = False
+_SILENT: Final = Silent()
 
 
 def check_model(model: Any) -> None:
@@ -65,8 +71,10 @@ def examine(
     seconds: float = 0.0,
     first: First = lambda found: (),
 ) -> PostMortem:
-    """Returns that nothing is named."""
-    return PostMortem(reason="Operation and line are not named on PyTorch.", untried="x")
+    """Returns the post-mortem of a bad step; see `interface.Backend`."""
+    result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
+    result.untried = tape if isinstance(tape, str) else ""
+    return result
 
 
 def examine_runaway(

@@ -31,7 +31,7 @@ from tb_nanwatch.writing.observer import Expectation, Floats, Layout, Observer
 READ_INTERVAL_SECONDS: Final = 1.0
 # Rows that are handed over together.
 _ROWS: Final = 256
-NO_TAPE: Final = "no training is run again on PyTorch"
+NO_TAPE: Final = "experiments are not made on PyTorch"
 
 
 @dataclass
