@@ -42,7 +42,8 @@ class BadOutput(Counting):
         bad = self.is_bad(training) if training else ops.zeros(())
         ones = ops.ones_like(x)
         first = ops.cast(ops.equal(ops.cumsum(ops.ravel(ones)), 1.0), "float32")
-        return x / (1.0 - bad * ops.reshape(first, ops.shape(x)))
+        hit = bad * ops.reshape(first, ops.shape(x))
+        return x + hit / (1.0 - hit)
 
 
 class BadGradient(Counting):

@@ -25,7 +25,7 @@ from tb_nanwatch.writing.backends.jax.sums import Layouts, Told, told, told_to
 from tb_nanwatch.writing.backends.jax.tracing import Tracer
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.parts import StepParts
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.observer import Layout, Observer
 
 READ_INTERVAL_SECONDS: Final = 1.0
 # Steps whose rows are handed over at once.
@@ -82,17 +82,48 @@ class Instrument:
         try:
             for phase in _METHODS:
                 self._steps[phase] = self._new_steps(phase)
-            parts = StepParts(
-                *(model, hooks, self._tracer, self._note, self._meet, self._kept_apart)
-            )
-            parts.hook(self._watch_apply, "stateless_apply")
-            self._hook_rematerialized(hooks)
-            for phase, name in _METHODS.items():
-                hooks.put(model, name, self._watch_step(phase))
+            self._hook(hooks)
             fit.make_functions(fit.make_probed)
         except BaseException:
             self.uninstall()
             raise
+
+    def _hook(self, hooks: Hooks) -> None:
+        model = self._model
+        parts = StepParts(
+            *(model, hooks, self._tracer, self._note, self._meet, self._kept_apart)
+        )
+        parts.hook(self._watch_apply, "stateless_apply")
+        self._hook_rematerialized(hooks)
+        for phase, name in _METHODS.items():
+            hooks.put(model, name, self._watch_step(phase))
+
+    def traced(self, phase: Phase, state: Any, data: Any) -> tuple[Any, Layout]:
+        """Returns one step as JAX traces it, and what its outputs stand for.
+
+        The model is watched by no instrument then. The function's outputs are the tensors
+        at the layout's sources.
+
+        Args:
+            phase: which step.
+            state, data: what it takes.
+        """
+        self._hooks = hooks = Hooks()
+        layouts: list[int] = []
+
+        def step(state: Any, data: Any) -> Any:
+            found = self.all_tensors(phase, state, data)
+            layouts.append(found.layout)
+            return found.values
+
+        try:
+            self._hook(hooks)
+            made = jax.make_jaxpr(step)(state, data)
+        finally:
+            self.uninstall()
+        if self._trouble is not None:
+            raise self._trouble
+        return made, self._layouts[layouts[-1]]
 
     def _new_steps(self, phase: Phase) -> Steps:
         model = self._model
@@ -120,17 +151,21 @@ class Instrument:
         """Returns a step that hands out all tensors; it is compiled when it is needed."""
 
         def step(state: Any, data: Any) -> Told:
-            before, self._looks = self._looks, True
-            try:
-                logs, _ = getattr(self._model, _METHODS[phase])(state, data)
-            finally:
-                self._looks = before
-            found = told_to(self._layouts, logs)
-            if found is None:
-                raise RuntimeError("the step was not watched")
-            return Told(None, found.values, found.layout, found.owner)
+            return self.all_tensors(phase, state, data)
 
         return jax.jit(step, compiler_options=options) if jit else step
+
+    def all_tensors(self, phase: Phase, state: Any, data: Any) -> Told:
+        """Traces (or runs) a step, and returns all its tensors for its sums."""
+        before, self._looks = self._looks, True
+        try:
+            logs, _ = getattr(self._model, _METHODS[phase])(state, data)
+        finally:
+            self._looks = before
+        found = told_to(self._layouts, logs)
+        if found is None:
+            raise RuntimeError("the step was not watched")
+        return Told(None, found.values, found.layout, found.owner)
 
     def uninstall(self) -> None:
         """Takes every probe out; the model is as it was. Safe to call again."""
@@ -254,8 +289,7 @@ class Instrument:
         return (
             self._hooks is not None
             and self._trouble is None
-            and self._fit is not None
-            and self._fit.active
+            and (self._fit is None or self._fit.active)
         )
 
     def _note(self, note: str) -> None:
