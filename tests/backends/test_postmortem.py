@@ -117,8 +117,9 @@ def test_what_an_update_breaks_is_not_blamed_on_what_it_left_behind(
     optimizer = keras.optimizers.SGD(float("inf"))
     keras.utils.set_random_seed(0)
     found, _ = trained("mse", tmp_path, optimizer=optimizer)
-    assert not found.held
-    assert found.op is None or "update" in found.owner or found.source is None
+    # The rate itself may be named: that was infinite before.
+    assert "kernel" not in found.held and "bias" not in found.held
+    assert found.source is None
 
 
 def test_the_model_is_as_it_was(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tb_nanwatch.postmortem.variables import trained_variables
 from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.torch.sums import array_of
+from tb_nanwatch.writing.backends.torch.tracing import REFRESH
 
 # Of PyTorch's own generator, from which `torch.nn.Dropout` draws; Keras has its own seeds.
 GENERATOR: Final = "torch"
@@ -28,21 +29,11 @@ class Early:
     """What a step changes before its update, from the step's beginning.
 
     Args:
-        model: that is trained.
+        tensors: by the id of their variables, which share their memory.
     """
 
-    def __init__(self, model: Any) -> None:
-        metrics = {id(v) for v in model.metrics_variables}
-        self.values: dict[int, Any] = {
-            id(v): v.value.detach().clone()
-            for role, v in _variables(model)
-            if id(v) not in metrics
-            and (
-                role == "random"
-                or (role == "model" and not v.trainable)
-                or (role.startswith("optimizer") and not len(v.shape))
-            )
-        }
+    def __init__(self, tensors: Sequence[tuple[int, Any]]) -> None:
+        self.values: dict[int, Any] = {at: t.clone() for at, t in tensors}
         self.drawn = torch.get_rng_state()
 
 
@@ -58,6 +49,29 @@ class Capture:
         self._model, self._max_bytes = model, max_bytes
         self._kept: Kept | None = None
         self.too_large = self.closed = False
+        self._changing: list[tuple[int, Any]] = []
+        self._age = 0
+
+    def begin(self) -> Early:
+        """Returns what the step that begins now changes before its update."""
+        if self._age < 2 or self._age % REFRESH == 0:
+            self._changing = self._list()
+        self._age += 1
+        return Early(self._changing)
+
+    def _list(self) -> list[tuple[int, Any]]:
+        """Returns id and value of each variable that does not wait for the update."""
+        metrics = {id(v) for v in self._model.metrics_variables}
+        return [
+            (id(v), v.value.detach())
+            for role, v in _variables(self._model)
+            if id(v) not in metrics
+            and (
+                role == "random"
+                or (role == "model" and not v.trainable)
+                or (role.startswith("optimizer") and not len(v.shape))
+            )
+        ]
 
     def make(
         self, early: Early, phase: Phase, step: int, data: Any, missing: Sequence[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -291,7 +292,7 @@ class Instrument:
     def _begin(self, phase: Phase, data: Any) -> _Step:
         step = _Step(phase, self._steps[phase], data)
         if self.capture is not None and not self.capture.closed:
-            step.early = Early(self._model)
+            step.early = self.capture.begin()
         return step
 
     def _found_in_step(
@@ -346,10 +347,12 @@ class Instrument:
     def _bad_of(self, step: _Step, found: list[Found]) -> set[tuple[str, str]]:
         """Returns kind and name of all of which the sum is not finite."""
         self._sum(step, found)
+        if math.isfinite(sum(step.sums.values())):
+            return set()
         return {
             (f.kind, f.name)
             for f in found
-            if not np.isfinite(step.sums.get(id(f.tensor), 0.0))
+            if not math.isfinite(step.sums.get(id(f.tensor), 0.0))
         }
 
     def _sum(self, step: _Step, found: list[Found]) -> None:
@@ -390,8 +393,14 @@ class Instrument:
         self._asked.discard(step.phase)
         self._keep(step, found, [UPDATED] if step.phase == "train" else [])
         arrays = [array_of(unique[key]) for key in keys]
-        self._expected[names] = self._observer.observe(layout, 0, step.number, arrays)
-        self._bad[step.phase] = self._bad_of(step, found)
+        expected = self._observer.observe(layout, 0, step.number, arrays)
+        self._expected[names] = expected
+        # Not those of which the sum alone is too large: they may go bad yet.
+        self._bad[step.phase] = {
+            (probe.kind, probe.name)
+            for probe, column in zip(layout.probes, layout.columns, strict=True)
+            if column >= 0 and expected.bad[column]
+        }
         if self.capture is not None and self._observer.is_onset(
             step.phase, step.number, 0
         ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -11,9 +12,31 @@ import torch
 from tb_nanwatch.schema import Kind
 from tb_nanwatch.writing.backends import tracing
 
+# Steps after which a model's variables are listed anew, for those that were made or given
+# another tensor since: in Keras' Python the list costs a small model a tenth of its step.
+REFRESH: Final = 16
+
 
 class Tracer(tracing.Tracer):
     """Collects the tensors of the step that the calling thread is running."""
+
+    def __init__(self, model: Any, note: Callable[[str], None]) -> None:
+        super().__init__(model, note)
+        self._listed: list[tracing.Found] = []
+        self._age = 0
+
+    def add_variables(self) -> None:
+        """Adds optimizer slots, weights and layer state."""
+        # A first step makes slots, and may make more.
+        if self._age < 2 or self._age % REFRESH == 0:
+            self._listed = [
+                tracing.Found(kind, name, layer, tensor)
+                for kind, name, layer, variable in self.variables()
+                if (tensor := self.tensor_of(variable)) is not None
+                and self.can_be_bad(tensor)
+            ]
+        self._age += 1
+        self.add_found(self._listed)
 
     def tensor_of(self, value: Any) -> Any:
         """Returns the tensor whose elements are the value's, None where it has none."""
