@@ -97,12 +97,6 @@ def line_of(code: CodeType, instruction: int) -> int:
     return line
 
 
-def is_transposed(equation: Any) -> bool:
-    """Returns whether an equation belongs to what is computed backwards."""
-    stack = getattr(getattr(equation, "source_info", None), "name_stack", "")
-    return "transpose(" in str(stack)
-
-
 def run_equation(equation: Any, values: Sequence[Any]) -> list[Any]:
     """Runs one equation of a traced function on arrays, and returns what it makes."""
     primitive = equation.primitive

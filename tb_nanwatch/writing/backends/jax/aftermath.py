@@ -128,9 +128,27 @@ def _run(
         )
     began = upstream(flow, outputs[0].number)
     result = result_of(flow, began, arrays, public_name, _OUTSIDE)
-    if began.op is not None and origin.kind in ("activation", "prediction"):
-        result.in_model, result.layer = True, _layer(layout, origin)
+    op = began.op
+    # A derivative is where its operation is, if that is known.
+    of = op if op is None or not op.gradient else op.forward
+    if op is not None and of is not None:
+        layer = _layer_of(jaxpr, layout, interpreter.equation_of[of.index])
+        result.in_model = layer is not None
+        if not op.gradient:
+            result.layer = layer or ""
     return result
+
+
+def _layer_of(jaxpr: Any, layout: Layout, equation: int) -> str | None:
+    """Returns the layer of whose output an equation is part; None of one of the loss.
+
+    That is the first of which it is: layers within others come first.
+    """
+    for probe, source in zip(layout.probes, layout.sources, strict=True):
+        if probe.kind in ("activation", "prediction"):
+            if equation in needed_for(jaxpr, [jaxpr.outvars[source]]):
+                return probe.layer
+    return None
 
 
 class _One:
@@ -169,13 +187,6 @@ def _place(layout: Layout, origin: BadTensor) -> int | None:
         if (probe.kind, probe.name) == (origin.kind, origin.name):
             return source
     return None
-
-
-def _layer(layout: Layout, origin: BadTensor) -> str:
-    for probe in layout.probes:
-        if (probe.kind, probe.name) == (origin.kind, origin.name):
-            return probe.layer
-    return ""
 
 
 def _outliers(capsule: Capsule) -> list[Outlier]:

@@ -66,6 +66,9 @@ class Interpreter:
     seconds: float
     flow: Flow = field(default_factory=Flow)
     forward: list[_Forward] = field(default_factory=list)
+    # By an operation's index the number of the step's equation that it is part of.
+    equation_of: dict[int, int] = field(default_factory=dict)
+    _equation: int = 0
     _number: int = 0
     _index: int = 0
     _began: float = field(default_factory=time.monotonic)
@@ -127,6 +130,8 @@ class Interpreter:
                 continue
             if time.monotonic() - self._began > self.seconds:
                 raise LimitError(f"it took more than {self.seconds:.0f} s")
+            if around is None:
+                self._equation = n
             inputs = [read(v) for v in equation.invars]
             mine = is_forward if forward is None else n in forward
             frames = self._frames(equation, around)
@@ -174,6 +179,7 @@ class Interpreter:
         """Notes one operation that has run."""
         flow = self.flow
         self._index += 1
+        self.equation_of[self._index] = self._equation
         bad = {
             v.number: flow.counts[v.number] for v in outputs if v.number in flow.counts
         }
