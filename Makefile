@@ -14,6 +14,7 @@
 # make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
 # make versions  the fast tests on each Python, the oldest of all that setup.py allows, and pre-releases
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
+# make backends  the tests of tests/backends on PyTorch and on JAX, in an environment each
 # make build   the tab into tb_nanwatch/static, and the wheel into dist/
 # make clean   removes what these have made, the environment and the demo's logs included
 #
@@ -30,6 +31,10 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 PEERS_ARGS ?=
+# Keras' backends besides TensorFlow: each is the name of an extra in setup.py, too.
+BACKENDS ?= torch jax
+# Where a build for CPUs alone is to be had: --extra-index-url https://download.pytorch.org/whl/cpu
+BACKENDS_PIP_ARGS ?=
 # Processes that run the tests, a file each at a time; each holds TensorFlow.
 PYTEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
@@ -50,7 +55,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus versions build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus versions backends build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -114,6 +119,13 @@ versions: $(DONE)/dev
 	@$(PIP) 'nox[uv]'
 	@$(PY) -m nox
 
+# Two threads for a model of twenty weights would only wait for each other.
+backends: $(BACKENDS:%=$(VENV)/backends/%/.done)
+	@for name in $(BACKENDS); do \
+		echo "tests/backends on $$name"; \
+		KERAS_BACKEND=$$name OMP_NUM_THREADS=1 $(VENV)/backends/$$name/bin/python -m pytest tests/backends $(PYTEST_ARGS); \
+	done
+
 corpus: $(DONE)/dev
 	@$(PY) -m benchmarks.analysis --write
 	@$(PY) -m benchmarks.diagnosis --write
@@ -150,6 +162,16 @@ $(DONE)/venv:
 		|| { rm -rf $(VENV); echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
 	@$(PIP) setuptools wheel
 	@mkdir -p $(DONE) && touch $@
+
+$(VENV)/backends/%/.done: $(PACKAGE)
+	@echo "installing Keras on $* and this package below $(@D) (once)"
+	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+		--root-user-action=ignore -c constraints.txt $(BACKENDS_PIP_ARGS) setuptools wheel
+	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+		--root-user-action=ignore -c constraints.txt $(BACKENDS_PIP_ARGS) \
+		--no-build-isolation -e '.[$*]' pytest hypothesis
+	@touch $@
 
 $(DONE)/demo: $(DONE)/venv $(PACKAGE)
 	@echo "installing TensorFlow, Keras, KerasTuner and this package (once; a minute or two)"

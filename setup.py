@@ -31,11 +31,13 @@ VIEW = [
     "rich>=13,<16",
 ]
 TRAIN = ["tensorflow>=2.18,<3", "keras>=3.8,<4"]
-# Each of Keras' other backends in the place of TensorFlow.
-JAX = ["jax>=0.7", "keras>=3.8,<4"]
 # scipy and scikit-learn are what KerasTuner's Bayesian search needs and does not
-# install by itself.
-TUNER = [*TRAIN, "keras-tuner>=1.4.7,<2", "scipy>=1.11", "scikit-learn>=1.4"]
+# install by itself; six it imports, and TensorFlow brings it.
+SEARCH = ["keras-tuner>=1.4.7,<2", "scipy>=1.11", "scikit-learn>=1.4", "six"]
+TUNER = [*TRAIN, *SEARCH]
+# Keras on another backend, without TensorFlow.
+TORCH = ["torch>=2.6,<3", "keras>=3.15,<4", *SEARCH]
+JAX = ["jax>=0.10,<1", "keras>=3.15,<4", *SEARCH]
 TEST = [
     *TUNER,
     "pytest>=8",
@@ -84,7 +86,14 @@ setup(
     include_package_data=False,
     zip_safe=False,
     install_requires=VIEW,
-    extras_require={"train": TRAIN, "jax": JAX, "tuner": TUNER, "test": TEST, "dev": DEV},
+    extras_require={
+        "train": TRAIN,
+        "tuner": TUNER,
+        "torch": TORCH,
+        "jax": JAX,
+        "test": TEST,
+        "dev": DEV,
+    },
     entry_points={
         "tensorboard_plugins": ["nanwatch = tb_nanwatch.reading.loader:NanWatchLoader"],
         "console_scripts": ["tb-nanwatch = tb_nanwatch.reading.cli:main"],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 
 def mlp(jit_compile: bool | str = "auto") -> tuple[Any, Any]:
@@ -91,8 +91,19 @@ def lstm(jit_compile: bool | str = "auto") -> tuple[Any, Any]:
 
 
 def _dataset(x: Any, y: Any, batch: int) -> Any:
+    """Returns the batches again and again: of `tf.data` where Keras runs on TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        return _forever(x, y, batch)
+    import tensorflow as tf
+
     data = tf.data.Dataset.from_tensor_slices((x, y))
     return data.batch(batch, drop_remainder=True).cache().repeat().prefetch(4)
+
+
+def _forever(x: Any, y: Any, batch: int) -> Iterator[Any]:
+    while True:
+        for start in range(0, len(x) - batch + 1, batch):
+            yield x[start : start + batch], y[start : start + batch]
 
 
 MODELS = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
 from typing import Any, Final
 
 from tb_nanwatch.compat.names import Attribute, Feature, Global, MissingError
@@ -73,3 +74,34 @@ def each_step_through(model: Any, wrap: Callable[[Any], Any]) -> Iterator[None]:
             model.__dict__.pop(_MAKE_FUNCTION.name, None)
         else:
             model.__dict__[_MAKE_FUNCTION.name] = before
+
+
+def frames_of(equation: Any) -> list[tuple[CodeType, int]]:
+    """Returns the frames in which an equation was traced, the innermost first.
+
+    Returns:
+        Code and place of the instruction in it; none where they are not known.
+    """
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        codes, instructions = equation.source_info.traceback.raw_frames()
+        return list(zip(codes, instructions, strict=True))
+    return []
+
+
+def line_of(code: CodeType, instruction: int) -> int:
+    """Returns the line of an instruction, as `frames_of` places it."""
+    line = code.co_firstlineno
+    for start, _, at in code.co_lines():
+        if start <= instruction and at is not None:
+            line = at
+    return line
+
+
+def run_equation(equation: Any, values: Sequence[Any]) -> list[Any]:
+    """Runs one equation of a traced function on arrays, and returns what it makes."""
+    primitive = equation.primitive
+    bound = primitive.get_bind_params(equation.params)
+    # Before JAX 0.10 the functions that it calls stood apart from the rest.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
+    made = primitive.bind(*functions, *values, **params)
+    return list(made) if primitive.multiple_results else [made]

@@ -13,6 +13,7 @@ TESTED: Final[dict[str, tuple[str, tuple[int, int]]]] = {
     "keras": ("Keras", (3, 15)),
     "tensorflow": ("TensorFlow", (2, 21)),
     "jax": ("JAX", (0, 10)),
+    "torch": ("PyTorch", (2, 13)),
     "keras_tuner": ("KerasTuner", (1, 4)),
     "tensorboard": ("TensorBoard", (2, 21)),
 }

@@ -20,6 +20,7 @@ from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicabl
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape, arrays_of
 from tb_nanwatch.rules.thresholds import at
+from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.schema import Experiment, PostMortem
 
 # Steps after the failing one: of what begins before it, and of what begins with it.
@@ -432,7 +433,7 @@ class _Altered(Sequence[Any]):
 
 def _is_state(model: Any, capsule: Capsule) -> bool:
     """Returns whether the model's state is that before the failing step, bit for bit."""
-    now = [(role, v) for role, v in state.variables_of(model) if role != "metric"]
+    now = [(role, v) for role, v in variables_of(model) if role != "metric"]
     then = [s for s in capsule.variables if s.role != "metric"]
     return len(now) == len(then) and all(
         s.value is None
@@ -463,7 +464,7 @@ def _bad_log(logs: dict[str, Any]) -> str | None:
 
 
 def _bad_variable(model: Any) -> str | None:
-    for role, variable in state.variables_of(model):
+    for role, variable in variables_of(model):
         value = variable.numpy()
         if role != "random" and value.dtype.kind not in "iub":
             if not np.isfinite(value.astype(np.float64)).all():

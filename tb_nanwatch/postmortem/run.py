@@ -19,10 +19,12 @@ from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.messages import of_error, useful
 from tb_nanwatch.postmortem import again, changes, operations, outliers, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
-from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin, upstream
+from tb_nanwatch.postmortem.flow import Counts, Flow, Op, upstream
+from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.postmortem.watch import LimitError, OpWatch, bad_rows, eagerly
+from tb_nanwatch.postmortem.variables import variables_of
+from tb_nanwatch.postmortem.watch import LimitError, OpWatch, eagerly
 from tb_nanwatch.schema import BadTensor, Kind, Outlier, Phase, PostMortem
 
 # A slow step of a large model takes seconds; a search has more to do than this.
@@ -30,8 +32,7 @@ MAX_SECONDS: Final = 60.0
 MAX_BYTES: Final = 4 << 30
 # Batches that the failing one's values are compared with.
 _EARLIER: Final = 64
-# Rows that a sentence lists.
-_SHOWN_ROWS: Final = 10
+_OUTSIDE: Final = "made outside of TensorFlow's operations"
 
 
 class Traced(NamedTuple):
@@ -165,7 +166,10 @@ def _run(
             return PostMortem(reason=_differs(counts, capsule, watch.flow))
         origin = upstream(watch.flow, tensor_id(traced.tensor))
         del found, traced  # tensors of a whole step
-        result = _result(watch, origin, names)
+        arrays = {at: tensor.numpy() for at, tensor in names.items()}
+        result = result_of(watch.flow, origin, arrays, operations.public_name, _OUTSIDE)
+        if origin.op is not None:
+            result.in_model = watch.in_model(origin.op)
         if origin.op is not None and spent < again.MAX_SECONDS:
             _say_since(result, model, capsule, tracer, tape, watch.flow, origin.op, data)
         if result.dtype == "float16":
@@ -225,7 +229,7 @@ def _step(watch: OpWatch, tracer: Tracer, phase: Phase, data: Any) -> list[Trace
 
 def _handles(model: Any) -> list[tuple[str, Any]]:
     found = []
-    for _, variable in state.variables_of(model):
+    for _, variable in variables_of(model):
         value = variable.value
         if isinstance(value, tf.Variable):
             found.append((variable.path, value))
@@ -266,23 +270,10 @@ def _differs(counts: Counts, capsule: Capsule, flow: Flow) -> str:
     if capsule.partial:
         why = "the capsule is partial: " + "; ".join(capsule.missing)
     return (
-        f"Run operation by operation, {origin.name} has {_words(counts)}; in training it "
-        f"had {_words(Counts(origin.num_nan, origin.num_pos_inf, origin.num_neg_inf))} "
+        f"Run operation by operation, {origin.name} has {words(counts)}; in training it "
+        f"had {words(Counts(origin.num_nan, origin.num_pos_inf, origin.num_neg_inf))} "
         f"({why}), so nothing is named."
     )
-
-
-def _words(counts: Counts) -> str:
-    parts = [
-        f"{n:,} {name}"
-        for n, name in (
-            (counts.nan, "NaN"),
-            (counts.pos_inf, "Inf"),
-            (counts.neg_inf, "-Inf"),
-        )
-        if n
-    ]
-    return ", ".join(parts) or "finite values only"
 
 
 def _in_float32(model: Any, capsule: Capsule, tracer: Tracer, data: Any) -> bool | None:
@@ -299,75 +290,3 @@ def _in_float32(model: Any, capsule: Capsule, tracer: Tracer, data: Any) -> bool
 
 def _is_finite(tensor: Any) -> bool:
     return bool(np.isfinite(np.asarray(tensor).astype(np.float64)).all())
-
-
-def _result(watch: OpWatch, origin: Origin, tensors: dict[int, Any]) -> PostMortem:
-    flow, result = watch.flow, PostMortem(reproduced=True)
-    if origin.op is not None:
-        batch = {len(t) for t in tensors.values() if t.shape.rank}
-        result.in_model = watch.in_model(origin.op)
-        return _name_op(result, origin, origin.op, batch)
-    if origin.data:
-        at = origin.data[0]
-        result.data = flow.data[at]
-        result.rows = bad_rows(tensors[at].numpy()) if at in tensors else []
-        counts = flow.counts[at]
-        rows = ", ".join(map(str, result.rows[:_SHOWN_ROWS]))
-        rows += ", ..." if len(result.rows) > _SHOWN_ROWS else ""
-        result.text = f"{result.data} itself has {_words(counts)}" + (
-            f", in row{'s' if len(result.rows) > 1 else ''} {rows} of the batch"
-            if result.rows
-            else ""
-        )
-        result.num_nan, result.num_pos_inf = counts.nan, counts.pos_inf
-        result.num_neg_inf = counts.neg_inf
-    elif origin.held:
-        result.held = origin.held[0]
-        result.reason = f"{result.held} was non-finite before the step already."
-    else:
-        result.reason = (
-            "Where the non-finite values came from could not be followed: they were made "
-            "outside of TensorFlow's operations."
-        )
-    return result
-
-
-def _name_op(result: PostMortem, origin: Origin, op: Op, batch: set[int]) -> PostMortem:
-    forward = op.forward if op.gradient else None
-    result.op_type = op.op_type
-    result.forward_type = forward.op_type if forward else op.op_type
-    result.gradient = op.gradient
-    result.op = operations.public_name(forward.op_type if forward else op.op_type)
-    result.layer, result.owner = op.layer, op.owner
-    result.source = op.place.resolve() if op.place is not None else None
-    counts = next(iter(op.bad.values()), Counts())
-    result.num_nan, result.num_pos_inf = counts.nan, counts.pos_inf
-    result.num_neg_inf = counts.neg_inf
-    if op.details is not None:
-        result.inputs = op.details.inputs
-        result.finding = op.details.finding
-        result.size, result.shape = op.details.size, op.details.shape
-        result.dtype = op.details.dtype
-        if op.details.shape[:1] and op.details.shape[0] in batch:
-            result.rows = op.details.rows
-    if origin.constant:
-        result.finding = (
-            "an input that no operation made (a constant, NumPy) is not finite"
-        )
-    elif origin.infinities:
-        result.finding = "it makes NaN of infinite inputs"
-    result.text = _sentence(result, forward is not None)
-    return result
-
-
-def _sentence(result: PostMortem, has_forward: bool) -> str:
-    what = f"`{result.op}`"
-    if result.gradient:
-        what = f"the gradient of {what}" if has_forward else f"{what} in the gradient"
-    if result.source is not None:
-        what += f" at {result.source.file}:{result.source.line}"
-    elif result.layer:
-        what += f" in the layer {result.layer}"
-    elif result.owner:
-        what += f" in {result.owner}"
-    return f"{what}: {result.finding}" if result.finding else what

@@ -8,44 +8,13 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
-from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
 from tb_nanwatch.postmortem.tape import set_value
-
-
-def trained_variables(model: Any) -> list[tuple[str, Any]]:
-    """Returns role and Keras variable of the model and of all its optimizers.
-
-    Roles and order are those of `SavedVariable`.
-    """
-    found: list[tuple[str, Any]] = [("model", v) for v in model.variables]
-    listed = [model.optimizer]
-    if model.optimizer is not None:
-        found += [("optimizer", v) for v in model.optimizer.variables]
-    for name, value in vars(model).items():
-        if isinstance(value, keras.optimizers.Optimizer) and value not in listed:
-            listed.append(value)
-            found += [(f"optimizer:{name}", v) for v in value.variables]
-    return found
-
-
-def variables_of(model: Any) -> list[tuple[str, Any]]:
-    """Returns role and Keras variable of all that a training step can change.
-
-    Roles and order are those of `SavedVariable`.
-    """
-    found = trained_variables(model)
-    seen = {id(v) for v in model.variables}
-    found += [("metric", v) for v in model.metrics_variables if id(v) not in seen]
-    generator = global_seed_generator()
-    if generator is not None:
-        found.append(("random", generator.state))
-    return found
+from tb_nanwatch.postmortem.variables import variables_of
 
 
 def snapshot(model: Any) -> list[SavedVariable]:

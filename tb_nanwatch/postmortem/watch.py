@@ -23,6 +23,7 @@ from tb_nanwatch.compat.tensorflow import (
     tensor_id,
 )
 from tb_nanwatch.postmortem import operations
+from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users
 
@@ -33,8 +34,6 @@ _HELD: Final = 1 << 40
 # Of what is no eager tensor.
 _NO_ID: Final = -1
 _MEMORY_EVERY: Final = 64
-# Rows of the batch that are named.
-MAX_ROWS: Final = 100
 _KERAS: Final = os.path.join(os.path.dirname(keras.__file__), "")
 # One element of the result comes from the same element of each input.
 _ELEMENTWISE: Final = (
@@ -98,9 +97,7 @@ class OpWatch:
         self._ops = 0
         self._reading = False
         self._details = 0
-        self._bad_before = {
-            tensor_id(v.handle) for _, v in variables if _count_array(v.numpy())
-        }
+        self._bad_before = {tensor_id(v.handle) for _, v in variables if count(v.numpy())}
         # What a variable holds: the tensor last written, by its handle.
         self._written: dict[int, int] = {}
         self._by_inputs: dict[tuple[str, tuple[int, ...]], list[Op]] = {}
@@ -295,7 +292,7 @@ class OpWatch:
         if variable is None:
             return
         value = self._value(variable)
-        counts = _count_array(value)
+        counts = count(value)
         if not counts:
             return
         op.bad[made] = self.flow.counts[made] = counts
@@ -393,25 +390,7 @@ def _can_be_bad(tensor: Any) -> bool:
 
 
 def _count(tensor: Any) -> Counts:
-    return _count_array(tensor.numpy()) if _can_be_bad(tensor) else Counts()
-
-
-def _count_array(value: Any) -> Counts:
-    value = np.asarray(value)
-    with np.errstate(all="ignore"):
-        if value.dtype.kind == "f" and value.dtype.itemsize >= 4:
-            flat = value.reshape(-1)
-            if np.isfinite(np.dot(flat, flat)):  # no copy, and nearly always enough
-                return Counts()
-        if value.dtype.kind == "c":  # counted by parts, as everywhere
-            value = np.ascontiguousarray(value).view(value.real.dtype)
-        if np.isfinite(value).all():
-            return Counts()
-        return Counts(
-            int(np.isnan(value).sum()),
-            int((value == np.inf).sum()),
-            int((value == -np.inf).sum()),
-        )
+    return count(tensor.numpy()) if _can_be_bad(tensor) else Counts()
 
 
 def _details(op_type: str, inputs: Sequence[Any], output: Any) -> Details:
@@ -427,14 +406,6 @@ def _details(op_type: str, inputs: Sequence[Any], output: Any) -> Details:
             value.dtype.name,
             bad_rows(value),
         )
-
-
-def bad_rows(value: Any) -> list[int]:
-    """Returns the indices along the first axis at which `value` is not finite."""
-    if not value.ndim or not value.size:
-        return []
-    bad = ~np.isfinite(value).reshape(len(value), -1)
-    return [int(i) for i in np.flatnonzero(bad.any(axis=1))[:MAX_ROWS]]
 
 
 def _coinciding(output: Any, sources: list[Any]) -> list[Any]:

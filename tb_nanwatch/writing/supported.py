@@ -9,7 +9,7 @@ import keras
 from tb_nanwatch.errors import UnsupportedError
 
 # By the name that Keras gives a backend, its own.
-BACKENDS: Final = {"tensorflow": "TensorFlow", "jax": "JAX"}
+BACKENDS: Final = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 # What a model has to have that Keras' `fit` trains; classes that mix Keras' Trainer into
 # a layer have it as `keras.Model` has.
 _TRAINER: Final = ("train_step", "test_step", "compute_loss", "make_train_function")

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.writing import watched
+from tb_nanwatch.writing.backends import parts
 from tb_nanwatch.writing.backends.tensorflow import fits, instrument
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
@@ -125,7 +126,7 @@ HOOKS: list[tuple[Any, str, tuple[str, ...]]] = [
     (fits, "Held", ("graph", "xla")),
     (instrument, "after", TWO),
     (instrument, "is_built", ("graph", "xla")),
-    (instrument, "walk", TWO),
+    (parts, "walk", TWO),
     (instrument.Instrument, "read", ALL),
     (instrument.Instrument, "_make_functions", ALL),
     (watched.Watched, "_after_read", TWO),

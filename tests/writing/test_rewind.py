@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tb_nanwatch import NanWatch
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.tape import Change, Tape
+from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.writing.backends import tensorflow
 from tb_nanwatch.writing.rewind import MOST_STEPS, Rewind
 from tests.writing.logs import read_log
@@ -212,7 +213,7 @@ def differing(model: Any, tape: Tape, capsule: Any) -> list[str]:
     with state.preserved(model):
         for _ in tape.play(tape.batches[: onset - tape.first]):
             pass
-        now = [v for role, v in state.variables_of(model) if role != "metric"]
+        now = [v for role, v in variables_of(model) if role != "metric"]
         then = [s for s in capsule.variables if s.role != "metric"]
         return [
             s.path

@@ -9,7 +9,10 @@ that Keras runs on when it is needed: no other backend's package is ever importe
     names.py       what is in a model, and what its parts are called
     hooks.py       wrappers in front of methods, and their removal
     fits.py        the fits that are watched, and whose call it is
+    parts.py       hooks on what a step is made of
     apart.py       what goes wrong in watching, kept apart from the training
+    silent.py      an observer of a step of which nobody is told
     tracing.py     the tensors met while a step is traced, or run
     tensorflow/    a package each
+    torch/
 """

@@ -19,6 +19,10 @@ def backend() -> Backend:
         from tb_nanwatch.writing.backends import jax
 
         return jax
+    if keras.backend.backend() == "torch":
+        from tb_nanwatch.writing.backends import torch
+
+        return torch
     from tb_nanwatch.writing.backends import tensorflow
 
     return tensorflow

@@ -65,10 +65,13 @@ def losses(compiled: Any) -> list[tuple[str, Any]]:
 
 
 def no_slots(optimizer: Any) -> set[int]:
-    """Returns ids of the optimizer's variables that belong to no weight's update."""
+    """Returns ids of the optimizer's variables that belong to no weight's update.
+
+    Its counter is left aside: it holds integers, and asking for it may compute.
+    """
     ids: set[int] = set()
     while optimizer is not None:  # a LossScaleOptimizer wraps another one
-        ids |= {id(optimizer.iterations), id(learning_rate_variable(optimizer))}
+        ids.add(id(learning_rate_variable(optimizer)))
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return ids
 

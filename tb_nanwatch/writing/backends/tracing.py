@@ -278,19 +278,23 @@ class Tracer:
 
     def add_variables(self) -> None:
         """Adds optimizer slots, weights and layer state, read where the call stands."""
+        for kind, name, layer, variable in self.variables():
+            self.add(kind, name, layer, variable)
+
+    def variables(self) -> Iterator[tuple[Kind, str, str, Any]]:
+        """Yields kind, name, layer and variable of all slots, weights and layer state."""
         seen: set[int] = set()
         for optimizer in optimizers(self._model):
             skipped = no_slots(optimizer)
             for variable in optimizer.variables:
                 if id(variable) not in skipped and id(variable) not in seen:
                     seen.add(id(variable))
-                    self.add("optimizer", variable.path, "", variable)
+                    yield "optimizer", variable.path, "", variable
         metrics = {id(v) for v in self._model.metrics_variables}
         for variable in self._model.variables:
             if id(variable) not in seen and id(variable) not in metrics:
                 seen.add(id(variable))
-                kind, name, layer = self._known(variable)
-                self.add(kind, name, layer, variable)
+                yield *self._known(variable), variable
 
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure."""
@@ -304,6 +308,13 @@ class Tracer:
         for path, leaf in leaves:
             suffix = "".join(f"[{part!r}]" for part in path)
             self.add(kind, base + suffix, layer, leaf)
+
+    def add_found(self, found: Sequence[Found]) -> None:
+        """Adds what was met before, of which only the update may be another one."""
+        for f in found:
+            f.update = self._trace.update
+        if self._trace.found is not None:
+            self._trace.found.extend(found)
 
     def numbered(self, kind: str, name: str) -> str:
         """Returns `name` for the first call in a step, "name (call 2)" for the next."""

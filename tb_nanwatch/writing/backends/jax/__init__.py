@@ -14,6 +14,9 @@ the state and the batches since, and hands out all its tensors: exact counts and
     capture.py     the step at which the run went bad
     fits.py        what is in front of each step, and what runs where a probe fails
     instrument.py  hooks a model, follows its steps, takes the hooks out
+    operations.py  JAX's operations in the words of the record
+    interpret.py   a traced step run equation by equation
+    aftermath.py   the bad step run once more, after the training
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import PostMortem
 from tb_nanwatch.writing.backends.interface import First, Wishes
+from tb_nanwatch.writing.backends.jax.aftermath import post_mortem
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
+from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.observer import Observer
 
 __all__ = [
@@ -40,6 +45,7 @@ __all__ = [
 ]
 
 REPLAYS: Final = False
+_SILENT: Final = Silent()
 
 
 def check_model(model: Any) -> None:
@@ -70,8 +76,10 @@ def examine(
     seconds: float = 0.0,
     first: First = lambda found: (),
 ) -> PostMortem:
-    """Returns the post-mortem of a bad step."""
-    return PostMortem(reason="")
+    """Returns the post-mortem of a bad step; see `interface.Backend`."""
+    result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
+    result.untried = tape if isinstance(tape, str) else ""
+    return result
 
 
 def examine_runaway(
@@ -82,7 +90,8 @@ def examine_runaway(
     seconds: float = 0.0,
     first: First = lambda found: (),
 ) -> PostMortem:
-    """Returns what is known of a run that stayed finite and ran away."""
-    result = PostMortem(reason="Every value stayed finite: no step of it went bad.")
-    result.untried = tape if isinstance(tape, str) else ""
-    return result
+    """Returns that experiments are not made on JAX."""
+    return PostMortem(
+        reason="Every value stayed finite: no step of it went bad.",
+        untried=tape if isinstance(tape, str) else "",
+    )

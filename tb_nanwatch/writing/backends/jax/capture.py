@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
-from tb_nanwatch.postmortem.state import trained_variables
+from tb_nanwatch.postmortem.variables import trained_variables
 from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.backends.jax.states import variables_in
 from tb_nanwatch.writing.backends.kept import Kept

@@ -23,8 +23,9 @@ from tb_nanwatch.writing.backends.jax.states import is_whole, variables_in
 from tb_nanwatch.writing.backends.jax.steps import Look, Steps
 from tb_nanwatch.writing.backends.jax.sums import Layouts, Told, told, told_to
 from tb_nanwatch.writing.backends.jax.tracing import Tracer
-from tb_nanwatch.writing.backends.names import losses, optimizers, walk
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.backends.names import walk
+from tb_nanwatch.writing.backends.parts import StepParts
+from tb_nanwatch.writing.observer import Layout, Observer
 
 READ_INTERVAL_SECONDS: Final = 1.0
 # Steps whose rows are handed over at once.
@@ -37,6 +38,8 @@ _QUICKLY: Final = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
 }
+# The method by which Keras has a layer's values computed once more.
+_REMATERIALIZED: Final = "rematerialized_call"
 _METHODS: Final[dict[Phase, str]] = {"train": "train_step", "validation": "test_step"}
 
 
@@ -79,17 +82,48 @@ class Instrument:
         try:
             for phase in _METHODS:
                 self._steps[phase] = self._new_steps(phase)
-            self._tracer.name_variables()
-            self._hook_calls(hooks)
-            hooks.put(model, "compute_loss", self._watch_loss)
-            for optimizer in optimizers(model):
-                hooks.put(optimizer, "stateless_apply", self._watch_apply)
-            for phase, name in _METHODS.items():
-                hooks.put(model, name, self._watch_step(phase))
+            self._hook(hooks)
             fit.make_functions(fit.make_probed)
         except BaseException:
             self.uninstall()
             raise
+
+    def _hook(self, hooks: Hooks) -> None:
+        model = self._model
+        parts = StepParts(
+            *(model, hooks, self._tracer, self._note, self._meet, self._kept_apart)
+        )
+        parts.hook(self._watch_apply, "stateless_apply")
+        self._hook_rematerialized(hooks)
+        for phase, name in _METHODS.items():
+            hooks.put(model, name, self._watch_step(phase))
+
+    def traced(self, phase: Phase, state: Any, data: Any) -> tuple[Any, Layout]:
+        """Returns one step as JAX traces it, and what its outputs stand for.
+
+        The model is watched by no instrument then. The function's outputs are the tensors
+        at the layout's sources.
+
+        Args:
+            phase: which step.
+            state, data: what it takes.
+        """
+        self._hooks = hooks = Hooks()
+        layouts: list[int] = []
+
+        def step(state: Any, data: Any) -> Any:
+            found = self.all_tensors(phase, state, data)
+            layouts.append(found.layout)
+            return found.values
+
+        try:
+            self._hook(hooks)
+            made = jax.make_jaxpr(step)(state, data)
+        finally:
+            self.uninstall()
+        if self._trouble is not None:
+            raise self._trouble
+        return made, self._layouts[layouts[-1]]
 
     def _new_steps(self, phase: Phase) -> Steps:
         model = self._model
@@ -117,17 +151,21 @@ class Instrument:
         """Returns a step that hands out all tensors; it is compiled when it is needed."""
 
         def step(state: Any, data: Any) -> Told:
-            before, self._looks = self._looks, True
-            try:
-                logs, _ = getattr(self._model, _METHODS[phase])(state, data)
-            finally:
-                self._looks = before
-            found = told_to(self._layouts, logs)
-            if found is None:
-                raise RuntimeError("the step was not watched")
-            return Told(None, found.values, found.layout, found.owner)
+            return self.all_tensors(phase, state, data)
 
         return jax.jit(step, compiler_options=options) if jit else step
+
+    def all_tensors(self, phase: Phase, state: Any, data: Any) -> Told:
+        """Traces (or runs) a step, and returns all its tensors for its sums."""
+        before, self._looks = self._looks, True
+        try:
+            logs, _ = getattr(self._model, _METHODS[phase])(state, data)
+        finally:
+            self._looks = before
+        found = told_to(self._layouts, logs)
+        if found is None:
+            raise RuntimeError("the step was not watched")
+        return Told(None, found.values, found.layout, found.owner)
 
     def uninstall(self) -> None:
         """Takes every probe out; the model is as it was. Safe to call again."""
@@ -251,41 +289,8 @@ class Instrument:
         return (
             self._hooks is not None
             and self._trouble is None
-            and self._fit is not None
-            and self._fit.active
+            and (self._fit is None or self._fit.active)
         )
-
-    def _hook_calls(self, hooks: Hooks) -> None:
-        for path, operation in walk(self._model, calls=True):
-            if hooks.stand_before(operation, "call"):
-                continue
-            kind: Kind = "activation" if path else "prediction"
-            hooks.put(operation, "call", self._watch_call(kind, path))
-            if isinstance(operation, keras.layers.RNN):
-                self._note(
-                    f"values inside the loop of {path!r} are not watched, its output is"
-                )
-        compiled = private.compiled_loss(self._model)
-        if compiled is not None:
-            if not hooks.stand_before(compiled, "build"):
-                hooks.put(compiled, "build", self._watch_loss_build)
-            self._hook_losses(hooks, compiled)
-
-    def _hook_losses(self, hooks: Hooks, compiled: Any) -> None:
-        for name, loss in losses(compiled):
-            if not hooks.stand_before(loss, "call"):
-                hooks.put(loss, "call", self._watch_loss_function(name))
-
-    def _watch_loss_build(self, compiled: Any, build: Any) -> Any:
-        # The loss objects are made when the first batch is seen.
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            result = build(*args, **kwargs)
-            with self._kept_apart():
-                if self._hooks is not None:
-                    self._hook_losses(self._hooks, compiled)
-            return result
-
-        return watched
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -297,34 +302,29 @@ class Instrument:
             with self._kept_apart():
                 meet()
 
-    def _watch_call(self, kind: Kind, path: str) -> Callable[[Any, Any], Any]:
-        def wrap(operation: Any, call: Any) -> Any:
-            def watched(*args: Any, **kwargs: Any) -> Any:
-                outputs = call(*args, **kwargs)
-                name = path or "prediction"
-                self._meet(lambda: self._tracer.add_outputs(kind, name, path, outputs))
-                return outputs
+    def _hook_rematerialized(self, hooks: Hooks) -> None:
+        """Watches the outputs of layers whose values are computed once more backwards."""
+        for path, layer in walk(self._model, calls=True):
+            remat = isinstance(layer, keras.Layer) and hasattr(layer, _REMATERIALIZED)
+            if remat and not hooks.stand_before(layer, _REMATERIALIZED):
+                kind: Kind = "activation" if path else "prediction"
+                hooks.put(layer, _REMATERIALIZED, self._watch_rematerialized(kind, path))
 
-            return watched
+    def _watch_rematerialized(self, kind: Kind, path: str) -> Callable[[Any, Any], Any]:
+        def wrap(layer: Any, rematerialized: Any) -> Any:
+            def watched(call: Any, *args: Any, **kwargs: Any) -> Any:
+                # JAX remembers what it traced of a function that lives on, and with it
+                # values of a step that is over: it gets a new one for each call, as a
+                # method is that no hook stands before.
+                made = rematerialized(lambda *a, **k: call(*a, **k), *args, **kwargs)
 
-        return wrap
+                def called(*args: Any, **kwargs: Any) -> Any:
+                    outputs = made(*args, **kwargs)
+                    name = path or "prediction"
+                    self._meet(lambda: self._tracer.add_if_new(kind, name, path, outputs))
+                    return outputs
 
-    def _watch_loss(self, model: Any, compute_loss: Any) -> Any:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            loss = compute_loss(*args, **kwargs)
-            self._meet(lambda: self._tracer.add_loss(loss, args, kwargs))
-            return loss
-
-        return watched
-
-    def _watch_loss_function(self, name: str) -> Callable[[Any, Any], Any]:
-        def wrap(loss: Any, call: Any) -> Any:
-            def watched(*args: Any, **kwargs: Any) -> Any:
-                values = call(*args, **kwargs)
-                self._meet(
-                    lambda: self._tracer.add_loss_values(name, values, args, kwargs)
-                )
-                return values
+                return called
 
             return watched
 

@@ -19,14 +19,14 @@ def variables_in(model: Any, phase: Phase, state: Any) -> Iterator[tuple[Any, An
         phase: of the step.
         state: that the step takes, or returns.
     """
-    for variables, values in zip(_parts(model, phase), state, strict=False):
+    for variables, values in zip(parts_of(model, phase), state, strict=False):
         if len(variables) == len(values):
             yield from zip(variables, values, strict=True)
 
 
 def is_whole(model: Any, phase: Phase, state: Any) -> bool:
     """Returns whether a state has a value for each variable of each of its parts."""
-    parts = _parts(model, phase)
+    parts = parts_of(model, phase)
     return (
         isinstance(state, tuple | list)
         and len(state) == len(parts)
@@ -37,7 +37,7 @@ def is_whole(model: Any, phase: Phase, state: Any) -> bool:
     )
 
 
-def _parts(model: Any, phase: Phase) -> list[list[Any]]:
+def parts_of(model: Any, phase: Phase) -> list[list[Any]]:
     """Returns the variables of each part of a state, as Keras' JAX trainer has them."""
     optimizer = [] if model.optimizer is None else list(model.optimizer.variables)
     parts = [

@@ -109,8 +109,12 @@ def told(
     """
     found = in_causal_order(found)
     unique = {id(f.tensor): f.tensor for f in found}
-    bad = {key: tracer.can_be_bad(tensor) for key, tensor in unique.items()}
-    # Tensors that can be non-finite first: they are the columns.
+    told_by_total = _values_of_losses(found)
+    bad = {
+        key: tracer.can_be_bad(tensor) and key not in told_by_total
+        for key, tensor in unique.items()
+    }
+    # Tensors that have a sum first: they are the columns.
     tensors = sorted(unique, key=lambda key: not bad[key])
     place = {key: i for i, key in enumerate(tensors)}
     n = sum(bad.values())
@@ -131,3 +135,14 @@ def told(
     else:
         values = jnp.zeros((0,), jnp.float32)
     return Told(logs, values, layouts.place(layout), id(layouts))
+
+
+def _values_of_losses(found: Sequence[Found]) -> set[int]:
+    """Returns ids of the losses of single examples, where the total is there.
+
+    It is not finite if one of them is not. XLA makes them and their sum at once, and
+    rounds otherwise where they are read.
+    """
+    losses = [f for f in found if f.kind == "loss"]
+    total = {id(f.tensor) for f in losses if f.name == "total"}
+    return {id(f.tensor) for f in losses} - total if total else set()

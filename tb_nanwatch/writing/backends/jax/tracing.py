@@ -87,6 +87,13 @@ class Tracer(tracing.Tracer):
                 return
         super().add_outputs(kind, name, layer, outputs)
 
+    def add_if_new(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
+        """Adds the outputs of a layer, unless they were met as its call returned them."""
+        known = {id(f.tensor) for f in self.found}
+        tensors = [self.tensor_of(leaf) for leaf in keras.tree.flatten(outputs)]
+        if not all(id(tensor) in known for tensor in tensors):
+            self.add_outputs(kind, name, layer, outputs)
+
 
 def _is_sparse(value: Any) -> bool:
     from jax.experimental import sparse

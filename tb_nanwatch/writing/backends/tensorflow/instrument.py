@@ -10,25 +10,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-import keras
 import tensorflow as tf
 
 from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import warn
-from tb_nanwatch.postmortem.state import trained_variables, variables_of
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import Kind, Phase
+from tb_nanwatch.postmortem.variables import trained_variables, variables_of
+from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.names import (
     build_optimizer,
-    losses,
-    optimizers,
     updates_by_gradients_alone,
-    walk,
 )
+from tb_nanwatch.writing.backends.parts import StepParts
 from tb_nanwatch.writing.backends.tensorflow.beside import as_columns, run_again
 from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, is_built
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
@@ -365,49 +362,15 @@ class Instrument:
 
     def _hook_parts(self, hooks: Hooks) -> None:
         """Hooks what a step is made of, but not the step itself."""
-        self._tracer.name_variables()
-        self._hook_calls(hooks)
-        hooks.put(self._model, "compute_loss", self._watch_loss)
-        for optimizer in optimizers(self._model):
-            hooks.put(optimizer, "apply", self._watch_apply)
+        self._parts = StepParts(
+            self._model, hooks, self._tracer, self._note, self._meet, self._kept_apart
+        )
+        self._parts.hook(self._watch_apply)
 
     def _meet_built_layers(self) -> None:
         """Names and hooks what a model that its first batch builds has by now."""
-        self._tracer.name_variables()
         if self._hooks is not None:
-            self._hook_calls(self._hooks)
-
-    def _hook_calls(self, hooks: Hooks) -> None:
-        for path, operation in walk(self._model, calls=True):
-            if hooks.stand_before(operation, "call"):
-                continue
-            kind: Kind = "activation" if path else "prediction"
-            hooks.put(operation, "call", self._watch_call(kind, path))
-            if isinstance(operation, keras.layers.RNN):
-                self._note(
-                    f"values inside the loop of {path!r} are not watched, its output is"
-                )
-        compiled = private.compiled_loss(self._model)
-        if compiled is not None:
-            if not hooks.stand_before(compiled, "build"):
-                hooks.put(compiled, "build", self._watch_loss_build)
-            self._hook_losses(hooks, compiled)
-
-    def _hook_losses(self, hooks: Hooks, compiled: Any) -> None:
-        for name, loss in losses(compiled):
-            if not hooks.stand_before(loss, "call"):
-                hooks.put(loss, "call", self._watch_loss_function(name))
-
-    def _watch_loss_build(self, compiled: Any, build: Any) -> Any:
-        # The loss objects are made when the first batch is seen.
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            result = build(*args, **kwargs)
-            with self._kept_apart():
-                if self._hooks is not None:
-                    self._hook_losses(self._hooks, compiled)
-            return result
-
-        return watched
+            self._parts.meet_built_layers()
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -422,39 +385,6 @@ class Instrument:
         if self._watching and self._tracer.active:
             with self._kept_apart():
                 meet()
-
-    def _watch_call(self, kind: Kind, path: str) -> Callable[[Any, Any], Any]:
-        def wrap(operation: Any, call: Any) -> Any:
-            def watched(*args: Any, **kwargs: Any) -> Any:
-                outputs = call(*args, **kwargs)
-                name = path or "prediction"
-                self._meet(lambda: self._tracer.add_outputs(kind, name, path, outputs))
-                return outputs
-
-            return watched
-
-        return wrap
-
-    def _watch_loss(self, model: Any, compute_loss: Any) -> Any:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            loss = compute_loss(*args, **kwargs)
-            self._meet(lambda: self._tracer.add_loss(loss, args, kwargs))
-            return loss
-
-        return watched
-
-    def _watch_loss_function(self, name: str) -> Callable[[Any, Any], Any]:
-        def wrap(loss: Any, call: Any) -> Any:
-            def watched(*args: Any, **kwargs: Any) -> Any:
-                values = call(*args, **kwargs)
-                self._meet(
-                    lambda: self._tracer.add_loss_values(name, values, args, kwargs)
-                )
-                return values
-
-            return watched
-
-        return wrap
 
     def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
         def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tb_nanwatch.postmortem.run import Traced
 from tb_nanwatch.schema import Phase
 from tb_nanwatch.writing.backends.names import walk
+from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
-from tb_nanwatch.writing.observer import Expectation, Floats, Layout
-
-
-class _Silent:
-    """Nobody is told: what is found is returned instead."""
-
-    def observe(
-        self,
-        layout: Layout,
-        replica: int,
-        step: int,
-        tensors: Sequence[Any],
-        *,
-        spent: float = 0.0,
-    ) -> Expectation:
-        raise NotImplementedError
-
-    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
-        raise NotImplementedError
-
-    def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
-        raise NotImplementedError
 
 
 class StepTracer:
@@ -43,7 +22,7 @@ class StepTracer:
 
     def __init__(self, model: Any, *, activations_only: bool = False) -> None:
         self._model = model
-        self._instrument = Instrument(model, _Silent(), activations_only=activations_only)
+        self._instrument = Instrument(model, Silent(), activations_only=activations_only)
 
     def paths(self) -> Mapping[int, str]:
         """Returns the path of each layer by its id."""

@@ -1,0 +1,92 @@
+"""Watching a training that PyTorch runs: all that depends on PyTorch.
+
+PyTorch runs a step operation by operation, and hooks on calls see its very tensors. Half the
+sum of squares of each makes the row of a step; where that stands out, the tensors are looked
+at themselves before the next step begins. On a CPU reading a sum costs nothing more; on an
+accelerator all sums of a step are read at once, for which the step is waited for.
+
+    tracing.py     what PyTorch's tensors are
+    sums.py        half sums of squares, and tensors as arrays
+    capture.py     what a bad step was made of, from before its update
+    instrument.py  hooks a model, looks at its steps, takes the hooks out
+    operations.py  PyTorch's operations by the names that record and rules have
+    watch.py       the operations of one step, and the non-finite values that they make
+    aftermath.py   the failing step run once more after a training
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.writing.backends.interface import First, Wishes
+from tb_nanwatch.writing.backends.silent import Silent
+from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
+from tb_nanwatch.writing.backends.torch.instrument import Instrument
+from tb_nanwatch.writing.observer import Observer
+
+__all__ = [
+    "REPLAYS",
+    "Instrument",
+    "check_model",
+    "complete",
+    "examine",
+    "examine_runaway",
+    "watch",
+]
+
+REPLAYS: Final = False
+_SILENT: Final = Silent()
+
+
+def check_model(model: Any) -> None:
+    """Raises `UnsupportedError` where PyTorch compiles the model's step."""
+    if model.jit_compile is True:
+        raise UnsupportedError(
+            "NaN Watch does not watch what PyTorch compiles: it is off for this training, "
+            "which goes on, since the model was compiled with jit_compile=True. "
+            "Call model.compile(..., jit_compile=False) to have it watched."
+        )
+
+
+def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
+    """Returns an instrument that is not installed yet."""
+    return Instrument(model, observer, wishes)
+
+
+def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
+    """Returns False: there is no tape to complete a capsule from."""
+    return False
+
+
+def examine(
+    model: Any,
+    capsule: Capsule,
+    *,
+    activations_only: bool = False,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
+    first: First = lambda found: (),
+) -> PostMortem:
+    """Returns the post-mortem of a bad step; see `interface.Backend`."""
+    result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
+    result.untried = tape if isinstance(tape, str) else ""
+    return result
+
+
+def examine_runaway(
+    model: Any,
+    take_off: int,
+    *,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
+    first: First = lambda found: (),
+) -> PostMortem:
+    """Returns that experiments are not made on PyTorch."""
+    return PostMortem(
+        reason="Every value stayed finite: no step of it went bad.",
+        untried=tape if isinstance(tape, str) else "",
+    )

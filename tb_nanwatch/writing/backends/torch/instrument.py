@@ -1,0 +1,437 @@
+"""Hooks a model that PyTorch runs eagerly, and looks at the very tensors of its steps."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from tb_nanwatch.compat import keras as private
+from tb_nanwatch.compat.names import Feature, has
+from tb_nanwatch.errors import warn
+from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.schema import Phase
+from tb_nanwatch.writing.backends import fits
+from tb_nanwatch.writing.backends.apart import KeptApart
+from tb_nanwatch.writing.backends.hooks import Hooks, original
+from tb_nanwatch.writing.backends.interface import Wishes
+from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED, Kept
+from tb_nanwatch.writing.backends.parts import StepParts
+from tb_nanwatch.writing.backends.torch.capture import Capture, Early
+from tb_nanwatch.writing.backends.torch.sums import array_of, half_sums
+from tb_nanwatch.writing.backends.torch.tracing import Tracer
+from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.observer import Expectation, Floats, Layout, Observer
+
+READ_INTERVAL_SECONDS: Final = 1.0
+# Rows that are handed over together.
+_ROWS: Final = 256
+NO_TAPE: Final = "experiments are not made on PyTorch"
+
+
+@dataclass
+class _Step:
+    """The step that is running.
+
+    Attributes:
+        phase, number: which step.
+        data: its batch.
+        early: what its forward pass changes, from before; None where nothing is kept.
+        sums: half sums of squares that are known by now, by the id of the tensor.
+        kept: it, from before its update, where something was bad by then.
+        updates: that were made.
+    """
+
+    phase: Phase
+    number: int
+    data: Any
+    early: Early | None = None
+    sums: dict[int, float] = field(default_factory=dict)
+    kept: Kept | None = None
+    updates: int = 0
+
+
+class _Current(threading.local):
+    """The step that a thread is running."""
+
+    step: _Step | None = None
+
+
+class Instrument:
+    """Watches one training (`interface.Instrument`).
+
+    Args:
+        model: the model that is being fitted.
+        observer: receives what is seen.
+        wishes: how it is to be watched, and who is told.
+    """
+
+    def __init__(self, model: Any, observer: Observer, wishes: Wishes) -> None:
+        self._model, self._observer, self._wishes = model, observer, wishes
+        self._hooks: Hooks | None = None
+        self._fit: fits.WatchedFit | None = None
+        # The first thing that went wrong in watching; nothing is watched from then on.
+        self._trouble: Exception | None = None
+        self._tracer = Tracer(model, self._note)
+        self._current = _Current()
+        keeps = wishes.capture_bytes > 0 and has(Feature.CAPSULE)
+        self.capture = Capture(model, wishes.capture_bytes) if keeps else None
+        self._steps: dict[Phase, int] = {"train": 0, "validation": 0}
+        self._asked: set[Phase] = set()
+        self._layouts: dict[Any, Layout] = {}
+        self._expected: dict[Any, Expectation] = {}
+        # What was not finite when a phase was last looked at: kind and name.
+        self._bad: dict[Phase, set[tuple[str, str]]] = {
+            "train": set(),
+            "validation": set(),
+        }
+        self._rows: list[tuple[Layout, int, list[Floats]]] = []
+        self._waiting = 0
+        self._read_at = time.monotonic()
+        self.notes: list[str] = []
+
+    # --- Installing -----------------------------------------------------------
+
+    def install(self, caller: fits.Caller) -> None:
+        """Hooks the model.
+
+        Args:
+            caller: the running `fit`; see `interface.Instrument`.
+        """
+        model = self._model
+        self._fit = fit = fits.join(model, caller, lambda: fits.WatchedFit(model, caller))
+        fit.instruments.append(self)
+        self._tracer.labelled = caller.labelled
+        self._hooks = hooks = Hooks()
+        try:
+            self._hook_parts(hooks)
+            hooks.put(model, "train_step", self._watch_step("train"))
+            hooks.put(model, "test_step", self._watch_step("validation"))
+            fit.make_functions(self._make_functions)
+        except BaseException:
+            self.uninstall()
+            raise
+
+    def _hook_parts(self, hooks: Hooks) -> None:
+        self._parts = StepParts(
+            self._model, hooks, self._tracer, self._note, self._meet, self._kept_apart
+        )
+        self._parts.hook(self._watch_apply)
+
+    def _make_functions(self) -> None:
+        self._model.make_train_function(force=True)
+        self._model.make_test_function(force=True)
+
+    def run_once(self, phase: Phase, data: Any) -> list[Found]:
+        """Runs one step and returns its watched tensors; the model is not watched then.
+
+        Args:
+            phase: which step.
+            data: the batch, as `train_step` receives it.
+        """
+        self._hooks = hooks = Hooks()
+        try:
+            self._hook_parts(hooks)
+            # Not through the hook of another instrument, which would take it for a step.
+            name = "train_step" if phase == "train" else "test_step"
+            _, found = self._found_in_step(phase, original(self._model, name), data)
+        finally:
+            self.uninstall()
+        if self._trouble is not None:
+            raise self._trouble
+        return in_causal_order(found)
+
+    def uninstall(self) -> None:
+        """Takes every hook out; the model is as it was. Safe to call again."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.remove()
+        if self._fit is not None:
+            self._fit.leave(self)
+
+    # --- What the fit says (`fits.Watching`) ------------------------------------
+
+    def take_out(self) -> None:
+        """Takes every hook out, whatever happens."""
+        with self._kept_apart():
+            self.uninstall()
+
+    def called(self, phase: Phase) -> BaseException | None:
+        """Takes in what a call of a function has brought.
+
+        Returns:
+            What is to end the training, by the user's own wish.
+        """
+        if self._trouble is None:
+            with self._kept_apart():
+                waited = time.monotonic() - self._read_at
+                if self._waiting >= _ROWS or waited > READ_INTERVAL_SECONDS:
+                    self.read()
+                    self._wishes.after_read()
+                return self._wishes.after_call()
+        if self._trouble is not None:
+            self.gave_up(self._trouble)
+        return None
+
+    def passed(self, phase: Phase) -> None:
+        """Notes that a callback trains or evaluates the model, which is not watched."""
+        self._note(
+            "a callback trained the model; these steps were not watched"
+            if phase == "train"
+            else "a callback evaluated the model; these evaluations were not watched"
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """Says that an exception of the user's leaves the training."""
+        with self._kept_apart():
+            self._wishes.on_error(error)
+
+    def gave_up(self, error: Exception) -> None:
+        """Says that watching failed, and that the training goes on."""
+        self.take_out()
+        with self._kept_apart():
+            self._wishes.on_failure(error)
+            return
+        warn(f"NaN Watch stopped watching, training goes on: {error!r}")
+
+    def _kept_apart(self) -> KeptApart:
+        """Keeps what goes wrong in watching from the training."""
+
+        def note(error: Exception) -> None:
+            self._trouble = self._trouble or error
+
+        return KeptApart(note)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    # --- What the training says (`interface.Instrument`) -------------------------
+
+    def read(self) -> None:
+        """Hands all rows since the last reading to the observer."""
+        self._read_at = time.monotonic()
+        rows, self._rows, self._waiting = self._rows, [], 0
+        for layout, first, some in rows:
+            self._observer.rows(layout, 0, first, np.stack(some))
+
+    def ask(self, phase: Phase) -> None:
+        """Has the next step of `phase` looked at in full."""
+        self._asked.add(phase)
+
+    def steps(self, phase: Phase) -> int:
+        """Returns how many steps of `phase` have run."""
+        return self._steps[phase]
+
+    def validated(self) -> None:
+        """Says that a validation pass is over."""
+
+    def went_bad(self) -> None:
+        """Says that the run went bad in the call that is just over."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other instrument watches the model."""
+        return self._fit is None or self._fit.instruments in ([], [self])
+
+    def take_tape(self, onset: int) -> Tape | str:
+        """Returns, in words, why the training is not run again."""
+        return NO_TAPE
+
+    # --- In the step --------------------------------------------------------------
+
+    @property
+    def _watching(self) -> bool:
+        """Whether a step that runs now is to be watched."""
+        return (
+            self._hooks is not None
+            and self._trouble is None
+            and (self._fit is None or self._fit.active)
+        )
+
+    def _meet(self, meet: Callable[[], None]) -> None:
+        """Adds what a hook has met, while a step runs.
+
+        Args:
+            meet: does so; what goes wrong in it ends watching, and only that.
+        """
+        if self._watching and self._tracer.active:
+            with self._kept_apart():
+                meet()
+
+    def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
+        def wrap(model: Any, train_step: Any) -> Any:
+            def watched(data: Any) -> Any:
+                step: _Step | None = None
+                if self._watching:
+                    with self._kept_apart():
+                        step = self._begin(phase, data)
+                if step is None:
+                    return train_step(data)
+                self._current.step = step
+                try:
+                    logs, found = self._found_in_step(phase, train_step, data)
+                finally:
+                    self._current.step = None
+                self._steps[phase] += 1
+                if self._trouble is None:
+                    with self._kept_apart():
+                        self._settle(step, found)
+                return logs
+
+            return watched
+
+        return wrap
+
+    def _begin(self, phase: Phase, data: Any) -> _Step:
+        step = _Step(phase, self._steps[phase], data)
+        if self.capture is not None and not self.capture.closed:
+            step.early = self.capture.begin()
+        return step
+
+    def _found_in_step(
+        self, phase: Phase, train_step: Any, data: Any
+    ) -> tuple[Any, list[Found]]:
+        tracer = self._tracer
+        with tracer.tracing() as found:
+            self._meet(lambda: tracer.add_data(data))
+            logs = train_step(data)
+            self._meet(lambda: tracer.add_logs(logs))
+            if phase == "train" and not self._wishes.activations_only:
+                self._meet(tracer.add_variables)
+            self._meet(tracer.finish)
+            return logs, list(found)
+
+    def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
+        def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:
+            grads = list(grads)  # what is given may be read only once
+            variables = kwargs.get("trainable_variables", args[0] if args else None)
+            self._meet(lambda: self._before_update(optimizer, grads, variables))
+            return apply(grads, *args, **kwargs)
+
+        return watched
+
+    def _before_update(
+        self, optimizer: Any, grads: list[Any], trainable_variables: Any
+    ) -> None:
+        """Adds the gradients, and keeps the step where something is bad by now."""
+        if not self._wishes.activations_only:
+            variables = (
+                private.optimized_variables(optimizer)
+                if trainable_variables is None
+                else list(trainable_variables)
+            )
+            self._tracer.add_gradients(grads, variables)
+        step = self._current.step
+        if step is None or step.early is None:
+            return
+        self._keep(step, self._tracer.found, [MANY_UPDATES] if step.updates else [])
+        step.updates += 1
+
+    def _keep(self, step: _Step, found: list[Found], missing: list[str]) -> None:
+        """Keeps a step that is bad where it was not before."""
+        if self.capture is None or step.early is None or step.kept is not None:
+            return
+        known = self._bad[step.phase]
+        if self._bad_of(step, found) - known:
+            step.kept = self.capture.make(
+                step.early, step.phase, step.number, step.data, missing
+            )
+
+    def _bad_of(self, step: _Step, found: list[Found]) -> set[tuple[str, str]]:
+        """Returns kind and name of all of which the sum is not finite."""
+        self._sum(step, found)
+        if math.isfinite(sum(step.sums.values())):
+            return set()
+        return {
+            (f.kind, f.name)
+            for f in found
+            if not math.isfinite(step.sums.get(id(f.tensor), 0.0))
+        }
+
+    def _sum(self, step: _Step, found: list[Found]) -> None:
+        """Adds the sums of tensors that have none yet."""
+        new = {
+            id(f.tensor): f.tensor
+            for f in found
+            if id(f.tensor) not in step.sums and self._tracer.can_be_bad(f.tensor)
+        }
+        if new:
+            sums = half_sums(list(new.values())).tolist()
+            step.sums.update(zip(new, sums, strict=True))
+
+    # --- After the step -------------------------------------------------------------
+
+    def _settle(self, step: _Step, found: list[Found]) -> None:
+        """Reports a step that has run, and looks at it where it stands out."""
+        found = in_causal_order(found)
+        self._sum(step, found)
+        unique = {id(f.tensor): f.tensor for f in found}
+        keys = sorted(unique, key=lambda key: key not in step.sums)
+        row = np.array([step.sums[k] for k in keys if k in step.sums], np.float32)
+        layout, names = self._layout(step.phase, found, keys, len(row))
+        last = self._rows[-1] if self._rows else None
+        if (
+            last is not None
+            and last[0] is layout
+            and last[1] + len(last[2]) == step.number
+        ):
+            last[2].append(row)
+        else:
+            self._rows.append((layout, step.number, [row]))
+        self._waiting += 1
+        expected = self._expected.get(names)
+        asked = step.phase in self._asked
+        if expected is not None and not asked and not expected.stands_out(row):
+            return
+        self._asked.discard(step.phase)
+        self._keep(step, found, [UPDATED] if step.phase == "train" else [])
+        arrays = [array_of(unique[key]) for key in keys]
+        expected = self._observer.observe(layout, 0, step.number, arrays)
+        self._expected[names] = expected
+        # Not those of which the sum alone is too large: they may go bad yet.
+        self._bad[step.phase] = {
+            (probe.kind, probe.name)
+            for probe, column in zip(layout.probes, layout.columns, strict=True)
+            if column >= 0 and expected.bad[column]
+        }
+        if self.capture is not None and self._observer.is_onset(
+            step.phase, step.number, 0
+        ):
+            self.capture.keep(step.kept)
+
+    def _layout(
+        self, phase: Phase, found: list[Found], keys: list[int], columns: int
+    ) -> tuple[Layout, Any]:
+        """Returns the layout of a step, and what all layouts of these names have in common.
+
+        Args:
+            phase: of the step.
+            found: its tensors in causal order.
+            keys: their ids, each once; those that have a column come first.
+            columns: how many have one.
+        """
+        place = {key: i for i, key in enumerate(keys)}
+        sources = tuple(place[id(f.tensor)] for f in found)
+        names = (phase, tuple((f.kind, f.name) for f in found), sources, columns)
+        shapes = tuple((f.tensor.shape, f.tensor.dtype) for f in found)
+        layout = self._layouts.get((names, shapes))
+        if layout is None:
+            probes = [f.probe() for f in found]
+            own = [source if source < columns else -1 for source in sources]
+            layout = Layout(phase, probes, own, list(sources), columns, False)
+            self._layouts[names, shapes] = layout
+        return layout, names
+
+
+def tensors_of(data: Any) -> Any:
+    """Returns a batch of arrays as a training step receives it: with tensors."""
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else keras.ops.convert_to_tensor(leaf), data
+    )

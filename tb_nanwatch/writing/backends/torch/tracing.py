@@ -1,0 +1,66 @@
+"""What PyTorch's tensors are to the tracer of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import keras
+import numpy as np
+import torch
+
+from tb_nanwatch.schema import Kind
+from tb_nanwatch.writing.backends import tracing
+
+# Steps after which a model's variables are listed anew, for those that were made or given
+# another tensor since: in Keras' Python the list costs a small model a tenth of its step.
+REFRESH: Final = 16
+
+
+class Tracer(tracing.Tracer):
+    """Collects the tensors of the step that the calling thread is running."""
+
+    def __init__(self, model: Any, note: Callable[[str], None]) -> None:
+        super().__init__(model, note)
+        self._listed: list[tracing.Found] = []
+        self._age = 0
+
+    def add_variables(self) -> None:
+        """Adds optimizer slots, weights and layer state."""
+        # A first step makes slots, and may make more.
+        if self._age < 2 or self._age % REFRESH == 0:
+            self._listed = [
+                tracing.Found(kind, name, layer, tensor)
+                for kind, name, layer, variable in self.variables()
+                if (tensor := self.tensor_of(variable)) is not None
+                and self.can_be_bad(tensor)
+            ]
+        self._age += 1
+        self.add_found(self._listed)
+
+    def tensor_of(self, value: Any) -> Any:
+        """Returns the tensor whose elements are the value's, None where it has none."""
+        if isinstance(value, keras.Variable):
+            value = value.value
+        if isinstance(value, float | np.floating | np.ndarray):
+            value = torch.as_tensor(value)
+        if not isinstance(value, torch.Tensor) or value.is_meta:
+            return None
+        if value.layout is not torch.strided:
+            return value.detach().coalesce().values() if value.is_sparse else None
+        return value
+
+    def can_be_bad(self, tensor: Any) -> bool:
+        """Returns whether the tensor's dtype has non-finite values."""
+        return bool(tensor.is_floating_point() or tensor.is_complex())
+
+    def is_integer(self, tensor: Any) -> bool:
+        """Returns whether the tensor is of integers."""
+        return not self.can_be_bad(tensor) and tensor.dtype is not torch.bool
+
+    def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
+        """Adds every tensor of a nested structure; shapes are inferred without values."""
+        leaves = [t for t in keras.tree.flatten(outputs) if isinstance(t, torch.Tensor)]
+        if leaves and all(t.is_meta for t in leaves):
+            return
+        super().add_outputs(kind, name, layer, outputs)
