@@ -80,7 +80,11 @@ def printed(card: Card) -> list[str]:
         if part.text:
             begin = f"  {part.title:<7}"
             found += wrapped(clean(part.text, _MAX_TEXT), begin, _INDENT)
-        found += [f"{_INDENT}{line}".rstrip() for line in code_lines(part.code)]
+        code = list(code_lines(part.code))
+        # Code has breaks of its own.
+        fits = max(map(len, code), default=0) + len(_INDENT) <= WIDTH
+        indent = _INDENT if fits else _INDENT[:4]
+        found += [f"{indent}{line}".rstrip() for line in code]
     for i, command in enumerate(card.see):
         found.append(f"  {'' if i else 'See':<7}{clean(command, _MAX_TEXT)}")
     return found

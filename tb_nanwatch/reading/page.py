@@ -20,6 +20,7 @@ from tb_nanwatch.reading.tables import status_text
 from tb_nanwatch.row_values import LEFT_OUT, NOTE
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import number_of, run_name, trial_name
 
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
@@ -104,7 +105,7 @@ def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
     parts = [_title(search), card.in_html(cards)]
     parts.append(f'<p class="verdict">{text(search["verdict"], _LONG)}</p>')
     if search["aborted"]:
-        parts.append(_aborted(search["aborted"]))
+        parts.append(_aborted(search["aborted"], shown))
     parts += [_finding(f) for f in findings]
     parts += _causes(shown)
     if search["cost"] and search["cost"]["text"]:
@@ -142,9 +143,10 @@ def _title(search: dict[str, Any]) -> str:
     )
 
 
-def _aborted(aborted: dict[str, Any]) -> str:
+def _aborted(aborted: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    names = {run["trial_id"]: run_name(run) for run in runs}
     reasons = "".join(
-        f"<li>{text(trial, 40)}: {text(reason, 500)}</li>"
+        f"<li>{text(names.get(trial, trial), 60)}: {text(reason, 500)}</li>"
         for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True)
     )
     return (
@@ -205,7 +207,7 @@ def _table(runs: list[dict[str, Any]], lanes: Lanes, title: str) -> str:
         cells += [_number(run["score"]), f"<td>{text(run['tuner_status'] or '-')}</td>"]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     remarks = "".join(
-        f"<li>{text(run['name'])}: {text(sentence, 1000)}</li>"
+        f"<li>{text(run_name(run))}: {text(sentence, 1000)}</li>"
         for run in runs
         for sentence in _remarks(run)
     )
@@ -247,14 +249,15 @@ def _lane(run: dict[str, Any], lanes: Lanes, steps: int) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    name = run["name"] if run["trial_id"] is None else str(run["trial_id"])
+    name = run_name(run)
     if run["execution"]:
         name += f", execution {run['execution'] + 1}"
     if run["retry"]:
         name += f", retry {run['retry']}"
     lineage = run["lineage"]
     if lineage and lineage["trial_id"] is not None:
-        name += f", continues {lineage['trial_id']}"
+        parent = lineage["trial_id"]
+        name += f", continues {trial_name(parent, number_of(parent))}"
     return name
 
 

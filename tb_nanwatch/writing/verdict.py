@@ -28,6 +28,7 @@ from tb_nanwatch.messages import of_error
 from tb_nanwatch.schema import Status
 from tb_nanwatch.strict_json import text_of
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import number_of, trial_name
 from tb_nanwatch.writing import advice, identities
 from tb_nanwatch.writing.alike import Alike
 
@@ -273,7 +274,8 @@ def _warn_of_trial(trial_id: str, error: Exception) -> None:
     # Watching never ends a search, not even where warnings are errors.
     with contextlib.suppress(NanWatchWarning):
         warnings.warn(
-            f"NaN Watch could not log the verdict on trial {trial_id}: {of_error(error)}",
+            f"NaN Watch could not log the verdict on "
+            f"{trial_name(trial_id, number_of(trial_id))}: {of_error(error)}",
             NanWatchWarning,
             stacklevel=2,
         )

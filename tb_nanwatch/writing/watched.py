@@ -22,6 +22,7 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import STATUSES, Experiment, PostMortem
 from tb_nanwatch.tested import confirmation
+from tb_nanwatch.trial_names import trial_name
 from tb_nanwatch.writing import capsules, earlier, notebook
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
@@ -355,7 +356,7 @@ class Watched:
             found.untried = "; ".join(filter(None, [found.untried, why_not]))
         facts = replace(self._session.facts(), postmortem=found)
         confirming = confirmation(facts, self._diagnosed(found).id)
-        name = f"trial {self._trial.trial_id}"
+        name = trial_name(self._trial.trial_id, self._trial.number)
         alike.note(way, Tried(name, found.experiments, confirming))
 
     def _way(self, found: PostMortem) -> Way:

@@ -51,8 +51,8 @@ def run_search(
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
-    return out.getvalue()
+    terminal.render(full, out, every=True)
+    return " ".join(out.getvalue().split())
 
 
 def test_which_trials_and_why(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_which_trials_and_why(tmp_path: Path) -> None:
     assert "max_consecutive_failed_trials=6" in aborted["fix"]
     text = printed(full)
     for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
-        assert f"    {trial}: {reason}" in text
+        assert f" Trial #{int(trial) + 1}: {reason}" in text
     assert aborted["fix"] in text
 
 
@@ -192,7 +192,7 @@ def test_a_training_that_fails_in_its_first_step_is_not_clean(
         "InvalidArgumentError: Received a label value of 3 which is outside the valid "
         "range of [0, 3)."
     )
-    assert f"NaN Watch: trial 0 failed ({said[:-1]}). KerasTuner" in (
+    assert f"NaN Watch: Trial #1 failed ({said[:-1]}). KerasTuner" in (
         " ".join(capsys.readouterr().err.split())
     )
     full = overview(tmp_path / "log")

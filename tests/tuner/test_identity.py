@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
+    terminal.render(full, out, every=True)
     return out.getvalue()
 
 
@@ -110,7 +110,7 @@ def test_id_and_number_are_findable(tmp_path: Path, capsys: Any) -> None:
         (line,) = [
             text
             for text in printed(full).splitlines()
-            if f"(Trial #{run['number']})" in text
+            if text.startswith(f"  #{run['number']} ")
         ]
         assert line.split()[0] == run["trial_id"]
 

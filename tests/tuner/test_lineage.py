@@ -27,8 +27,8 @@ def run_search(
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
-    return out.getvalue()
+    terminal.render(full, out, every=True)
+    return " ".join(out.getvalue().split())
 
 
 def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
         assert (run["status"], run["inherited"], run["misread"]) == ("clean", None, None)
         if lineage["trial_id"] is not None:
             going_on += 1
-            assert f"continues {lineage['trial_id']}" in printed(full)
+            assert f"continues Trial #{int(lineage['trial_id']) + 1}" in printed(full)
     assert going_on > 0
     (entry,) = full["searches"]
     assert [h["name"] for h in entry["hparams"]] == ["rate"]
