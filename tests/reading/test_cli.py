@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -277,3 +278,98 @@ def test_hostile_names_reach_no_terminal(tmp_path: Path, out: Any, read: Any) ->
     assert "\u202e" not in text
     if out is io.StringIO:
         assert "\x1b" not in text
+
+
+# --- Replay and compare, before anything is imported or read ---------------------------
+
+
+@pytest.mark.parametrize(
+    "path, model, said",
+    [
+        ("nowhere", None, "'nowhere' does not exist; expected the directory"),
+        ("file", None, "'file' is a file; expected the directory"),
+        ("empty", None, "'empty' holds no capsule; expected the directory"),
+        ("run", "FILE.py:build", "the file 'FILE.py', which does not exist"),
+    ],
+)
+def test_a_wrong_path_is_said_before_tensorflow_is_imported(
+    tmp_path: Path, path: str, model: str | None, said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run" / "nanwatch_capsule").mkdir(parents=True)
+    (tmp_path / "run" / "nanwatch_capsule" / "capsule.json").write_text("{}")
+    code = (
+        "import sys; from tb_nanwatch.reading.cli import main; code = main(sys.argv[1:]);"
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "replay",
+            path,
+            *(["--model", model] if model else []),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+
+
+def test_the_newest_search_is_compared_with_the_one_before_of_its_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a", a_status(1, search=a_search(1)))
+    write(tmp_path / "b", a_status(2, search=a_search(2, name="another")))
+    write(tmp_path / "c", a_status(3, search=a_search(3)))
+    assert main(["compare", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [s["search"] for s in found["searches"]] == ["search-1", "search-3"]
+    write(tmp_path / "d", a_status(4, search=a_search(4, name="alone")))
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "there is no older search of 'alone'" in capsys.readouterr().err
+
+
+def test_a_comparison_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i, bad in ((1, False), (2, True)):
+        hparams = [HParam(f"name_{k}", f"{i} and more of it") for k in range(20)]
+        write(tmp_path / str(i), a_status(i, bad=bad, hparams=hparams, search=None))
+    assert main(["compare", str(tmp_path), "1", "2"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) > 20
+    assert max(map(len, out.splitlines())) <= 80
+
+
+# --- Progress ----------------------------------------------------------------------------
+
+
+def test_a_bar_on_a_terminal_alone() -> None:
+    from tb_nanwatch.reading import progress
+
+    looked, plain = Terminal(), io.StringIO()
+    for stream in (looked, plain):
+        with progress.bar(stream) as tell:
+            tell("diagnosing", 3, 7)
+    assert "diagnosing" in looked.getvalue() and "3/7" in looked.getvalue()
+    assert plain.getvalue() == ""
+
+
+def test_two_hundred_trials_take_two_screens(tmp_path: Path, read: Any) -> None:
+    from tb_nanwatch.reading import report
+    from tests.reading.records import CTX
+
+    for i in range(200):
+        status = a_status(i, bad=i % 2 == 0, lane=a_status().lane[:0])
+        status.lane_steps = status.lane_steps[:0]
+        write(tmp_path / f"{i}" / "execution0", status, a_verdict(i))
+    out = io.StringIO()
+    terminal.render(report.overview(read().snapshot(CTX, "")), out)
+    lines = out.getvalue().splitlines()
+    assert any(line.startswith("  The others: 70 more bad, 100 clean") for line in lines)
+    assert len(lines) <= 80 and max(map(len, lines)) <= 80
