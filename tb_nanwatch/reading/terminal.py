@@ -137,8 +137,11 @@ def _print_search(
     for run in shown if every else [r for r in shown if r["misread"] or r in listed]:
         for sentence in _remarks(run, answered=not every):
             said.setdefault(sentence, []).append(run_name(run))
-    for sentence, names in list(said.items())[: None if every else _MAX_BAD]:
-        _say(f"{', '.join(dict.fromkeys(names))}: {sentence}", out)
+    told_of = list(said.items())[: None if every else _MOST]
+    for sentence, names in told_of:
+        _say(f"{told.names_text(list(dict.fromkeys(names)))}: {sentence}", out)
+    if len(told_of) < len(said):
+        _say(f"And {len(said) - len(told_of):,} more remarks.", out)
     for run in shown if every else ():
         _print_replay(run, out)
 
@@ -163,8 +166,7 @@ def _print_other_causes(
             continue
         if found.name != "unknown":
             sure = f" ({found.sure})" if found.sure else ""
-            names = ", ".join(found.names[:_MOST])
-            _say(f"{names}: {found.name}{sure}.", out)
+            _say(f"{told.names_text(found.names)}: {found.name}{sure}.", out)
 
 
 def _print_cost(cost: dict[str, Any] | None, out: IO[str], every: bool) -> None:

@@ -126,15 +126,20 @@ def _is_bad(run: Full) -> bool:
 
 
 def _which(runs: Sequence[dict[str, Any]]) -> str:
-    """Returns " They are Trial #3, #15 and 2 more." of the trials that went bad."""
+    """Returns " Bad: Trial #3, #15." of the trials that went bad, unless all did."""
     names = list(dict.fromkeys(run_name(r) for r in runs if _is_bad(r)))
     if not names or len(names) == len({run_name(r) for r in runs}):
         return ""
-    shown = names[:_MAX_NAMES]
+    return f" Bad: {names_text(names)}."
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Returns "Trial #3, #15 and 2 more" of names that stand once each."""
+    shown = list(names[:_MAX_NAMES])
     if all(name.startswith("Trial #") for name in shown):
         shown = [shown[0], *(name.removeprefix("Trial ") for name in shown[1:])]
     more = len(names) - len(shown)
-    return f" Bad: {', '.join(shown)}{f' and {more} more' if more else ''}."
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
