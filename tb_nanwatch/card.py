@@ -117,10 +117,14 @@ def _markdown(card: Card) -> str:
 
 def _escaped(text: str) -> str:
     """Returns a text for Markdown: what stands in pairs of backquotes is code, else text."""
+    return "`".join(p if i % 2 else _plain(p) for i, p in enumerate(_pieces(text)))
+
+
+def _pieces(text: str) -> list[str]:
+    """Returns a text's parts in turn: words, code (between backquotes), words, ..."""
     pieces = text.split("`")
-    if len(pieces) % 2 == 0:  # one is left over
-        pieces = [text.replace("`", "'")]
-    return "`".join(p if i % 2 else _plain(p) for i, p in enumerate(pieces))
+    # Where one is left over, nobody knows which they belong to.
+    return pieces if len(pieces) % 2 else [text.replace("`", "'")]
 
 
 def _plain(text: str) -> str:
@@ -147,7 +151,10 @@ def _html(card: Card) -> str:
     rows = []
     for part in card.parts:
         code = "\n".join(map(html.escape, code_lines(part.code)))
-        said = html.escape(clean(part.text, _MAX_TEXT))
+        said = "".join(
+            f"<code>{html.escape(piece)}</code>" if i % 2 else html.escape(piece)
+            for i, piece in enumerate(_pieces(clean(part.text, _MAX_TEXT)))
+        )
         if said or code:
             code = f"<pre>{code}</pre>" if code else ""
             rows.append(f"<dt>{html.escape(part.title)}</dt><dd>{said}{code}</dd>")

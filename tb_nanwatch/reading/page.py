@@ -41,7 +41,7 @@ body { margin: 0 auto; padding: 24px; max-width: 1280px; background: var(--back)
 h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 0; }
 h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 95ch; }
 section { border-top: 1px solid var(--line); margin-top: 28px; padding-top: 20px; }
-.soft { color: var(--soft); font-size: 13px; } .verdict { font-size: 17px; }
+.soft { color: var(--soft); font-size: 13px; }
 .note { border-left: 4px solid var(--warn); padding: 2px 12px; background: var(--panel); }
 article { border-left: 4px solid var(--line); padding: 2px 12px; margin: 10px 0; }
 article.bad { border-color: var(--bad); }
@@ -103,10 +103,12 @@ def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
     findings = told.findings_of(full, search)
     cards = told.cards_of({**full, "searches": [search]})
     parts = [_title(search), card.in_html(cards)]
-    parts.append(f'<p class="verdict">{text(search["verdict"], _LONG)}</p>')
     if search["aborted"]:
         parts.append(_aborted(search["aborted"], shown))
-    parts += [_finding(f) for f in findings]
+    beyond = told.beyond(search, findings)
+    if beyond:
+        parts.append("<h3>How sure</h3>")
+        parts += [f"<p>{text(said, _LONG)}</p>" for said in beyond]
     parts += _causes(shown)
     if search["cost"] and search["cost"]["text"]:
         parts.append(f"<h3>Cost</h3><p>{text(search['cost']['text'], _LONG)}</p>")
@@ -154,13 +156,6 @@ def _aborted(aborted: dict[str, Any], runs: list[dict[str, Any]]) -> str:
         f"<p>{text(aborted['message'], 1000)}</p>"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}"
         f"<p>What to do: {text(aborted['fix'], _LONG)}</p></article>"
-    )
-
-
-def _finding(finding: dict[str, Any]) -> str:
-    return (  # its edit stands in the card
-        f'<h3>Finding</h3><article class="bad"><p>{text(finding["text"], _LONG)}</p>'
-        "</article>"
     )
 
 

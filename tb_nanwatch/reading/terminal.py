@@ -6,7 +6,6 @@ goes through `clean` before it reaches the terminal.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -103,12 +102,8 @@ def _print_search(
     """Prints what stands below a search's card."""
     findings = told.findings_of(full, search)
     if every:
-        for finding in findings:
-            # The card has its first sentence, and its edit.
-            text = _beyond(finding["text"], told.first_sentence(finding["text"]))
-            _say(text.replace(f"The edit {finding['saves']}. {REMINDER}", ""), out)
-        if not findings:
-            _say(_beyond(search["verdict"], search["counted"]), out)
+        for text in told.beyond(search, findings):
+            _say(text, out)
         _print_cost(search["cost"], out, every)
         _print_causes(shown, out)
         _print_closest_call(shown, out)
@@ -201,12 +196,6 @@ def _print_run(run: dict[str, Any], out: IO[str], every: bool) -> None:
         _say(f"{sentence[:1].upper()}{sentence[1:]}", out)
     if every:
         _print_replay(run, out)
-
-
-def _beyond(text: str, said: str) -> str:
-    """Returns `text` without the sentences at its beginning that `said` holds."""
-    ends = [m.end() for m in re.finditer(r"\.(?: |$)", text)]
-    return text[max((e for e in ends if text[:e].strip() in said), default=0) :]
 
 
 def _behind(run: dict[str, Any]) -> list[str]:

@@ -172,6 +172,22 @@ def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
     return parts
 
 
+def beyond(search: Full, findings: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns what statistics say of a search and its card does not, a text each."""
+    if not findings:
+        return list(filter(None, [_beyond(search["verdict"], search["counted"])]))
+    texts = [_beyond(f["text"], first_sentence(f["text"])) for f in findings]
+    return [
+        text.replace(f"The edit {f['saves']}. {REMINDER}", "").strip()
+        for text, f in zip(texts, findings, strict=True)
+    ]
+
+
+def _beyond(text: str, said: str) -> str:
+    """Returns a text without what it begins with."""
+    return str(text).removeprefix(said).strip()
+
+
 def first_sentence(text: str) -> str:
     """Returns a text's first sentence, with its full stop."""
     return sentences(text)[0]
