@@ -77,8 +77,8 @@ def test_weights_from_a_trial_that_had_gone_bad(tmp_path: Path) -> None:
     for run in inherited:
         bad = run["inherited"].replace("_", " ")
         assert (
-            f"{run['run']}: its weights come from trial {run['lineage']['trial_id']}, "
-            f"which had gone bad ({bad})." in printed(full)
+            f"its weights come from Trial #{int(run['lineage']['trial_id']) + 1}, which "
+            f"had gone bad ({bad})." in printed(full)
         )
     # They came blown up, whereas those before them were driven by their own rate, in
     # validation as in training.
