@@ -80,7 +80,11 @@ def printed(card: Card) -> list[str]:
         if part.text:
             begin = f"  {part.title:<7}"
             found += wrapped(clean(part.text, _MAX_TEXT), begin, _INDENT)
-        found += [f"{_INDENT}{line}".rstrip() for line in code_lines(part.code)]
+        code = list(code_lines(part.code))
+        # Code has breaks of its own.
+        fits = max(map(len, code), default=0) + len(_INDENT) <= WIDTH
+        indent = _INDENT if fits else _INDENT[:4]
+        found += [f"{indent}{line}".rstrip() for line in code]
     for i, command in enumerate(card.see):
         found.append(f"  {'' if i else 'See':<7}{clean(command, _MAX_TEXT)}")
     return found
@@ -113,10 +117,14 @@ def _markdown(card: Card) -> str:
 
 def _escaped(text: str) -> str:
     """Returns a text for Markdown: what stands in pairs of backquotes is code, else text."""
+    return "`".join(p if i % 2 else _plain(p) for i, p in enumerate(_pieces(text)))
+
+
+def _pieces(text: str) -> list[str]:
+    """Returns a text's parts in turn: words, code (between backquotes), words, ..."""
     pieces = text.split("`")
-    if len(pieces) % 2 == 0:  # one is left over
-        pieces = [text.replace("`", "'")]
-    return "`".join(p if i % 2 else _plain(p) for i, p in enumerate(pieces))
+    # Where one is left over, nobody knows which they belong to.
+    return pieces if len(pieces) % 2 else [text.replace("`", "'")]
 
 
 def _plain(text: str) -> str:
@@ -143,7 +151,10 @@ def _html(card: Card) -> str:
     rows = []
     for part in card.parts:
         code = "\n".join(map(html.escape, code_lines(part.code)))
-        said = html.escape(clean(part.text, _MAX_TEXT))
+        said = "".join(
+            f"<code>{html.escape(piece)}</code>" if i % 2 else html.escape(piece)
+            for i, piece in enumerate(_pieces(clean(part.text, _MAX_TEXT)))
+        )
         if said or code:
             code = f"<pre>{code}</pre>" if code else ""
             rows.append(f"<dt>{html.escape(part.title)}</dt><dd>{said}{code}</dd>")

@@ -11,6 +11,7 @@ from tensorboard.util import tb_logging
 
 from tb_nanwatch import metadata
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of, has_cause
+from tb_nanwatch.reading.progress import Tell, untold
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import FINITE_STATUSES
@@ -40,7 +41,11 @@ class Causes:
         self._kept: dict[tuple[str, str, str], tuple[Any, list[Cause]]] = {}
 
     def of(
-        self, ctx: Any, experiment_id: str, sessions: Sequence[Session]
+        self,
+        ctx: Any,
+        experiment_id: str,
+        sessions: Sequence[Session],
+        tell: Tell = untold,
     ) -> dict[Key, list[Cause]]:
         """Returns the causes of each session that went bad, by (run, session id).
 
@@ -48,6 +53,7 @@ class Causes:
             ctx: the `RequestContext`.
             experiment_id: TensorBoard's.
             sessions: of a snapshot.
+            tell: hears how many of them are done.
         """
         bad = [s for s in sessions if has_cause(s.status.status, s.status.origin)]
         with self._lock:
@@ -59,7 +65,10 @@ class Causes:
         if missing:
             with ThreadPoolExecutor(min(_THREADS, len(missing))) as pool:
                 found = pool.map(lambda s: self._diagnose(ctx, experiment_id, s), missing)
-                answers = list(zip(missing, found, strict=True))
+                answers = []
+                for session, causes in zip(missing, found, strict=True):
+                    answers.append((session, causes))
+                    tell("diagnosing", len(answers), len(missing))
             with self._lock:
                 if len(self._kept) + len(answers) > _MAX_KEPT:
                     self._kept.clear()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tb_nanwatch import __version__, schema, strict_json
+from tb_nanwatch import __version__, metadata, schema, strict_json
 from tb_nanwatch.errors import NanWatchError
 
 EXIT_OK: Final = 0
@@ -93,17 +93,19 @@ def _parser() -> argparse.ArgumentParser:
         "compare",
         help="print what two runs, or two searches, differ in",
         usage="tb-nanwatch compare [-h] [--json] LOGDIR NAME NAME\n"
-        "       tb-nanwatch compare [-h] [--json] DIRECTORY DIRECTORY",
+        "       tb-nanwatch compare [-h] [--json] DIRECTORY DIRECTORY\n"
+        "       tb-nanwatch compare [-h] [--json] LOGDIR",
         description="Compares a run that works with one that went bad, or a search "
         "before an edit of its space with the one after it.",
     )
     compare.add_argument(
         "what",
         nargs="+",
-        metavar="LOGDIR NAME NAME | DIRECTORY DIRECTORY",
+        metavar="LOGDIR NAME NAME | DIRECTORY DIRECTORY | LOGDIR",
         help="a log directory and the names of two runs, trials or searches in it, with "
         "SEARCH: before a trial or run that several searches have; or two directories "
-        "that hold one run, or one search, each",
+        "that hold one run, or one search, each; or a log directory alone, for its newest "
+        "search and the older one of the same project",
     )
     compare.add_argument("--json", action="store_true", help="print JSON")
     replay = commands.add_parser(
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Exits with 0 where the step went bad again in the same tensor with "
         "the same counts, with 1 where it did not, and with 2 where it could not be run.",
     )
-    replay.add_argument("capsule", help="the capsule's directory")
+    replay.add_argument("capsule", help="the capsule's directory, or its run's")
     replay.add_argument(
         "--model",
         metavar="FILE.py:FUNCTION",
@@ -131,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    # What is wrong with the arguments is said before seconds go into importing.
+    capsule = _capsule_at(arguments.capsule)
+    _check_model(arguments.model)
     # Needs TensorFlow, as no other command does.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -141,18 +146,45 @@ def _replay(arguments: argparse.Namespace) -> int:
             f"replay needs TensorFlow and Keras ({e}); install them with pip install "
             '"tb-nanwatch[train]"'
         ) from e
-    found = replay.replay(arguments.capsule, arguments.model, arguments.attempt)
+    found = replay.replay(capsule, arguments.model, arguments.attempt)
     print(strict_json.dumps(found) if arguments.json else replay.text(found))
     sys.stdout.flush()
     return EXIT_OK if found.compiled_same else EXIT_FAIL_ON
 
 
+def _capsule_at(path: str) -> str:
+    """Returns the capsule's directory that a path means: it, or that of its run."""
+    place = os.path.expanduser(path)
+    for directory in (place, os.path.join(place, metadata.CAPSULE)):
+        if os.path.isfile(os.path.join(directory, metadata.CAPSULE_HEADER)):
+            return directory
+    what = "does not exist"
+    if os.path.isdir(place):
+        what = "holds no capsule"
+    elif os.path.exists(place):
+        what = "is a file"
+    raise UsageError(
+        f"{path!r} {what}; expected the directory {metadata.CAPSULE} that a run which went "
+        "bad leaves beside its event file, or the run's directory. tb-nanwatch report "
+        "LOGDIR --all prints the command of each run that has one"
+    )
+
+
+def _check_model(model: str | None) -> None:
+    file = (model or "").rpartition(":")[0]
+    if file.endswith(".py") and not os.path.isfile(file):
+        raise UsageError(
+            f"--model names the file {file!r}, which does not exist; expected your program "
+            "and the function in it that returns the compiled model, e.g. train.py:build"
+        )
+
+
 def _compare(arguments: argparse.Namespace) -> int:
     what = [str(w) for w in arguments.what]
-    if len(what) not in (2, 3):
+    if len(what) not in (1, 2, 3):
         raise UsageError(
-            f"compare was given {len(what)} argument{'' if len(what) == 1 else 's'}; "
-            "expected LOGDIR NAME NAME, or two directories"
+            f"compare was given {len(what)} arguments; expected LOGDIR NAME NAME, two "
+            "directories, or LOGDIR alone for its newest search and the one before it"
         )
     from tb_nanwatch.reading import logs
 
@@ -168,7 +200,9 @@ def _compare(arguments: argparse.Namespace) -> int:
         reader = Reader(logs.make_provider(path))
         return compare.Place(reader, RequestContext(), "", Causes(reader), where)
 
-    if len(what) == 3:
+    if len(what) == 1:
+        found = compare.newest(place(what[0], ""))
+    elif len(what) == 3:
         here = place(what[0], "")
         found = compare.named((here, what[1]), (here, what[2]))
     else:
@@ -185,13 +219,16 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and usage errors are instant.
-    from tb_nanwatch.reading import logs, shown, terminal
+    from tb_nanwatch.reading import logs, progress, shown, terminal
     from tb_nanwatch.text import clean
 
     # What is printed is read here; all else is passed on.
     printed = not (arguments.json or arguments.html or arguments.markdown)
     logs.avoid_tensorflow(arguments.logdir)
-    found = logs.read(arguments.logdir, with_data=printed or arguments.with_data)
+    with progress.bar(sys.stderr) as tell:
+        found = logs.read(
+            arguments.logdir, with_data=printed or arguments.with_data, tell=tell
+        )
     for sentence in found.full["warnings"]:
         print(f"tb-nanwatch: warning: {clean(sentence, 1000)}", file=sys.stderr)
     told = shown.Report(found)

@@ -15,6 +15,7 @@ from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.page import Lanes
+from tb_nanwatch.reading.progress import Tell, untold
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import SCALARS_PLUGIN
@@ -57,17 +58,18 @@ class Logs:
         }
 
 
-def read(logdir: str, with_data: bool = True) -> Logs:
+def read(logdir: str, with_data: bool = True, tell: Tell = untold) -> Logs:
     """Reads a log directory.
 
     Args:
         logdir: as given to `tensorboard --logdir`.
         with_data: whether values of single rows of data are told.
+        tell: hears how far it is.
 
     Raises:
         CannotReadError: there is no such directory, or nothing of ours in it.
     """
-    avoid_tensorflow(logdir)
+    tell("reading", 0, None)
     reader, ctx = Reader(make_provider(logdir)), RequestContext()
     snapshot = reader.snapshot(ctx, "")
     if not snapshot.sessions:
@@ -76,7 +78,8 @@ def read(logdir: str, with_data: bool = True) -> Logs:
             "NanWatch(...) was given, or one above it; if the training has not begun "
             "yet, add callbacks=[NanWatch(LOGDIR)] to fit or search and run it."
         )
-    causes = Causes(reader, with_data).of(ctx, "", snapshot.sessions)
+    causes = Causes(reader, with_data).of(ctx, "", snapshot.sessions, tell)
+    tell("comparing", 0, None)
     return Logs(report.overview(snapshot, causes, with_data), snapshot.sessions)
 
 

@@ -20,6 +20,7 @@ from tb_nanwatch.reading.tables import status_text
 from tb_nanwatch.row_values import LEFT_OUT, NOTE
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import number_of, run_name, trial_name
 
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
@@ -40,7 +41,7 @@ body { margin: 0 auto; padding: 24px; max-width: 1280px; background: var(--back)
 h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 0; }
 h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 95ch; }
 section { border-top: 1px solid var(--line); margin-top: 28px; padding-top: 20px; }
-.soft { color: var(--soft); font-size: 13px; } .verdict { font-size: 17px; }
+.soft { color: var(--soft); font-size: 13px; }
 .note { border-left: 4px solid var(--warn); padding: 2px 12px; background: var(--panel); }
 article { border-left: 4px solid var(--line); padding: 2px 12px; margin: 10px 0; }
 article.bad { border-color: var(--bad); }
@@ -102,10 +103,12 @@ def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
     findings = told.findings_of(full, search)
     cards = told.cards_of({**full, "searches": [search]})
     parts = [_title(search), card.in_html(cards)]
-    parts.append(f'<p class="verdict">{text(search["verdict"], _LONG)}</p>')
     if search["aborted"]:
-        parts.append(_aborted(search["aborted"]))
-    parts += [_finding(f) for f in findings]
+        parts.append(_aborted(search["aborted"], shown))
+    beyond = told.beyond(search, findings)
+    if beyond:
+        parts.append("<h3>How sure</h3>")
+        parts += [f"<p>{text(said, _LONG)}</p>" for said in beyond]
     parts += _causes(shown)
     if search["cost"] and search["cost"]["text"]:
         parts.append(f"<h3>Cost</h3><p>{text(search['cost']['text'], _LONG)}</p>")
@@ -142,9 +145,10 @@ def _title(search: dict[str, Any]) -> str:
     )
 
 
-def _aborted(aborted: dict[str, Any]) -> str:
+def _aborted(aborted: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    names = {run["trial_id"]: run_name(run) for run in runs}
     reasons = "".join(
-        f"<li>{text(trial, 40)}: {text(reason, 500)}</li>"
+        f"<li>{text(names.get(trial, trial), 60)}: {text(reason, 500)}</li>"
         for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True)
     )
     return (
@@ -152,13 +156,6 @@ def _aborted(aborted: dict[str, Any]) -> str:
         f"<p>{text(aborted['message'], 1000)}</p>"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}"
         f"<p>What to do: {text(aborted['fix'], _LONG)}</p></article>"
-    )
-
-
-def _finding(finding: dict[str, Any]) -> str:
-    return (  # its edit stands in the card
-        f'<h3>Finding</h3><article class="bad"><p>{text(finding["text"], _LONG)}</p>'
-        "</article>"
     )
 
 
@@ -205,7 +202,7 @@ def _table(runs: list[dict[str, Any]], lanes: Lanes, title: str) -> str:
         cells += [_number(run["score"]), f"<td>{text(run['tuner_status'] or '-')}</td>"]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     remarks = "".join(
-        f"<li>{text(run['name'])}: {text(sentence, 1000)}</li>"
+        f"<li>{text(run_name(run))}: {text(sentence, 1000)}</li>"
         for run in runs
         for sentence in _remarks(run)
     )
@@ -247,14 +244,15 @@ def _lane(run: dict[str, Any], lanes: Lanes, steps: int) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    name = run["name"] if run["trial_id"] is None else str(run["trial_id"])
+    name = run_name(run)
     if run["execution"]:
         name += f", execution {run['execution'] + 1}"
     if run["retry"]:
         name += f", retry {run['retry']}"
     lineage = run["lineage"]
     if lineage and lineage["trial_id"] is not None:
-        name += f", continues {lineage['trial_id']}"
+        parent = lineage["trial_id"]
+        name += f", continues {trial_name(parent, number_of(parent))}"
     return name
 
 

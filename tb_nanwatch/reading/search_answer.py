@@ -10,6 +10,7 @@ from tb_nanwatch.diagnosis import Cause, diagnose
 from tb_nanwatch.facts import facts_of
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES
+from tb_nanwatch.trial_names import trial_name
 
 _SURE: Final = ("", "unclear", "likely", "tested")
 # Names that a sentence lists.
@@ -68,9 +69,7 @@ def name_of(session: Session) -> str:
     status = session.status
     if status.trial_id is None:
         return session.name
-    if status.number is not None:
-        return f"Trial #{status.number}"
-    return f"Trial {status.trial_id}"
+    return trial_name(status.trial_id, status.number)
 
 
 def _facts(session: Session, with_data: bool) -> Any:

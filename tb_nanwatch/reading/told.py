@@ -17,6 +17,7 @@ from tb_nanwatch.reading.edit import REMINDER
 from tb_nanwatch.schema import BAD_STATUSES
 from tb_nanwatch.trial_names import run_name
 
+_WENT_BAD: Final = {"diverged": "diverged", "stalled": "stalled", "runaway": "ran away"}
 # Runs beside no search that have a card each.
 _MAX_RUNS: Final = 8
 # Trials that a sentence lists.
@@ -63,6 +64,14 @@ def findings_of(full: Full, search: Full) -> list[dict[str, Any]]:
     return [f for f in full["findings"] if f["search"] == search["search"]]
 
 
+def is_clean(search: Full, runs: Sequence[dict[str, Any]]) -> bool:
+    """Returns whether there is nothing but good news of a search or of runs."""
+    quiet = all(
+        r["status"] == "clean" and not (r["damage"] or r["failure_text"]) for r in runs
+    )
+    return quiet and not search["aborted"]
+
+
 def run_card(run: Full) -> Card:
     """Returns the card of one run."""
     if run["answer"]:
@@ -73,7 +82,10 @@ def run_card(run: Full) -> Card:
 
 
 def search_card(
-    search: Full, runs: Sequence[dict[str, Any]], findings: Sequence[dict[str, Any]]
+    search: Full,
+    runs: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
+    listed: bool = True,
 ) -> Card:
     """Returns the card of a search.
 
@@ -81,12 +93,25 @@ def search_card(
         search: its entry in an overview.
         runs: those of it that decide.
         findings: of it.
+        listed: whether to name the trials that went bad, since no table follows.
     """
+    which = _which(runs) if listed else ""
     return Card(
-        f"{search_name(search)}: {search['counted']}{_which(runs)}",
+        f"{search_name(search)}: {_counted(search)}{which}",
         any(map(_is_bad, runs)) or bool(search["aborted"]),
         tuple(_parts(search, findings)),
     )
+
+
+def _counted(search: Full) -> str:
+    """Returns how many trials went bad, in one word where they all did alike."""
+    kinds = [s for s in BAD_STATUSES if s in search["by_status"]]
+    text = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", str(search["counted"]))
+    if len(kinds) != 1:
+        return text
+    word = kinds[0].replace("_", " ")
+    said = f"went bad ({search['by_status'][kinds[0]]} {word})"
+    return text.replace(said, _WENT_BAD.get(kinds[0], said), 1)
 
 
 def search_name(search: Full) -> str:
@@ -101,15 +126,20 @@ def _is_bad(run: Full) -> bool:
 
 
 def _which(runs: Sequence[dict[str, Any]]) -> str:
-    """Returns " They are Trial #3, #15 and 2 more." of the trials that went bad."""
+    """Returns " Bad: Trial #3, #15." of the trials that went bad, unless all did."""
     names = list(dict.fromkeys(run_name(r) for r in runs if _is_bad(r)))
     if not names or len(names) == len({run_name(r) for r in runs}):
         return ""
-    shown = names[:_MAX_NAMES]
+    return f" Bad: {names_text(names)}."
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Returns "Trial #3, #15 and 2 more" of names that stand once each."""
+    shown = list(names[:_MAX_NAMES])
     if all(name.startswith("Trial #") for name in shown):
         shown = [shown[0], *(name.removeprefix("Trial ") for name in shown[1:])]
     more = len(names) - len(shown)
-    return f" Bad: {', '.join(shown)}{f' and {more} more' if more else ''}."
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
@@ -122,23 +152,47 @@ def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
         why, fix, *rest = parts_of(
             Answer(**{name: answer[name] for name in Answer.__dataclass_fields__})
         )
+        said = why.text
+        if answer["sure"] == "tested":  # by more than the reasons that come second
+            said = " ".join(sentences(said)[:2])
         where = " ".join(first_sentence(f["text"]) for f in findings)
-        parts.append(Part("Why", f"{why.text}{alike} {where}".strip()))
+        parts.append(Part("Why", f"{said}{alike} {where}".strip()))
         parts.append(fix)
         parts += rest
     elif findings:
         parts.append(Part("Why", " ".join(first_sentence(f["text"]) for f in findings)))
     edits = [f for f in findings if f["edit"]]
     for finding in edits:
-        parts.append(Part("Edit", f"In build(); it {finding['saves']}.", finding["edit"]))
+        parts.append(Part("Edit", f"{finding['saves']}.".capitalize(), finding["edit"]))
     if aborted:
         title = "Stopped" if was_interrupted(aborted["message"]) else "Then"
-        parts.append(Part(title, aborted["fix"]))
+        parts.append(Part(title, aborted["then"]))
     elif edits and search["search"]:
         parts.append(Part("Then", REMINDER))
     return parts
 
 
+def beyond(search: Full, findings: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns what statistics say of a search and its card does not, a text each."""
+    if not findings:
+        return list(filter(None, [_beyond(search["verdict"], search["counted"])]))
+    texts = [_beyond(f["text"], first_sentence(f["text"])) for f in findings]
+    return [
+        text.replace(f"The edit {f['saves']}. {REMINDER}", "").strip()
+        for text, f in zip(texts, findings, strict=True)
+    ]
+
+
+def _beyond(text: str, said: str) -> str:
+    """Returns a text without what it begins with."""
+    return str(text).removeprefix(said).strip()
+
+
 def first_sentence(text: str) -> str:
     """Returns a text's first sentence, with its full stop."""
-    return re.split(r"(?<=\.) ", text, maxsplit=1)[0]
+    return sentences(text)[0]
+
+
+def sentences(text: str) -> list[str]:
+    """Returns a text's sentences, with their full stops; one at least."""
+    return re.split(r"(?<=\.)(?<!e\.g\.) ", text)

@@ -70,7 +70,7 @@ def holds_secret(text: str) -> bool:
 def test_it_shows_itself_as_text_and_as_html(secretive: Path, tmp_path: Path) -> None:
     found = tb_nanwatch.report(secretive)
     assert repr(found) == found.answer
-    assert found.answer.startswith("NaN Watch: project: 1 of 2 trials went bad")
+    assert found.answer.startswith("NaN Watch: project: 1 of 2 trials diverged.")
     assert "Trial #2" in found.answer and "\n  Fix    " in found.answer
     assert max(map(len, found.answer.splitlines())) <= 80
     shown = found._repr_html_()

@@ -98,8 +98,8 @@ def history(directory: Path) -> dict[int, float]:
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
-    return out.getvalue()
+    terminal.render(full, out, every=True)
+    return " ".join(out.getvalue().split())
 
 
 def test_what_nan_watch_watched_is_not_listed_twice(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_nothing_is_printed_where_standard_output_is_gone(
 
         def flush(self) -> None: ...
 
-    monkeypatch.setattr("tb_nanwatch.writing.said.sys.stdout", Closed())
+    monkeypatch.setattr("tb_nanwatch.writing.outlets.sys.stdout", Closed())
     history = fit(mlp(), NanWatch(tmp_path), bad=13)
     assert len(history.history["loss"]) == 2
 
