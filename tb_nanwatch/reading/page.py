@@ -180,7 +180,8 @@ def _finding(finding: dict[str, Any]) -> str:
     for line in finding["edit"].splitlines():
         indent = len(line) - len(line.lstrip(" "))
         lines.append(" " * indent + text(line, _LONG))
-    edit = f"<pre>{chr(10).join(lines)}</pre>" if lines else ""
+    where = f"<p>{text(finding['where'], _LONG)}</p>"
+    edit = f"{where}<pre>{chr(10).join(lines)}</pre>" if lines else ""
     return (
         f'<h3>Finding</h3><article class="bad"><p>{text(finding["text"], _LONG)}</p>'
         f"{edit}</article>"

@@ -119,6 +119,8 @@ def _print_finding(
     if text:
         which = f"{clean(finding['condition'])}: " if several else ""
         print(f"  {which}{clean(text, 2000)}", file=out)
+    if finding["where"]:
+        print(f"  {clean(finding['where'], 1000)}", file=out)
     for line in finding["edit"].splitlines():
         indent = " " * (len(line) - len(line.lstrip(" ")))
         print(f"    {indent}{clean(line, 2000)}", file=out)

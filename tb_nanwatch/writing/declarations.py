@@ -108,7 +108,11 @@ def _functions(hypermodel: Any) -> list[FunctionType]:
 
 def _attributes(cls: type) -> dict[str, Any]:
     """Returns a class' attributes with those that it inherits."""
-    return {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
+    return {
+        name: value
+        for base in reversed(cls.__mro__)
+        for name, value in vars(base).items()
+    }
 
 
 @functools.lru_cache(maxsize=4)
