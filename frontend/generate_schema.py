@@ -1,7 +1,7 @@
 """Writes src/api/schema.gen.ts: what the browser knows of tb_nanwatch/schema.py.
 
-    python generate_schema.py           write the file
-    python generate_schema.py --check   fail where the file is out of date
+python generate_schema.py           write the file
+python generate_schema.py --check   fail where the file is out of date
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ RECORD_PARTS = (
     schema.Experiment,
     schema.PostMortem,
 )
+# The server alone makes edits.
+NOT_SENT = {(schema.HParam, "declared")}
 MEMBER_TYPES = {
     "CAUSES": "Cause",
     "RANGE_COLUMNS": "RangeColumn",
@@ -114,7 +116,11 @@ def generate() -> str:
     for cls in RECORD_PARTS:
         hints = typing.get_type_hints(cls)
         lines += ["", f"export interface {cls.__name__} {{"]
-        lines += [f"  {f.name}: {typescript(hints[f.name])};" for f in dataclasses.fields(cls)]
+        lines += [
+            f"  {f.name}: {typescript(hints[f.name])};"
+            for f in dataclasses.fields(cls)
+            if (cls, f.name) not in NOT_SENT
+        ]
         lines.append("}")
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ import { announcement } from "./state/announce";
 import type { CompareState } from "./state/compare/state";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { isIncomplete, watchDetail } from "./state/detail";
+import { watchEdits } from "./state/edits";
 import { withRange } from "./state/filter";
 import { Lanes } from "./state/lanes";
 import { Live } from "./state/live";
@@ -247,6 +248,7 @@ export function start(root: HTMLElement, client: Client): void {
   };
   store.subscribe(draw);
   watchDetail(store, client);
+  watchEdits(store, client, modelOf);
   const lanes = new Lanes(store, client);
   watchLink(store);
   const news = el("p", { class: "off-screen", role: "status", "aria-live": "polite" });

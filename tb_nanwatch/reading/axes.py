@@ -99,7 +99,7 @@ def _axis(name: str, column: Sequence[HParam | None]) -> Axis | None:
     found = [
         h if h is not None and h.active and h.value is not None else None for h in column
     ]
-    specs = _distinct_specs([h for h in column if h is not None])
+    specs = distinct_specs([h for h in column if h is not None])
     values = [h.value if h is not None else None for h in found]
     present = [v for v in values if v is not None]
     axis = Axis(name, specs)
@@ -137,7 +137,7 @@ def _float(value: Any) -> float:
         return math.nan
 
 
-def _distinct_specs(hparams: Sequence[HParam]) -> list[HParam]:
+def distinct_specs(hparams: Sequence[HParam]) -> list[HParam]:
     """Returns the declaration of each scope, the newest where it was changed.
 
     A trial's record holds the declaration that was active in it; that of a scope which

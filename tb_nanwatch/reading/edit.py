@@ -136,6 +136,7 @@ def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | 
             call = _call(spec, cut)
             if call is None:
                 return None
+            place: Place
             if found.assigned:
                 code, place = f"{found.variable} = {call}", "statement"
             else:
@@ -204,7 +205,8 @@ def within(
     variable, hp = found.variable if found else _variable(cut.name), _hp(spec)
     code = "\n".join(
         (
-            declared + _scoped(spec, [Parent(of.name, rest)], f"{variable} = {whole_call}"),
+            declared
+            + _scoped(spec, [Parent(of.name, rest)], f"{variable} = {whole_call}"),
             _scoped(spec, [Parent(of.name, hit)], cut_call),
             f"if {new} in {hp}:",
             f"{_INDENT}{variable} = {hp}.get({new})",
@@ -226,9 +228,7 @@ def within(
 # --- Where it goes ------------------------------------------------------------------
 
 
-def _edit(
-    spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]
-) -> Edit:
+def _edit(spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]) -> Edit:
     found = spec.declared or Declaration()
     where = {
         "first": "Put this first in build(): of two declarations of a name the first counts.",
@@ -274,7 +274,8 @@ def _parents(spec: HParam, known: Sequence[HParam]) -> list[str] | None:
     for depth, condition in enumerate(spec.conditions):
         around = spec.conditions[:depth]
         parent = next(
-            (h for h in known if h.name == condition.name and h.conditions == around), None
+            (h for h in known if h.name == condition.name and h.conditions == around),
+            None,
         )
         call = declaration(parent, _hp(spec)) if parent is not None else None
         if call is None:

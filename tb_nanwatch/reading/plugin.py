@@ -6,6 +6,7 @@ import functools
 import gzip
 import hashlib
 import json
+import math
 import os
 import re
 import threading
@@ -24,7 +25,9 @@ from werkzeug import wrappers
 
 from tb_nanwatch import card, metadata, schema, strict_json
 from tb_nanwatch.reading import compare, details, lanes, report, told
+from tb_nanwatch.reading.asked_edit import Where, edit_for
 from tb_nanwatch.reading.causes import Causes
+from tb_nanwatch.reading.edit import Cut
 from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
 from tb_nanwatch.reading.session import Session
 
@@ -165,6 +168,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
             "/flight": self._flight,
             "/compare_runs": self._compare_runs,
             "/compare_searches": self._compare_searches,
+            "/edit": self._edit,
             "/index.js": lambda r: http_util.Respond(r, _NOT_BUILT, "text/javascript"),
         }
         for route, path in self._static.items():
@@ -373,6 +377,25 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         body = strict_json.dumps(compare.searches((place, first), (place, second)))
         return http_util.Respond(request, body, "application/json")
 
+    def _edit(self, request: wrappers.Request) -> Any:
+        search = _argument(request, "search", "a search's id, or empty", empty=True)
+        cut, where = _cut(request)
+        ctx = plugin_util.context(request.environ)
+        snapshot = self._reader.snapshot(ctx, plugin_util.experiment_id(request.environ))
+        trials = [s.status.hparams for s in snapshot.sessions if s.search_id == search]
+        if not trials:
+            raise NotFoundError(
+                f"no search {search!r:.200}; expected a search that the overview lists"
+            )
+        found = edit_for(trials, cut, where)
+        body = strict_json.dumps(
+            {
+                "code": found.code if found else "",
+                "where": found.where if found else "",
+            }
+        )
+        return http_util.Respond(request, body, "application/json")
+
     def _session(
         self, request: wrappers.Request, prefix: str = ""
     ) -> tuple[Any, str, Session]:
@@ -424,6 +447,53 @@ def _phase(request: wrappers.Request) -> str:
             f"argument 'phase' is {phase!r:.60}; expected {' or '.join(schema.PHASES)}"
         )
     return phase
+
+
+def _cut(request: wrappers.Request) -> tuple[Cut, Where | None]:
+    """Returns the cut that a request asks for, and the trials that it is for."""
+    name = _argument(request, "hparam", "a hyperparameter's name")
+    op = _argument(request, "op", "ge, le or in")
+    if op == "in":
+        values = _json(request, "values", "a JSON list of values")
+        if not isinstance(values, list) or not all(map(_is_scalar, values)):
+            raise BadArgumentError("argument 'values' is no JSON list of plain values")
+        return Cut(name, "in", values=tuple(values)), None
+    bound = _json(request, "bound", "a finite number")
+    if op not in ("ge", "le") or not _is_number(bound):
+        raise BadArgumentError(
+            f"op={op!r:.20} and bound={bound!r:.60} are no cut; expected ge, le or in, and "
+            "a finite number"
+        )
+    cut = Cut(name, op, float(bound))
+    if "facet" not in request.args:
+        return cut, None
+    value = _json(request, "value", "a plain value as JSON")
+    if not _is_scalar(value):
+        raise BadArgumentError("argument 'value' is no plain value as JSON")
+    return cut, Where(_argument(request, "facet", "a hyperparameter's name"), value)
+
+
+def _json(request: wrappers.Request, name: str, expected: str) -> Any:
+    text = _argument(request, name, expected)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadArgumentError(
+            f"argument {name!r} is {text!r:.60}; expected {expected}"
+        ) from None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | str) or _is_number(value)
 
 
 def _error(

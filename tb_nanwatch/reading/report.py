@@ -379,7 +379,7 @@ def _search_space(sessions: list[Session]) -> list[dict[str, Any]]:
             known = space.get(hparam.name)
             if known is None:
                 known = space[hparam.name] = dataclasses.asdict(hparam)
-                del known["value"]
+                del known["value"], known["declared"]
             known["active"] = known["active"] or hparam.active
     return list(space.values())
 

@@ -86,7 +86,7 @@ class Space:
             [{h.name: h for h in hparams if h.active} for hparams in kept],
             np.array([t.bad for t in trials], np.bool_),
             axes_of(kept),
-            list({(h.name, repr(h.conditions)): h for t in kept for h in t}.values()),
+            known_space(kept),
             min(scored)[1] if scored else None,
             noun,
         )
@@ -94,6 +94,18 @@ class Space:
     def count(self, n: int) -> str:
         """Returns "1 trial" or "24 trials"."""
         return f"{n:,} {self.noun}" + ("" if n == 1 else "s")
+
+
+def known_space(trials: Sequence[Sequence[HParam]]) -> list[HParam]:
+    """Returns each declaration of a search's space once, as the newest trial has it.
+
+    They stand in the order in which they were met first.
+
+    Args:
+        trials: the hyperparameters of each trial.
+    """
+    found = {(h.name, repr(h.conditions)): h for t in trials for h in t}
+    return [h for h in found.values() if not h.name.startswith(_BOOKKEEPING)]
 
 
 def counts(space: Space, mask: Bools) -> tuple[int, int]:

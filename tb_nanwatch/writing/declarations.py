@@ -94,7 +94,7 @@ def _functions(hypermodel: Any) -> list[FunctionType]:
         (_attributes(type(hypermodel)), "build"),
         (_attributes(type(hypermodel)), "fit"),
     ):
-        function = holder.get(attribute)
+        function: Any = holder.get(attribute)
         function = getattr(function, "func", function)  # of a partial
         function = getattr(function, "__func__", function)  # of a bound method
         while hasattr(function, "__wrapped__"):
@@ -108,7 +108,11 @@ def _functions(hypermodel: Any) -> list[FunctionType]:
 
 def _attributes(cls: type) -> dict[str, Any]:
     """Returns a class' attributes with those that it inherits."""
-    return {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
+    return {
+        name: value
+        for base in reversed(cls.__mro__)
+        for name, value in vars(base).items()
+    }
 
 
 @functools.lru_cache(maxsize=4)

@@ -110,7 +110,9 @@ def _helper(rng: random.Random, hp: str) -> str:
 
 
 def _batch(rng: random.Random, hp: str) -> str:
-    return f'used["batch"] = {hp}.Choice("batch", [16, 32, 64], ordered=False, default=32)'
+    return (
+        f'used["batch"] = {hp}.Choice("batch", [16, 32, 64], ordered=False, default=32)'
+    )
 
 
 _BLOCKS = [_rate, _optimizer, _taken, _loop, _nested, _scoped, _helper, _batch]
@@ -154,7 +156,9 @@ def edited(text: str, edit: Edit) -> str:
     tree = ast.parse(text)
     if edit.place == "first":
         (build,) = (
-            n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "build"
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.FunctionDef) and n.name == "build"
         )
         at = build.body[0].lineno - 1
         inserted = _indented(edit.code, build.body[0].col_offset)

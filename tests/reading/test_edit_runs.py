@@ -107,7 +107,8 @@ def test_edits_of_a_generated_program_run(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("read", [True, False])
 @pytest.mark.parametrize(
-    "program", ["01_as_asked.py", "02_unscaled_data.py", "03_custom_loss.py", "04_wide_search.py"]
+    "program",
+    ["01_as_asked.py", "02_unscaled_data.py", "03_custom_loss.py", "04_wide_search.py"],
 )
 def test_edits_of_the_demo_run(
     program: str, read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -749,3 +749,41 @@ def test_compare_searches_checks_its_arguments(
     response = ask(two, "compare_searches", **arguments)
     assert response.status_code == code
     assert "expected" in body(response)["error"]
+
+
+# --- The edit of a cut --------------------------------------------------------------
+
+CUT = {"search": "search-1", "hparam": "lr", "op": "ge", "bound": "0.5"}
+
+
+def test_the_edit_of_a_cut(two: Client) -> None:
+    shown = body(ask(two, "edit", **CUT))
+    assert shown["code"] == 'hp.Float("lr", 0.1, 0.5)' and "build()" in shown["where"]
+    none = {"code": "", "where": ""}
+    # Nothing would be left; there is no such parent, no such hyperparameter.
+    assert body(ask(two, "edit", **{**CUT, "bound": "0.01"})) == none
+    assert body(ask(two, "edit", **CUT, facet="optimizer", value='"sgd"')) == none
+    assert body(ask(two, "edit", **{**CUT, "hparam": "x"})) == none
+
+
+@pytest.mark.parametrize(
+    "changes, code",
+    [
+        ({"search": "nowhere"}, 404),
+        ({"op": "gt"}, 400),
+        ({"bound": "NaN"}, 400),
+        ({"bound": "1e999"}, 400),
+        ({"bound": "1" * 400}, 400),
+        ({"bound": "["}, 400),
+        ({"op": "in", "values": "1"}, 400),
+        ({"op": "in", "values": "[[]]"}, 400),
+        ({"facet": "lr", "value": "{}"}, 400),
+        ({"facet": "lr"}, 400),
+    ],
+)
+def test_the_edit_of_a_cut_checks_its_arguments(
+    two: Client, changes: dict[str, str], code: int
+) -> None:
+    response = ask(two, "edit", **{**CUT, **changes})
+    assert response.status_code == code
+    assert "error" in body(response)

@@ -1,6 +1,7 @@
 // All that the tab asks of its server. Views know the interface only.
 
 import {
+  decodeEdit,
   decodeFlight,
   decodeOverview,
   decodePlugins,
@@ -20,6 +21,7 @@ import type {
   RunDetail,
   RunKey,
   SearchComparison,
+  SpaceEdit,
 } from "./types";
 
 export interface Client {
@@ -35,6 +37,8 @@ export interface Client {
   compareRuns(left: RunKey, right: RunKey, signal: AbortSignal): Promise<RunComparison>;
   /** The first one before an edit of the search space, the second one after it. */
   compareSearches(before: string, after: string, signal: AbortSignal): Promise<SearchComparison>;
+  /** The edit of a search's space that a cut stands for, by `editQuery`. */
+  edit(query: string): Promise<SpaceEdit>;
   /** Names of TensorBoard's plugins that have data. */
   plugins(): Promise<ReadonlySet<string>>;
 }
@@ -119,6 +123,11 @@ export class HttpClient implements Client {
     const pair = new URLSearchParams({ search: before, with_search: after }).toString();
     const response = await fetch(`${this.base}compare_searches?${pair}`, { signal });
     return decodeSearchComparison(await (await checked(response)).json());
+  }
+
+  async edit(query: string): Promise<SpaceEdit> {
+    const response = await fetch(`${this.base}edit?${query}`);
+    return decodeEdit(await (await checked(response)).json());
   }
 
   async plugins(): Promise<ReadonlySet<string>> {

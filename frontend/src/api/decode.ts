@@ -49,6 +49,7 @@ import type {
   SearchAnswer,
   SearchComparison,
   SearchSummary,
+  SpaceEdit,
 } from "./types";
 
 export class DecodeError extends Error {
@@ -576,10 +577,16 @@ function finding(value: unknown): Finding {
     outside: pair(f.outside),
     p_value: number(f.p_value),
     edit: text(f.edit),
+    where: text(f.where),
     saves: text(f.saves),
     rivals: text(f.rivals),
     text: text(f.text),
   };
+}
+
+export function decodeEdit(value: unknown): SpaceEdit {
+  const e = object(value, "edit");
+  return { code: text(e.code), where: text(e.where) };
 }
 
 export function decodeOverview(value: unknown): Overview {

@@ -205,11 +205,19 @@ export interface Finding {
   p_value: number | null;
   /** The code that leaves the condition out of the search space; "" where there is none. */
   edit: string;
+  /** Where to paste it, a sentence. */
+  where: string;
   /** What the edit would have saved, in words. */
   saves: string;
   /** Sentences on what fits the counts as well or better. */
   rivals: string;
   text: string;
+}
+
+/** What a cut stands for in the search space; both "" where the space cannot say it. */
+export interface SpaceEdit {
+  code: string;
+  where: string;
 }
 
 export interface Overview {

@@ -1,12 +1,17 @@
 // The cut: a line between two values of the hyperparameter that orders the rows. What it
 // would remove, lose and keep, and the edit that it stands for; pure.
 
-import type { HParam, JSONScalar } from "../api/schema.gen";
-import type { Finding } from "../api/types";
+import type { JSONScalar } from "../api/schema.gen";
+import type { Finding, SpaceEdit } from "../api/types";
 import { integer } from "../format/number";
-import { type Bound, shortBetween, takes, unconditional, within } from "./edit";
 import { hparamOf, type Line, type Ranking, type Sort } from "./order";
 import type { Trial } from "./trials";
+
+/** "ge" takes the values above `bound` away, "le" those below. */
+export interface Bound {
+  op: "ge" | "le";
+  bound: number;
+}
 
 /** The group that is cut: of a facet, or (null) all trials. */
 export interface Group {
@@ -35,8 +40,8 @@ export interface CutView {
   /** Index of the line above which the cut stands. */
   line: number;
   outcome: Outcome;
-  /** null where the space cannot say it. */
-  code: string | null;
+  /** What it stands for in the space; undefined where the server has not said so yet. */
+  edit: SpaceEdit | undefined;
   /** The verdict above shows the same code. */
   told: boolean;
 }
@@ -76,6 +81,26 @@ export function groupsOf(basis: CutBasis): (Group | null)[] {
   return groups;
 }
 
+function takes(cut: Bound, value: number | null): boolean {
+  if (value === null) return false;
+  return cut.op === "ge" ? value > cut.bound : value < cut.bound;
+}
+
+/**
+ * The number of fewest digits near the middle of two, not beyond either. It may equal
+ * `live`, which stays, and never `dead`, which goes. As tb_nanwatch/reading/edit.py has it.
+ */
+export function shortBetween(live: number, dead: number, log: boolean): number {
+  const low = Math.min(live, dead);
+  const high = Math.max(live, dead);
+  const middle = log && low > 0 ? Math.sqrt(low) * Math.sqrt(high) : low / 2 + high / 2;
+  for (let digits = 0; digits < 16; digits++) {
+    const rounded = Number(middle.toExponential(digits));
+    if (rounded >= low && rounded <= high && rounded !== dead) return rounded;
+  }
+  return live;
+}
+
 /** All places of a line in a group, from top to bottom. */
 export function placesOf(basis: CutBasis, group: Group | null, op: Bound["op"]): Place[] {
   const name = cuttable(basis);
@@ -101,7 +126,7 @@ export function placesOf(basis: CutBasis, group: Group | null, op: Bound["op"]):
 export function viewOf(
   basis: CutBasis,
   cut: Cut,
-  space: readonly HParam[],
+  edit?: SpaceEdit,
   finding?: Finding,
 ): CutView | null {
   if (cuttable(basis) !== cut.hparam) return null;
@@ -111,15 +136,14 @@ export function viewOf(
   // New trials may have come between, or rows be filtered out: the bound stays.
   const exact = places.findIndex((p) => p.bound === cut.bound);
   const place = exact < 0 ? nearest(basis, cut, places) : exact;
-  const code = codeOf(cut, space);
   return {
     cut,
     places,
     place,
     line: exact < 0 ? lineOf(basis, cut) || places[place]!.line : places[exact]!.line,
     outcome: outcomeOf(basis.trials, basis.best, (trial) => removes(cut, trial)),
-    code,
-    told: code !== null && code === finding?.edit,
+    edit,
+    told: edit !== undefined && edit.code !== "" && edit.code === finding?.edit,
   };
 }
 
@@ -200,15 +224,6 @@ function inGroup(trial: Trial, group: Group | null): boolean {
 export function sameGroup(a: Group | null, b: Group | null): boolean {
   if (a === null || b === null) return a === b;
   return a.facet === b.facet && a.value === b.value;
-}
-
-export function codeOf(cut: Cut, space: readonly HParam[]): string | null {
-  const spec = space.find((h) => h.name === cut.hparam);
-  if (!spec) return null;
-  if (cut.group === null) return unconditional(cut, spec);
-  const parent = space.find((h) => h.name === cut.group!.facet);
-  if (!parent || cut.group.value === undefined) return null;
-  return within(cut, spec, parent, cut.group.value, new Set(space.map((h) => h.name)));
 }
 
 /** "removes 5 of 5 bad, loses 0 of 19 clean, keeps the best score" */

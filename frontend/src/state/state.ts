@@ -10,12 +10,13 @@ import type {
   RunSummary,
   SearchSummary,
 } from "../api/types";
-import { keyOf } from "../api/types";
+import { keyOf, type SpaceEdit } from "../api/types";
 import { type AxisName, type LaneAxis, laneAxis } from "../scale/axis";
 import { type ColourScale, decadeScale, growthScale, type Theme } from "../scale/colour";
 import { WHOLE, type Zoom, zoomedAxis } from "../scale/zoom";
 import { type CompareState, INITIAL_COMPARE } from "./compare/state";
 import { type Cut, type CutBasis, type CutView, suggestedCut, viewOf } from "./cut";
+import { type Edits, editQuery, NO_EDITS } from "./edits";
 import { type Filter, parseFilter } from "./filter";
 import { memo } from "./memo";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
@@ -42,6 +43,8 @@ export interface State {
   cut: Cut | null | undefined;
   /** Bands that are checked off. */
   removed: Removed | null;
+  /** What the server answered of cuts. */
+  edits: Edits;
   /** What part of the lanes' axis is shown, in [0, 1]. */
   zoom: Zoom;
   /** Key of the chosen run. */
@@ -73,6 +76,7 @@ export const INITIAL: State = {
   filter: "",
   cut: undefined,
   removed: null,
+  edits: NO_EDITS,
   zoom: WHOLE,
   selected: null,
   phase: null,
@@ -164,12 +168,12 @@ export function createModel(): (state: State) => Model | null {
   );
   const suggested = memo(suggestedCut);
   const cutView = memo(
-    (from: CutBasis, cut: Cut | null, ranked: Ranking, finding: Finding | undefined) =>
-      cut === null ? null : viewOf(from, cut, ranked.space, finding),
+    (from: CutBasis, cut: Cut | null, edit: SpaceEdit | undefined, finding: Finding | undefined) =>
+      cut === null ? null : viewOf(from, cut, edit, finding),
   );
   const bands = memo(
-    (all: Trial[], best: Trial | null, removed: Removed | null, ranked: Ranking) =>
-      removed === null ? null : removedView(families(all), best, removed, ranked.space),
+    (all: Trial[], best: Trial | null, removed: Removed | null, edit: SpaceEdit | undefined) =>
+      removed === null ? null : removedView(families(all), best, removed, edit),
   );
   const zoomed = memo(zoomedAxis);
   const colours = memo(colourScale);
@@ -231,6 +235,8 @@ export function createModel(): (state: State) => Model | null {
     const from = byOnset ? null : basis(all, ordered, ranked, sort, facet, scores);
     const finding = state.overview.findings.find((f) => f.search === search.search);
     const cut = state.cut === undefined && from ? suggested(from, finding) : state.cut;
+    const edit = (asked: Cut | Removed | null | undefined) =>
+      asked ? state.edits.get(editQuery(search.search, asked)) : undefined;
     return model(
       state.overview,
       search,
@@ -249,11 +255,20 @@ export function createModel(): (state: State) => Model | null {
       state.lanes,
       scores,
       from,
-      from && cutView(from, cut ?? null, ranked, finding),
-      bands(all, scores.best, state.removed, ranked),
+      // The suggested cut is the finding's own, whose edit came with it.
+      from &&
+        cutView(
+          from,
+          cut ?? null,
+          edit(cut) ?? (state.cut ? undefined : finding && told(finding)),
+          finding,
+        ),
+      bands(all, scores.best, state.removed, edit(state.removed)),
     );
   };
 }
+
+const told = memo((finding: Finding): SpaceEdit => ({ code: finding.edit, where: finding.where }));
 
 function colourScale(
   theme: Theme,

@@ -2,8 +2,8 @@
 // have any more, with what that removes, loses and keeps; pure.
 
 import type { HParam, JSONScalar } from "../api/schema.gen";
+import type { SpaceEdit } from "../api/types";
 import { type Outcome, outcomeOf } from "./cut";
-import { takes, unconditional } from "./edit";
 import type { Trial } from "./trials";
 
 export interface Removed {
@@ -14,8 +14,8 @@ export interface Removed {
 export interface RemovedView {
   removed: Removed;
   outcome: Outcome;
-  /** null where nothing would be left, or the space does not declare it. */
-  code: string | null;
+  /** What it stands for in the space; undefined where the server has not said so yet. */
+  edit: SpaceEdit | undefined;
 }
 
 /** Whether the bands of a hyperparameter can be checked off. */
@@ -26,7 +26,8 @@ export function removable(space: readonly HParam[], name: string): boolean {
 }
 
 export function takesTrial(removed: Removed, trial: Trial): boolean {
-  return takes({ op: "in", values: removed.values }, trial.hparams[removed.hparam]);
+  const value = trial.hparams[removed.hparam];
+  return value !== undefined && removed.values.includes(value);
 }
 
 /** With one value more checked off, or checked again; null where none is left off. */
@@ -44,12 +45,11 @@ export function removedView(
   trials: readonly Trial[],
   best: Trial | null,
   removed: Removed,
-  space: readonly HParam[],
+  edit?: SpaceEdit,
 ): RemovedView {
-  const spec = space.find((h) => h.name === removed.hparam);
   return {
     removed,
     outcome: outcomeOf(trials, best, (trial) => takesTrial(removed, trial)),
-    code: spec ? unconditional({ op: "in", values: removed.values }, spec) : null,
+    edit,
   };
 }

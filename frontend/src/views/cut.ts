@@ -19,7 +19,7 @@ const PADDING = 14;
 
 /** The room that the strip takes among the rows. */
 export function cutHeight(view: CutView): number {
-  const lines = view.told ? 1 : (view.code?.split("\n").length ?? 1);
+  const lines = view.told ? 1 : (view.edit?.code.split("\n").length ?? 1);
   return Math.max(LEAST, lines * LINE + PADDING + 4);
 }
 
@@ -29,13 +29,17 @@ export class CutStrip {
   private readonly title = el("strong", {});
   private readonly outcome = el("span", { "data-fact": "cut" });
   private readonly interval = el("span", { class: "aside" });
+  private readonly where = el("span", { class: "aside" });
   private readonly code = el("code", {});
   private readonly pre = el(
     "pre",
     { tabindex: 0, role: "region", "aria-label": "the edit of the search space" },
     this.code,
   );
-  private readonly copy = copyButton(() => this.view?.code ?? "", "the edit of the search space");
+  private readonly copy = copyButton(
+    () => this.view?.edit?.code ?? "",
+    "the edit of the search space",
+  );
   private readonly none = el("span", { class: "aside" });
   private view: CutView | null = null;
   private drag: number | null = null;
@@ -81,7 +85,7 @@ export class CutStrip {
             button("⇅", "remove the other side", () => this.actions.flip()),
             button("✕", "no cut", () => this.actions.close()),
           ),
-          el("p", {}, this.outcome, " ", this.interval),
+          el("p", {}, this.outcome, " ", this.interval, " ", this.where),
         ),
         el("div", { class: "code" }, this.pre, this.none, this.copy),
       ),
@@ -92,22 +96,26 @@ export class CutStrip {
     this.view = view;
     this.node.hidden = view === null;
     if (!view) return;
-    const { cut, outcome, code, place, places } = view;
+    const { cut, outcome, edit, place, places } = view;
+    const code = edit?.code ?? "";
     const at = valueText(cut.bound, log);
     const sign = cut.op === "ge" ? ">" : "<";
     const where = cut.group ? `${cut.group.facet} = ${valueText(cut.group.value)}, ` : "";
     setText(this.title, `cut: ${where}${cut.hparam} ${sign} ${at}`);
     setText(this.outcome, outcomeText(outcome));
     setText(this.interval, intervalText(outcome));
-    setText(this.code, code ?? "");
-    this.pre.hidden = code === null || view.told;
-    this.copy.hidden = code === null;
+    setText(this.where, view.told ? "" : (edit?.where ?? ""));
+    setText(this.code, code);
+    this.pre.hidden = !code || view.told;
+    this.copy.hidden = !code;
     this.none.hidden = !this.pre.hidden;
     setText(
       this.none,
       view.told
         ? "its edit is shown above"
-        : "No edit: KerasTuner's conditional scopes cannot say this cut.",
+        : edit
+          ? "No edit: KerasTuner's conditional scopes cannot say this cut."
+          : "…",
     );
     const { handle } = this;
     handle.setAttribute("aria-valuemin", "0");

@@ -11,9 +11,13 @@ export class RemovedStrip {
   private readonly title = el("strong", {});
   private readonly outcome = el("span", { "data-fact": "removed" });
   private readonly interval = el("span", { class: "aside" });
+  private readonly where = el("span", { class: "aside" });
   private readonly code = el("code", {});
   private readonly pre = el("pre", { tabindex: 0, "aria-label": "the edit" }, this.code);
-  private readonly copy = copyButton(() => this.view?.code ?? "", "the edit of the search space");
+  private readonly copy = copyButton(
+    () => this.view?.edit?.code ?? "",
+    "the edit of the search space",
+  );
   private view: RemovedView | null = null;
 
   constructor(undo: () => void) {
@@ -24,7 +28,7 @@ export class RemovedStrip {
         "div",
         { class: "cut-text", role: "status" },
         el("p", {}, this.title, " ", el("button", { type: "button", click: undo }, "keep all")),
-        el("p", {}, this.outcome, " ", this.interval),
+        el("p", {}, this.outcome, " ", this.interval, " ", this.where),
       ),
       el("div", { class: "code" }, this.pre, this.copy),
     );
@@ -34,12 +38,16 @@ export class RemovedStrip {
     this.view = view;
     this.node.hidden = view === null;
     if (!view) return;
-    const { removed, outcome, code } = view;
+    const { removed, outcome, edit } = view;
     const values = removed.values.map((v) => value(v)).join(", ");
     setText(this.title, `without ${removed.hparam} = ${values}`);
     setText(this.outcome, outcomeText(outcome));
     setText(this.interval, intervalText(outcome));
-    this.copy.hidden = code === null;
-    setText(this.code, code ?? "No edit: no value would be left, or none is declared.");
+    this.copy.hidden = !edit?.code;
+    setText(this.where, edit?.where ?? "");
+    setText(
+      this.code,
+      edit ? edit.code || "No edit: no value would be left, or none is declared." : "…",
+    );
   }
 }

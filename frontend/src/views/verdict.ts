@@ -96,7 +96,7 @@ export class VerdictView {
         more.length > 0 && this.more(more),
         ...overview.warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
       ),
-      top?.edit && codeBlock(top.edit, "the edit of the search space"),
+      top?.edit && placed(top),
     );
     this.showRest();
   }
@@ -138,7 +138,7 @@ export class VerdictView {
             {},
             [sentence(f), f.rivals, f.saves && `The edit ${f.saves}.`].filter(Boolean).join(" "),
           ),
-          f.edit && codeBlock(f.edit, "the edit of the search space"),
+          f.edit && placed(f),
         ),
       ),
     );
@@ -177,4 +177,14 @@ function sentence(f: Finding): string {
 function saves(top: Finding, reminded: boolean): Child {
   const first = top.saves ? `This edit ${top.saves}.` : "";
   return `${first} ${reminded ? "" : REMINDER}`.trim();
+}
+
+/** An edit below the sentence on where it goes. */
+function placed(finding: Finding): HTMLElement {
+  return el(
+    "div",
+    {},
+    el("p", { "data-fact": "where" }, ...prose(finding.where)),
+    codeBlock(finding.edit, "the edit of the search space"),
+  );
 }
