@@ -36,6 +36,12 @@ LABELS: Final[dict[str, str]] = {
     "inherited": "the weights were bad before this training",
     "unknown": "unknown",
 }
+# What "how sure" means, in words.
+SURENESS: Final[dict[str, str]] = {
+    "tested": "an experiment confirmed it",
+    "likely": "it follows from what was measured; no experiment confirmed it",
+    "unclear": "the record leaves other causes open",
+}
 _HAPPENED: Final[dict[Status, str]] = {
     "diverged": "diverged",
     "runaway": "ran away (finite, beyond all use)",
@@ -113,11 +119,18 @@ def answer_of(
     )
 
 
-def clean_text(facts: Facts) -> str:
-    """Returns what is said of a run that stayed finite, in a sentence; "" of any other."""
+def clean_text(facts: Facts, tensors: int = 0) -> str:
+    """Returns what is said of a run that stayed finite, in a sentence; "" of any other.
+
+    Args:
+        facts: of the run.
+        tensors: how many were watched; 0 where that is not known.
+    """
     if facts.status != "clean":
         return ""
     steps = f"{facts.steps:,} step{'s' * (facts.steps != 1)}"
+    if tensors:
+        steps += f", {tensors:,} tensor{'s' * (tensors != 1)}"
     largest = max(facts.closest.items(), key=lambda item: item[1], default=None)
     if largest is None or not largest[1] > 0:
         return f"All finite: {steps}."
@@ -126,9 +139,17 @@ def clean_text(facts: Facts) -> str:
     if limit is None:
         return f"All finite: {steps}."
     return (
-        f"All finite: {steps}; the largest output or gradient was {share * limit:.2g} "
-        f"({dtype} overflows at {limit:.2g})."
+        f"All finite: {steps}; the largest output or gradient was {_size(share * limit)} "
+        f"({dtype} overflows at {_size(limit)})."
     )
+
+
+def _size(value: float) -> str:
+    """Returns "53", "1e5" or "3e38": about how large a number is."""
+    if 1e-3 <= value < 1e5:
+        return f"{float(f'{value:.2g}'):,.10g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def label_of(cause: str, found: PostMortem | None = None) -> str:

@@ -124,6 +124,7 @@ describe("the legend", () => {
       facet: never,
       colour: never,
       filter: never,
+      badOnly: never,
       cut: never,
     });
     const state = { ...INITIAL, overview: overview("clean"), colour };

@@ -17,6 +17,7 @@ from tb_nanwatch.diagnosis import (
 from tb_nanwatch.messages import of_traceback
 from tb_nanwatch.reading.failures import failure
 from tb_nanwatch.reading.grouping import trials_of
+from tb_nanwatch.reading.search_answer import name_of
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Search
@@ -34,7 +35,7 @@ def explain(
     sessions: list[Session],
     causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
 ) -> dict[str, Any] | None:
-    """Returns {"trials", "reasons", "message", "fix"} of an aborted search, or None.
+    """Returns {"trials", "reasons", "message", "fix", "next"} of an aborted search, or None.
 
     A search that was resumed after its abort goes on, and counts as aborted no more.
 
@@ -54,26 +55,32 @@ def explain(
     if not in_a_row(message):
         return {
             "trials": [last.trial.trial_id],
+            "names": [name_of(last)],
             "reasons": [failure(last) or _reason([last], causes or {})],
             "message": message,
             "fix": _go_on(was_interrupted(message), resumes),
+            "next": _go_on(was_interrupted(message), resumes),
         }
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
     row = _failed_in_a_row(sessions, limit)
     bad = sum(any(s.status.status in BAD_STATUSES for s in g) for g in row)
+    begun = len(trials_of(sessions))
+    shared = _shared_cause(row, causes or {})
     return {
         "trials": [str(group[0].status.trial_id) for group in row],
+        "names": [name_of(group[0]) for group in row],
         "reasons": [_reason(group, causes or {}) for group in row],
         "message": message,
         "fix": _fix(
             limit,
             search.max_trials,
-            len(trials_of(sessions)),
+            begun,
             len(row),
             bad,
             resumes,
-            _shared_cause(row, causes or {}),
+            shared,
         ),
+        "next": _next_step(limit, search.max_trials, begun, resumes, shared),
     }
 
 
@@ -174,6 +181,22 @@ def _shared_cause(
     return cause if cause in NOT_OF_THE_SPACE else None
 
 
+def _next_step(
+    limit: int, max_trials: int | None, begun: int, resumes: bool, shared: str | None
+) -> str:
+    """Returns how to go on, in short."""
+    again = "Search again with overwrite=True or a new project_name."
+    if shared:
+        return f"{again} A higher limit would only let more trials fail."
+    if not resumes or (max_trials is not None and begun >= max_trials):
+        return again
+    raised = raised_failure_limit(limit, max_trials)
+    return (
+        f"{again} Or go on with the same space: overwrite=False and "
+        f"max_consecutive_failed_trials={raised}."
+    )
+
+
 def _fix(
     limit: int,
     max_trials: int | None,
@@ -192,14 +215,14 @@ def _fix(
         return (
             f"{told}; after {limit} in a row it gives the whole search up. They share "
             f"their cause, {shared.replace('_', ' ')}, which does not lie in the search space. "
-            "Mend it and search anew, with overwrite=True or a new project_name; a higher "
+            "Correct it and search again, with overwrite=True or a new project_name; a higher "
             "limit would only let more trials fail."
         )
     if max_trials is not None and begun >= max_trials:
         return (
             f"{told}; after {limit} in a row it gives the whole search up. It was at the "
             f"last of its {max_trials} trials, so that a higher limit would have let no "
-            "more of them run: mend the cause, and search anew with overwrite=True or a "
+            "more of them run: remove the cause, and search again with overwrite=True or a "
             "new project_name."
         )
     raised = raised_failure_limit(limit, max_trials)
@@ -215,6 +238,6 @@ def _fix(
         "with a grid search; narrow the search space to values that live as well."
     )
     return (
-        f"{told}; after {limit} in a row it gives the whole search up. Mend the cause "
+        f"{told}; after {limit} in a row it gives the whole search up. Remove the cause "
         f"first. A higher limit only lets the search go on: give the tuner {setting}{how}"
     )

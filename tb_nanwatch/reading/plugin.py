@@ -98,6 +98,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def __init__(self, context: Any, reader: Reader | None = None) -> None:
         self._reader = reader or Reader(context.data_provider)
         self._causes = Causes(self._reader)
+        self._logdir = _logdir(context)
         self._warnings = _sampling_warnings(context.sampling_hints)
         self._static = _list_static(_STATIC_DIR)
         self._lock = threading.Lock()
@@ -237,6 +238,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def _make_overview(self, snapshot: Snapshot, causes: report.CausesByRun) -> _Served:
         full = report.overview(snapshot, causes)
         full["warnings"] += self._warnings
+        full["logdir"] = self._logdir
         by_search: dict[str, list[Session]] = {}
         for session in snapshot.sessions:
             by_search.setdefault(session.search_id, []).append(session)
@@ -434,6 +436,16 @@ def _list_static(root: str) -> dict[str, str]:
             if not route.startswith(".") and re.fullmatch(r"[\w./-]+", route):
                 routes[f"/{route}"] = path
     return routes
+
+
+def _logdir(context: Any) -> str:
+    """Returns the directory or directories that TensorBoard reads, "" where it is not said."""
+    flags = context.flags
+    named = context.logdir or getattr(flags, "logdir_spec", "")
+    text = os.fspath(named) if named else ""
+    if not text or "://" in text or "," in text or ":" in os.path.splitdrive(text)[1]:
+        return str(strict_json.json_safe(text))
+    return str(strict_json.json_safe(os.path.abspath(os.path.expanduser(text))))
 
 
 def _sampling_warnings(hints: Any) -> list[str]:

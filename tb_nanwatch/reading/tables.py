@@ -53,7 +53,7 @@ def table_of(
         width: of the terminal, in characters.
     """
     head = ["trial", "status", "first bad step", "first bad tensor", "cause"]
-    rows = [head, *[_first_columns(run, runs) for run in runs]]
+    rows = [head, *[_first_columns(run) for run in runs]]
     tails = [["score", "KerasTuner"], *[_last_columns(run) for run in runs]]
     if all(tail == ["-", "-"] for tail in tails[1:]):
         tails = [[] for _ in tails]  # no tuner, nothing to set beside ours
@@ -122,21 +122,12 @@ def _value_of(run: dict[str, Any], name: str) -> str:
     return _value(run["hparams"][name]) if name in run["hparams"] else "-"
 
 
-def _first_columns(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> list[str]:
+def _first_columns(run: dict[str, Any]) -> list[str]:
     name = clean(run["run"] if run["trial_id"] is None else run["trial_id"], 60)
     if run["number"] is not None:  # what KerasTuner prints; ids begin at 0
         name += f" (Trial #{run['number']})"
-    siblings = [r for r in runs if r["trial_id"] is not None]
-    siblings = [r for r in siblings if r["trial_id"] == run["trial_id"]]
-    executions = {r["execution"] for r in siblings}
-    if len(executions) > 1:
-        name += f" exec {run['execution'] + 1}/{len(executions)}"
-    key = (run["run"], run["trial_id"], run["execution"])
-    fits = sum((r["run"], r["trial_id"], r["execution"]) == key for r in runs)
-    if fits > 1:
-        name += f" fit {run['fit'] + 1}/{fits}"
-    if run["retry"]:
-        name += f" retry {run['retry']}"
+    if run["attempt"]:
+        name += f" {run['attempt']}"
     name += _lineage_text(run["lineage"])
     onset = run["onset"]
     bad = run["status"] in BAD_STATUSES

@@ -13,12 +13,13 @@ export class AnswerView {
   readonly node = el("section", { class: "answer", "aria-label": "Answer", hidden: true });
   private key = "";
 
-  update(run: RunSummary | null, warnings: readonly string[], theme: Theme): void {
+  /** @param clean the sentence on a run that stayed finite. */
+  update(run: RunSummary | null, clean: string, warnings: readonly string[], theme: Theme): void {
     this.node.hidden = run === null;
     if (!run) return;
     // Not the whole run: its lane is long, and is drawn elsewhere.
-    const { name, status, state, clean_text } = run;
-    const key = JSON.stringify([name, status, state, clean_text, run.answer, warnings, theme]);
+    const { name, status, state } = run;
+    const key = JSON.stringify([name, status, state, clean, run.answer, warnings, theme]);
     if (key === this.key) return;
     this.key = key;
     const { answer } = run;
@@ -34,9 +35,7 @@ export class AnswerView {
         answer && el("span", { class: "spring" }),
         answer && copyAnswer(run.name, answer),
       ),
-      answer
-        ? answerBody(answer)
-        : el("p", { "data-fact": "clean" }, run.clean_text || meaning(run)),
+      answer ? answerBody(answer) : el("p", { "data-fact": "clean" }, clean || meaning(run)),
       ...warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
     );
   }
