@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 from tb_nanwatch.diagnosis import position_text, tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
-from tb_nanwatch.text import clean
+from tb_nanwatch.text import clean, shell_word
 
 # Columns of a text that goes into a file or a pipe.
 _PLAIN_WIDTH: Final = 160
@@ -60,8 +60,7 @@ def table_of(
     for i in (4, 3, 2):
         if all(row[i] == "-" for row in rows[1:]):
             rows = [row[:i] + row[i + 1 :] for row in rows]
-    same, names = _names(runs)
-    names = _by_weight(names, findings, rates)
+    same, names = hparams_of(runs, findings, rates)
     left = width - _width([a + b for a, b in zip(rows, tails, strict=True)])
     shown = 0
     for name in names:
@@ -82,8 +81,20 @@ def table_of(
     return Table(rows, [run["status"] in BAD_STATUSES for run in runs], notes)
 
 
+def hparams_of(
+    runs: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
+    rates: Sequence[dict[str, Any]],
+) -> tuple[list[str], list[str]]:
+    """Returns the hyperparameters that all runs have the same value of, and the others.
+
+    The others come in order of how much they go with going bad.
+    """
+    same, names = _names(runs)
+    return same, _by_weight(names, findings, rates)
+
+
 def _names(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """Returns the hyperparameters that all runs have the same value of, and the others."""
     names: list[str] = []
     for run in runs:
         names += [n for n in (*run["hparams"], *run["inactive"]) if n not in names]
@@ -160,6 +171,19 @@ def _lineage_text(lineage: dict[str, Any] | None) -> str:
 def _last_columns(run: dict[str, Any]) -> list[str]:
     verdict = clean(run["tuner_status"] or "-", 40)
     return [_value(run["score"]), verdict]
+
+
+def replay_command(found: dict[str, Any] | None) -> str:
+    """Returns the command that runs a capsule's step again, "" where there is no capsule.
+
+    Args:
+        found: the run's post-mortem.
+    """
+    if not found or not found["capsule"]:
+        return ""
+    # The model's own code is not in the capsule.
+    model = " --model FILE.py:build" if found["own_code"] else ""
+    return f"tb-nanwatch replay {shell_word(found['capsule'])}{model}"
 
 
 def status_text(run: dict[str, Any]) -> str:

@@ -13,8 +13,8 @@ from typing import IO, Any, Final
 from tb_nanwatch.answer import Answer, lines, wrapped
 from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
-from tb_nanwatch.reading.tables import draw, table_of, width_of
-from tb_nanwatch.text import clean, shell_word
+from tb_nanwatch.reading.tables import draw, replay_command, table_of, width_of
+from tb_nanwatch.text import clean
 
 # Sentences of evidence that are printed of a cause, with the first that is not.
 _MOST: Final = 6
@@ -225,9 +225,5 @@ def _postmortem(found: dict[str, Any] | None) -> list[str]:
 
 def _replay(found: dict[str, Any] | None) -> list[str]:
     """Returns the command that runs a capsule's step again."""
-    if not found or not found["capsule"]:
-        return []
-    # The model's own code is not in the capsule.
-    model = " --model FILE.py:build" if found["own_code"] else ""
-    path = shell_word(found["capsule"])
-    return [f"to run the step again: tb-nanwatch replay {path}{model}"]
+    command = replay_command(found)
+    return [f"to run the step again: {command}"] if command else []
