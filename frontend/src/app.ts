@@ -81,8 +81,11 @@ export function start(root: HTMLElement, client: Client): void {
       }),
     toggleWord,
   );
-  const verdict = new VerdictView({ badOnly: () => toggleWord("bad") });
-  const answer = new AnswerView();
+  const verdict = new VerdictView({
+    badOnly: () => toggleWord("bad"),
+    markdown: (search) => client.markdown({ search }),
+  });
+  const answer = new AnswerView((run) => client.markdown(run));
   const controls = new ControlsView({
     xScale: (xScale) => store.set({ xScale, zoom: WHOLE }),
     sort: sortBy,

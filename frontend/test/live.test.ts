@@ -24,6 +24,7 @@ function start(
     flight: () => Promise.reject(new Error("not asked for")),
     compareRuns: () => Promise.reject(new Error("not asked for")),
     compareSearches: () => Promise.reject(new Error("not asked for")),
+    markdown: () => Promise.reject(new Error("not asked for")),
     plugins: () => Promise.reject(new Error("not asked for")),
   };
   const live = new Live({

@@ -17,7 +17,8 @@ function model(search: object, runs: object[], findings: object[] = []) {
   return { state, model: createModel()(state)! };
 }
 
-const verdictView = () => new VerdictView({ badOnly: () => {} });
+const markdown = async (search: string) => `# ${search}`;
+const verdictView = () => new VerdictView({ badOnly: () => {}, markdown });
 
 describe("verdict", () => {
   it("sets code as code, keeps numbers whole, tells a hint less loudly", () => {
@@ -185,7 +186,7 @@ describe("counts", () => {
 
   it("are in the verdict too: what happened shows the bad trials alone", () => {
     let asked = 0;
-    const view = new VerdictView({ badOnly: () => asked++ });
+    const view = new VerdictView({ badOnly: () => asked++, markdown });
     view.update(model({ search: "a", first: { happened: "1 of 2 diverged" } }, RUNS).model);
     view.node.querySelector<HTMLButtonElement>("h2 button")!.click();
     expect(asked).toBe(1);

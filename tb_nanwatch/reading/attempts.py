@@ -22,11 +22,11 @@ def attempts(runs: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _trial(run: dict[str, Any]) -> object:
+def _trial(run: dict[str, Any]) -> tuple[str, str]:
     return run["search"], run["run"] if run["trial_id"] is None else run["trial_id"]
 
 
-def _execution(run: dict[str, Any]) -> object:
+def _execution(run: dict[str, Any]) -> tuple[str, str, int]:
     return *_trial(run), run["execution"]
 
 

@@ -31,10 +31,11 @@ class Causes:
 
     Args:
         reader: reads the records.
+        with_data: whether sentences may quote values of single rows of data.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, with_data: bool = True) -> None:
+        self._reader, self._with_data = reader, with_data
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str, str], tuple[Any, list[Cause]]] = {}
 
@@ -74,20 +75,31 @@ class Causes:
 
     def _diagnose(self, ctx: Any, experiment_id: str, session: Session) -> list[Cause]:
         try:
-            return diagnose(facts_in_full(self._reader, ctx, experiment_id, session))
+            return diagnose(
+                facts_in_full(self._reader, ctx, experiment_id, session, self._with_data)
+            )
         except Exception:
             # Records may be damaged in any way: one such run must not hide the others.
             logger.warning("cannot diagnose run %r", session.run, exc_info=True)
             return diagnose(
-                facts_of(session.status, session.began_with, session.postmortem)
+                facts_of(
+                    session.status,
+                    session.began_with,
+                    session.postmortem,
+                    self._with_data,
+                )
             )
 
 
 def facts_in_full(
-    reader: Reader, ctx: Any, experiment_id: str, session: Session
+    reader: Reader,
+    ctx: Any,
+    experiment_id: str,
+    session: Session,
+    with_data: bool = True,
 ) -> Facts:
     """Returns all that was measured in one run, as far as it can be read."""
-    facts = facts_of(session.status, session.began_with, session.postmortem)
+    facts = facts_of(session.status, session.began_with, session.postmortem, with_data)
     records = reader.detail(ctx, experiment_id, session, _KINDS).records
     found = records[metadata.KIND_SESSION]
     facts.session = found[-1] if found else None

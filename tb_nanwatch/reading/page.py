@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from tb_nanwatch import __version__
+from tb_nanwatch import __version__, card
+from tb_nanwatch.reading import told
 from tb_nanwatch.reading.page_table import Lanes, table, text
 from tb_nanwatch.reading.same_cause import same_causes
+from tb_nanwatch.row_values import LEFT_OUT, NOTE
 
 _LONG: Final = 2000
 
@@ -53,9 +55,6 @@ svg.lane { display: block; margin-top: 3px; }
 .g3 { fill: var(--g3); } .g4 { fill: var(--g4); } .g5 { fill: var(--g5); }
 .lost { fill: var(--lost); } .hatch { stroke: var(--hatch); stroke-width: 1.2; fill: none; }
 .legend span { white-space: nowrap; } .legend svg { vertical-align: middle; margin: 0 2px 0 8px; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 12px; margin: 0; }
-dt { font-weight: 650; }
-dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 1000px) { body { padding: 12px; } th, td { padding-right: 7px; } }
 @media print { body { padding: 0; max-width: none; } pre { overflow: visible; } }
 """
@@ -78,12 +77,14 @@ def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
         _contents(full["searches"]),
         *(_search(search, full, lanes) for search in full["searches"]),
     ]
+    if any(LEFT_OUT in part for part in body):
+        body.insert(2, f'<p class="soft">{text(NOTE, _LONG)}</p>')
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>NaN Watch report</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>NaN Watch report</title>\n<style>{_STYLE}{card.STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
@@ -91,11 +92,11 @@ def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
 
 def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
     runs = [r for r in full["runs"] if r["search"] == search["search"]]
-    shown = [r for r in runs if not r["superseded"]]
-    findings = [f for f in full["findings"] if f["search"] == search["search"]]
-    parts = [_title(search), f'<p class="verdict">{text(search["verdict"], _LONG)}</p>']
-    if search["answer"]:
-        parts.append(_answer(search["answer"]))
+    shown = told.runs_of(full, search)
+    findings = told.findings_of(full, search)
+    cards = told.cards_of({**full, "searches": [search]})
+    parts = [_title(search), card.in_html(cards)]
+    parts.append(f'<p class="verdict">{text(search["verdict"], _LONG)}</p>')
     if search["aborted"]:
         parts.append(_aborted(search["aborted"]))
     parts += [_finding(f) for f in findings]
@@ -155,25 +156,6 @@ def _title(search: dict[str, Any]) -> str:
     return f'<h2>{_heading(search)}</h2><p class="soft">{", ".join(about)}</p>'
 
 
-def _answer(answer: dict[str, Any]) -> str:
-    """Returns the answer of the trial that is surest of what most bad trials share."""
-    alike = (
-        f" ({answer['count']} of {answer['of']} bad alike)" if answer["of"] > 1 else ""
-    )
-    sure = f" ({answer['sure']})" if answer["sure"] else ""
-    rows = (
-        ("What", f"{answer['whose']} {answer['happened']}{alike}."),
-        ("Why", f"{answer['why']}{sure}"),
-        ("Fix", answer["fix"]),
-        ("Tested", answer["tested"].removeprefix("Tested: ") or "No."),
-        ("Where", answer["where"]),
-    )
-    cells = "".join(
-        f"<dt>{title}</dt><dd>{text(said, _LONG)}</dd>" for title, said in rows if said
-    )
-    return f'<article class="bad"><dl>{cells}</dl></article>'
-
-
 def _aborted(aborted: dict[str, Any]) -> str:
     reasons = "".join(
         f"<li>{text(trial, 40)}: {text(reason, 500)}</li>"
@@ -188,15 +170,9 @@ def _aborted(aborted: dict[str, Any]) -> str:
 
 
 def _finding(finding: dict[str, Any]) -> str:
-    # An edit has line breaks and indents of its own: each line is escaped by itself.
-    lines = []
-    for line in finding["edit"].splitlines():
-        indent = len(line) - len(line.lstrip(" "))
-        lines.append(" " * indent + text(line, _LONG))
-    edit = f"<pre>{chr(10).join(lines)}</pre>" if lines else ""
-    return (
+    return (  # its edit stands in the card
         f'<h3>Finding</h3><article class="bad"><p>{text(finding["text"], _LONG)}</p>'
-        f"{edit}</article>"
+        "</article>"
     )
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import IO, Any, Final
 
-from tb_nanwatch.answer import Answer, lines, wrapped
+from tb_nanwatch.answer import Answer, lines
+from tb_nanwatch.card import wrapped
 from tb_nanwatch.reading.aborted import in_a_row
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import draw, replay_command, table_of, width_of
@@ -20,7 +21,7 @@ from tb_nanwatch.text import clean
 _MOST: Final = 6
 
 
-def render(full: dict[str, Any], out: IO[str]) -> None:
+def render(full: dict[str, Any], out: IO[str], every: bool = False) -> None:
     """Prints an overview (`report.overview`) for people.
 
     Args:

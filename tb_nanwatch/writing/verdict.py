@@ -89,6 +89,12 @@ class State:
     # What experiments on its runs came to.
     alike: Alike = field(default_factory=Alike)
 
+    def say_end(self) -> None:
+        """Says once what has become of the search."""
+        say, self.at_end = self.at_end, lambda: None
+        with contextlib.suppress(Exception):  # it is in the log all the same
+            say()
+
     def seconds_to_try(self, at_least: float) -> float:
         """Returns the seconds that experiments may take now.
 
@@ -179,13 +185,15 @@ def _hook(tuner: Any, state: State) -> None:
                 _tell(tuner, state, ended, aborted)
             except Exception as e:
                 _warn_of_trial(str(ended.trial_id), e)
+            if aborted is not None:
+                state.say_end()
 
     def on_search_end() -> None:
         _unhook(tuner, state)
         with contextlib.suppress(Exception):  # of a place that cannot be read
             identities.of(tuner, now=True)
         original_search_end()
-        state.at_end()
+        state.say_end()
 
     tuner.__dict__["on_trial_end"] = on_trial_end
     tuner.__dict__["on_search_end"] = on_search_end
@@ -237,6 +245,7 @@ def _lose(tuner: Any, trial: Any, error: BaseException) -> None:
         return
     _unhook(tuner, state)
     _tell(tuner, state, trial, _exception_text(error), error)
+    state.say_end()
 
 
 def _exception_text(error: BaseException) -> str:

@@ -194,7 +194,7 @@ def test_two_trials_side_by_side(tab: Tab, report: dict[str, Any]) -> None:
     assert heads[0] == f"Trial {run['trial_id']}"
     beside = next(r for r in report["runs"] if f"Trial {r['trial_id']}" == heads[1])
     assert beside["status"] not in BAD
-    assert re.match(r"They part (at|by) step", tab.fact("parting"))
+    assert re.match(r"They first differ (at|by) step", tab.fact("parting"))
     rate = tab.frame.get_by_role("row").filter(has_text="≠ learning_rate")
     assert rate.count() == 1
     # Their series beside each other, in words as well; every one was measured.

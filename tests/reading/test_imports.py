@@ -15,6 +15,7 @@ import tb_nanwatch
 PACKAGE = Path(tb_nanwatch.__file__).parent
 SHARED = {
     "answer",
+    "card",
     "chain_text",
     "closest",
     "codec",
@@ -26,10 +27,12 @@ SHARED = {
     "measured",
     "messages",
     "reputation",
+    "row_values",
     "rules",
     "strict_json",
     "tested",
     "text",
+    "trial_names",
 }
 # What knows other packages' private names: all sides may, what is shared need not.
 BELOW = SHARED | {"compat"}

@@ -154,7 +154,7 @@ class Counting:
 
 
 def test_where_there_are_none_one_more_listing_is_all(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
 
     tuner = make("RandomSearch", build, tmp_path, max_trials=1)
     board = keras.callbacks.TensorBoard(tmp_path / "log", write_graph=False)

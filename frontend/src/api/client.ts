@@ -2,6 +2,7 @@
 
 import {
   decodeFlight,
+  decodeMarkdown,
   decodeOverview,
   decodePlugins,
   decodeRanges,
@@ -35,6 +36,8 @@ export interface Client {
   compareRuns(left: RunKey, right: RunKey, signal: AbortSignal): Promise<RunComparison>;
   /** The first one before an edit of the search space, the second one after it. */
   compareSearches(before: string, after: string, signal: AbortSignal): Promise<SearchComparison>;
+  /** The answer of a search, or of a run, as the report gives it in Markdown. */
+  markdown(of: { search: string } | RunKey): Promise<string>;
   /** Names of TensorBoard's plugins that have data. */
   plugins(): Promise<ReadonlySet<string>>;
 }
@@ -119,6 +122,12 @@ export class HttpClient implements Client {
     const pair = new URLSearchParams({ search: before, with_search: after }).toString();
     const response = await fetch(`${this.base}compare_searches?${pair}`, { signal });
     return decodeSearchComparison(await (await checked(response)).json());
+  }
+
+  async markdown(of: { search: string } | RunKey): Promise<string> {
+    const asked = "run" in of ? query(of) : new URLSearchParams({ search: of.search }).toString();
+    const response = await checked(await fetch(`${this.base}markdown?${asked}`));
+    return decodeMarkdown(await response.json());
   }
 
   async plugins(): Promise<ReadonlySet<string>> {

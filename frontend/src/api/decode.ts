@@ -326,6 +326,7 @@ function cause(value: unknown): Cause {
   const c = object(value, "cause");
   return {
     id: text(c.id, "unknown"),
+    label: text(c.label) || text(c.id, "unknown").replaceAll("_", " "),
     sure: text(c.sure),
     confidence: number(c.confidence),
     evidence: texts(c.evidence),
@@ -583,8 +584,13 @@ export function decodeOverview(value: unknown): Overview {
     findings: list(o.findings, finding),
     warnings: texts(o.warnings),
     logdir: text(o.logdir),
+    meanings: Object.fromEntries(
+      Object.entries(optionalObject(o.meanings) ?? {}).map(([id, said]) => [id, text(said)]),
+    ),
   };
 }
+
+export const decodeMarkdown = (value: unknown): string => text(object(value, "markdown").markdown);
 
 /** Of TensorBoard's own list: {name: {"enabled": has data}}. */
 export function decodePlugins(value: unknown): ReadonlySet<string> {

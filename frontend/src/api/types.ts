@@ -36,6 +36,8 @@ export interface Origin extends BadTensor {
 
 export interface Cause {
   id: string;
+  /** As people say it: "division by zero in your loss". */
+  label: string;
   /** "tested", "likely" or "unclear". */
   sure: string;
   confidence: number | null;
@@ -220,6 +222,8 @@ export interface Overview {
   warnings: string[];
   /** The directory that TensorBoard reads. */
   logdir: string;
+  /** What each cause means, in a sentence. */
+  meanings: Record<string, string>;
 }
 
 /** What two runs differ in, in sentences that the server makes. */

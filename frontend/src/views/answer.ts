@@ -4,7 +4,7 @@ import type { Answer, RunSummary } from "../api/types";
 import * as words from "../format/words";
 import type { Theme } from "../scale/colour";
 import { isBad } from "../state/trials";
-import { copyButton } from "./copy";
+import { copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace } from "./dom";
 import { markImage } from "./marks";
 import { prose } from "./prose";
@@ -12,6 +12,9 @@ import { prose } from "./prose";
 export class AnswerView {
   readonly node = el("section", { class: "answer", "aria-label": "Answer", hidden: true });
   private key = "";
+
+  /** @param markdown gives a run's answer to copy. */
+  constructor(private readonly markdown: (run: RunSummary) => Promise<string>) {}
 
   /** @param clean the sentence on a run that stayed finite. */
   update(run: RunSummary | null, clean: string, warnings: readonly string[], theme: Theme): void {
@@ -33,7 +36,7 @@ export class AnswerView {
         el("span", { class: "name" }, run.name),
         ` ${answer ? answer.happened : words.status(run.status, run.state)}`,
         answer && el("span", { class: "spring" }),
-        answer && copyAnswer(run.name, answer),
+        answer && copyAnswer(() => this.markdown(run)),
       ),
       answer ? answerBody(answer) : el("p", { "data-fact": "clean" }, clean || meaning(run)),
       ...warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
@@ -86,22 +89,4 @@ function sureness({ sure, record }: Answer): Child {
 function entry(term: string, text: string, fact: string, more: Child = null): Child[] {
   if (!text) return [];
   return [el("dt", {}, term), el("dd", { "data-fact": fact }, ...prose(text), " ", more)];
-}
-
-/** The same lines that are printed at a training's end, for an issue or a chat. */
-export function answerText(name: string, a: Answer): string {
-  const lines = [
-    `NaN Watch: ${name} ${a.happened}. ${a.after}`.trimEnd(),
-    `Why: ${a.why}`,
-    `Fix: ${a.fix}`,
-    a.tested,
-    `Where: ${a.where}`,
-  ];
-  return `${lines.filter(Boolean).join("\n")}\n`;
-}
-
-function copyAnswer(name: string, answer: Answer): HTMLElement {
-  const button = copyButton(() => answerText(name, answer), "the answer", "copy answer");
-  button.title = "copy why, fix and where as text";
-  return button;
 }

@@ -216,7 +216,7 @@ export class DetailView {
     replace(
       this.facts,
       ...happened(run, detail?.run.clean_text || run.clean_text),
-      ...causes(run), // why and what to change: what a reader came for
+      ...causes(run, model.overview.meanings), // why and what to change: what a reader came for
       ...postmortem(run),
       ...tunerView(run, model),
       ...hparams(run, model),

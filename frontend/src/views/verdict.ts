@@ -4,13 +4,15 @@
 import type { Finding, FirstScreen } from "../api/types";
 import * as words from "../format/words";
 import type { Model } from "../state/state";
-import { copyButton } from "./copy";
+import { copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
 import { prose } from "./prose";
 
 export interface VerdictActions {
   /** Shows the bad trials alone, or all again. */
   badOnly(): void;
+  /** The answer of a search, to copy. */
+  markdown(search: string): Promise<string>;
 }
 
 export class VerdictView {
@@ -20,6 +22,7 @@ export class VerdictView {
   private readonly next = el("p", { class: "next" });
   private readonly notes = el("p", { class: "notes", "data-fact": "notes" });
   private readonly more = el("div", { class: "how-sure", id: "how-sure", hidden: true });
+  private readonly copy = copyAnswer(() => this.actions.markdown(this.search ?? ""));
   private readonly all = el("button", {
     type: "button",
     class: "show-all small",
@@ -55,7 +58,7 @@ export class VerdictView {
       this.body,
       this.edit.node,
       this.next,
-      el("div", { class: "verdict-foot" }, this.notes, this.all, this.sure),
+      el("div", { class: "verdict-foot" }, this.notes, this.copy, this.all, this.sure),
       this.more,
     );
     new ResizeObserver(() => this.showRest()).observe(this.body);
@@ -152,6 +155,7 @@ export class VerdictView {
     // A warning is not to be missed.
     for (const w of overview.warnings)
       this.notes.append(el("span", { class: "warning" }, `⚠ ${w} `));
+    this.copy.hidden = !ill;
     this.sure.hidden = !first.more.length && findings.length < 2;
     this.showMore();
     this.showRest();
