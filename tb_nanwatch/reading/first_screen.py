@@ -95,7 +95,7 @@ def first_screen(
         parts["next"] = abort["next"]
         more += [*_reasons(abort), abort["fix"]]
     elif leads and top is not None and top.edit:
-        parts["next"] = f"{_AGAIN}: otherwise KerasTuner reloads the old space."
+        parts["next"] = f"{_AGAIN}."
     if search["cost"] is not None:
         more.append(search["cost"]["text"])
     # No sentence is told twice.
@@ -133,7 +133,7 @@ def _ended(abort: Mapping[str, Any], answer: Mapping[str, Any] | None, total: in
     row = len(abort["trials"])
     alike = answer is not None and answer["count"] == answer["of"] == row
     same = ", all for the same reason" if alike and row > 1 else ""
-    return f"Search aborted: {row} trials in a row failed{same}"
+    return f"Search aborted: {row} trial{'s' * (row != 1)} in a row failed{same}"
 
 
 def _by_condition(search: Mapping[str, Any], top: Finding) -> dict[str, str]:
