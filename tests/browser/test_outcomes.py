@@ -48,7 +48,8 @@ def test_aborted_search_says_which_trials_and_why(tab: Tab, told: dict[str, Any]
     (search,) = [s for s in told["searches"] if s["aborted"]]
     assert len(search["aborted"]["trials"]) == 3
     runs = choose(tab, told, "GridSearch")
-    assert tab.fact("happened") == "Search aborted: 3 trials in a row failed"
+    said = "Search aborted: 3 trials in a row failed"
+    assert tab.fact("happened").startswith(said)
     assert "max_consecutive_failed_trials=" in tab.fact("next")
     more = tab.frame.locator("#how-sure")
     assert more.is_hidden()

@@ -268,7 +268,16 @@ export class DetailView {
         chosen: index,
       });
     this.heatmap.update(
-      { ranges, probes, axis, theme: state.theme, phase, onset, origin: run.origin },
+      {
+        ranges,
+        probes,
+        axis,
+        theme: state.theme,
+        phase,
+        onset,
+        origin: run.origin,
+        lost: run.status === "diverged",
+      },
       index,
     );
     if (flight)
@@ -365,7 +374,7 @@ function happened(run: RunSummary, clean: string): Child[] {
     return [
       el(
         "p",
-        { class: "lead", "data-fact": "clean" },
+        { class: "lead", "data-fact": "finite" },
         clean || `${words.capital(words.STATUS_MEANING[run.status])}.`,
       ),
       ...[run.failure_text, run.unwatched_text].map(
