@@ -35,6 +35,36 @@ LABELS: Final[dict[str, str]] = {
     "inherited": "the weights were bad before this training",
     "unknown": "unknown",
 }
+# What a cause means, for those who point at its name; docs/causes.md says more.
+MEANINGS: Final[dict[str, str]] = {
+    "learning_rate": "Each update throws the weights further than it should, until a number "
+    "no longer fits.",
+    "unscaled_inputs": "The inputs are far from size 1, and activations and gradients carry "
+    "their scale.",
+    "unscaled_targets": "The labels are far from size 1, and so are the errors and the "
+    "gradients.",
+    "unscaled_data": "Inputs and labels are both far from size 1: each alone is too much.",
+    "nonfinite_data": "The data that went in held NaN or infinity.",
+    "outlier_data": "Single values of this batch lie far beyond those of the other batches.",
+    "label_range": "The loss is not defined for these labels.",
+    "loss_domain": "An operation of the loss got a number for which it is not defined, such "
+    "as a division by 0.",
+    "metric_domain": "An operation of a metric got a number for which it is not defined.",
+    "layer_domain": "An operation of a layer got a number for which it is not defined.",
+    "initialization": "The weights were too large before the first update.",
+    "gradient_amplification": "Each layer or time step multiplies the gradient, until it no "
+    "longer fits.",
+    "half_precision": "Numbers beyond 65,504 do not fit into float16.",
+    "optimizer_settings": "A setting of the optimizer other than the learning rate.",
+    "inherited": "The weights were NaN or infinite before this training began.",
+    "unknown": "What was recorded fits no known cause, or several equally well.",
+}
+# What "how sure" means, in words.
+SURENESS: Final[dict[str, str]] = {
+    "tested": "an experiment confirmed it",
+    "likely": "it follows from what was measured; no experiment confirmed it",
+    "unclear": "the record leaves other causes open",
+}
 _HAPPENED: Final[dict[Status, str]] = {
     "diverged": "diverged",
     "runaway": "ran away (finite, beyond all use)",
@@ -108,11 +138,18 @@ def answer_of(
     )
 
 
-def clean_text(facts: Facts) -> str:
-    """Returns what is said of a run that stayed finite, in a sentence; "" of any other."""
+def clean_text(facts: Facts, tensors: int = 0) -> str:
+    """Returns what is said of a run that stayed finite, in a sentence; "" of any other.
+
+    Args:
+        facts: of the run.
+        tensors: how many were watched; 0 where that is not known.
+    """
     if facts.status != "clean":
         return ""
     steps = f"{facts.steps:,} step{'s' * (facts.steps != 1)}"
+    if tensors:
+        steps += f", {tensors:,} tensor{'s' * (tensors != 1)}"
     largest = max(facts.closest.items(), key=lambda item: item[1], default=None)
     if largest is None or not largest[1] > 0:
         return f"All finite: {steps}."
@@ -121,9 +158,17 @@ def clean_text(facts: Facts) -> str:
     if limit is None:
         return f"All finite: {steps}."
     return (
-        f"All finite: {steps}; the largest output or gradient was {share * limit:.2g} "
-        f"({dtype} overflows at {limit:.2g})."
+        f"All finite: {steps}; the largest output or gradient was {_size(share * limit)} "
+        f"({dtype} overflows at {_size(limit)})."
     )
+
+
+def _size(value: float) -> str:
+    """Returns "53", "1e5" or "3e38": about how large a number is."""
+    if 1e-3 <= value < 1e5:
+        return f"{float(f'{value:.2g}'):,.10g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def label_of(cause: str, found: PostMortem | None = None) -> str:

@@ -9,7 +9,7 @@ import type { CompareState } from "./state/compare/state";
 import { bestCut, type Cut, firstCut, otherSide } from "./state/cut";
 import { isIncomplete, watchDetail } from "./state/detail";
 import { watchEdits } from "./state/edits";
-import { withRange } from "./state/filter";
+import { withRange, withWord } from "./state/filter";
 import { Lanes } from "./state/lanes";
 import { Live } from "./state/live";
 import type { SortColumn } from "./state/order";
@@ -33,6 +33,9 @@ import { saveView } from "./views/save_view";
 import { TableView } from "./views/table";
 import { createTooltip } from "./views/tooltip";
 import { VerdictView } from "./views/verdict";
+
+// So few rows leave room for the whole verdict.
+const FEW_LINES = 9;
 
 export function start(root: HTMLElement, client: Client): void {
   document.head.append(el("style", {}, style));
@@ -62,28 +65,35 @@ export function start(root: HTMLElement, client: Client): void {
       detailError: null,
     });
 
-  const header = new HeaderView((search) =>
-    store.set({
-      search,
-      sort: null,
-      facet: undefined,
-      filter: "",
-      cut: undefined,
-      removed: null,
-      zoom: WHOLE,
-      selected: null,
-      phase: null,
-      probe: null,
-    }),
+  const toggleWord = (word: string) => store.set({ filter: withWord(store.get().filter, word) });
+  const header = new HeaderView(
+    (search) =>
+      store.set({
+        search,
+        sort: null,
+        facet: undefined,
+        filter: "",
+        cut: undefined,
+        removed: null,
+        zoom: WHOLE,
+        selected: null,
+        phase: null,
+        probe: null,
+      }),
+    toggleWord,
   );
-  const verdict = new VerdictView();
-  const answer = new AnswerView();
+  const verdict = new VerdictView({
+    badOnly: () => toggleWord("bad"),
+    markdown: (search) => client.markdown({ search }),
+  });
+  const answer = new AnswerView((run) => client.markdown(run));
   const controls = new ControlsView({
     xScale: (xScale) => store.set({ xScale, zoom: WHOLE }),
     sort: sortBy,
     facet: (facet) => store.set({ facet }),
     colour: (colour) => store.set({ colour }),
     filter: (filter) => store.set({ filter }),
+    badOnly: () => toggleWord("bad"),
     cut: () => {
       const basis = model()?.cutBasis;
       if (model()?.cut || !basis) store.set({ cut: null });
@@ -214,7 +224,7 @@ export function start(root: HTMLElement, client: Client): void {
     main.hidden = shown === null;
     if (!shown) {
       if (state.error !== null) message.error(state.error);
-      else if (state.overview) message.empty();
+      else if (state.overview) message.empty(state.overview.logdir);
       else message.loading();
       return;
     }
@@ -232,7 +242,10 @@ export function start(root: HTMLElement, client: Client): void {
     const frontier = view === "frontier";
     main.dataset.view = view;
     main.classList.toggle("single", single !== null);
-    answer.update(single, shown.overview.warnings, state.theme);
+    main.classList.toggle("few", shown.lines.length <= FEW_LINES);
+    const read = single && state.detail && keyOf(state.detail.run) === keyOf(single);
+    const clean = (read ? state.detail?.run : single)?.clean_text ?? "";
+    answer.update(single, clean, shown.overview.warnings, state.theme);
     controls.node.hidden = table.node.hidden = !frontier || single !== null;
     hint.hidden = !frontier || state.selected !== null || shown.shown === 0;
     nothing.hidden = !frontier || shown.shown > 0 || shown.trials.length === 0;

@@ -183,7 +183,7 @@ describe("two trials", () => {
     const runs = ["s/sgd3/execution0", "s/adam3/execution0"] as const;
     view.update({ ...STATE, compare: { ...INITIAL_COMPARE, runs } }, MODEL);
     const text = view.node.textContent!;
-    expect(text).toContain("They part by step 1: loss 50 against 0.9");
+    expect(text).toContain("They first differ by step 1: loss 50 against 0.9");
     expect(text).toContain("hyperparameters: 2 differ");
     expect(view.node.querySelectorAll(".two-lane canvas.lane")).toHaveLength(2);
     // Only what was measured has a chart; what it shows is said in words, too.
@@ -229,12 +229,12 @@ describe("what the server compares", () => {
 
   it("stands in place of the lanes' guess, and where it fails, why", async () => {
     const answer = decodeRunComparison({
-      verdict: "The learning rate is 100 times higher. They part at step 1, in loss.",
+      verdict: "The learning rate is 100 times higher. They first differ at step 1, in loss.",
       differences: [
         { topic: "hparam", name: "rate", likely: true, text: "rate is 1 against 0.01." },
         { topic: "data", name: "label.range", text: "Labels are larger." },
       ],
-      parting: { step: 1, last_step: 1, text: "They part at step 1, in loss." },
+      parting: { step: 1, last_step: 1, text: "They first differ at step 1, in loss." },
     });
     const view = new TrialsView(
       {
@@ -248,7 +248,9 @@ describe("what the server compares", () => {
     expect(view.node.querySelectorAll('[data-fact="parting"]')).toHaveLength(1);
     await turn();
     const parting = view.node.querySelectorAll('[data-fact="parting"]');
-    expect([...parting].map((p) => p.textContent)).toEqual(["They part at step 1, in loss."]);
+    expect([...parting].map((p) => p.textContent)).toEqual([
+      "They first differ at step 1, in loss.",
+    ]);
     for (const text of ["100 times higher", "Labels are larger"])
       expect(view.node.textContent).toContain(text);
 
@@ -263,7 +265,7 @@ describe("what the server compares", () => {
     failing.update(STATE, MODEL);
     await turn();
     expect(failing.node.textContent).toContain("Not compared in full: no such run");
-    expect(failing.node.textContent).toContain("They part by step");
+    expect(failing.node.textContent).toContain("They first differ by step");
   });
 
   it("asks for two searches in the order of their time, once", async () => {

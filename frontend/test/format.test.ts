@@ -36,7 +36,7 @@ describe("numbers", () => {
     expect(scientific(1)).toBe("1");
     expect(scientific(950)).toBe("950");
     expect(scientific(0.00014)).toBe("1.4e-4");
-    expect(scientific(3e4)).toBe("3.0e4");
+    expect(scientific(3e4)).toBe("3e4");
   });
 
   it("groups and counts", () => {

@@ -115,6 +115,25 @@ describe("a lane", () => {
   });
 });
 
+describe("after the first bad step", () => {
+  const facts = (status: string, step: number) =>
+    laneFacts(
+      overview(status).runs[0]!,
+      style("growth", status),
+      LANE_INSET + 100 * step + 50,
+      Object.fromEntries(
+        LANE_SERIES.map((s) => [s, new Float32Array(8).fill(0)]),
+      ) as unknown as Record<LaneSeries, Float32Array>,
+    ).join("; ");
+
+  it("zeros of a layer that makes 0 of NaN are not told as if it had healed", () => {
+    expect(facts("diverged", 7)).toContain("means nothing");
+    expect(facts("diverged", 7)).not.toContain("×0");
+    expect(facts("diverged", 5)).toContain("growth ×0");
+    expect(facts("runaway", 7)).not.toContain("means nothing");
+  });
+});
+
 describe("the legend", () => {
   const legend = (colour: LaneSeries) => {
     const never = () => {};
@@ -124,6 +143,7 @@ describe("the legend", () => {
       facet: never,
       colour: never,
       filter: never,
+      badOnly: never,
       cut: never,
     });
     const state = { ...INITIAL, overview: overview("clean"), colour };

@@ -25,6 +25,7 @@ function start(
     compareRuns: () => Promise.reject(new Error("not asked for")),
     compareSearches: () => Promise.reject(new Error("not asked for")),
     edit: () => Promise.reject(new Error("not asked for")),
+    markdown: () => Promise.reject(new Error("not asked for")),
     plugins: () => Promise.reject(new Error("not asked for")),
   };
   const live = new Live({

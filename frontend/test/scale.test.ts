@@ -4,6 +4,7 @@ import { growthScale } from "../src/scale/colour";
 import { hparamScale } from "../src/scale/hparam";
 import { stepScale } from "../src/scale/step";
 import { symlog, symlogUnit } from "../src/scale/symlog";
+import { valueScale } from "../src/scale/value";
 
 const SPACE: HParam = {
   name: "x",
@@ -90,8 +91,15 @@ describe("symmetric log", () => {
     expect(scale.ticks(-3, 3, 6)).toContain(0);
   });
 
-  it("does not choose a unit out of noise", () => {
+  it("draws nothing but zero as zero, however far below the largest", () => {
     expect(symlogUnit([])).toBe(1);
-    expect(symlogUnit([1e-30, 1, 10])).toBeGreaterThanOrEqual(1e-12);
+    for (const least of [1, 1e-7]) {
+      const sizes = [least, 1e3, 1e38];
+      const { at } = valueScale("symlog", sizes);
+      expect(at(least)! - at(0)!).toBeGreaterThan(0.01);
+      expect(at(1e3)! - at(least)!).toBeGreaterThan(0.05);
+    }
+    // What the band does near zero is told by the line.
+    expect(valueScale("symlog", [-1e-30, 5], [1, 5]).at(1)).toBeGreaterThan(0.3);
   });
 });

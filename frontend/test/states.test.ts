@@ -60,7 +60,7 @@ describe("states", () => {
 
   it("sampled data: the server's sentence stands in the verdict", () => {
     const told = "TensorBoard was started with --samples_per_plugin=nanwatch=10: restart it.";
-    const view = new VerdictView();
+    const view = new VerdictView({ badOnly: () => {}, markdown: async () => "" });
     const sampled = state(RUN, { warnings: [told] });
     view.update(createModel()(sampled)!);
     expect(view.node.querySelector(".warning")!.textContent).toContain(told);

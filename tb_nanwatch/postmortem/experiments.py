@@ -19,8 +19,8 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape, arrays_of
-from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.postmortem.variables import variables_of
+from tb_nanwatch.rules.thresholds import at
 from tb_nanwatch.schema import Experiment, PostMortem
 
 # Steps after the failing one: of what begins before it, and of what begins with it.

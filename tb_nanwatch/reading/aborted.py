@@ -18,6 +18,7 @@ from tb_nanwatch.messages import of_traceback
 from tb_nanwatch.reading.edit import REMINDER
 from tb_nanwatch.reading.failures import failure
 from tb_nanwatch.reading.grouping import trials_of
+from tb_nanwatch.reading.search_answer import name_of
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES, Search
@@ -37,7 +38,7 @@ def explain(
 ) -> dict[str, Any] | None:
     """Returns what an aborted search is told with, None of another one.
 
-    `fix` is what to do, with reasons; `then` the same in one sentence or two, for where
+    `fix` is what to do, with reasons; `next` the same in one sentence or two, for where
     the cause and its fix are told already.
 
     A search that was resumed after its abort goes on, and counts as aborted no more.
@@ -58,10 +59,11 @@ def explain(
     if not in_a_row(message):
         return {
             "trials": [last.trial.trial_id],
+            "names": [name_of(last)],
             "reasons": [failure(last) or _reason([last], causes or {})],
             "message": message,
             "fix": _go_on(was_interrupted(message), resumes),
-            "then": _go_on(was_interrupted(message), resumes),
+            "next": _go_on(was_interrupted(message), resumes),
         }
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
     begun = len(trials_of(sessions))
@@ -70,6 +72,7 @@ def explain(
     shared = _shared_cause(row, causes or {})
     return {
         "trials": [str(group[0].status.trial_id) for group in row],
+        "names": [name_of(group[0]) for group in row],
         "reasons": [_reason(group, causes or {}) for group in row],
         "message": message,
         "fix": _fix(
@@ -81,7 +84,7 @@ def explain(
             resumes,
             shared,
         ),
-        "then": _then(limit, search.max_trials, begun, resumes, shared is not None),
+        "next": _next_step(limit, search.max_trials, begun, resumes, shared),
     }
 
 
@@ -182,16 +185,18 @@ def _shared_cause(
     return cause if cause in NOT_OF_THE_SPACE else None
 
 
-def _then(
-    limit: int, max_trials: int | None, begun: int, resumes: bool, shared: bool
+def _next_step(
+    limit: int, max_trials: int | None, begun: int, resumes: bool, shared: str | None
 ) -> str:
+    """Returns how to go on, in short."""
+    again = REMINDER
     if shared:
-        return f"{REMINDER} A higher limit would only let more trials fail."
+        return f"{again} A higher limit would only let more trials fail."
     if not resumes or (max_trials is not None and begun >= max_trials):
-        return REMINDER
+        return again
     raised = raised_failure_limit(limit, max_trials)
     return (
-        f"{REMINDER} To go on where it ended instead: overwrite=False and "
+        f"{again} Or go on with the same space: overwrite=False and "
         f"max_consecutive_failed_trials={raised}."
     )
 
@@ -214,14 +219,14 @@ def _fix(
         return (
             f"{told}; after {limit} in a row it gives the whole search up. They share "
             f"their cause, {shared.replace('_', ' ')}, which does not lie in the search space. "
-            "Mend it and search anew, with overwrite=True or a new project_name; a higher "
+            "Correct it and search again, with overwrite=True or a new project_name; a higher "
             "limit would only let more trials fail."
         )
     if max_trials is not None and begun >= max_trials:
         return (
             f"{told}; after {limit} in a row it gives the whole search up. It was at the "
             f"last of its {max_trials} trials, so that a higher limit would have let no "
-            "more of them run: mend the cause, and search anew with overwrite=True or a "
+            "more of them run: remove the cause, and search again with overwrite=True or a "
             "new project_name."
         )
     raised = raised_failure_limit(limit, max_trials)
@@ -237,6 +242,6 @@ def _fix(
         "with a grid search; narrow the search space to values that live as well."
     )
     return (
-        f"{told}; after {limit} in a row it gives the whole search up. Mend the cause "
+        f"{told}; after {limit} in a row it gives the whole search up. Remove the cause "
         f"first. A higher limit only lets the search go on: give the tuner {setting}{how}"
     )

@@ -43,7 +43,7 @@ def _runs(found: dict[str, Any], out: IO[str]) -> None:
     if any(d["likely"] for d in found["differences"]):
         print("* is what the likely cause is about.", file=out)
     if found["parting"]:
-        print("Where they part", file=out)
+        print("Where they first differ", file=out)
         _say(found["parting"]["text"], out, "  ")
     if found["alike"]:
         alike = ", ".join(_TOPICS[t].lower() for t in found["alike"])

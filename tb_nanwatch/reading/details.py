@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tb_nanwatch import metadata
+from tb_nanwatch.answer import clean_text
 from tb_nanwatch.diagnosis import Cause
+from tb_nanwatch.facts import facts_of
 from tb_nanwatch.reading.frame import frame
 from tb_nanwatch.reading.reader import Detail
 from tb_nanwatch.reading.report import run_entry
@@ -55,6 +57,9 @@ def run(
         record = found[-1]  # rewritten whole when probes are added
     else:
         record = SessionRecord(session.id, 0, train_probes=[], validation_probes=[])
+    # The validation's tensors are those of the training, but for a few.
+    tensors = max(len(record.train_probes), len(record.validation_probes))
+    entry["clean_text"] = clean_text(facts_of(session.status), tensors)
     probes = {"train": record.train_probes, "validation": record.validation_probes}
     episodes = {}
     for events in detail.records[metadata.KIND_EVENTS]:

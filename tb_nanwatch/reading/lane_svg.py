@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-WIDTH: Final = 260
+WIDTH: Final = 170
 HEIGHT: Final = 14
 # Decades of growth at which a darker colour begins; float32 ends 38 above 1.
 DECADES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -44,6 +44,7 @@ def lane(
     steps: int,
     onset: int | None,
     description: str,
+    finite: bool = False,
 ) -> str:
     """Returns an `<svg>` element.
 
@@ -51,13 +52,18 @@ def lane(
         ends: the last step of each point; points are contiguous.
         growth: of each point.
         steps: of the longest run that shares the axis.
-        onset: the first bad step; a cross stands there.
+        onset: the first bad step; a cross stands there. What was trained after it is
+            hatched, whatever was measured: a layer that makes 0 of NaN has not healed.
         description: for those who cannot see it, escaped already.
+        finite: whether the run went bad without NaN or infinity; then nothing is hatched.
     """
     parts = []
     begin = 0
     open_at, colour = 0.0, -1
+    end_of_sound = math.inf if onset is None or finite else onset
     for end, value in zip(ends, growth, strict=True):
+        if begin > end_of_sound:
+            break
         # What is no longer finite has grown as far as can be.
         now = shade(value) if math.isfinite(value) else max(colour, 0)
         if now != colour:
@@ -67,6 +73,9 @@ def lane(
         begin = end + 1
     if colour >= 0:
         parts.append(_bar(open_at, position(begin, steps), colour))
+    last = ends[-1] + 1 if ends else 0
+    if begin < last:
+        parts.append(lost(position(begin, steps), position(last, steps)))
     if onset is not None:
         x = min(max(position(onset, steps), 5.0), WIDTH - 5.0)
         cross = f'd="M{x - 4:.1f} 3l8 8m0-8l-8 8"/>'
@@ -76,6 +85,17 @@ def lane(
         f'<svg class="lane" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{description}">{"".join(parts)}</svg>'
     )
+
+
+def lost(start: float, end: float) -> str:
+    """Returns a hatched bar: what was trained on NaN or infinity."""
+    bar = (
+        f'<rect class="lost" x="{start:.1f}" y="3" width="{max(end - start, 1.0):.1f}" '
+        'height="8"/>'
+    )
+    starts = range(math.ceil(start), math.floor(end) - 5, 6)
+    lines = "".join(f"M{x} 11l6-8" for x in starts)
+    return bar + (f'<path class="hatch" d="{lines}"/>' if lines else "")
 
 
 def _bar(start: float, end: float, colour: int) -> str:

@@ -14,7 +14,7 @@ from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.causes import Causes
-from tb_nanwatch.reading.page import Lanes
+from tb_nanwatch.reading.page_table import Lanes
 from tb_nanwatch.reading.progress import Tell, untold
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session

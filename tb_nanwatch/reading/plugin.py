@@ -24,6 +24,7 @@ from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
 from tb_nanwatch import card, metadata, schema, strict_json
+from tb_nanwatch.answer import MEANINGS
 from tb_nanwatch.reading import compare, details, lanes, report, told
 from tb_nanwatch.reading.asked_edit import Where, edit_for
 from tb_nanwatch.reading.causes import Causes
@@ -103,6 +104,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         self._causes = Causes(self._reader)
         # For what is passed on: without values of single rows.
         self._causes_to_pass_on = Causes(self._reader, with_data=False)
+        self._logdir = _logdir(context)
         self._warnings = _sampling_warnings(context.sampling_hints)
         self._static = _list_static(_STATIC_DIR)
         self._lock = threading.Lock()
@@ -244,6 +246,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def _make_overview(self, snapshot: Snapshot, causes: report.CausesByRun) -> _Served:
         full = report.overview(snapshot, causes)
         full["warnings"] += self._warnings
+        full["logdir"] = self._logdir
+        full["meanings"] = dict(MEANINGS)
         by_search: dict[str, list[Session]] = {}
         for session in snapshot.sessions:
             by_search.setdefault(session.search_id, []).append(session)
@@ -537,6 +541,16 @@ def _list_static(root: str) -> dict[str, str]:
             if not route.startswith(".") and re.fullmatch(r"[\w./-]+", route):
                 routes[f"/{route}"] = path
     return routes
+
+
+def _logdir(context: Any) -> str:
+    """Returns the directory or directories that TensorBoard reads, "" where it is not said."""
+    flags = context.flags
+    named = context.logdir or getattr(flags, "logdir_spec", "")
+    text = os.fspath(named) if named else ""
+    if not text or "://" in text or "," in text or ":" in os.path.splitdrive(text)[1]:
+        return str(strict_json.json_safe(text))
+    return str(strict_json.json_safe(os.path.abspath(os.path.expanduser(text))))
 
 
 def _sampling_warnings(hints: Any) -> list[str]:

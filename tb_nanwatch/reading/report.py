@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tb_nanwatch import schema
-from tb_nanwatch.answer import answer_of, clean_text
+from tb_nanwatch.answer import answer_of, clean_text, label_of
 from tb_nanwatch.closest import closest_call
 from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading import aborted, reproduction
-from tb_nanwatch.reading.analysis import Finding
+from tb_nanwatch.reading.analysis import Analysis, Finding
+from tb_nanwatch.reading.attempts import attempts
 from tb_nanwatch.reading.cost import cost
 from tb_nanwatch.reading.failures import (
     failure,
@@ -26,11 +27,12 @@ from tb_nanwatch.reading.failures import (
     reasons_text,
     unwatched_text,
 )
+from tb_nanwatch.reading.first_screen import first_screen
 from tb_nanwatch.reading.grouping import trials_of, worst
 from tb_nanwatch.reading.misread import misread, misread_text
 from tb_nanwatch.reading.outcomes import compare
 from tb_nanwatch.reading.reader import Snapshot
-from tb_nanwatch.reading.search_answer import search_answer
+from tb_nanwatch.reading.search_answer import name_of, search_answer
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import bad_scalar_text
 from tb_nanwatch.row_values import without_values
@@ -130,6 +132,8 @@ def overview(
         for search in searches
         for session in by_search[search["search"]]
     ]
+    for run, attempt in zip(runs, attempts(runs), strict=True):
+        run["attempt"] = attempt
     findings = _compare(searches, by_search, known)
     safe: dict[str, Any] = json_safe(
         {
@@ -149,6 +153,7 @@ def report(full: dict[str, Any]) -> dict[str, Any]:
     runs = []
     for run in full["runs"]:
         entry = {key: run[key] for key in RUN_KEYS}
+        entry["causes"] = [{key: c[key] for key in CAUSE_KEYS} for c in run["causes"]]
         if entry["origin"] is not None:
             entry["origin"] = {key: entry["origin"][key] for key in ORIGIN_KEYS}
         runs.append(entry)
@@ -209,7 +214,7 @@ def run_entry(
         if with_data
         else without_values(session.postmortem),
         "reproduction": reproduction.script(session),
-        "causes": [{key: getattr(c, key) for key in CAUSE_KEYS} for c in causes],
+        "causes": [_cause(c, session.postmortem) for c in causes],
         "answer": answer_of(facts, causes, status.steps_after_onset),
         "clean_text": clean_text(facts),
         "started": status.started,
@@ -237,6 +242,11 @@ def run_entry(
     }
 
 
+def _cause(cause: Cause, found: schema.PostMortem | None) -> dict[str, Any]:
+    told = {key: getattr(cause, key) for key in CAUSE_KEYS}
+    return {**told, "label": label_of(cause.id, found)}
+
+
 def _loss_scaling(status: schema.StatusRecord) -> dict[str, Any]:
     """Returns the run's last loss scale and its skipped steps, None where none is scaled."""
     scaled = len(status.lane_loss_scale) > 0
@@ -254,18 +264,30 @@ def _compare(
     """Returns the findings of all searches; adds verdicts and rates to `searches`."""
     findings: list[Finding] = []
     for search in searches:
-        search["rates"] = []
         sessions = by_search[search["search"]]
-        if not search["search"]:
-            # Runs with values of the same hyperparameters are a search by hand.
-            sessions = [s for s in sessions if s.status.hparams and not s.superseded]
-            if len(sessions) < _MIN_BY_HAND:
-                continue
-        found = compare(search["search"], sessions, search["direction"], causes)
+        found = _compared(search, sessions, causes)
+        trials = trials_of(sessions).values()
+        names = [
+            name_of(s) for s in (next(filter(misread, g), None) for g in trials) if s
+        ]
+        search["first"] = first_screen(
+            search, found.findings, found.verdict, search.pop("notes"), names
+        )
         search["verdict"] = f"{search['verdict']} {found.verdict}".strip()
         search["rates"] = found.rates
         findings += found.findings
     return findings
+
+
+def _compared(
+    search: dict[str, Any], sessions: list[Session], causes: CausesByRun
+) -> Analysis:
+    if not search["search"]:
+        # Runs with values of the same hyperparameters are a search by hand.
+        sessions = [s for s in sessions if s.status.hparams and not s.superseded]
+        if len(sessions) < _MIN_BY_HAND:
+            return Analysis()
+    return compare(search["search"], sessions, search["direction"], causes)
 
 
 # --- Searches ---------------------------------------------------------------------
@@ -287,8 +309,9 @@ def _search_entry(
         default=None,
     )
     abort = aborted.explain(search, sessions, causes)
+    notes = _notes(trials, by_status)
     started = search.started if search and search.started else None
-    counted = _verdict(search_id, trials, by_status, abort)
+    counted = _verdict(_facts(search_id, trials, by_status), notes, abort)
     return {
         "search": search_id,
         "name": search.name if search else "",
@@ -304,25 +327,30 @@ def _search_entry(
         "cost": cost(sessions),
         "counted": counted,
         "verdict": counted,
+        "notes": notes,
         "answer": search_answer(list(trials.values()), causes, with_data),
         "hparams": _search_space(sessions),
     }
 
 
-def _verdict(
+def _verdict(facts: str, notes: Sequence[str], abort: dict[str, Any] | None) -> str:
+    """Returns one sentence or two, made of facts alone."""
+    ended = ""
+    if abort:
+        interrupted = aborted.was_interrupted(abort["message"])
+        ended = f"The search was {'interrupted' if interrupted else 'aborted'}."
+    return " ".join(filter(None, (facts, *notes, ended)))
+
+
+def _facts(
     search_id: str,
     trials: dict[tuple[str, str], list[Session]],
     by_status: dict[str, int],
-    abort: dict[str, Any] | None,
 ) -> str:
-    """Returns one sentence or two, made of facts alone."""
+    """Returns how many trials went bad, in a sentence."""
     noun = "trial" if search_id else "run"
     total = len(trials)
     bad = sum(by_status.get(s, 0) for s in BAD_STATUSES)
-    running = sum(any(s.state == "running" for s in g) for g in trials.values())
-    unwatched = by_status.get("unwatched", 0)
-    failed = failures_text(trials.values())
-    contained = by_status.get("contained", 0)
     if bad:
         kinds = [
             f"{by_status[s]} {s.replace('_', ' ')}"
@@ -336,38 +364,43 @@ def _verdict(
         fooled = sum(any(misread(s) for s in g) for g in trials.values())
         if fooled:
             text += f"; {fooled} of them {'was' if fooled == 1 else 'were'} scored anyway"
-        text += "."
-    elif unwatched == total:
-        text = f"No {noun} was watched."
-    elif running:
-        text = f"No {noun} has gone bad so far."
-    else:
-        text = f"No {noun} went bad."
+        return f"{text}."
+    if by_status.get("unwatched", 0) == total:
+        return f"No {noun} was watched."
+    if any(s.state == "running" for g in trials.values() for s in g):
+        return f"No {noun} has gone bad so far."
+    return f"No {noun} went bad."
+
+
+def _notes(
+    trials: dict[tuple[str, str], list[Session]],
+    by_status: dict[str, int],
+) -> list[str]:
+    """Returns what else happened, a sentence each: what runs, failed, was not watched."""
+    notes = []
+    running = sum(any(s.state == "running" for s in g) for g in trials.values())
     if running:
-        text += f" {running} {'is' if running == 1 else 'are'} still running."
+        notes.append(f"{running} {'is' if running == 1 else 'are'} still running.")
+    contained = by_status.get("contained", 0)
     if contained:
-        text += (
-            f" {contained} had non-finite values that reached neither the loss nor "
+        notes.append(
+            f"{contained} had non-finite values that reached neither the loss nor "
             "anything that lasts."
         )
     scalars = sum(any(s.scalars for s in g) for g in trials.values())
     if scalars:
-        text += (
-            f" In {scalars} of the trials without NaN Watch, a logged scalar was NaN or "
+        notes.append(
+            f"In {scalars} of the trials without NaN Watch, a logged scalar was NaN or "
             "infinite."
         )
-    if failed:
-        text += f" {failed}"
+    notes.append(failures_text(trials.values()))
     quiet = [
         g for g in trials.values() if worst(g) == "unwatched" and not any(map(failure, g))
     ]
-    if quiet and unwatched != total:
-        text += f" {len(quiet)} ended without being watched."
-    text = f"{text} {reasons_text(quiet)}".rstrip()
-    if abort:
-        interrupted = aborted.was_interrupted(abort["message"])
-        text += f" The search was {'interrupted' if interrupted else 'aborted'}."
-    return text
+    if quiet and by_status.get("unwatched", 0) != len(trials):
+        notes.append(f"{len(quiet)} ended without being watched.")
+    notes.append(reasons_text(quiet))
+    return [note for note in notes if note]
 
 
 def _search_space(sessions: list[Session]) -> list[dict[str, Any]]:

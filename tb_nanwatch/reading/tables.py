@@ -17,7 +17,7 @@ from tb_nanwatch.answer import place_text
 from tb_nanwatch.card import wrapped
 from tb_nanwatch.diagnosis import tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
-from tb_nanwatch.text import clean
+from tb_nanwatch.text import clean, shell_word
 from tb_nanwatch.trial_names import number_of, run_name, trial_name
 
 # Columns of a text that goes into a file or a pipe.
@@ -94,8 +94,20 @@ def table_of(
     return Table(rows, [run["status"] in BAD_STATUSES for run in runs], notes)
 
 
+def hparams_of(
+    runs: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
+    rates: Sequence[dict[str, Any]],
+) -> tuple[list[str], list[str]]:
+    """Returns the hyperparameters that all runs have the same value of, and the others.
+
+    The others come in order of how much they go with going bad.
+    """
+    same, names = _names(runs)
+    return same, _by_weight(names, _blamed(findings), rates)
+
+
 def _names(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """Returns the hyperparameters that all runs have the same value of, and the others."""
     names: list[str] = []
     for run in runs:
         names += [n for n in (*run["hparams"], *run["inactive"]) if n not in names]
@@ -142,17 +154,8 @@ def _name_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
     name = clean(run_name(run), _MAX_NAME).removeprefix("Trial ")
     if run["trial_id"] is None and len(run_name(run)) > _MAX_NAME:
         name = f"…{clean(run_name(run))[1 - _MAX_NAME :]}"  # its end tells it from others
-    siblings = [r for r in runs if r["trial_id"] is not None]
-    siblings = [r for r in siblings if r["trial_id"] == run["trial_id"]]
-    executions = {r["execution"] for r in siblings}
-    if len(executions) > 1:
-        name += f" exec {run['execution'] + 1}/{len(executions)}"
-    key = (run["run"], run["trial_id"], run["execution"])
-    fits = sum((r["run"], r["trial_id"], r["execution"]) == key for r in runs)
-    if fits > 1:
-        name += f" fit {run['fit'] + 1}/{fits}"
-    if run["retry"]:
-        name += f" retry {run['retry']}"
+    if run["attempt"]:
+        name += f" {run['attempt']}"
     return name + _lineage_text(run["lineage"])
 
 
@@ -187,6 +190,19 @@ def _lineage_text(lineage: dict[str, Any] | None) -> str:
         parent = lineage["trial_id"]
         parts.append(f" continues {clean(trial_name(parent, number_of(parent)), 40)}")
     return ",".join(parts)
+
+
+def replay_command(run: dict[str, Any]) -> str:
+    """Returns the command that runs a run's failing step again, "" where it has no capsule."""
+    found = run["postmortem"]
+    if not found or not found["capsule"]:
+        return ""
+    command = f"tb-nanwatch replay {shell_word(found['capsule'])}"
+    if not found["own_code"]:
+        return command
+    # The model's own code is not in the capsule.
+    source = found["source"]
+    return f"{command} --model {shell_word(source['file']) if source else 'FILE.py'}:FUNCTION"
 
 
 def status_text(run: dict[str, Any]) -> str:

@@ -15,9 +15,15 @@ from tb_nanwatch import card
 from tb_nanwatch.reading import told
 from tb_nanwatch.reading.edit import REMINDER
 from tb_nanwatch.reading.same_cause import same_causes
-from tb_nanwatch.reading.tables import draw, status_text, table_of, width_of
+from tb_nanwatch.reading.tables import (
+    draw,
+    replay_command,
+    status_text,
+    table_of,
+    width_of,
+)
 from tb_nanwatch.schema import BAD_STATUSES
-from tb_nanwatch.text import clean, shell_word
+from tb_nanwatch.text import clean
 from tb_nanwatch.trial_names import number_of, run_name, trial_name
 
 # Sentences of evidence that are printed of a cause, with the first that is not.
@@ -290,19 +296,14 @@ def _postmortem(found: dict[str, Any] | None) -> list[str]:
 
 def _print_replay(run: dict[str, Any], out: IO[str]) -> None:
     """Prints the command that runs a capsule's step again, in a line that can be copied."""
-    found = run["postmortem"]
-    if not found or not found["capsule"]:
+    command = replay_command(run)
+    if not command:
         return
-    command = f"tb-nanwatch replay {shell_word(found['capsule'])}"
     _say(f"{run_name(run)}, the failing step again:", out)
-    if not found["own_code"]:
-        print(f"    {command}", file=out)
+    print(f"    {command}", file=out)
+    if not run["postmortem"]["own_code"]:
         return
-    # The model's own code is not in the capsule.
-    source = found["source"]
-    file = shell_word(source["file"]) if source else "FILE.py"
-    print(f"    {command} --model {file}:FUNCTION", file=out)
-    which = "" if source else "FILE.py is your program, and "
+    which = "" if run["postmortem"]["source"] else "FILE.py is your program, and "
     _say(
         f"({which}FUNCTION the one in it that returns the compiled model, such as the "
         "build function of a search.)",

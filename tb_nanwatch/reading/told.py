@@ -167,7 +167,7 @@ def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
         parts.append(Part("Edit", f"{saved} {finding['where']}".strip(), finding["edit"]))
     if aborted:
         title = "Stopped" if was_interrupted(aborted["message"]) else "Then"
-        parts.append(Part(title, aborted["then"]))
+        parts.append(Part(title, aborted["next"]))
     elif edits and search["search"]:
         parts.append(Part("Then", REMINDER))
     return parts

@@ -77,6 +77,18 @@ class Tab:
             "button", name=label, exact=False
         ).first.click()
 
+    def adjust(
+        self, what: str, value: str | None = None, *, label: str | None = None
+    ) -> None:
+        """Chooses one of the options that are folded away: of the axis, order, facet, colour."""
+        folded = self.frame.locator(".adjust")
+        folded.locator("summary").click()
+        select = folded.locator("label", has_text=what).locator("select")
+        select.select_option(value=value, label=label)
+        self.page.keyboard.press("Escape")
+        if folded.get_attribute("open") is not None:
+            folded.locator("summary").click()
+
     def dark(self) -> None:
         self.page.evaluate("document.body.classList.add('dark-mode')")
         self.frame.wait_for_selector('html[data-theme="dark"]', state="attached")

@@ -62,7 +62,7 @@ def test_chain_is_lit_at_the_origin(tab: Tab, report: dict[str, Any]) -> None:
 def test_figures_follow_the_axis(tab: Tab, report: dict[str, Any], axis: str) -> None:
     if not tab.frame.locator(".detail").is_visible():
         tab.select(bad_runs(report)[0]["trial_id"])
-    tab.frame.locator(".controls select").first.select_option(axis)
+    tab.adjust("x axis", axis)
     plot = tab.frame.get_by_role("slider", name="Ranges over time")
     plot.focus()
     tab.page.keyboard.press("Home")
@@ -194,7 +194,7 @@ def test_two_trials_side_by_side(tab: Tab, report: dict[str, Any]) -> None:
     assert heads[0] == f"Trial {run['trial_id']}"
     beside = next(r for r in report["runs"] if f"Trial {r['trial_id']}" == heads[1])
     assert beside["status"] not in BAD
-    assert re.match(r"They part (at|by) step", tab.fact("parting"))
+    assert re.match(r"They first differ (at|by) step", tab.fact("parting"))
     rate = tab.frame.get_by_role("row").filter(has_text="≠ learning_rate")
     assert rate.count() == 1
     # Their series beside each other, in words as well; every one was measured.
@@ -226,9 +226,8 @@ def test_lanes_are_coloured_by_what_is_measured_now_and_then(
 ) -> None:
     run = next(r for r in report["runs"] if r["status"] == "clean")
     go_to(tab, "Frontier")
-    colour = tab.frame.locator(".controls label", has_text="colour").locator("select")
     assert "as last measured" not in tab.frame.locator(".controls .legend").inner_text()
-    colour.select_option(label=words)
+    tab.adjust("colour", label=words)
     tab.wait_for_hash(f"colour={series}")
     assert "thin: as last measured" in tab.frame.locator(".controls .legend").inner_text()
     # Steps 1 to 3 are measured in every run; exact numbers come when somebody points there.
@@ -241,7 +240,7 @@ def test_lanes_are_coloured_by_what_is_measured_now_and_then(
     tooltip = tab.frame.locator(".tooltip")
     tooltip.get_by_text(re.compile(rf"^{re.escape(words)} [^≈]*\d")).wait_for()
     tab.frame.locator(".controls").hover(position={"x": 2, "y": 2})
-    colour.select_option("growth")
+    tab.adjust("colour", "growth")
 
 
 def test_one_search_alone_says_what_to_do(tab: Tab) -> None:

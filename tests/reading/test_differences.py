@@ -243,7 +243,7 @@ def test_where_they_part_names_the_first_tensor_in_causal_order() -> None:
     (tensor,) = found.parting.tensors
     assert (tensor.kind, tensor.name) == ("weight", "dense/kernel")
     assert (tensor.first, tensor.second) == (1, 50)
-    assert "They part at step 2: weight dense/kernel" in found.verdict
+    assert "They first differ at step 2: weight dense/kernel" in found.verdict
 
 
 def test_one_odd_batch_is_no_parting_and_neither_is_what_has_become_small() -> None:
@@ -274,7 +274,9 @@ def test_models_of_different_depth_are_compared_by_their_largest() -> None:
     found = compared(Made(), trial)
     assert {d.name for d in found.differences} == {"weights", "parameters"}
     assert found.parting is not None
-    assert found.parting.text.startswith("They part at step 3: the largest weight has")
+    assert found.parting.text.startswith(
+        "They first differ at step 3: the largest weight has"
+    )
 
 
 def test_what_was_not_recorded_is_said() -> None:

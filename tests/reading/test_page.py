@@ -27,7 +27,7 @@ from tests.reading.records import (
 from tests.reading.searches import frontier
 
 EVIL = "</style></title><script>alert(1)</script><img src=x onerror='a'>\"&amp;\u202e"
-VOID = {"meta", "rect", "path"}
+VOID = {"meta", "rect", "path", "br"}
 
 
 class Reading(HTMLParser):
@@ -96,6 +96,7 @@ def test_the_frontier_with_its_finding_its_edit_and_its_lanes(
         "Fix: Lower it.",
         "gradient of dense_2/kernel, 12 Inf of 2,048",
         "epoch 2, batch 13 (step 37)",
+        "learning rate too high",
         "Made 1970-01-01 00:00 UTC",
     ):
         assert words in reading.text, words
@@ -127,15 +128,17 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
     )
     full = report.overview(read().snapshot(CTX, ""))
     full["warnings"].append(EVIL)
-    full["findings"].append(
-        {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL}
-    )
+    finding = {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL}
+    full["findings"].append({**finding, "condition": EVIL, "hparam": EVIL})
+    full["searches"] *= 2  # with a list of contents
     full["searches"][0]["search"] = full["runs"][0]["search"] = EVIL
     full["runs"][0]["causes"][0]["evidence"] = [EVIL]
     shown = page(full, {})
     reading = read_page(shown)
-    assert not {"script", "img", "link", "iframe", "a", "use"} & set(reading.tags)
+    assert not {"script", "img", "link", "iframe", "use"} & set(reading.tags)
     assert not [n for n, _ in reading.attributes if n.startswith("on") or n == "src"]
+    hrefs = [v or "" for n, v in reading.attributes if n == "href"]
+    assert hrefs and all(re.fullmatch(r"#search-\d+", href) for href in hrefs)
     assert reading.text.count("<script>alert(1)</script>") >= 8
     assert not re.search(r"https?:|url\(|@import|\u202e", shown)
     assert "default-src 'none'" in shown
@@ -160,9 +163,18 @@ def test_shades(growth: float, colour: int) -> None:
 def test_a_lane_merges_what_has_one_colour_and_keeps_it_where_it_is_not_finite() -> None:
     drawn = lane_svg.lane([0, 1, 2, 3], [1.0, 1.0, 1e9, math.nan], 4, 3, "4 steps")
     assert re.findall(r'rect class="(g\d)"', drawn) == ["g0", "g5"]
-    assert drawn.count("<path") == 2
+    assert drawn.count("<path") == 2 and "lost" not in drawn
     assert "<path" not in lane_svg.lane([0], [1.0], 1, None, "")
     assert lane_svg.lane([], [], 0, None, "").count("<rect") == 0
+
+
+def test_what_follows_the_first_bad_step_is_hatched_and_not_healthy() -> None:
+    ends, growth = [0, 1, 2, 999], [1.0, 1e9, 0.0, 0.0]  # ReLU makes 0 of NaN
+    drawn = lane_svg.lane(ends, growth, 1000, 1, "")
+    assert re.findall(r'rect class="(\w+)"', drawn) == ["g0", "g5", "lost"]
+    # A runaway stays finite: what it grew to is worth showing.
+    runaway = lane_svg.lane(ends, [1.0, 1e9, 1e9, 1e9], 1000, 1, "", finite=True)
+    assert re.findall(r'rect class="(\w+)"', runaway) == ["g0", "g5"]
 
 
 def test_the_axis_is_logarithmic_and_ends_with_the_longest_run() -> None:

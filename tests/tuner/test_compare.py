@@ -63,7 +63,7 @@ def test_directories_do_as_well_and_the_terminal_says_the_same(
     assert main(["compare", str(logs / "plain"), str(trial)]) == 0
     said = capsys.readouterr().out
     assert "* rate: 0.01 against" in said
-    assert "Fix: " in said and "They part at step 0" in said
+    assert "Fix: " in said and "They first differ at step 0" in said
 
 
 def test_two_searches_before_and_after_the_edit(

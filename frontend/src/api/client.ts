@@ -3,6 +3,7 @@
 import {
   decodeEdit,
   decodeFlight,
+  decodeMarkdown,
   decodeOverview,
   decodePlugins,
   decodeRanges,
@@ -39,6 +40,8 @@ export interface Client {
   compareSearches(before: string, after: string, signal: AbortSignal): Promise<SearchComparison>;
   /** The edit of a search's space that a cut stands for, by `editQuery`. */
   edit(query: string): Promise<SpaceEdit>;
+  /** The answer of a search, or of a run, as the report gives it in Markdown. */
+  markdown(of: { search: string } | RunKey): Promise<string>;
   /** Names of TensorBoard's plugins that have data. */
   plugins(): Promise<ReadonlySet<string>>;
 }
@@ -128,6 +131,12 @@ export class HttpClient implements Client {
   async edit(query: string): Promise<SpaceEdit> {
     const response = await fetch(`${this.base}edit?${query}`);
     return decodeEdit(await (await checked(response)).json());
+  }
+
+  async markdown(of: { search: string } | RunKey): Promise<string> {
+    const asked = "run" in of ? query(of) : new URLSearchParams({ search: of.search }).toString();
+    const response = await checked(await fetch(`${this.base}markdown?${asked}`));
+    return decodeMarkdown(await response.json());
   }
 
   async plugins(): Promise<ReadonlySet<string>> {

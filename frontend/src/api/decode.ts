@@ -32,9 +32,9 @@ import type {
   Answer,
   BadScalar,
   Cause,
-  Cost,
   Environment,
   Finding,
+  FirstScreen,
   Flight,
   FramedArray,
   HParamRate,
@@ -46,7 +46,6 @@ import type {
   RunComparison,
   RunDetail,
   RunSummary,
-  SearchAnswer,
   SearchComparison,
   SearchSummary,
   SpaceEdit,
@@ -328,23 +327,12 @@ function cause(value: unknown): Cause {
   const c = object(value, "cause");
   return {
     id: text(c.id, "unknown"),
+    label: text(c.label) || text(c.id, "unknown").replaceAll("_", " "),
     sure: text(c.sure),
     confidence: number(c.confidence),
     evidence: texts(c.evidence),
     fix: text(c.fix),
   };
-}
-
-function cost(value: unknown): Cost | null {
-  const c = optionalObject(value);
-  return (
-    c && {
-      seconds: count(c.seconds),
-      seconds_after_onset: count(c.seconds_after_onset),
-      share: count(c.share),
-      text: text(c.text),
-    }
-  );
 }
 
 function badScalar(value: unknown): BadScalar {
@@ -429,19 +417,19 @@ function rate(value: unknown): HParamRate {
   };
 }
 
-function searchAnswer(value: unknown): SearchAnswer | null {
-  const a = optionalObject(value);
-  const found = answer(value);
-  return (
-    a &&
-    found && {
-      ...found,
-      count: count(a.count),
-      of: count(a.of),
-      whose: text(a.whose),
-      names: texts(a.names),
-    }
-  );
+function firstScreen(value: unknown, verdict: string): FirstScreen {
+  const f = optionalObject(value) ?? {};
+  return {
+    happened: text(f.happened) || verdict,
+    why: text(f.why),
+    sure: text(f.sure),
+    where: text(f.where),
+    fix: text(f.fix),
+    tested: text(f.tested),
+    next: text(f.next),
+    notes: texts(f.notes),
+    more: texts(f.more),
+  };
 }
 
 function search(value: unknown): SearchSummary {
@@ -451,7 +439,6 @@ function search(value: unknown): SearchSummary {
   for (const status of STATUSES) {
     if (count(by[status]) > 0) by_status[status] = count(by[status]);
   }
-  const aborted = optionalObject(s.aborted);
   return {
     search: text(s.search),
     name: text(s.name),
@@ -461,15 +448,8 @@ function search(value: unknown): SearchSummary {
     started: count(s.started),
     trials: count(s.trials),
     by_status,
-    aborted: aborted && {
-      trials: texts(aborted.trials),
-      reasons: texts(aborted.reasons),
-      message: text(aborted.message),
-      fix: text(aborted.fix),
-    },
-    cost: cost(s.cost),
     verdict: text(s.verdict),
-    answer: searchAnswer(s.answer),
+    first: firstScreen(s.first, text(s.verdict)),
     hparams: list(s.hparams, hparam),
     lanes: texts(s.lanes),
     rates: list(s.rates, rate),
@@ -520,7 +500,9 @@ function run(value: unknown): RunSummary {
     trial_id: textOrNull(r.trial_id),
     number: number(r.number),
     execution: count(r.execution),
+    fit: count(r.fit),
     retry: count(r.retry),
+    attempt: text(r.attempt),
     superseded: r.superseded === true,
     worker: textOrNull(r.worker),
     state: word<State>(r.state, STATES, "interrupted"),
@@ -530,6 +512,11 @@ function run(value: unknown): RunSummary {
     score: number(r.score),
     best_step: number(r.best_step),
     message: textOrNull(r.message),
+    failure: textOrNull(r.failure),
+    failure_text: textOrNull(r.failure_text),
+    unwatched_text: textOrNull(r.unwatched_text),
+    loss_scale: number(r.loss_scale),
+    skipped_steps: number(r.skipped_steps),
     misread: MISREADS.find((m) => m === r.misread) ?? null,
     misread_text: textOrNull(r.misread_text),
     hparams,
@@ -603,8 +590,14 @@ export function decodeOverview(value: unknown): Overview {
     runs: list(o.runs, run),
     findings: list(o.findings, finding),
     warnings: texts(o.warnings),
+    logdir: text(o.logdir),
+    meanings: Object.fromEntries(
+      Object.entries(optionalObject(o.meanings) ?? {}).map(([id, said]) => [id, text(said)]),
+    ),
   };
 }
+
+export const decodeMarkdown = (value: unknown): string => text(object(value, "markdown").markdown);
 
 /** Of TensorBoard's own list: {name: {"enabled": has data}}. */
 export function decodePlugins(value: unknown): ReadonlySet<string> {

@@ -36,6 +36,8 @@ export interface Origin extends BadTensor {
 
 export interface Cause {
   id: string;
+  /** As people say it: "division by zero in your loss". */
+  label: string;
   /** "tested", "likely" or "unclear". */
   sure: string;
   confidence: number | null;
@@ -61,31 +63,22 @@ export interface Answer {
   after: string;
 }
 
-/** The answer of the trial that is surest of the cause that most bad trials share. */
-export interface SearchAnswer extends Answer {
-  /** Bad trials that share it, and all bad trials. */
-  count: number;
-  of: number;
-  /** "Trial #3", whose numbers these are. */
-  whose: string;
-  names: string[];
-}
-
-export interface Aborted {
-  trials: string[];
-  /** Why each of these trials failed. */
-  reasons: string[];
-  message: string;
+/** What stands first of a search, in the server's sentences. */
+export interface FirstScreen {
+  /** "4 of 24 trials diverged". */
+  happened: string;
+  why: string;
+  /** "tested", "likely" or "unclear"; "" where the cause is unknown. */
+  sure: string;
+  where: string;
   fix: string;
-}
-
-/** Training time of a search, and what of it came after the first bad steps. */
-export interface Cost {
-  seconds: number;
-  seconds_after_onset: number;
-  share: number;
-  /** A sentence; "" where it is not worth one. */
-  text: string;
+  tested: string;
+  /** How to go on once that is changed. */
+  next: string;
+  /** What nobody must miss beside it. */
+  notes: string[];
+  /** What it rests on: counts, p values, rival conditions, reasons, cost. */
+  more: string[];
 }
 
 /** A scalar of a run without NaN Watch with epochs that were not finite. */
@@ -109,12 +102,8 @@ export interface SearchSummary {
   started: number;
   trials: number;
   by_status: Partial<Record<Status, number>>;
-  aborted: Aborted | null;
-  /** null where no run went bad. */
-  cost: Cost | null;
   verdict: string;
-  /** What most bad trials died of; null where none went bad. */
-  answer: SearchAnswer | null;
+  first: FirstScreen;
   hparams: HParam[];
   /** Versions of the blocks in which the lanes are asked for. */
   lanes: string[];
@@ -141,7 +130,11 @@ export interface RunSummary {
   trial_id: string | null;
   number: number | null;
   execution: number;
+  /** Counts the trainings of one execution, from 0. */
+  fit: number;
   retry: number;
+  /** "exec 2/2 fit 1/2 retry 1"; "" where there is but one. */
+  attempt: string;
   /** A retry or a later session of the same execution decides instead. */
   superseded: boolean;
   worker: string | null;
@@ -152,6 +145,16 @@ export interface RunSummary {
   score: number | null;
   best_step: number | null;
   message: string | null;
+  /** The exception that ended it, and what it said; null where none did. */
+  failure: string | null;
+  /** `failure` as a sentence; null where the row says as much. */
+  failure_text: string | null;
+  /** Why it is unwatched, where that is known. */
+  unwatched_text: string | null;
+  /** What the loss was multiplied with after the last step; null where it is not scaled. */
+  loss_scale: number | null;
+  /** Steps that a LossScaleOptimizer skipped; null where no loss is scaled. */
+  skipped_steps: number | null;
   misread: Misread | null;
   /** What `misread` says, in words. */
   misread_text: string | null;
@@ -225,6 +228,10 @@ export interface Overview {
   runs: RunSummary[];
   findings: Finding[];
   warnings: string[];
+  /** The directory that TensorBoard reads. */
+  logdir: string;
+  /** What each cause means, in a sentence. */
+  meanings: Record<string, string>;
 }
 
 /** What two runs differ in, in sentences that the server makes. */

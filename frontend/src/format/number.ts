@@ -18,7 +18,10 @@ export function scientific(value: number, digits = 2): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e-3 && size < 1e3) return String(Number(value.toPrecision(Math.max(digits, 2))));
-  return value.toExponential(digits - 1).replace("e+", "e");
+  return value
+    .toExponential(digits - 1)
+    .replace("e+", "e")
+    .replace(/\.0+e/, "e");
 }
 
 /** Three significant digits, without an exponent where that is short. */

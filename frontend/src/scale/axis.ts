@@ -154,13 +154,15 @@ function onsetAxis(runs: readonly RunSummary[]): LaneAxis {
     },
     ticks: remembered((width) => {
       const ticks: Tick[] = [];
-      for (let power = 1; power - 1 < most; power *= 10) {
-        for (const before of [power - 1, power * 3 - 1]) {
-          if (before >= most) continue;
-          const at = place(before + 0.5);
-          ticks.push({ step: before, at, label: before ? `−${tickLabel(before)}` : "0" });
-        }
-      }
+      const tick = (before: number) =>
+        ticks.push({
+          step: before,
+          at: place(before + 0.5),
+          label: before ? `−${tickLabel(before)}` : "0",
+        });
+      tick(0);
+      for (let power = 1; power < most; power *= 10) tick(power);
+      for (let power = 3; power < most; power *= 10) tick(power);
       return spread(ticks, width);
     }),
   };

@@ -1,6 +1,7 @@
-// Colours of the lanes and the heat map: light grey, blue, yellow, orange, dark red by
-// decades. Blue against orange survives every common colour blindness, and lightness
-// falls (rises, on dark) with the decades; the first bad step has a shape besides.
+// Colours of the lanes and the heat map. Size is neutral: grey to dark blue by decades (to
+// light on dark ground), since a clean run's weights have a size too. Red is for harm alone:
+// what is not finite, and what was trained on it. Lightness tells the decades, and harm is
+// hatched, so that every common colour blindness sees both.
 
 import type { Painter } from "../paint/painter";
 
@@ -27,27 +28,27 @@ const rgb = (hex: string): RGB => [
 const PALETTES: Record<Theme, Palette> = {
   light: {
     growth: [
-      [0, rgb("#e6eaf1")],
-      [1, rgb("#8fbfe3")],
-      [2, rgb("#fbcf74")],
-      [4, rgb("#f0843c")],
-      [8, rgb("#c2331f")],
-      [30, rgb("#5e0719")],
+      [0, rgb("#e3e8f0")],
+      [1, rgb("#c3d3e6")],
+      [2, rgb("#93b3d6")],
+      [4, rgb("#5b86b8")],
+      [8, rgb("#2f5488")],
+      [30, rgb("#14264a")],
     ],
     nothing: "#f6f7f9",
-    bad: { cell: ["#3a1152", "#d9a6f2"], aftermath: ["#f1ecf5", "#bba8cb"] },
+    bad: { cell: ["#8f1029", "#f2b8c1"], aftermath: ["#fbe9ec", "#cf7d8a"] },
   },
   dark: {
     growth: [
-      [0, rgb("#333b48")],
-      [1, rgb("#3d7fb5")],
-      [2, rgb("#d8a93f")],
-      [4, rgb("#ef8038")],
-      [8, rgb("#e2452f")],
-      [30, rgb("#ff9ab0")],
+      [0, rgb("#2c3440")],
+      [1, rgb("#33475f")],
+      [2, rgb("#3f6288")],
+      [4, rgb("#5685b8")],
+      [8, rgb("#8db4e0")],
+      [30, rgb("#d7e6fa")],
     ],
     nothing: "#20242b",
-    bad: { cell: ["#57307a", "#e6c9fa"], aftermath: ["#221d2a", "#655378"] },
+    bad: { cell: ["#a3213a", "#ffc2cb"], aftermath: ["#351c22", "#a65361"] },
   },
 };
 

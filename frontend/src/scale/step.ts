@@ -57,12 +57,14 @@ export function stepScale(name: StepScaleName, steps: number): StepScale {
   return scale;
 }
 
-// 0, 9, 99, ... first: they stand at whole decades of step + 1. Then the thirds between.
+// 0, 1, 10, 100, ... first; then the thirds between.
 function logTicks(total: number): number[] {
-  const decades: number[] = [];
-  for (let power = 1; power - 1 < total; power *= 10) decades.push(power - 1);
+  const decades: number[] = [0];
   const thirds: number[] = [];
-  for (let power = 1; power * 3 - 1 < total; power *= 10) thirds.push(power * 3 - 1);
+  for (let power = 1; power < total; power *= 10) {
+    decades.push(power);
+    if (power * 3 < total) thirds.push(power * 3);
+  }
   return [...decades, ...thirds];
 }
 

@@ -29,12 +29,10 @@ export function symlog(unit: number): SymlogScale {
   };
 }
 
-/** A unit under which little of what is shown lies. */
+/** A unit below the least size, so that nothing but a zero is drawn as one. */
 export function symlogUnit(sizes: readonly number[]): number {
-  const positive = sizes.filter((s) => s > 0 && Number.isFinite(s)).sort((a, b) => a - b);
+  const positive = sizes.filter((s) => s > 0 && Number.isFinite(s));
   if (!positive.length) return 1;
-  const low = positive[Math.floor(positive.length * 0.05)]!;
-  const high = positive[positive.length - 1]!;
-  // More than a dozen decades below the largest is zero for the eye.
-  return 10 ** Math.floor(Math.log10(Math.max(low, high / 1e12)) - 0.5);
+  const least = positive.reduce((a, b) => Math.min(a, b));
+  return 10 ** Math.floor(Math.log10(least) - 0.5);
 }

@@ -14,11 +14,17 @@ export interface ValueScale {
 const MARGIN = 0.06;
 const TICK_PIXELS = 26;
 
-/** A scale over the finite ones of `values`. */
-export function valueScale(name: ValueScaleName, values: readonly number[]): ValueScale {
+/**
+ * A scale over the finite ones of `values`.
+ * @param sizes that must not look like zero on a symmetric logarithm.
+ */
+export function valueScale(
+  name: ValueScaleName,
+  values: readonly number[],
+  sizes: readonly number[] = values,
+): ValueScale {
   const finite = values.filter((v) => Number.isFinite(v) && (name !== "log" || v > 0));
-  const sizes = finite.map(Math.abs);
-  const around = symlog(name === "symlog" ? symlogUnit(sizes) : 1);
+  const around = symlog(name === "symlog" ? symlogUnit(sizes.map(Math.abs)) : 1);
   const forward =
     name === "linear" ? (v: number) => v : name === "log" ? Math.log10 : around.forward;
   let low = Number.POSITIVE_INFINITY;

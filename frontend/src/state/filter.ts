@@ -72,6 +72,18 @@ export function withRange(
   return kept.join(" ");
 }
 
+/** Whether a filter holds a word: "bad", "diverged". */
+export function hasWord(text: string, word: string): boolean {
+  return terms(text).includes(word);
+}
+
+/** The filter's text with a word more, or without it where it is there already. */
+export function withWord(text: string, word: string): string {
+  const before = terms(text);
+  const kept = before.filter((term) => term !== word);
+  return [...kept, ...(kept.length === before.length ? [word] : [])].join(" ");
+}
+
 /** Splits at spaces and commas, but not around an operator nor within quotes. */
 function terms(text: string): string[] {
   const tight = text.replace(/\s*(>=|<=|!=|>|<|=)\s*/g, "$1");

@@ -4,7 +4,7 @@ import type { Answer, RunSummary } from "../api/types";
 import * as words from "../format/words";
 import type { Theme } from "../scale/colour";
 import { isBad } from "../state/trials";
-import { copyButton } from "./copy";
+import { copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace } from "./dom";
 import { markImage } from "./marks";
 import { prose } from "./prose";
@@ -13,12 +13,16 @@ export class AnswerView {
   readonly node = el("section", { class: "answer", "aria-label": "Answer", hidden: true });
   private key = "";
 
-  update(run: RunSummary | null, warnings: readonly string[], theme: Theme): void {
+  /** @param markdown gives a run's answer to copy. */
+  constructor(private readonly markdown: (run: RunSummary) => Promise<string>) {}
+
+  /** @param clean the sentence on a run that stayed finite. */
+  update(run: RunSummary | null, clean: string, warnings: readonly string[], theme: Theme): void {
     this.node.hidden = run === null;
     if (!run) return;
     // Not the whole run: its lane is long, and is drawn elsewhere.
-    const { name, status, state, clean_text } = run;
-    const key = JSON.stringify([name, status, state, clean_text, run.answer, warnings, theme]);
+    const { name, status, state } = run;
+    const key = JSON.stringify([name, status, state, clean, run.answer, warnings, theme]);
     if (key === this.key) return;
     this.key = key;
     const { answer } = run;
@@ -32,11 +36,9 @@ export class AnswerView {
         el("span", { class: "name" }, run.name),
         ` ${answer ? answer.happened : words.status(run.status, run.state)}`,
         answer && el("span", { class: "spring" }),
-        answer && copyAnswer(run.name, answer),
+        answer && copyAnswer(() => this.markdown(run)),
       ),
-      answer
-        ? answerBody(answer)
-        : el("p", { "data-fact": "clean" }, run.clean_text || meaning(run)),
+      answer ? answerBody(answer) : el("p", { "data-fact": "clean" }, clean || meaning(run)),
       ...warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
     );
   }
@@ -87,22 +89,4 @@ function sureness({ sure, record }: Answer): Child {
 function entry(term: string, text: string, fact: string, more: Child = null): Child[] {
   if (!text) return [];
   return [el("dt", {}, term), el("dd", { "data-fact": fact }, ...prose(text), " ", more)];
-}
-
-/** The same lines that are printed at a training's end, for an issue or a chat. */
-export function answerText(name: string, a: Answer): string {
-  const lines = [
-    `NaN Watch: ${name} ${a.happened}. ${a.after}`.trimEnd(),
-    `Why: ${a.why}`,
-    `Fix: ${a.fix}`,
-    a.tested,
-    `Where: ${a.where}`,
-  ];
-  return `${lines.filter(Boolean).join("\n")}\n`;
-}
-
-function copyAnswer(name: string, answer: Answer): HTMLElement {
-  const button = copyButton(() => answerText(name, answer), "the answer", "copy answer");
-  button.title = "copy why, fix and where as text";
-  return button;
 }

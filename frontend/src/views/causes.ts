@@ -8,7 +8,8 @@ import { prose } from "./prose";
 
 const MOST = 3;
 
-export function causes(run: RunSummary): Child[] {
+/** @param meanings of causes, by id. */
+export function causes(run: RunSummary, meanings: Record<string, string>): Child[] {
   if (!isBad(run.status) && !run.causes.length) return [];
   const [first, ...others] = run.causes;
   if (!first || first.id === "unknown") {
@@ -22,12 +23,14 @@ export function causes(run: RunSummary): Child[] {
   const next = others.filter((c) => c.id !== "unknown").slice(0, MOST - 1);
   return [
     el("h3", {}, "Cause"),
-    bar(first, true),
+    bar(first, true, meanings),
     evidence(first),
     ...(first.fix
       ? [el("h3", {}, "Fix"), el("div", { class: "wrapped" }, codeBlock(first.fix, "the fix"))]
       : []),
-    ...(next.length ? [el("h3", {}, "Next likely"), ...next.map((c) => bar(c, false))] : []),
+    ...(next.length
+      ? [el("h3", {}, "Next likely"), ...next.map((c) => bar(c, false, meanings))]
+      : []),
   ];
 }
 
@@ -37,13 +40,12 @@ function evidence(cause: Cause): Child {
     : null;
 }
 
-function bar(cause: Cause, strong: boolean): HTMLElement {
+function bar(cause: Cause, strong: boolean, meanings: Record<string, string>): HTMLElement {
   const share = Math.min(1, Math.max(0, cause.confidence ?? 0));
-  const name = cause.id.replaceAll("_", " ");
   return el(
     "div",
     { class: "cause", title: cause.evidence.join(" ") },
-    el(strong ? "strong" : "span", {}, name),
+    el(strong ? "strong" : "span", { title: meanings[cause.id] ?? "" }, cause.label),
     el(
       "span",
       { class: "bar", "aria-hidden": "true" },

@@ -59,13 +59,20 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
     (most, t) => Math.max(most, (t.runs[0]?.trial_id ?? t.runs[0]?.run ?? "").length),
     4,
   );
-  const several = model.trials.some((t) => t.runs.length > 1 || t.runs[0]!.retry > 0);
+  const attempt = model.trials.reduce(
+    (most, t) =>
+      t.runs.reduce(
+        (m, r) => Math.max(m, r.attempt.length + (r.superseded ? "earlier, ".length : 0)),
+        most,
+      ),
+    0,
+  );
   const continued = model.trials.some((t) => t.continues !== null) ? 14 : 0;
   const numbers = Math.max(...model.trials.map((t) => t.runs[0]?.number ?? 0), 0);
   const number = numbers ? 16 + 6.4 * String(numbers).length : 0;
   const trial = Math.min(
     230,
-    Math.max(58, longest * 7.4 + 22 + number + continued + (several ? 56 : 0)),
+    Math.max(58, longest * 7.4 + 22 + number + continued + (attempt ? 6.2 * attempt + 10 : 0)),
   );
   const status = statusWidth(model);
   const fixed = trial + status + SCORE + GAPS;

@@ -4,6 +4,7 @@ import { LANE_SERIES, type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";
 import { integer } from "../format/number";
 import type { AxisName } from "../scale/axis";
 import { cuttable } from "../state/cut";
+import { hasWord } from "../state/filter";
 import { hparamColumn, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { el, replace, setText } from "./dom";
@@ -16,6 +17,8 @@ export interface ControlActions {
   facet(name: string | null): void;
   colour(series: LaneSeries): void;
   filter(text: string): void;
+  /** Shows the bad trials alone, or all again. */
+  badOnly(): void;
   /** Places a cut where it does most. */
   cut(): void;
 }
@@ -62,6 +65,7 @@ export class ControlsView {
   private readonly filter: HTMLInputElement;
   private readonly filtered = el("span", { class: "filtered", role: "status" });
   private readonly cut: HTMLButtonElement;
+  private readonly bad: HTMLButtonElement;
   private optionsKey = "";
   private legendKey: unknown[] = [];
 
@@ -76,7 +80,7 @@ export class ControlsView {
     this.facetLabel = el(
       "label",
       { title: "group the rows by a second hyperparameter, one band for each of its values" },
-      "facet ",
+      "group by (facet) ",
       this.facet,
     );
     this.filter = el("input", {
@@ -99,17 +103,55 @@ export class ControlsView {
       },
       "✂ cut",
     );
+    this.bad = el(
+      "button",
+      {
+        type: "button",
+        class: "bad-only",
+        title: "show the bad trials alone, or all again",
+        click: () => actions.badOnly(),
+      },
+      "bad only",
+    );
     this.node.append(
-      el("label", {}, "x ", this.x),
-      el("label", {}, "rows ", this.rows),
-      this.facetLabel,
-      el("label", {}, "colour ", this.colour),
+      this.bad,
       el("label", {}, "filter ", this.filter),
       this.filtered,
+      this.adjust(),
       this.cut,
       el("span", { class: "spring" }),
       this.legend,
     );
+  }
+
+  /** What is seldom changed is folded away, so that the controls are one row. */
+  private adjust(): HTMLElement {
+    const node = el(
+      "details",
+      {
+        class: "adjust",
+        keydown: (e: KeyboardEvent) => {
+          if (e.key !== "Escape" || !node.open) return;
+          node.open = false;
+          summary.focus();
+          e.stopPropagation();
+        },
+        focusout: (e: FocusEvent) => {
+          if (e.relatedTarget instanceof Node && !node.contains(e.relatedTarget)) node.open = false;
+        },
+      },
+      el("summary", { title: "axis, order, groups and colour" }, "Adjust ▾"),
+      el(
+        "div",
+        { class: "adjust-body" },
+        el("label", {}, "x axis ", this.x),
+        el("label", {}, "order rows by ", this.rows),
+        this.facetLabel,
+        el("label", {}, "colour by ", this.colour),
+      ),
+    );
+    const summary = node.firstElementChild as HTMLElement;
+    return node;
   }
 
   private drawFiltered(state: State, model: Model): void {
@@ -155,6 +197,8 @@ export class ControlsView {
     this.facet.value = model.facet ?? "";
     this.colour.value = state.colour;
     if (this.filter.value !== state.filter) this.filter.value = state.filter;
+    this.bad.hidden = !model.trials.some((t) => t.bad);
+    this.bad.setAttribute("aria-pressed", String(hasWord(state.filter, "bad")));
     this.drawFiltered(state, model);
     this.cut.hidden = model.cutBasis === null || cuttable(model.cutBasis) === null;
     this.cut.setAttribute("aria-pressed", String(model.cut !== null));

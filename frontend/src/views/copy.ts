@@ -34,7 +34,7 @@ function copyFromSelection(text: string): boolean {
 
 /** `text` is asked for at the click: what is copied is what is shown then. */
 export function copyButton(
-  text: () => string,
+  text: () => string | Promise<string>,
   what = "the code",
   label = "copy",
 ): HTMLButtonElement {
@@ -46,8 +46,7 @@ export function copyButton(
       class: "copy",
       "aria-label": `copy ${what}`,
       click: async () => {
-        const done = await copyText(text());
-        button.textContent = done ? "copied" : "press Ctrl+C";
+        button.textContent = await said(text);
         clearTimeout(timer);
         timer = setTimeout(() => {
           button.textContent = label;
@@ -56,6 +55,26 @@ export function copyButton(
     },
     label,
   );
+  return button;
+}
+
+/** What came of it, for the button. */
+async function said(text: () => string | Promise<string>): Promise<string> {
+  let found: string;
+  try {
+    const given = text();
+    // Without a wait where there is none: some browsers copy only at the click itself.
+    found = typeof given === "string" ? given : await given;
+  } catch {
+    return "not read: try again";
+  }
+  return (await copyText(found)) ? "copied" : "press Ctrl+C";
+}
+
+/** Copies an answer, for an issue or a chat: the same lines as `tb-nanwatch report --markdown`. */
+export function copyAnswer(markdown: () => Promise<string>): HTMLButtonElement {
+  const button = copyButton(markdown, "the answer as Markdown", "Copy answer");
+  button.title = "copy what happened, why and what to change, for an issue or a chat (Markdown)";
   return button;
 }
 

@@ -1,9 +1,9 @@
 // The cut between two rows: a line to drag or to move by keyboard, and below it what it
-// would do. It stands in a gap of the table, so that it hides no trial.
+// would do. It stands in a gap of the table, so that it hides no trial; its edit stands in
+// the verdict.
 
 import { value as valueText } from "../format/words";
 import { type Cut, type CutView, intervalText, outcomeText } from "../state/cut";
-import { copyButton } from "./copy";
 import { el, setText } from "./dom";
 
 export interface CutActions {
@@ -13,15 +13,8 @@ export interface CutActions {
   close(): void;
 }
 
-const LINE = 15; // of code
-const LEAST = 51;
-const PADDING = 14;
-
 /** The room that the strip takes among the rows. */
-export function cutHeight(view: CutView): number {
-  const lines = view.told ? 1 : (view.edit?.code.split("\n").length ?? 1);
-  return Math.max(LEAST, lines * LINE + PADDING + 4);
-}
+export const CUT_HEIGHT = 30;
 
 export class CutStrip {
   readonly node: HTMLElement;
@@ -29,18 +22,6 @@ export class CutStrip {
   private readonly title = el("strong", {});
   private readonly outcome = el("span", { "data-fact": "cut" });
   private readonly interval = el("span", { class: "aside" });
-  private readonly where = el("span", { class: "aside" });
-  private readonly code = el("code", {});
-  private readonly pre = el(
-    "pre",
-    { tabindex: 0, role: "region", "aria-label": "the edit of the search space" },
-    this.code,
-  );
-  private readonly copy = copyButton(
-    () => this.view?.edit?.code ?? "",
-    "the edit of the search space",
-  );
-  private readonly none = el("span", { class: "aside" });
   private view: CutView | null = null;
   private drag: number | null = null;
 
@@ -75,19 +56,10 @@ export class CutStrip {
       el(
         "div",
         { class: "cut-body" },
-        el(
-          "div",
-          { class: "cut-text" },
-          el(
-            "p",
-            {},
-            this.title,
-            button("⇅", "remove the other side", () => this.actions.flip()),
-            button("✕", "no cut", () => this.actions.close()),
-          ),
-          el("p", {}, this.outcome, " ", this.interval, " ", this.where),
-        ),
-        el("div", { class: "code" }, this.pre, this.none, this.copy),
+        this.title,
+        button("⇅", "remove the other side", () => this.actions.flip()),
+        button("✕", "no cut", () => this.actions.close()),
+        el("span", { class: "cut-text" }, this.outcome, " ", this.interval),
       ),
     );
   }
@@ -96,27 +68,15 @@ export class CutStrip {
     this.view = view;
     this.node.hidden = view === null;
     if (!view) return;
-    const { cut, outcome, edit, place, places } = view;
-    const code = edit?.code ?? "";
+    const { cut, outcome, place, places } = view;
     const at = valueText(cut.bound, log);
     const sign = cut.op === "ge" ? ">" : "<";
     const where = cut.group ? `${cut.group.facet} = ${valueText(cut.group.value)}, ` : "";
     setText(this.title, `cut: ${where}${cut.hparam} ${sign} ${at}`);
     setText(this.outcome, outcomeText(outcome));
     setText(this.interval, intervalText(outcome));
-    setText(this.where, view.told ? "" : (edit?.where ?? ""));
-    setText(this.code, code);
-    this.pre.hidden = !code || view.told;
-    this.copy.hidden = !code;
-    this.none.hidden = !this.pre.hidden;
-    setText(
-      this.none,
-      view.told
-        ? "its edit is shown above"
-        : edit
-          ? "No edit: KerasTuner's conditional scopes cannot say this cut."
-          : "…",
-    );
+    const text = this.outcome.parentElement!;
+    text.title = text.textContent ?? "";
     const { handle } = this;
     handle.setAttribute("aria-valuemin", "0");
     handle.setAttribute("aria-valuemax", String(places.length - 1));

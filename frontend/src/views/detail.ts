@@ -25,6 +25,7 @@ import { HeatmapView } from "./heatmap";
 import { LOSS_SCALE, lossScaleRanges } from "./loss_scale";
 import { markImage } from "./marks";
 import { postmortem } from "./postmortem";
+import { prose } from "./prose";
 import { RANGE, RangeChartView } from "./range_chart";
 import type { Tooltip } from "./tooltip";
 import { fold, list, tunerView } from "./tuner_view";
@@ -214,8 +215,8 @@ export class DetailView {
     this.told = told;
     replace(
       this.facts,
-      ...happened(run),
-      ...causes(run), // why and what to change: what a reader came for
+      ...happened(run, detail?.run.clean_text || run.clean_text),
+      ...causes(run, model.overview.meanings), // why and what to change: what a reader came for
       ...postmortem(run),
       ...tunerView(run, model),
       ...hparams(run, model),
@@ -267,7 +268,16 @@ export class DetailView {
         chosen: index,
       });
     this.heatmap.update(
-      { ranges, probes, axis, theme: state.theme, phase, onset, origin: run.origin },
+      {
+        ranges,
+        probes,
+        axis,
+        theme: state.theme,
+        phase,
+        onset,
+        origin: run.origin,
+        lost: run.status === "diverged",
+      },
       index,
     );
     if (flight)
@@ -358,11 +368,18 @@ function select(
   return node;
 }
 
-function happened(run: RunSummary): Child[] {
+function happened(run: RunSummary, clean: string): Child[] {
   const { onset, origin } = run;
   if (!isBad(run.status)) {
     return [
-      el("p", { class: "lead" }, `${words.capital(words.STATUS_MEANING[run.status])}.`),
+      el(
+        "p",
+        { class: "lead", "data-fact": "finite" },
+        clean || `${words.capital(words.STATUS_MEANING[run.status])}.`,
+      ),
+      ...[run.failure_text, run.unwatched_text].map(
+        (said) => said && el("p", { "data-fact": "failure" }, ...prose(said)),
+      ),
       ...closest(run),
       ...run.scalars.map((s) => el("p", { "data-fact": "scalar" }, s.text)),
     ];
@@ -395,6 +412,7 @@ function happened(run: RunSummary): Child[] {
   return [
     list(rows),
     el("p", { class: "aside" }, `${words.capital(words.STATUS_MEANING[run.status])}.`),
+    run.failure_text && el("p", { "data-fact": "failure" }, ...prose(run.failure_text)),
   ];
 }
 
@@ -454,6 +472,10 @@ function course(run: RunSummary): Child[] {
   ];
   if (run.updated > run.started) rows.push(["time", words.duration(run.updated - run.started)]);
   if (run.worker) rows.push(["worker", run.worker]);
+  if (run.loss_scale !== null) {
+    rows.push(["loss scale", `${compact(run.loss_scale, 6)} after the last step`]);
+    rows.push(["skipped", plural(run.skipped_steps ?? 0, "step")]);
+  }
   const nodes: Child[] = [el("h3", {}, "Training"), list(rows)];
   if (run.error_type) {
     nodes.push(fold(`ended with ${run.error_type}`, el("pre", {}, run.error_message ?? "")));

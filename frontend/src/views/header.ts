@@ -3,8 +3,9 @@
 import type { SearchSummary } from "../api/types";
 import { integer, plural } from "../format/number";
 import * as words from "../format/words";
+import { hasWord } from "../state/filter";
 import type { Model, State } from "../state/state";
-import { el, replace } from "./dom";
+import { type Child, el, replace } from "./dom";
 import { MARKED, markImage } from "./marks";
 
 export class HeaderView {
@@ -15,7 +16,10 @@ export class HeaderView {
   private pickerKey = "";
   private countsKey = "";
 
-  constructor(choose: (search: string) => void) {
+  constructor(
+    choose: (search: string) => void,
+    private readonly filter: (word: string) => void,
+  ) {
     this.picker = el("select", {
       class: "picker",
       "aria-label": "search, newest first",
@@ -46,23 +50,41 @@ export class HeaderView {
       model.running,
       model.trials.length,
       state.theme,
+      state.filter,
       model.search.search,
     ]);
     if (countsKey !== this.countsKey) {
       this.countsKey = countsKey;
-      this.drawCounts(model);
+      this.drawCounts(model, state.filter);
     }
   }
 
-  private drawCounts(model: Model): void {
+  private drawCounts(model: Model, filter: string): void {
+    const focused = this.counts.contains(document.activeElement)
+      ? (document.activeElement as HTMLElement).dataset.word
+      : undefined;
+    const count = (word: string, kind: string, title: string, ...content: Child[]) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: `count ${kind}`,
+          "data-word": word,
+          "aria-pressed": String(hasWord(filter, word)),
+          title: `${title}. Click: show these alone, or all again.`,
+          click: () => this.filter(word),
+        },
+        ...content,
+      );
     const noun = model.search.search === "" ? "run" : "trial";
     replace(
       this.counts,
       el("strong", {}, plural(model.trials.length, noun)),
       ...model.byStatus.map(([status, n]) =>
-        el(
-          "span",
-          { class: "count", title: words.STATUS_MEANING[status] },
+        count(
+          status,
+          "",
+          words.capital(words.STATUS_MEANING[status]),
           MARKED.includes(status) ? markImage(status) : null,
           el(
             "span",
@@ -72,12 +94,19 @@ export class HeaderView {
         ),
       ),
       model.scoredAnyway
-        ? el("span", { class: "badge" }, `${model.scoredAnyway} scored anyway`)
+        ? count(
+            "scored",
+            "badge",
+            "Went bad, and has a score all the same",
+            `${model.scoredAnyway} scored anyway`,
+          )
         : null,
       model.running
-        ? el("span", { class: "count running" }, `${integer(model.running)} running`)
+        ? count("running", "running", "Still training", `${integer(model.running)} running`)
         : null,
     );
+    if (focused !== undefined)
+      this.counts.querySelector<HTMLElement>(`[data-word="${focused}"]`)?.focus();
   }
 }
 

@@ -37,6 +37,8 @@ export interface HeatmapData {
   /** First bad step, where the run went bad in this phase. */
   onset: number | null;
   origin: Origin | null;
+  /** What is still finite after the onset means nothing: the model itself is damaged. */
+  lost: boolean;
 }
 
 export class HeatmapView {
@@ -237,6 +239,7 @@ function paintHeat(c: Painter, sheet: Sheet): void {
   const ink = themeColour("ink");
   const muted = themeColour("muted");
   const bad = badPattern(c, data.theme, "cell");
+  const after = badPattern(c, data.theme, "aftermath");
   const nothing = nothingColour(data.theme);
   const [first, last] = visible(sheet.tops, scroll, height - AXIS, 1);
   const places = bucketPlaces(data, width);
@@ -265,7 +268,7 @@ function paintHeat(c: Painter, sheet: Sheet): void {
     c.font = `${chosen || isOrigin ? "600 " : ""}11px ${family}`;
     c.fillStyle = isOrigin ? themeColour("bad") : ink;
     c.fillText(elide(c, probe.name || probe.kind, left - 24), 12, y + ROW / 2 + 0.5);
-    paintCells(c, data, line.index, y, places, colours, bad, nothing);
+    paintCells(c, data, line.index, y, places, colours, bad, nothing, after);
     if (chosen) {
       c.strokeStyle = ink;
       c.lineWidth = 1;
@@ -282,13 +285,14 @@ function paintHeat(c: Painter, sheet: Sheet): void {
 
 function paintCells(
   c: Painter,
-  { ranges }: HeatmapData,
+  { ranges, lost, onset }: HeatmapData,
   probe: number,
   y: number,
   places: readonly (readonly [number, number])[],
   colours: ColourScale,
   bad: CanvasPattern | string,
   nothing: string,
+  after: CanvasPattern | string,
 ): void {
   const rmsColumn = ranges.columns.indexOf("rms");
   for (let b = 0; b < places.length; b++) {
@@ -297,9 +301,11 @@ function paintCells(
     const isBad = ranges.badSteps[b * ranges.probes + probe]! > 0;
     c.fillStyle = isBad
       ? bad
-      : Number.isFinite(rms)
-        ? colours.of(rms > 0 ? Math.log10(rms) : -99)
-        : nothing;
+      : lost && onset !== null && ranges.steps[2 * b]! > onset
+        ? after
+        : Number.isFinite(rms)
+          ? colours.of(rms > 0 ? Math.log10(rms) : -99)
+          : nothing;
     fillSpan(c, left, right, y + 1, ROW - 1);
   }
 }

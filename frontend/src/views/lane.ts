@@ -195,10 +195,13 @@ export function laneFacts(
     facts.push(
       first === last ? `step ${integer(first)}` : `steps ${integer(first)} to ${integer(last)}`,
     );
+    // A layer that makes 0 of NaN is finite again, and has not healed.
+    const lost = run.status === "diverged" && run.onset !== null && first > run.onset.step;
+    if (lost) facts.push("trained on NaN or infinity: what is finite here means nothing");
     for (const name of Object.keys(SERIES_WORDS) as LaneSeries[]) {
       const known = exact?.[name][index];
       const value = known ?? run.lane.series[name][index]!;
-      if (Number.isNaN(value)) continue;
+      if (Number.isNaN(value) || (lost && Number.isFinite(value))) continue;
       // Lanes travel with as many digits as their colours show.
       const about = known === undefined ? "≈ " : "";
       const text = sizeText(value, known === undefined ? 1 : undefined);

@@ -1,10 +1,11 @@
 // What stands in the tab's place while there is nothing to show, and what to do about it.
 
-import { el, replace } from "./dom";
+import { type Child, el, replace } from "./dom";
 
 const SNIPPET = `from tb_nanwatch import NanWatch
 
-tuner.search(x, y, callbacks=[NanWatch("logs")])`;
+model.fit(x, y, callbacks=[NanWatch("logs")])      # a training
+tuner.search(x, y, callbacks=[NanWatch("logs")])   # a search`;
 
 export class MessageView {
   readonly node = el("section", { class: "message", role: "status" });
@@ -16,14 +17,24 @@ export class MessageView {
     this.show("loading", el("p", {}, "Reading the runs…"));
   }
 
-  empty(): void {
+  /** @param logdir the directory that was read; "" where the server does not say. */
+  empty(logdir: string): void {
     this.show(
-      "empty",
-      el("h2", {}, "No watched runs in this log directory"),
+      `empty ${logdir}`,
+      el("h2", {}, "No watched runs yet"),
+      logdir
+        ? el(
+            "p",
+            {},
+            "TensorBoard reads ",
+            el("code", { "data-fact": "logdir" }, logdir),
+            " (its --logdir).",
+          )
+        : null,
       el(
         "p",
         {},
-        "Add the callback to a search or a training, with a directory below TensorBoard's --logdir:",
+        "Add the callback to a training or a search, with this directory or one below it:",
       ),
       el("pre", {}, SNIPPET),
       el("p", {}, "Runs appear here while they train. Nothing else has to be set."),
@@ -44,7 +55,7 @@ export class MessageView {
     );
   }
 
-  private show(kind: string, ...content: HTMLElement[]): void {
+  private show(kind: string, ...content: Child[]): void {
     this.node.hidden = false;
     if (kind === this.kind) return;
     this.kind = kind;

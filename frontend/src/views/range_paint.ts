@@ -91,7 +91,7 @@ export function paintRange(
   cursor: number | null = null,
 ): void {
   const curve = curveOf(data, name);
-  const scale = valueScale(name, [...curve.top, ...curve.bottom, ...curve.line]);
+  const scale = valueScale(name, [...curve.top, ...curve.bottom, ...curve.line], curve.line);
   const plot = height - TOP - BOTTOM;
   const x = (at: number) => plotPlace(width, at);
   const y = (place: number) => TOP + (1 - place) * plot;

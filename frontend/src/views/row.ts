@@ -16,7 +16,7 @@ import type { LaneStyle } from "./lane";
 import { markImage, setMark } from "./marks";
 
 export const ROW_HEIGHT = 22;
-export const FACET_HEIGHT = 34;
+export const FACET_HEIGHT = 26;
 
 export interface RowContext {
   model: Model;
@@ -163,7 +163,10 @@ export class Row {
   private bindTrial(trial: Trial, run: RunSummary, first: boolean): void {
     const name = run.trial_id ?? run.run;
     const number = run.number === null ? "" : `#${run.number}`;
-    const { label, full } = attempt(trial, run);
+    const label = [run.attempt, run.superseded && "earlier"].filter(Boolean).join(", ");
+    const full = run.superseded
+      ? `${run.attempt} an earlier attempt: a later one decides`
+      : run.attempt;
     const continues = trial.continues !== null && trial.root !== trial.id;
     setText(this.id, first ? `${continues ? "↳ " : ""}${name}` : "");
     setText(this.number, first ? number : "");
@@ -171,7 +174,7 @@ export class Row {
     this.node.classList.toggle("continued", continues);
     this.trial.title = [
       number ? `${name} (KerasTuner's Trial ${number})` : name,
-      full,
+      full.trim(),
       words.lineage(run.lineage),
     ]
       .filter(Boolean)
@@ -186,6 +189,8 @@ export class Row {
       : note && run.status !== "clean"
         ? note
         : "";
+    // What ended it says more than that it failed.
+    const failed = run.state === "failed" && run.failure ? run.failure : "";
     const cleanNote = !bad && run.status === "clean" && run.state !== "running" ? note : "";
     const scalar = run.scalars[0];
     const marked = `${run.status} ${theme}`;
@@ -199,10 +204,16 @@ export class Row {
       this.aside,
       scalar
         ? `${scalar.tag} not finite from epoch ${integer(scalar.first_epoch + 1)}`
-        : aside || cleanNote,
+        : bad
+          ? aside
+          : failed || aside || cleanNote,
     );
     const parts = [words.STATUS_MEANING[run.status], ...run.scalars.map((s) => s.text)];
     if (run.inherited) parts.push(words.inherited(run));
+    for (const text of [run.failure_text ?? run.failure, run.unwatched_text])
+      if (text) parts.push(text);
+    if (run.skipped_steps)
+      parts.push(`${integer(run.skipped_steps)} steps skipped by the loss scale`);
     if (run.onset) parts.unshift(`first bad step: ${words.position(run.onset)}`);
     if (note) parts.push(note);
     this.status.title = parts.join("; ");
@@ -229,21 +240,4 @@ export class Row {
           ? `the tuner says ${run.tuner_status}`
           : "";
   }
-}
-
-/** Which attempt at which execution it is: only where there are several. */
-function attempt(trial: Trial, run: RunSummary): { label: string; full: string } {
-  const all = executions(trial);
-  const exec = all > 1 ? `exec ${run.execution + 1}/${all}` : "";
-  const retry = run.retry > 0 ? `retry ${run.retry}` : "";
-  if (run.superseded) {
-    const full = [exec, retry, "an earlier attempt: a later one decides"].filter(Boolean);
-    return { label: exec ? `${exec}, earlier` : retry || "earlier", full: full.join(", ") };
-  }
-  const parts = [exec, retry].filter(Boolean).join(" ");
-  return { label: parts, full: parts };
-}
-
-function executions(trial: Trial): number {
-  return trial.runs.reduce((most, r) => Math.max(most, r.execution + 1), 1);
 }

@@ -13,14 +13,14 @@ import { reveal, sumHeights, type Tops, visible } from "../state/window";
 import { takesTrial } from "../state/without";
 import { brush, placeIn } from "./brush";
 import { type Columns, layOut } from "./columns";
-import { type CutActions, CutStrip, cutHeight } from "./cut";
+import { CUT_HEIGHT, type CutActions, CutStrip } from "./cut";
 import { el, putInOrder, replace, tickLabel } from "./dom";
 import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
 import { LaneTiles } from "./lane_tiles";
 import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
 import type { Tooltip } from "./tooltip";
 
-const HEAD_HEIGHT = 46;
+const HEAD_HEIGHT = 40;
 const SPARE_LINES = 6;
 
 const TIMELINES: Record<AxisName, string> = {
@@ -135,7 +135,7 @@ export class TableView {
         model.lines.map(
           (l, i) =>
             (l.type === "run" ? ROW_HEIGHT : FACET_HEIGHT) +
-            (cut && i === gapAfter ? cutHeight(cut) : 0),
+            (cut && i === gapAfter ? CUT_HEIGHT : 0),
         ),
       );
       this.grid.setAttribute("aria-rowcount", String(model.lines.length + 1));
@@ -214,9 +214,9 @@ export class TableView {
     const name = model && hparamOf(model.sort.column);
     this.strip.update(cut, (name && model?.ranking.scales.get(name)?.log) || false);
     if (!cut) return;
-    const top = this.tops.tops[cut.line]! - cutHeight(cut) + HEAD_HEIGHT;
+    const top = this.tops.tops[cut.line]! - CUT_HEIGHT + HEAD_HEIGHT;
     this.strip.node.style.transform = `translateY(${top}px)`;
-    this.strip.node.style.height = `${cutHeight(cut)}px`;
+    this.strip.node.style.height = `${CUT_HEIGHT}px`;
   }
 
   private revealCut(): void {
@@ -227,7 +227,7 @@ export class TableView {
       reveal(
         this.scrollTop,
         this.height - HEAD_HEIGHT,
-        bottom - cutHeight(cut) - 3 * ROW_HEIGHT,
+        bottom - CUT_HEIGHT - 3 * ROW_HEIGHT,
         bottom + ROW_HEIGHT,
       ),
     );
@@ -241,7 +241,7 @@ export class TableView {
     if (clientY > box.bottom - SCROLL_ZONE) this.node.scrollTop += ROW_HEIGHT;
     else if (clientY < box.top + HEAD_HEIGHT + SCROLL_ZONE) this.node.scrollTop -= ROW_HEIGHT;
     const y = clientY - box.top - HEAD_HEIGHT + this.node.scrollTop;
-    const gap = cutHeight(cut);
+    const gap = CUT_HEIGHT;
     const now = cut.line;
     const top = (line: number) => this.tops.tops[line]! - (line >= now ? gap : 0);
     let nearest = 0;
@@ -380,8 +380,7 @@ export class TableView {
       (v): v is number => typeof v === "number" && Number.isFinite(v),
     );
     if (!all.length) return null;
-    const show = (v: number) =>
-      scale.log ? words.value(v, true).replace(".0e", "e") : words.value(v);
+    const show = (v: number) => words.value(v, scale.log);
     return [show(Math.min(...all)), show(Math.max(...all))];
   }
 

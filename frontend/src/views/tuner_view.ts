@@ -25,10 +25,10 @@ export function tunerView(run: RunSummary, model: Model): Child[] {
       el("span", { "data-fact": "misread" }, run.misread_text ?? words.MISREAD[run.misread]),
     ]);
   }
-  if (run.retry > 0) {
-    const later = run.superseded ? "; a later one decides" : "";
-    rows.push(["attempt", `retry ${integer(run.retry)}${later}`]);
-  } else if (run.superseded) rows.push(["attempt", "an earlier one; a later one decides"]);
+  if (run.attempt || run.superseded) {
+    const later = run.superseded ? "an earlier one; a later one decides" : "";
+    rows.push(["attempt", [run.attempt, later].filter(Boolean).join("; ")]);
+  }
   const lineage = words.lineage(run.lineage);
   if (lineage) rows.push(["Hyperband", el("span", { "data-fact": "lineage" }, lineage)]);
   if (run.inherited !== null) {

@@ -1,24 +1,28 @@
-// The verdict: what the whole search says in a sentence or two, and what to change.
+// The verdict on a search: what happened, why, what to change; what it rests on is behind
+// "how sure?". The one edit on screen is that of the cut, where somebody has placed one.
 
-import type { Aborted, Finding, SearchAnswer, SearchSummary } from "../api/types";
-import { compact, plural } from "../format/number";
+import type { Finding, FirstScreen, SpaceEdit } from "../api/types";
+import * as words from "../format/words";
 import type { Model } from "../state/state";
-import type { Trial } from "../state/trials";
-import { answerBody } from "./answer";
-import { codeBlock } from "./copy";
+import { copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
 import { prose } from "./prose";
 
-export const REMINDER =
-  "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the old " +
-  "search and its old space.";
+export interface VerdictActions {
+  /** Shows the bad trials alone, or all again. */
+  badOnly(): void;
+  /** The answer of a search, to copy. */
+  markdown(search: string): Promise<string>;
+}
 
 export class VerdictView {
-  readonly node = el("section", {
-    class: "verdict",
-    "aria-label": "Verdict",
-  });
+  readonly node = el("section", { class: "verdict", "aria-label": "Verdict" });
   private readonly body = el("div", { class: "verdict-body", id: "verdict-body" });
+  private readonly edit = new EditBox();
+  private readonly next = el("p", { class: "next" });
+  private readonly notes = el("p", { class: "notes", "data-fact": "notes" });
+  private readonly more = el("div", { class: "how-sure", id: "how-sure", hidden: true });
+  private readonly copy = copyAnswer(() => this.actions.markdown(this.search ?? ""));
   private readonly all = el("button", {
     type: "button",
     class: "show-all small",
@@ -29,16 +33,34 @@ export class VerdictView {
       this.showRest();
     },
   });
+  private readonly sure = el("button", {
+    type: "button",
+    class: "small",
+    "aria-controls": "how-sure",
+    click: () => {
+      this.open = !this.open;
+      this.showMore();
+    },
+  });
   private key = "";
   private search: string | null = null;
   private open = false;
   /** Shown whole, whatever room that takes. */
   private whole = false;
+  /** The finding whose edit is shown while there is no cut. */
+  private chosen = 0;
+  private model: Model | null = null;
 
-  constructor() {
+  constructor(private readonly actions: VerdictActions) {
     // In little room it is cut: then its lower edge fades, and a button shows all of it.
     this.body.addEventListener("scroll", () => this.showRest());
-    this.node.append(this.body, this.all);
+    this.node.append(
+      this.body,
+      this.edit.node,
+      this.next,
+      el("div", { class: "verdict-foot" }, this.notes, this.copy, this.all, this.sure),
+      this.more,
+    );
     new ResizeObserver(() => this.showRest()).observe(this.body);
   }
 
@@ -57,134 +79,177 @@ export class VerdictView {
     setText(all, whole ? "show less ▴" : "show all ▾");
   }
 
+  private showMore(): void {
+    this.more.hidden = !this.open || this.sure.hidden;
+    this.sure.setAttribute("aria-expanded", String(this.open));
+    setText(this.sure, this.open ? "how sure? ▾" : "how sure? ▸");
+  }
+
   update(model: Model): void {
     const { search, findings, overview } = model;
-    const key = JSON.stringify([
-      search.search,
-      search.verdict,
-      search.aborted,
-      search.answer,
-      search.cost,
-      findings,
-      overview.warnings,
-    ]);
-    if (key === this.key) return;
-    this.key = key;
-    if (this.search !== search.search) this.whole = false;
+    this.model = model;
+    if (this.search !== search.search) {
+      this.whole = false;
+      this.chosen = 0;
+    }
     this.search = search.search;
-    const bad = model.trials.some((t) => t.bad) || search.aborted !== null;
-    this.node.className = `verdict ${bad ? "went-bad" : "well"}`;
-    const { aborted } = search;
-    const [top, ...more] = findings;
-    const told = top !== undefined && search.verdict.includes(top.condition);
+    const key = JSON.stringify([search.search, search.first, findings, overview.warnings]);
+    if (key !== this.key) {
+      this.key = key;
+      this.draw(model, search.first);
+    }
+    this.showEdit();
+  }
+
+  private draw(model: Model, first: FirstScreen): void {
+    const { findings, overview } = model;
+    const bad = model.trials.some((t) => t.bad);
+    const ill = bad || first.fix !== "" || first.next !== "";
+    this.node.classList.toggle("went-bad", ill);
+    this.node.classList.toggle("well", !ill);
+    const told = prose(first.happened || "No trial has been watched yet.");
+    const toggle = () => this.actions.badOnly();
     replace(
       this.body,
       el(
-        "div",
-        { class: "told" },
-        el(
-          "p",
-          { class: "sentence" },
-          ...prose(search.verdict || "No trial has been watched yet."),
-        ),
-        top && !told && el("p", {}, sentence(top)),
-        top?.rivals && el("p", { "data-fact": "rivals" }, ...prose(top.rivals)),
-        top?.edit && el("p", {}, saves(top, aborted?.fix.includes("overwrite=True") ?? false)),
-        aborted && this.aborted(aborted, model.trials),
-        leads(search, top) && ofTrials(search.answer!),
-        search.cost?.text ? el("p", { "data-fact": "cost" }, search.cost.text) : null,
-        more.length > 0 && this.more(more),
-        ...overview.warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
+        "h2",
+        { class: "sentence", "data-fact": "happened" },
+        bad
+          ? el(
+              "button",
+              { class: "as-text", type: "button", title: BAD_ONLY, click: toggle },
+              ...told,
+            )
+          : el("span", {}, ...told),
       ),
-      top?.edit && placed(top),
+      el(
+        "dl",
+        {},
+        ...entry(
+          "Why",
+          first.why,
+          "why",
+          first.sure && el("span", { class: `sure ${first.sure}` }, first.sure),
+        ),
+        ...entry("Where", first.where, "where"),
+      ),
+      el(
+        "dl",
+        {},
+        ...entry("Fix", first.fix, "fix"),
+        ...entry("Tested", first.tested.replace(/^Tested: /, ""), "tested"),
+      ),
     );
+    this.next.hidden = first.next === "";
+    replace(
+      this.next,
+      el("b", {}, "Then "),
+      el("span", { "data-fact": "next" }, ...prose(first.next)),
+    );
+    replace(this.notes, ...first.notes.flatMap((note) => [...prose(note), " "]));
+    replace(
+      this.more,
+      el("ul", { "data-fact": "more" }, ...first.more.map((text) => el("li", {}, ...prose(text)))),
+      ...findings.map((f, i) => this.finding(f, i)).slice(findings.length > 1 ? 0 : 1),
+    );
+    // A warning is not to be missed.
+    for (const w of overview.warnings)
+      this.notes.append(el("span", { class: "warning" }, `⚠ ${w} `));
+    this.copy.hidden = !ill;
+    this.sure.hidden = !first.more.length && findings.length < 2;
+    this.showMore();
     this.showRest();
   }
 
-  /** Which trials in a row, why each failed, and what would have let the search go on. */
-  private aborted(aborted: Aborted, trials: readonly Trial[]): HTMLElement {
-    const numbers = new Map(trials.map((t) => [t.id, t.runs[0]?.number ?? null]));
-    const name = (id: string) => {
-      const number = numbers.get(id);
-      return `trial ${id}${number == null ? "" : ` (#${number})`}`;
+  /** One of several findings, with a button that shows its edit instead of the first one's. */
+  private finding(f: Finding, index: number): HTMLElement {
+    const show = () => {
+      this.chosen = index;
+      this.showEdit();
     };
-    const reasons = aborted.trials.map((id, i) => [name(id), aborted.reasons[i] ?? ""] as const);
     return el(
       "div",
-      { class: "aborted", "data-fact": "aborted" },
-      el("p", {}, el("strong", {}, "Aborted: "), aborted.message.split("\n", 1)[0]!),
-      el(
-        "ul",
-        {},
-        ...reasons.map(([trial, reason]) =>
-          el("li", {}, el("strong", {}, trial), reason && `: ${reason}`),
-        ),
-      ),
-      aborted.fix && el("p", {}, aborted.fix),
+      { class: "finding" },
+      el("p", {}, ...prose(f.text)),
+      f.edit && el("button", { type: "button", class: "small", click: show }, "show its edit"),
     );
   }
 
-  private more(findings: readonly Finding[]): HTMLElement {
-    const node = el(
-      "details",
-      { open: this.open },
-      el("summary", {}, plural(findings.length, "more finding")),
-      ...findings.map((f) =>
-        el(
-          "div",
-          { class: "finding" },
-          el(
-            "p",
-            {},
-            [sentence(f), f.rivals, f.saves && `The edit ${f.saves}.`].filter(Boolean).join(" "),
-          ),
-          f.edit && placed(f),
-        ),
-      ),
-    );
-    node.addEventListener("toggle", () => {
-      this.open = node.open;
-    });
-    return node;
+  private showEdit(): void {
+    const { model } = this;
+    if (!model) return;
+    const finding = model.findings[this.chosen] ?? model.findings[0];
+    this.edit.update(editOf(model, finding));
+    this.node.classList.toggle("with-edit", !this.edit.node.hidden);
   }
 }
 
-/** Whether cause and fix of the bad trials say more than the counts and the verdict do. */
-function leads({ answer, aborted, verdict }: SearchSummary, top: Finding | undefined): boolean {
-  return answer !== null && aborted === null && !top?.edit && !verdict.includes(answer.fix);
+const BAD_ONLY = "show the bad trials alone, or all again";
+
+interface Edit {
+  /** What it leaves out, and where to paste it. */
+  title: string;
+  /** "": the search space cannot say it. */
+  code: string;
 }
 
-function ofTrials(answer: SearchAnswer): HTMLElement {
-  const { count, of, whose } = answer;
-  const whom =
-    of === 1 ? `${whose} ${answer.happened}.` : `${count} of ${of} bad alike; of ${whose}:`;
-  return el(
+/** The edit on screen: of values left out, else of the cut, else of the finding. */
+function editOf({ removed, cut, search }: Model, finding: Finding | undefined): Edit | null {
+  if (removed) {
+    const { hparam, values } = removed.removed;
+    const left = values.map((v) => words.value(v)).join(", ");
+    return titled(`${hparam} without ${left}`, removed.edit);
+  }
+  if (cut && !cut.told && (cut.edit?.code || search.tuner !== "")) {
+    const { hparam, op, bound } = cut.cut;
+    const kept = `${op === "ge" ? "at most" : "at least"} ${words.value(bound, true)}`;
+    return titled(`${hparam} ${kept}`, cut.edit);
+  }
+  return finding?.edit ? { title: finding.where, code: finding.edit } : null;
+}
+
+/** undefined: the server has not said it yet. */
+function titled(what: string, edit: SpaceEdit | undefined): Edit {
+  return edit
+    ? { title: `${what}. ${edit.where}`, code: edit.code }
+    : { title: `${what}: …`, code: " " };
+}
+
+class EditBox {
+  private readonly title = el("p", { class: "edit-title" });
+  private readonly code = el("code", {});
+  private readonly pre = el(
+    "pre",
+    { tabindex: 0, role: "region", "aria-label": "the edit of the search space" },
+    this.code,
+  );
+  private readonly copy = copyButton(
+    () => this.code.textContent ?? "",
+    "the edit of the search space",
+  );
+  private readonly none = el(
+    "p",
+    { class: "aside" },
+    "There is no edit for it: KerasTuner's conditional scopes cannot say this.",
+  );
+  readonly node = el(
     "div",
-    { class: "answer-of-trials", "data-fact": "answer" },
-    el("p", {}, whom),
-    answerBody({ ...answer, after: "" }),
+    { class: "edit", hidden: true },
+    this.title,
+    el("div", { class: "code" }, this.pre, this.copy),
+    this.none,
   );
+
+  update(edit: Edit | null): void {
+    this.node.hidden = edit === null;
+    setText(this.title, edit?.title ?? "");
+    setText(this.code, edit?.code ?? "");
+    this.pre.parentElement!.hidden = !edit?.code;
+    this.none.hidden = edit === null || edit.code !== "";
+  }
 }
 
-function sentence(f: Finding): string {
-  const p = f.p_value === null ? "" : `; corrected p = ${compact(f.p_value, 1)}`;
-  return (
-    `${f.condition} went bad in ${f.inside[0]} of ${f.inside[1]} trials, ` +
-    `elsewhere ${f.outside[0]} of ${f.outside[1]}${p}.`
-  );
-}
-
-function saves(top: Finding, reminded: boolean): Child {
-  const first = top.saves ? `This edit ${top.saves}.` : "";
-  return `${first} ${reminded ? "" : REMINDER}`.trim();
-}
-
-/** An edit below the sentence on where it goes. */
-function placed(finding: Finding): HTMLElement {
-  return el(
-    "div",
-    {},
-    el("p", { "data-fact": "where" }, ...prose(finding.where)),
-    codeBlock(finding.edit, "the edit of the search space"),
-  );
+function entry(term: string, text: string, fact: string, more: Child = null): Child[] {
+  if (!text) return [];
+  return [el("dt", {}, term), el("dd", { "data-fact": fact }, ...prose(text), " ", more)];
 }

@@ -200,7 +200,7 @@ def _parting_text(start: int, end: int, apart: Sequence[_Series], n: int) -> str
         "; what comes before it in the step is alike" if s.kind != "activation" else ""
     )
     return (
-        f"They part {where}: {_tensor_name(s)} has root mean square "
+        f"They first differ {where}: {_tensor_name(s)} has root mean square "
         f"{_rms_text(float(s.first[n]))} against {_rms_text(float(s.second[n]))}"
         f"{more}{before}."
     )

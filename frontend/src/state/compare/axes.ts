@@ -98,7 +98,7 @@ export function outcomeAxes(model: Model): Axis[] {
     title: SCORE_AXIS,
     at: (t) => (t.score === null ? null : model.score.at(t.score)),
     text: (t) => (t.score === null ? "none" : compact(t.score, 4)),
-    none: "none or misread",
+    none: "no score, or one not to be used",
     ticks: scores.length
       ? [
           { at: 0, label: compact(low) },

@@ -1,5 +1,5 @@
 // Two runs beside each other: which ones to begin with, in what they differ, and where
-// they part; pure.
+// they first differ; pure.
 
 import { type JSONScalar, LANE_SERIES, type LaneSeries, LOOKED_SERIES } from "../../api/schema.gen";
 import type { RunSummary } from "../../api/types";

@@ -1,4 +1,4 @@
-// Two trials side by side: their lanes on one axis, what they differ in, where they part.
+// Two trials side by side: their lanes on one axis, what they differ in, where they first differ.
 
 import type { RunComparison, RunSummary } from "../../api/types";
 import { keyOf } from "../../api/types";
@@ -75,7 +75,7 @@ export class TrialsView {
         el(
           "button",
           { type: "button", class: "small", click: () => this.chooseNearest() },
-          "nearest of the other fate",
+          "compare with the nearest trial that ended differently",
         ),
       ),
       this.body,
@@ -260,7 +260,7 @@ export class TrialsView {
       "p",
       { class: "parting", "data-fact": "parting" },
       parting
-        ? `They part by step ${integer(parting.step)}: ${SERIES_WORDS[parting.series]} ` +
+        ? `They first differ by step ${integer(parting.step)}: ${SERIES_WORDS[parting.series]} ` +
             `${compact(parting.left)} against ${compact(parting.right)}.`
         : `Their lanes never differ by a factor of ${PARTING_FACTOR} while both run.`,
     );
@@ -274,7 +274,7 @@ export class TrialsView {
         "first bad tensor",
         (r) => (r.origin && isBad(r.status) ? words.tensor(r.origin.kind, r.origin.name) : "–"),
       ],
-      ["likely cause", (r) => r.causes[0]?.id.replaceAll("_", " ") ?? "–"],
+      ["likely cause", (r) => r.causes[0]?.label ?? "–"],
       ["tuner says", (r) => r.tuner_status ?? "–"],
       ["score", (r) => (r.score === null ? "–" : compact(r.score, 4))],
       ["trained", (r) => `${plural(r.steps, "step")}, epoch ${integer(r.epochs)}`],
@@ -297,7 +297,7 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
   const others = differences.filter((d) => d.topic !== "hparam");
   return [
     parting && el("p", { class: "parting", "data-fact": "parting" }, parting.text),
-    // It ends with where they part.
+    // It ends with where they first differ.
     el("p", { "data-fact": "compared" }, verdict.replace(parting?.text ?? "", "").trim()),
     others.length > 0 && el("ul", {}, ...others.map((d) => el("li", {}, d.text))),
     alike.length > 0 &&
