@@ -21,8 +21,24 @@ _GFILE: Final = Global(
 _SESSION_START: Final = Global(
     "tensorboard.plugins.hparams.summary_v2", "hparams_pb", Feature.HPARAMS_WRITTEN
 )
+# Not `summary.session_end_pb`, which imports TensorFlow and makes the same of these.
+_SUMMARY: Final = Global(
+    "tensorboard.plugins.hparams.summary_v2", "_summary_pb", Feature.HPARAMS_WRITTEN
+)
 _SESSION_END: Final = Global(
-    "tensorboard.plugins.hparams.summary", "session_end_pb", Feature.HPARAMS_WRITTEN
+    "tensorboard.plugins.hparams.plugin_data_pb2",
+    "SessionEndInfo",
+    Feature.HPARAMS_WRITTEN,
+)
+_SESSION_END_TAG: Final = Global(
+    "tensorboard.plugins.hparams.metadata",
+    "SESSION_END_INFO_TAG",
+    Feature.HPARAMS_WRITTEN,
+)
+_PLUGIN_DATA_WRITTEN: Final = Global(
+    "tensorboard.plugins.hparams.plugin_data_pb2",
+    "HParamsPluginData",
+    Feature.HPARAMS_WRITTEN,
 )
 _STATUS: Final = Global(
     "tensorboard.plugins.hparams.api_pb2", "Status", Feature.HPARAMS_WRITTEN
@@ -95,7 +111,9 @@ def session_end(good: bool, ended: float) -> Any:
         MissingError: of `Feature.HPARAMS_WRITTEN`.
     """
     status = _STATUS.find().Value("STATUS_SUCCESS" if good else "STATUS_FAILURE")
-    return _SESSION_END.find()(status, ended)
+    end = _SESSION_END.find()(status=status, end_time_secs=ended)
+    data = _PLUGIN_DATA_WRITTEN.find()(session_end_info=end)
+    return _SUMMARY.find()(_SESSION_END_TAG.find(), data)
 
 
 def hparams_data(content: bytes) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.cli import main
+from tests.writing.logs import read_log
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(128, 6)).astype("float32")
@@ -54,6 +55,12 @@ def test_a_search_with_a_rate_that_diverges(
     log = tmp_path / "log"
     search.search(
         X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=[NanWatch(log)]
+    )
+    # The HParams tab lists them, too.
+    assert all(
+        {"_hparams_/session_start_info", "_hparams_/session_end_info"}
+        <= read_log(log / trial / "execution0").others.keys()
+        for trial in search.oracle.trials
     )
     report = reported(log, capsys)
     (found,) = report["searches"]
