@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Final
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -81,11 +82,11 @@ class Interpreter:
         return found
 
     def _count(self, value: _Value) -> None:
-        dtype = np.dtype(getattr(value.array, "dtype", np.float32))
-        if dtype.kind not in "fcV" or dtype.names:
+        # A key of random numbers is none, nor has it any.
+        if not jnp.issubdtype(jnp.result_type(value.array), jnp.inexact):
             return
         array = np.asarray(value.array)
-        if dtype.kind == "V":  # bfloat16 and smaller
+        if array.dtype.kind == "V":  # bfloat16 and smaller
             array = array.astype(np.float32)
         counts = count(array)
         if counts:
