@@ -157,7 +157,14 @@ def test_overview(client: Client) -> None:
     assert response.headers["Content-Encoding"] == "gzip"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     shown = body(response)
-    assert set(shown) == {"schema_version", "searches", "runs", "findings", "warnings"}
+    assert set(shown) == {
+        "schema_version",
+        "searches",
+        "runs",
+        "findings",
+        "warnings",
+        "with_data",
+    }
     (search,) = shown["searches"]
     assert set(search) >= {"name", "direction", "started", "hparams"}
     (run,) = shown["runs"]
