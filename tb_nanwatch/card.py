@@ -76,17 +76,18 @@ def printed(card: Card) -> list[str]:
     """Returns a card in lines of at most 80 columns where words allow it."""
     first = clean(f"NaN Watch: {card.first}", _MAX_TEXT)
     found = wrapped(first, "", "  ")
+    titled = any(part.title for part in card.parts)
     for part in card.parts:
         if part.text:
-            begin = f"  {part.title:<7}"
-            found += wrapped(clean(part.text, _MAX_TEXT), begin, _INDENT)
+            begin, indent = (f"  {part.title:<7}", _INDENT) if titled else ("  ", "  ")
+            found += wrapped(clean(part.text, _MAX_TEXT), begin, indent)
         code = list(code_lines(part.code))
         # Code has breaks of its own.
         fits = max(map(len, code), default=0) + len(_INDENT) <= WIDTH
         indent = _INDENT if fits else _INDENT[:4]
         found += [f"{indent}{line}".rstrip() for line in code]
     for i, command in enumerate(card.see):
-        found.append(f"  {'' if i else 'See':<7}{clean(command, _MAX_TEXT)}")
+        found.append(f"  {'' if i else 'See':<7}{_command(command)}")
     return found
 
 
@@ -159,12 +160,17 @@ def _html(card: Card) -> str:
             code = f"<pre>{code}</pre>" if code else ""
             rows.append(f"<dt>{html.escape(part.title)}</dt><dd>{said}{code}</dd>")
     for i, command in enumerate(card.see):
-        said = html.escape(clean(command, _MAX_TEXT))
+        said = html.escape(_command(command))
         rows.append(f"<dt>{'' if i else 'See'}</dt><dd><code>{said}</code></dd>")
     bad = " nanwatch-bad" if card.bad else ""
     first = html.escape(clean(card.first, _MAX_TEXT))
     body = f"<dl>{''.join(rows)}</dl>" if rows else ""
     return f'<div class="nanwatch-card{bad}"><p>{"✕" if card.bad else "✓"} {first}</p>{body}</div>'
+
+
+def _command(text: str) -> str:
+    """Returns a command as it is to be typed: its spaces are its own."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def code_lines(code: str) -> Iterable[str]:

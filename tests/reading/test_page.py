@@ -128,7 +128,7 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
     )
     full = report.overview(read().snapshot(CTX, ""))
     full["warnings"].append(EVIL)
-    finding = {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL}
+    finding = {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL, "where": EVIL}
     full["findings"].append({**finding, "condition": EVIL, "hparam": EVIL})
     full["searches"] *= 2  # with a list of contents
     full["searches"][0]["search"] = full["runs"][0]["search"] = EVIL

@@ -21,8 +21,8 @@ def full(logdir: Path) -> dict[str, Any]:
 
 def printed(overview: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(overview, out)
-    return out.getvalue()
+    terminal.render(overview, out, every=True)
+    return " ".join(out.getvalue().split())
 
 
 def test_the_report_names_operation_and_line(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_script_runs_the_step_again(tmp_path: Path) -> None:
     assert "--model" not in printed(found)
     own = a_post_mortem(3, capsule="c", own_code=["relative_error"])
     write(tmp_path / "b2", a_status(3, bad=True), own)
-    assert "tb-nanwatch replay c --model FILE.py:build" in printed(full(tmp_path))
+    assert "tb-nanwatch replay c --model loss.py:FUNCTION" in printed(full(tmp_path))
     (script,) = (r["reproduction"] for r in full(tmp_path)["runs"] if r["run"] == "b2")
     assert 'MODEL = "FILE.py:build"' in script and "relative_error" in script
     ast.parse(script)

@@ -89,7 +89,7 @@ def test_two_searches_before_and_after_the_edit(
         (["", "plain", "before"], "a run cannot be compared with a search"),
         (["", "plain", "plain"], "'plain' was given twice"),
         (["", ""], "holds 2 searches and 1 run without a search; expected one run or"),
-        ([""], "compare was given 1 argument; expected LOGDIR NAME NAME"),
+        ([""], "there is no older search of"),
         (["plain", "nowhere"], "nowhere' does not exist"),
     ],
 )
