@@ -81,7 +81,7 @@ def test_clean_trial_is_shown_as_clean(
     tab = Tab(browser, url)
     tab.wait_for_rows()
     tab.select(clean["trial_id"])
-    assert "Every watched value was finite" in tab.frame.locator(".facts").inner_text()
+    assert "All finite: 24 steps" in tab.frame.locator(".facts").inner_text()
     assert tab.frame.locator("[data-fact=onset]").count() == 0
     tab.check()
     tab.close()
