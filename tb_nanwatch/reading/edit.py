@@ -137,10 +137,8 @@ def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | 
             if call is None:
                 return None
             if found.assigned:
-                code, place = f"{found.variable} = {call}", "statement"
-            else:
-                code, place = call, "call"
-            return _edit(spec, code, place, keeps)
+                return _edit(spec, f"{found.variable} = {call}", "statement", keeps)
+            return _edit(spec, call, "call", keeps)
     blocks: list[str] = []
     for spec in axis.specs:
         call, above = _call(spec, cut), _parents(spec, known)

@@ -94,7 +94,7 @@ def _functions(hypermodel: Any) -> list[FunctionType]:
         (_attributes(type(hypermodel)), "build"),
         (_attributes(type(hypermodel)), "fit"),
     ):
-        function = holder.get(attribute)
+        function: Any = holder.get(attribute)
         function = getattr(function, "func", function)  # of a partial
         function = getattr(function, "__func__", function)  # of a bound method
         while hasattr(function, "__wrapped__"):
