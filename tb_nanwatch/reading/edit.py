@@ -350,6 +350,11 @@ def declaration(spec: HParam, hp: str = "hp") -> str | None:
     return _call(replace(spec, declared=Declaration(hp=hp)), None)
 
 
+def narrowed(spec: HParam, cut: Cut) -> str | None:
+    """Returns the declaration with a part cut away; None where nothing would be left."""
+    return _call(replace(spec, declared=None), cut)
+
+
 def _call(spec: HParam, cut: Cut | None) -> str | None:
     """Returns `hp.Float(...)` and the like; None where nothing would be left."""
     if spec.type == "float":
