@@ -8,7 +8,7 @@ search space (`edit`) with what that would have saved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -96,20 +96,15 @@ def analyse(
     bad = int(space.bad.sum())
     if not 0 < bad < len(trials) or not space.axes:
         return Analysis([], rates, without_comparison(space))
-    suspects = suspects_of(space)
     findings: list[Finding] = []
     sentences: list[str] = []
-    left = np.ones(len(trials), np.bool_)
     first: Separation | None = None
-    while len(findings) < _MAX_FINDINGS:
-        separation = separate(space.axes, space.bad, space.best, left, suspects)
+    for separation, left in _separations(space):
         first = first or separation
-        if separation.best is None:
-            break
-        finding, sentence = _finding(search, space, separation, left, bool(findings))
-        findings.append(finding)
-        sentences.append(sentence)
-        left &= ~separation.best.inside
+        if separation.best is not None:
+            finding, sentence = _finding(search, space, separation, left, bool(findings))
+            findings.append(finding)
+            sentences.append(sentence)
     if findings:
         # What lies in the program or its data is told first, unless the counts prove
         # that hyperparameters have a part in it.
@@ -120,6 +115,51 @@ def analyse(
         return Analysis(findings, rates, " ".join(filter(None, sentences)))
     assert first is not None
     return Analysis([], rates, nothing_found(space, first))
+
+
+def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[Cut]:
+    """Returns a cut for each finding that holds whatever the other values are.
+
+    It is what can be said of a space without a change of the program: a bound that
+    depends on another hyperparameter cannot. Of two conditions the one is cut that
+    removes most bad trials for the clean ones that it loses.
+
+    Args:
+        trials, direction: as for `analyse`.
+    """
+    space = Space.of(trials, direction, "trial")
+    if not 0 < int(space.bad.sum()) < len(trials) or not space.axes:
+        return []
+    found = []
+    for separation, left in _separations(space):
+        region, options = separation.best, []
+        for condition in region.conditions if region is not None else ():
+            assert region is not None
+            axis = space.axes[condition.axis]
+            bounds = bounds_of(space.axes, region, condition, left)
+            cut = edits.cut_of(axis, condition, *bounds)
+            edit = edits.unconditional(cut, axis, space.known)
+            if edit is not None:
+                options.append((_loss(space, region, edit), cut))
+        if options:
+            found.append(min(options, key=lambda option: option[0])[1])
+    return found
+
+
+def _separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
+    """Yields what parts bad trials from the others, and then what parts those left over.
+
+    The second item of each says which trials were looked at. The last separation may
+    have no region.
+    """
+    suspects = suspects_of(space)
+    left = np.ones(len(space.trials), np.bool_)
+    for _ in range(_MAX_FINDINGS):
+        separation = separate(space.axes, space.bad, space.best, left, suspects)
+        yield separation, left.copy()
+        if separation.best is None:
+            return
+        left &= ~separation.best.inside
 
 
 # --- Findings -----------------------------------------------------------------------
@@ -219,16 +259,18 @@ def _best_edit(
         ]
     found = [e for e in options if e is not None]
 
-    def loss(edit: Edit) -> tuple[bool, int, bool, int]:
-        gone = _removed(space, edit)
-        lost_best = space.best is not None and bool(gone[space.best])
-        lost = int((gone & ~space.bad).sum())
-        threshold = any(
-            axes[c.axis].name == edit.hparam and c.op != "in" for c in region.conditions
-        )
-        return lost_best, lost - int((gone & space.bad).sum()), not threshold, lost
+    return min(found, key=lambda edit: _loss(space, region, edit), default=None)
 
-    return min(found, key=loss, default=None)
+
+def _loss(space: Space, region: Region, edit: Edit) -> tuple[bool, int, bool, int]:
+    """Returns what an edit costs; of two the smaller one is better."""
+    gone = _removed(space, edit)
+    lost_best = space.best is not None and bool(gone[space.best])
+    lost = int((gone & ~space.bad).sum())
+    threshold = any(
+        space.axes[c.axis].name == edit.hparam and c.op != "in" for c in region.conditions
+    )
+    return lost_best, lost - int((gone & space.bad).sum()), not threshold, lost
 
 
 def _values(axis: Axis, condition: Condition) -> list[JSONScalar]:
@@ -313,4 +355,4 @@ def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None
     return text + f"; only {space.count(others)} there had another."
 
 
-__all__ = ["Analysis", "Finding", "Rate", "Trial", "analyse"]
+__all__ = ["Analysis", "Finding", "Rate", "Trial", "analyse", "stable_cuts"]

@@ -138,10 +138,8 @@ def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | 
                 return None
             place: Place
             if found.assigned:
-                code, place = f"{found.variable} = {call}", "statement"
-            else:
-                code, place = call, "call"
-            return _edit(spec, code, place, keeps)
+                return _edit(spec, f"{found.variable} = {call}", "statement", keeps)
+            return _edit(spec, call, "call", keeps)
     blocks: list[str] = []
     for spec in axis.specs:
         call, above = _call(spec, cut), _parents(spec, known)
@@ -351,6 +349,11 @@ def declaration(spec: HParam, hp: str = "hp") -> str | None:
         value = spec.value if spec.value is not None else spec.default
         return f"{hp}.Fixed({_literal(spec.name)}, {_literal(value)})"
     return _call(replace(spec, declared=Declaration(hp=hp)), None)
+
+
+def narrowed(spec: HParam, cut: Cut) -> str | None:
+    """Returns the declaration with a part cut away; None where nothing would be left."""
+    return _call(replace(spec, declared=None), cut)
 
 
 def _call(spec: HParam, cut: Cut | None) -> str | None:

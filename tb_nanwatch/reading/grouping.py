@@ -23,10 +23,14 @@ def decide(sessions: list[Session]) -> None:
     a search is resumed. Searches never mix: their ids are part of the key, even
     where they reuse the same run names.
 
+    Outside of a search nothing is tried again: a second program, or a second model,
+    that trains into the same directory is a run of its own, beside the first.
+
     A verdict that was written for one attempt stays with it. The deciding session
     takes the trial's newest verdict where it has none of its own, unless that was
     given to an attempt before it.
     """
+    _number(sessions)
     executions: dict[Any, list[Session]] = defaultdict(list)
     for session in sessions:
         executions[(session.trial_key, session.status.execution)].append(session)
@@ -53,6 +57,19 @@ def decide(sessions: list[Session]) -> None:
         ):
             session.trial = judged.trial
     _inherit(sessions)
+
+
+def _number(sessions: list[Session]) -> None:
+    """Numbers the runs that began in the same directory, outside of a search."""
+    places: dict[str, list[Session]] = defaultdict(list)
+    for session in sessions:
+        if session.status.search is None:
+            places[session.run].append(session)
+    for group in places.values():
+        group.sort(key=lambda s: (s.status.started, s.status.fit, s.status.updated))
+        for nth, attempt in enumerate(_attempts(group)):
+            for session in attempt:
+                session.nth = nth
 
 
 def _attempts(sessions: list[Session]) -> list[list[Session]]:

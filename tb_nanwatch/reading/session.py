@@ -25,6 +25,7 @@ class Session:
             retry, a resumed run) decides instead of this one.
         goes_on: whether a later training of the same attempt follows.
         retry: how many attempts at the same execution of the trial came before.
+        nth: how many runs outside of a search began before it in the same directory.
         began_with: the status of the training whose weights this one began with,
             "unwatched" where it is not known; None for a model's first training.
         scalars: of a run that NaN Watch did not watch, those that were not finite.
@@ -44,6 +45,7 @@ class Session:
     superseded: bool = False
     goes_on: bool = False
     retry: int = 0
+    nth: int = 0
     began_with: schema.Status | None = None
     scalars: list[BadScalar] = field(default_factory=list)
     postmortem: PostMortem | None = None
@@ -58,8 +60,12 @@ class Session:
 
     @property
     def name(self) -> str:
-        """The run's name for people: "." says nothing, its directory's name does."""
-        return self.run if self.run != "." else self.status.run or "."
+        """The run's name for people: "." says nothing, its directory's name does.
+
+        A later run in the same directory has its number.
+        """
+        name = self.run if self.run != "." else self.status.run or "."
+        return f"{name} (run {self.nth + 1})" if self.nth else name
 
     @property
     def search_id(self) -> str:
@@ -71,4 +77,4 @@ class Session:
         """What is counted as one trial: in a search its id, else the run."""
         if self.status.search and self.status.trial_id is not None:
             return (self.search_id, self.status.trial_id)
-        return (self.search_id, f"run:{self.run}")
+        return (self.search_id, f"run:{self.run}:{self.nth}")

@@ -151,6 +151,22 @@ def test_a_later_session_of_the_same_execution_decides(
     assert not later.superseded
 
 
+def test_a_second_fit_into_a_directory_is_a_run_of_its_own(
+    tmp_path: Path, read: Read
+) -> None:
+    run = tmp_path / "run"
+    plain = {"search": None, "trial_id": None}
+    write(run, a_status(1, bad=True, **plain))
+    write(run, a_status(2, **plain))
+    # The same model, trained on: a part of the second.
+    write(run, a_status(3, fit=1, continues=session_id(2), **plain))
+    before, after, more = snapshot(read()).sessions
+    assert not any(s.superseded or s.retry for s in (before, after, more))
+    assert (before.name, after.name, more.name) == ("run", "run (run 2)", "run (run 2)")
+    assert before.trial_key != after.trial_key == more.trial_key
+    assert after.goes_on and not before.goes_on
+
+
 def test_executions_do_not_supersede_each_other(tmp_path: Path, read: Read) -> None:
     write(tmp_path / "0001" / "execution0", a_status(1, trial_id="0001"))
     write(tmp_path / "0001" / "execution1", a_status(2, trial_id="0001", execution=1))
