@@ -90,7 +90,7 @@ def test_the_frontier_with_its_finding_its_edit_and_its_lanes(
     for words in (
         "optimizer = sgd and learning_rate >= 0.1 went bad in 5 of 5 trials",
         'hp.Float("learning_rate_sgd", 1e-4, 0.05, sampling="log")',
-        "    learning_rate_sgd = ",
+        '    learning_rate = hp.get("learning_rate_sgd")',
         "Learning rate (unclear) in Trial 0000, Trial 0001, Trial 0002, ",
         "It is 1.4.",
         "Fix: Lower it.",
@@ -128,7 +128,13 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
     )
     full = report.overview(read().snapshot(CTX, ""))
     full["warnings"].append(EVIL)
-    finding = {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL, "where": EVIL}
+    finding = {
+        "search": EVIL,
+        "text": EVIL,
+        "edit": f"a\n    {EVIL}",
+        "saves": EVIL,
+        "where": EVIL,
+    }
     full["findings"].append({**finding, "condition": EVIL, "hparam": EVIL})
     full["searches"] *= 2  # with a list of contents
     full["searches"][0]["search"] = full["runs"][0]["search"] = EVIL
