@@ -14,6 +14,7 @@ __all__ = [
     "NanWatchError",
     "NanWatchWarning",
     "NonFiniteError",
+    "StabilitySearch",
     "UnsupportedError",
     "__version__",
 ]
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         NonFiniteError,
         UnsupportedError,
     )
+    from tb_nanwatch.stability.tuner import StabilitySearch
     from tb_nanwatch.writing.callback import NanWatch
 
 
@@ -33,6 +35,10 @@ def __getattr__(name: str) -> Any:
         from tb_nanwatch.writing.callback import NanWatch
 
         return NanWatch
+    if name == "StabilitySearch":
+        from tb_nanwatch.stability.tuner import StabilitySearch
+
+        return StabilitySearch
     if name in __all__:
         from tb_nanwatch import errors
 

@@ -16,7 +16,7 @@ from tb_nanwatch import schema
 from tb_nanwatch.answer import answer_of, clean_text
 from tb_nanwatch.closest import closest_call
 from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
-from tb_nanwatch.reading import aborted, reproduction
+from tb_nanwatch.reading import aborted, frontiers, reproduction
 from tb_nanwatch.reading.analysis import Finding
 from tb_nanwatch.reading.cost import cost
 from tb_nanwatch.reading.failures import (
@@ -47,6 +47,9 @@ SEARCH_KEYS: Final = (
     "cost",
     "verdict",
     "answer",
+    "purpose",
+    "frontier",
+    "afterwards",
 )
 RUN_KEYS: Final = (
     "run",
@@ -117,6 +120,7 @@ def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str,
     for session in snapshot.sessions:
         by_search.setdefault(session.search_id, []).append(session)
     searches = [_search_entry(key, group, known) for key, group in by_search.items()]
+    _add_frontiers(searches, by_search, snapshot)
     searches.sort(key=lambda s: (s["search"] != "", s["started"]), reverse=True)
     runs = [
         run_entry(session, known.get((session.run, session.id)))
@@ -180,7 +184,7 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "stopped_by": status.stopped_by,
         "status": status.status,
         "tuner_status": trial.tuner_status if trial else None,
-        "score": trial.score if trial else None,
+        "score": trial.score if trial and _is_scored(session) else None,
         "best_step": trial.best_step if trial else None,
         "message": trial.message if trial else None,
         "failure": failure(session),
@@ -242,6 +246,10 @@ def _compare(
     for search in searches:
         search["rates"] = []
         sessions = by_search[search["search"]]
+        if search["purpose"] == "stability":
+            # Its trials were chosen for lying where the frontier is: their shares say
+            # nothing, and the frontier says it all.
+            continue
         if not search["search"]:
             # Runs with values of the same hyperparameters are a search by hand.
             sessions = [s for s in sessions if s.status.hparams and not s.superseded]
@@ -290,7 +298,35 @@ def _search_entry(
         "verdict": _verdict(search_id, trials, by_status, abort),
         "answer": search_answer(list(trials.values()), causes),
         "hparams": _search_space(sessions),
+        "purpose": search.purpose if search else "search",
+        "frontier": None,
+        "afterwards": "",
     }
+
+
+def _add_frontiers(
+    searches: list[dict[str, Any]],
+    by_search: dict[str, list[Session]],
+    snapshot: Snapshot,
+) -> None:
+    """Adds to each search the frontier that it found, or what came of the last one's."""
+    for search in searches:
+        record = snapshot.frontiers.get(search["search"])
+        search["frontier"] = frontiers.entry(record)
+        if search["purpose"] == "stability":
+            continue
+        before = [
+            r for r in snapshot.frontiers.values() if r.written_at <= search["started"]
+        ]
+        if before:
+            last = max(before, key=lambda r: r.written_at)
+            search["afterwards"] = frontiers.afterwards(last, by_search[search["search"]])
+
+
+def _is_scored(session: Session) -> bool:
+    # A stability search's objective is whether a trial went bad.
+    search = session.status.search
+    return search is None or search.purpose != "stability"
 
 
 def _verdict(

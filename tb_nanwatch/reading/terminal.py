@@ -38,6 +38,7 @@ def render(full: dict[str, Any], out: IO[str]) -> None:
             continue
         print(_title(search), file=out)
         print(f"  {clean(search['verdict'], 2000)}", file=out)
+        _print_frontier(search, out)
         for finding in findings:
             _print_finding(finding, search["verdict"], len(findings) > 1, out)
         if search["cost"] and search["cost"]["text"]:
@@ -105,10 +106,31 @@ def _title(search: dict[str, Any]) -> str:
     if not search["search"]:
         return "Runs without a search"
     parts = [clean(search["name"]) or "Search", clean(search["tuner"])]
-    if search["objective"]:
+    if search["purpose"] == "stability":
+        parts.append("stability search")
+    elif search["objective"]:
         parts.append(f"objective {clean(search['objective'])}")
     parts.append(clean(search["search"], 40))
     return ", ".join(filter(None, parts))
+
+
+def _print_frontier(search: dict[str, Any], out: IO[str]) -> None:
+    """Prints what a stability search found, and what came of the one before a search."""
+    if search["afterwards"]:
+        print(f"  {clean(search['afterwards'], 1000)}", file=out)
+    found = search["frontier"]
+    if found is None:
+        return
+    for boundary in found["boundaries"]:
+        print(f"    {clean(boundary['text'], 1000)}", file=out)
+    print(
+        f"  This holds for {found['steps']:,} steps of training; "
+        f"the space that lives keeps {found['kept']:.0%} of what was searched.",
+        file=out,
+    )
+    for line in found["code"].splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        print(f"    {indent}{clean(line, 2000)}", file=out)
 
 
 def _print_finding(

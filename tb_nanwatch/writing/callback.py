@@ -154,6 +154,7 @@ class NanWatch(keras.callbacks.Callback):
         self.capsule_bytes = capsule_bytes
         self.rewind_bytes = rewind_bytes
         self.experiments = float(experiments)
+        self.silent = False  # no option: for what runs trainings of its own
         self._watch: Watched | None = None
         self._fate = untrained.Fate()
         verdicts.watch_trials(_trial_begins, searches=False)

@@ -39,10 +39,14 @@ class Speaker:
     Args:
         session: of the training.
         log_dir, given: where it logs, as a path and as it was given.
+        silent: nothing is printed; what an exception says is worded all the same.
     """
 
-    def __init__(self, session: Session, log_dir: str, given: str) -> None:
+    def __init__(
+        self, session: Session, log_dir: str, given: str, silent: bool = False
+    ) -> None:
         self._session = session
+        self._print = _say_nothing if silent else _print
         self._log_dir, self._given = log_dir, given
 
     @property
@@ -72,7 +76,9 @@ class Speaker:
         if facts.status not in BAD_STATUSES or facts.status == "stalled":
             goes_on = "Training goes on."
         whose = f"{self._whose()}, " if self._session.trial is not None else ""
-        _print(f"NaN Watch: {whose}{clean(what + likely, _MAX_LINE)}", f"  {goes_on}")
+        self._print(
+            f"NaN Watch: {whose}{clean(what + likely, _MAX_LINE)}", f"  {goes_on}"
+        )
 
     def error_text(self, onset: Position, origin: BadTensor | None) -> str:
         """Returns the message of the exception that ends the training."""
@@ -95,12 +101,12 @@ class Speaker:
         trial = self._session.trial
         if trial is not None:
             if answer is not None and facts.status in BAD_STATUSES:
-                _print(self._line_of_trial(answer, facts), begin="")
+                self._print(self._line_of_trial(answer, facts), begin="")
             return
         if answer is None:
-            _print(self._line_of_clean(facts), begin="")
+            self._print(self._line_of_clean(facts), begin="")
             return
-        _print(*lines(answer, self._whose(), self._see()))
+        self._print(*lines(answer, self._whose(), self._see()))
 
     def see(self) -> str:
         """Returns the command that shows more."""
@@ -118,7 +124,9 @@ class Speaker:
             bad = sum(status in BAD_STATUSES for status in statuses.values())
             if bad:
                 trials = f"{bad:,} of {len(statuses):,} watched trials"
-                _print(f"NaN Watch: {trials} went bad. Why, and what to change: {see}")
+                self._print(
+                    f"NaN Watch: {trials} went bad. Why, and what to change: {see}"
+                )
 
         return say
 
@@ -183,6 +191,10 @@ def _cause_text(causes: list[Cause]) -> str:
 
 def _value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _say_nothing(*text: str, begin: str = "") -> None:
+    """Stands in for `_print`."""
 
 
 def _print(*text: str, begin: str = "\n") -> None:

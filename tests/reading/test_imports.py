@@ -19,6 +19,7 @@ SHARED = {
     "closest",
     "codec",
     "schema",
+    "stability_text",
     "metadata",
     "errors",
     "diagnosis",
