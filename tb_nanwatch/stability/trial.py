@@ -16,11 +16,7 @@ _LOOK_STEPS: Final = 20
 
 
 class ShortWatch(NanWatch):
-    """Watches a short training, says nothing of it, and knows what became of it.
-
-    Attributes:
-        status: the training's, None before there is one.
-    """
+    """Watches a short training, and says nothing of it; `status` is what became of it."""
 
     def __init__(self, log_dir: str) -> None:
         # What it needs to know is whether, and not why: nothing is kept or tried again.
@@ -28,19 +24,6 @@ class ShortWatch(NanWatch):
             log_dir, on_nonfinite="stop", capsules=0, rewind_bytes=0, experiments=0
         )
         self.silent = True
-        self.status: Status | None = None
-
-    def look(self) -> None:
-        """Takes note of how the training fares by now."""
-        if self._watch is not None:
-            self.status, _ = self._watch.judge()
-
-    def on_train_end(self, logs: Any = None) -> None:
-        """Takes the probes out and ends the run."""
-        watch = self._watch
-        super().on_train_end(logs)
-        if watch is not None:
-            self.status, _ = watch.judge()
 
 
 class Limit(keras.callbacks.Callback):
