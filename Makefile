@@ -12,6 +12,7 @@
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
+# make stability  how near StabilitySearch comes to a grid's frontier: docs/stability.md (hours)
 # make versions  the fast tests on each Python, the oldest of all that setup.py allows, and pre-releases
 # make corpus  how often causes and rules are found, into docs/diagnosis.md (an hour)
 # make backends  the tests of tests/backends on PyTorch and on JAX, in an environment each
@@ -35,6 +36,7 @@ PEERS_ARGS ?=
 BACKENDS ?= torch jax
 # Where a build for CPUs alone is to be had: --extra-index-url https://download.pytorch.org/whl/cpu
 BACKENDS_PIP_ARGS ?=
+STABILITY_ARGS ?=
 # Processes that run the tests, a file each at a time; each holds TensorFlow.
 PYTEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
@@ -55,7 +57,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus versions backends build clean setup chromium built-tab
+.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -130,6 +132,10 @@ corpus: $(DONE)/dev
 	@$(PY) -m benchmarks.analysis --write
 	@$(PY) -m benchmarks.diagnosis --write
 	@$(PY) -m benchmarks.confirmed --write
+
+# What was run is kept in build/stability.json; STABILITY_ARGS="--help" tells how to run a part.
+stability: $(DONE)/dev
+	@$(PY) -m benchmarks.stability --write $(STABILITY_ARGS)
 
 # What is committed in tb_nanwatch/static must be what the sources build, byte for byte.
 built-tab: $(DONE)/npm

@@ -14,6 +14,7 @@ __all__ = [
     "NanWatchError",
     "NanWatchWarning",
     "NonFiniteError",
+    "StabilitySearch",
     "UnsupportedError",
     "__version__",
     "report",
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from tb_nanwatch.reading.shown import read as report
+    from tb_nanwatch.stability.tuner import StabilitySearch
     from tb_nanwatch.writing.callback import NanWatch
 
 
@@ -39,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from tb_nanwatch.reading.shown import read
 
         return read
+    if name == "StabilitySearch":
+        from tb_nanwatch.stability.tuner import StabilitySearch
+
+        return StabilitySearch
     if name in __all__:
         from tb_nanwatch import errors
 

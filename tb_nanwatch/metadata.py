@@ -27,6 +27,7 @@ KIND_STATUS: Final = "status"
 KIND_TRIAL: Final = "trial"
 KIND_POSTMORTEM: Final = "postmortem"
 KIND_HEARTBEAT: Final = "heartbeat"
+KIND_FRONTIER: Final = "frontier"
 
 PLUGIN_OF_KIND: Final[dict[str, str]] = {
     KIND_SESSION: PLUGIN_NAME,
@@ -38,6 +39,7 @@ PLUGIN_OF_KIND: Final[dict[str, str]] = {
     # Small, once a run, and named by the overview's verdict.
     KIND_POSTMORTEM: STATUS_PLUGIN_NAME,
     KIND_HEARTBEAT: STATUS_PLUGIN_NAME,
+    KIND_FRONTIER: STATUS_PLUGIN_NAME,
 }
 
 _TAG = re.compile(r"nanwatch/([0-9a-f]{16})/([a-z]+)")

@@ -104,6 +104,9 @@ LANE_SERIES: Final[tuple[str, ...]] = (
 # that hold none; the others are of every step.
 LOOKED_SERIES: Final[tuple[str, ...]] = ("update_ratio", "activation_max")
 
+# What a search is for: scores, or the frontier of what can be trained at all.
+PURPOSES: Final[tuple[str, ...]] = ("search", "stability")
+
 HParamType = Literal["int", "float", "choice", "boolean", "fixed", "text", "number"]
 
 # A number that is not finite comes back as its word ("Infinity"): it cannot be told from
@@ -198,6 +201,8 @@ class Search:
         max_consecutive_failed_trials: after so many the tuner aborts.
         executions_per_trial: trainings of one set of values.
         oracle: class name of KerasTuner's that the oracle is, or derives from.
+        purpose: "stability" where the trials are short and look for the frontier between
+            values that live and those that go bad; their scores are none.
     """
 
     id: str
@@ -210,6 +215,33 @@ class Search:
     max_consecutive_failed_trials: int | None = None
     executions_per_trial: int = 1
     oracle: str | None = None
+    purpose: str = "search"
+
+
+@dataclass
+class Boundary:
+    """Where, along one number, trainings begin to go bad.
+
+    Attributes:
+        name: the hyperparameter's along which it runs; "" where no number moves it.
+        where: values of the others that move it.
+        dead_above: whether the larger values die; else the smaller ones do.
+        living: the last value that is known to live, None for none.
+        dead: the first value that is known to die, None for none.
+        middle: at which about half of the seeds die.
+        all_living, all_dead: the whole range is on one side.
+        sure: whether `living` and `dead` are as near as was wanted.
+    """
+
+    name: str
+    where: dict[str, JSONScalar] = field(default_factory=dict)
+    dead_above: bool = True
+    living: JSONScalar = None
+    dead: JSONScalar = None
+    middle: JSONScalar = None
+    all_living: bool = False
+    all_dead: bool = False
+    sure: bool = False
 
 
 @dataclass
@@ -791,6 +823,36 @@ class PostMortemRecord(Record):
 
 
 @dataclass
+class FrontierRecord(Record):
+    """What a stability search found; written at its end, once each time it is run.
+
+    Attributes:
+        search_id: whose frontier it is.
+        boundaries: along one number, at values of what moves them.
+        space: declarations of the box that lives; none where nothing lives.
+        code: that declares the space that lives.
+        kept: share of the searched space that the box keeps.
+        trials, bad: short trials, and how many of them went bad.
+        steps: of training for which it holds: those of a short trial.
+        spent_steps, seconds: of all trials together.
+        written_at: seconds since the epoch.
+    """
+
+    KIND: ClassVar[str] = "frontier"
+    search_id: str
+    boundaries: list[Boundary] = field(default_factory=list)
+    space: list[HParam] = field(default_factory=list)
+    code: str = ""
+    kept: float = 1.0
+    trials: int = 0
+    bad: int = 0
+    steps: int = 0
+    spent_steps: int = 0
+    seconds: float = 0.0
+    written_at: float = 0.0
+
+
+@dataclass
 class HeartbeatRecord(Record):
     """A sign of life of a few hundred bytes, while no status is due.
 
@@ -813,6 +875,7 @@ AnyRecord: TypeAlias = (
     | TrialRecord
     | PostMortemRecord
     | HeartbeatRecord
+    | FrontierRecord
 )
 RECORDS: Final[dict[str, type[AnyRecord]]] = {
     cls.KIND: cls for cls in typing.get_args(AnyRecord)

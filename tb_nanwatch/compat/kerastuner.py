@@ -17,6 +17,7 @@ _BASE_TUNER: Final = Global(
 _RUNS_TRIAL: Final = Attribute(
     "a tuner", "_try_run_and_update_trial", Feature.ENDED_SEARCHES, "keras_tuner"
 )
+_BUILD: Final = Attribute("a tuner", "_try_build", Feature.MODELS_BUILT, "keras_tuner")
 _CLIENTS_ORACLE: Final = Attribute(
     "the oracle of a worker", "_oracle", Feature.SHARED_SEARCH, "keras_tuner"
 )
@@ -82,3 +83,14 @@ def trial_method(searches: bool) -> tuple[Any, str] | None:
             e.warn()
         return None
     return cls, _RUNS_TRIAL.name
+
+
+def built(tuner: Any, hyperparameters: Any) -> Any:
+    """Returns the model of a set of values, built as KerasTuner's own trials build it.
+
+    Args:
+        tuner: a `keras_tuner.Tuner`; what it overrides of a model's compilation, its
+            limit of size and its distribution hold.
+        hyperparameters: KerasTuner's, with the trial's values.
+    """
+    return _BUILD.get(tuner, tuner.hypermodel.build)(hyperparameters)

@@ -32,6 +32,9 @@ class Feature(enum.Enum):
     EXECUTIONS = "telling the executions of a trial from other trainings in it"
     ENDED_SEARCHES = "telling trials that ended a search, or came to no training"
     SHARED_SEARCH = "reading the settings of a distributed search"
+    MODELS_BUILT = (
+        "building a model as KerasTuner does, with what the tuner overrides of it"
+    )
     HPARAMS_WRITTEN = "writing the values that the HParams tab shows"
     HPARAMS_READ = "listing trials that KerasTuner logged without NaN Watch"
     REMOTE_LOGS = "writing to remote places without TensorFlow's help"

@@ -136,7 +136,6 @@ def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | 
             call = _call(spec, cut)
             if call is None:
                 return None
-            place: Place
             if found.assigned:
                 return _edit(spec, f"{found.variable} = {call}", "statement", keeps)
             return _edit(spec, call, "call", keeps)

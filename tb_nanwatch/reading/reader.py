@@ -27,6 +27,7 @@ from tb_nanwatch.reading.grouping import decide
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import BadScalar
 from tb_nanwatch.schema import (
+    FrontierRecord,
     HeartbeatRecord,
     PostMortemRecord,
     StatusRecord,
@@ -69,11 +70,13 @@ class Snapshot:
         warnings: what could not be read, a sentence each, naming the run.
         expires: when a running session's heartbeat becomes overdue, so that the
             snapshot says something else without any new record.
+        frontiers: what stability searches found last, by the search's id.
     """
 
     sessions: list[Session]
     warnings: list[str]
     expires: float = math.inf
+    frontiers: dict[str, FrontierRecord] = field(default_factory=dict)
 
     def find(self, run: str, session_id: str) -> Session | None:
         """Returns the session with this key, or None."""
@@ -242,6 +245,7 @@ class Reader:
         verdicts: dict[tuple[str, str], _Loaded] = {}
         postmortems: dict[tuple[str, str], _Loaded] = {}
         beats: dict[tuple[str, str], HeartbeatRecord] = {}
+        frontiers: dict[str, FrontierRecord] = {}
         warnings: list[str] = []
         unreadable = set()
         for (run, tag_name), entry in loaded.items():
@@ -257,6 +261,10 @@ class Reader:
                 verdicts[key] = entry
             elif isinstance(entry.record, HeartbeatRecord):
                 beats[key] = entry.record
+            elif isinstance(entry.record, FrontierRecord):
+                found = frontiers.setdefault(entry.record.search_id, entry.record)
+                if entry.record.written_at > found.written_at:
+                    frontiers[entry.record.search_id] = entry.record
             elif isinstance(entry.record, PostMortemRecord):
                 postmortems[key] = entry
             else:
@@ -313,7 +321,7 @@ class Reader:
             _if_nothing_was_seen(session)
         ordered = sorted(sessions.values(), key=lambda s: (s.status.started, s.run, s.id))
         decide(ordered)
-        return Snapshot(ordered, sorted(warnings), expires)
+        return Snapshot(ordered, sorted(warnings), expires, frontiers)
 
     # --- Searches without NaN Watch ---------------------------------------------
 

@@ -16,7 +16,7 @@ from tb_nanwatch import schema
 from tb_nanwatch.answer import answer_of, clean_text, label_of
 from tb_nanwatch.closest import closest_call
 from tb_nanwatch.diagnosis import Cause, closest_text, diagnose, facts_of
-from tb_nanwatch.reading import aborted, reproduction
+from tb_nanwatch.reading import aborted, frontiers, reproduction
 from tb_nanwatch.reading.analysis import Analysis, Finding
 from tb_nanwatch.reading.attempts import attempts
 from tb_nanwatch.reading.cost import cost
@@ -50,6 +50,9 @@ SEARCH_KEYS: Final = (
     "cost",
     "verdict",
     "answer",
+    "purpose",
+    "frontier",
+    "afterwards",
 )
 RUN_KEYS: Final = (
     "run",
@@ -126,6 +129,7 @@ def overview(
     searches = [
         _search_entry(key, group, known, with_data) for key, group in by_search.items()
     ]
+    _add_frontiers(searches, by_search, snapshot)
     searches.sort(key=lambda s: (s["search"] != "", s["started"]), reverse=True)
     runs = [
         run_entry(session, known.get((session.run, session.id)), with_data)
@@ -197,7 +201,7 @@ def run_entry(
         "stopped_by": status.stopped_by,
         "status": status.status,
         "tuner_status": trial.tuner_status if trial else None,
-        "score": trial.score if trial else None,
+        "score": trial.score if trial and _is_scored(session) else None,
         "best_step": trial.best_step if trial else None,
         "message": trial.message if trial else None,
         "failure": failure(session),
@@ -265,6 +269,12 @@ def _compare(
     findings: list[Finding] = []
     for search in searches:
         sessions = by_search[search["search"]]
+        if search["purpose"] == "stability":
+            # Its trials were chosen for lying where the frontier is: their shares say
+            # nothing, and the frontier says it all.
+            search["rates"] = []
+            search["first"] = frontiers.first_screen(search, search.pop("notes"))
+            continue
         found = _compared(search, sessions, causes)
         trials = trials_of(sessions).values()
         names = [
@@ -330,7 +340,36 @@ def _search_entry(
         "notes": notes,
         "answer": search_answer(list(trials.values()), causes, with_data),
         "hparams": _search_space(sessions),
+        "purpose": search.purpose if search else "search",
+        "frontier": None,
+        "afterwards": "",
     }
+
+
+def _add_frontiers(
+    searches: list[dict[str, Any]],
+    by_search: dict[str, list[Session]],
+    snapshot: Snapshot,
+) -> None:
+    """Adds to each search the frontier that it found, or what came of the last one's."""
+    for search in searches:
+        record = snapshot.frontiers.get(search["search"])
+        search["frontier"] = frontiers.entry(record)
+        if search["purpose"] == "stability":
+            search["answer"] = None  # its trials went bad on purpose
+            continue
+        before = [
+            r for r in snapshot.frontiers.values() if r.written_at <= search["started"]
+        ]
+        if before:
+            last = max(before, key=lambda r: r.written_at)
+            search["afterwards"] = frontiers.afterwards(last, by_search[search["search"]])
+
+
+def _is_scored(session: Session) -> bool:
+    # A stability search's objective is whether a trial went bad.
+    search = session.status.search
+    return search is None or search.purpose != "stability"
 
 
 def _verdict(facts: str, notes: Sequence[str], abort: dict[str, Any] | None) -> str:

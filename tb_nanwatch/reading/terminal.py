@@ -52,6 +52,7 @@ def render(full: dict[str, Any], out: IO[str], every: bool = False) -> None:
             print(file=out)
         clean_before = is_clean
         reminded |= _print_cards(full, search, shown, reminded, out)
+        _print_frontier(search, out)
         if is_clean:
             continue
         if search["search"] or search["rates"]:
@@ -180,6 +181,24 @@ def _say(text: str, out: IO[str], indent: str = "  ") -> None:
     safe = clean(text, 2000)
     if safe:
         print(*card.wrapped(safe, indent, indent + "  "), sep="\n", file=out)
+
+
+def _print_frontier(search: dict[str, Any], out: IO[str]) -> None:
+    """Prints what a stability search found, and what came of the one before a search."""
+    _say(search["afterwards"], out)
+    found = search["frontier"]
+    if found is None:
+        return
+    for boundary in found["boundaries"]:
+        _say(boundary["text"], out)
+    _say(
+        f"This holds for {found['steps']:,} steps of training; "
+        f"the space that lives keeps {found['kept']:.0%} of what was searched.",
+        out,
+    )
+    for line in found["code"].splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        print(f"    {indent}{clean(line, 2000)}", file=out)
 
 
 def _print_damage(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:

@@ -14,6 +14,7 @@ from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.compat.versions import say_if_untested
 from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_once
 from tb_nanwatch.messages import of_error
+from tb_nanwatch.schema import Status
 from tb_nanwatch.trial_names import trial_name
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
@@ -155,6 +156,8 @@ class NanWatch(keras.callbacks.Callback):
         self.capsule_bytes = capsule_bytes
         self.rewind_bytes = rewind_bytes
         self.experiments = float(experiments)
+        self.silent = False  # no option: for what runs trainings of its own
+        self.status: Status | None = None  # as of the last look, or the training's end
         self._watch: Watched | None = None
         self._fate = untrained.Fate()
         verdicts.watch_trials(_trial_begins, searches=False)
@@ -229,9 +232,18 @@ class NanWatch(keras.callbacks.Callback):
         if watch is not None:
             try:
                 watch.end()
+                self.status, _ = watch.judge()
             except Exception as e:
                 watch.abandon()
                 warn(f"NaN Watch could not end its run: {type(e).__name__}: {e}")
+
+    def look(self) -> None:
+        """Sets `status` to what has become of the training by now."""
+
+        def judge(watch: Watched) -> None:
+            self.status, _ = watch.judge()
+
+        self._guarded(judge)
 
     def _guarded(self, do: Callable[[Watched], None]) -> None:
         if self._watch is None or self._watch.over:

@@ -84,6 +84,20 @@ def _print(card: Card, begin: str) -> None:
         sys.stdout.flush()
 
 
+class Nowhere:
+    """For trainings of which somebody else tells."""
+
+    is_passed_on = False
+
+    def watching(self, card: Card) -> None:
+        """Says nothing."""
+
+    onset = trial = raised = watching
+
+    def end(self, card: Card, alone: bool) -> None:
+        """Says nothing."""
+
+
 class Cell:
     """One card in a notebook's cell, drawn anew in its place at each message.
 

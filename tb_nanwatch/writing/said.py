@@ -23,7 +23,7 @@ from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.text import clean, shell_word
 from tb_nanwatch.trial_names import trial_name
 from tb_nanwatch.writing.files import as_given
-from tb_nanwatch.writing.outlets import outlet_of
+from tb_nanwatch.writing.outlets import Nowhere, outlet_of
 from tb_nanwatch.writing.session import Session
 
 # TensorBoard opens on the tab where its address ends in this.
@@ -39,13 +39,18 @@ class Speaker:
     Args:
         session: of the training.
         log_dir, given: where it logs, as a path and as it was given.
+        silent: nothing is printed; what an exception says is worded all the same.
     """
 
-    def __init__(self, session: Session, log_dir: str, given: str) -> None:
+    def __init__(
+        self, session: Session, log_dir: str, given: str, silent: bool = False
+    ) -> None:
         self._session = session
         self._log_dir, self._given = log_dir, given
         trial = session.trial
-        self._outlet = outlet_of(None if trial is None else trial.tuner)
+        self._outlet = (
+            Nowhere() if silent else outlet_of(None if trial is None else trial.tuner)
+        )
 
     @property
     def _place(self) -> str:

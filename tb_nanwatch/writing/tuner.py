@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Final
 
 from tb_nanwatch.compat.kerastuner import execution_in, own_oracle
-from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
+from tb_nanwatch.schema import PURPOSES, Condition, HParam, HParamType, Lineage, Search
 from tb_nanwatch.trial_names import number_of
 from tb_nanwatch.writing import identities
 from tb_nanwatch.writing.declarations import Declarations, declarations
@@ -25,6 +25,8 @@ from tb_nanwatch.writing.verdict import state_of
 
 # Values that Hyperband keeps its books with; they are no hyperparameters.
 _BOOKKEEPING: Final = "tuner/"
+# The attribute of a tuner of this package's that says what its searches are for.
+PURPOSE: Final = "nanwatch_purpose"
 
 
 @dataclass
@@ -161,6 +163,7 @@ def _search_of(tuner: Any, number: int | None) -> Search:
     oracle, objective = own_oracle(tuner), tuner.oracle.objective
     # Whoever has the first trial names the search; the other workers wait for it.
     identity, started = identities.of(tuner, waits=number != 1)
+    purpose = getattr(tuner, PURPOSE, "search")
     return Search(
         id=identity,
         name=str(getattr(tuner, "project_name", "") or ""),
@@ -181,6 +184,7 @@ def _search_of(tuner: Any, number: int | None) -> Search:
             ),
             None,
         ),
+        purpose=purpose if purpose in PURPOSES else "search",
     )
 
 
@@ -240,47 +244,55 @@ _TYPES: Final[dict[str, HParamType]] = {
 }
 
 
-def _hparams(hyperparameters: Any, declared: Declarations | None = None) -> list[HParam]:
+def declared(hyperparameters: Any) -> list[HParam]:
+    """Returns every declaration of KerasTuner's space, those of one name all."""
+    return [
+        _declared(hp, hyperparameters)
+        for hp in hyperparameters.space
+        if not hp.name.startswith(_BOOKKEEPING)
+    ]
+
+
+def _declared(hp: Any, hyperparameters: Any) -> HParam:
+    active = bool(hyperparameters.is_active(hp))
+    value = hyperparameters.values.get(hp.name) if active else None
+    # An Int or Float lists its steps as values too; its bounds say it all.
+    values = getattr(hp, "values", None) if type(hp).__name__ == "Choice" else None
+    sampling, ordered = getattr(hp, "sampling", None), getattr(hp, "ordered", None)
+    return HParam(
+        name=name(hp.name),
+        value=scalar(value),
+        type=_TYPES.get(type(hp).__name__, "text"),
+        active=active,
+        min=scalar(getattr(hp, "min_value", None)),
+        max=scalar(getattr(hp, "max_value", None)),
+        step=scalar(getattr(hp, "step", None)),
+        sampling=None if sampling is None else name(sampling),
+        values=[scalar(v) for v in values] if isinstance(values, list | tuple) else None,
+        ordered=None if ordered is None else bool(ordered),
+        default=scalar(getattr(hp, "default", None)),
+        conditions=[
+            Condition(name(c.name), [scalar(v) for v in c.values])
+            for c in getattr(hp, "conditions", None) or ()
+            if hasattr(c, "name") and hasattr(c, "values")
+        ],
+    )
+
+
+def _hparams(hyperparameters: Any, found_at: Declarations | None = None) -> list[HParam]:
     """Returns every hyperparameter of the space, each name once, with its value.
 
     Args:
         hyperparameters: KerasTuner's.
-        declared: where the program declares them; None where that cannot be read.
+        found_at: where the program declares them; None where that cannot be read.
     """
     found: dict[str, HParam] = {}
-    for hp in hyperparameters.space:
-        if hp.name.startswith(_BOOKKEEPING):
-            continue
-        named, active = name(hp.name), bool(hyperparameters.is_active(hp))
-        known = found.get(named)
+    for hp in declared(hyperparameters):
+        known = found.get(hp.name)
         # The same name may stand in several conditional scopes; the active one counts.
-        if known is not None and (known.active or not active):
-            continue
-        value = hyperparameters.values.get(hp.name) if active else None
-        # An Int or Float lists its steps as values too; its bounds say it all.
-        values = getattr(hp, "values", None) if type(hp).__name__ == "Choice" else None
-        sampling, ordered = getattr(hp, "sampling", None), getattr(hp, "ordered", None)
-        found[named] = HParam(
-            name=named,
-            value=scalar(value),
-            type=_TYPES.get(type(hp).__name__, "text"),
-            active=active,
-            min=scalar(getattr(hp, "min_value", None)),
-            max=scalar(getattr(hp, "max_value", None)),
-            step=scalar(getattr(hp, "step", None)),
-            sampling=None if sampling is None else name(sampling),
-            values=[scalar(v) for v in values]
-            if isinstance(values, list | tuple)
-            else None,
-            ordered=None if ordered is None else bool(ordered),
-            default=scalar(getattr(hp, "default", None)),
-            conditions=[
-                Condition(name(c.name), [scalar(v) for v in c.values])
-                for c in getattr(hp, "conditions", None) or ()
-                if hasattr(c, "name") and hasattr(c, "values")
-            ],
-            declared=declared.of(named) if declared is not None else None,
-        )
+        if known is None or (hp.active and not known.active):
+            hp.declared = found_at.of(hp.name) if found_at is not None else None
+            found[hp.name] = hp
     for plain in plain_hparams(hyperparameters.values):
         if plain.name not in found and not plain.name.startswith(_BOOKKEEPING):
             found[plain.name] = plain

@@ -19,7 +19,7 @@ from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import STATUSES, Experiment, PostMortem
+from tb_nanwatch.schema import STATUSES, Experiment, Position, PostMortem, Status
 from tb_nanwatch.tested import confirmation
 from tb_nanwatch.trial_names import trial_name
 from tb_nanwatch.writing import capsules, earlier, notebook
@@ -59,6 +59,7 @@ class Options(Protocol):
     capsule_bytes: int
     rewind_bytes: int | None
     experiments: float
+    silent: bool
 
     @property
     def model(self) -> Any:
@@ -136,7 +137,9 @@ class Watched:
             place=callback.log_dir,
             earlier=earlier.training_of(self._model),
         )
-        self._speaker = Speaker(self._session, callback.log_dir, callback.given_log_dir)
+        self._speaker = Speaker(
+            self._session, callback.log_dir, callback.given_log_dir, callback.silent
+        )
         self._training = earlier.Training(self._session.id, run_dir, self._session.fit)
         earlier.begin(self._model, self._training)
         self._instrument.install(caller or Caller(self))
@@ -196,6 +199,13 @@ class Watched:
         self._read()
         self._recorder.end_validation()
         self._instrument.validated()
+
+    def judge(self) -> tuple[Status, Position | None]:
+        """Returns how the training fares by now, and where it began to go bad."""
+        if not self.over:
+            self._read()
+        status, onset, _ = self._recorder.status()
+        return status, onset
 
     def _read(self) -> None:
         self._instrument.read()

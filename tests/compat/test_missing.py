@@ -39,6 +39,7 @@ ELSEWHERE = {
     Feature.EXECUTIONS,
     Feature.ENDED_SEARCHES,
     Feature.SHARED_SEARCH,
+    Feature.MODELS_BUILT,
     Feature.HPARAMS_READ,
     Feature.REMOTE_LOGS,
     Feature.LOGS,
@@ -372,6 +373,18 @@ def test_a_worker_without_its_own_oracle(
         assert kerastuner.is_shared(worker)
     assert len(caught) == 1 and is_of(name, str(caught[0].message))
     assert kerastuner.own_oracle(alone) is oracle and not kerastuner.is_shared(alone)
+
+
+@of(Feature.MODELS_BUILT)
+def test_a_model_is_built_without_what_the_tuner_overrides(
+    name: names.Name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner = make("RandomSearch", with_rates(0.01), tmp_path)
+    hide(name, monkeypatch)
+    with pytest.warns(NanWatchWarning) as caught:
+        model = kerastuner.built(tuner, tuner.oracle.get_space())
+    assert isinstance(model, keras.Model)
+    assert len(caught) == 1 and is_of(name, str(caught[0].message))
 
 
 # --- Reading ------------------------------------------------------------------

@@ -20,6 +20,7 @@ SHARED = {
     "closest",
     "codec",
     "schema",
+    "stability_text",
     "metadata",
     "errors",
     "diagnosis",

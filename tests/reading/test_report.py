@@ -51,7 +51,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     (search,) = shown["searches"]
     assert set(search) == {
         *("search", "tuner", "objective", "trials", "by_status", "aborted", "cost"),
-        *("verdict", "answer"),
+        *("verdict", "answer", "purpose", "frontier", "afterwards"),
     }
     (run,) = shown["runs"]
     assert set(run) == {

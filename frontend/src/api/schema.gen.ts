@@ -59,6 +59,7 @@ export interface Search {
   max_consecutive_failed_trials: number | null;
   executions_per_trial: number;
   oracle: string | null;
+  purpose: string;
 }
 
 export interface Lineage {

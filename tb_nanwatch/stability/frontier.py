@@ -1,0 +1,287 @@
+"""Where the frontier runs: boundaries with their living, dead and unsure sides; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Final
+
+import numpy as np
+
+from tb_nanwatch.schema import Boundary, JSONScalar
+from tb_nanwatch.stability.coordinates import (
+    Axis,
+    Coordinates,
+    Floats,
+    Ints,
+    Points,
+    Values,
+)
+from tb_nanwatch.stability.model import Model, fit, normal_cdf
+
+# Where at least so much of the belief says that half of the seeds live, or die, it is
+# taken for known.
+SURE: Final = 0.9
+# A hyperparameter moves the frontier if it does so by more than a unit over its range.
+_MOVES: Final = 1.0
+# Points a unit at which the frontier is looked for.
+_FINE: Final = 4
+# More places than this are no table that anyone would read.
+_MAX_PLACES: Final = 24
+# Places at which the effect of an axis is measured.
+_BASES: Final = 32
+
+
+def share_dead(mean: Floats, deviation: Floats) -> Floats:
+    """Returns how much of the belief about f says that more than half of the seeds die.
+
+    Args:
+        mean, deviation: [points] of f.
+    """
+    return normal_cdf(mean / deviation)
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """What is known of the frontier.
+
+    Attributes:
+        model: behind it.
+        main: the axis along which it is told, None where no number moves it.
+        movers: the other axes that move it, the strongest first.
+        boundaries: at low, middle and high values, or each level, of the movers.
+        trials, bad: that it rests on.
+    """
+
+    model: Model
+    main: Axis | None
+    movers: tuple[Axis, ...]
+    boundaries: tuple[Boundary, ...]
+    trials: int
+    bad: int
+
+    @property
+    def unsure(self) -> list[Boundary]:
+        """The boundaries that are not known well enough."""
+        return [b for b in self.boundaries if not b.sure]
+
+
+def model_of(coordinates: Coordinates, tried: Points, bad: Floats) -> Model:
+    """Returns the model of a space's outcomes."""
+    return fit(np.array([a.units / 2 for a in coordinates.numeric]), tried, bad)
+
+
+def frontier_of(
+    coordinates: Coordinates, values: Sequence[Mapping[str, JSONScalar]], bad: Floats
+) -> Frontier:
+    """Returns the frontier that the outcomes so far show.
+
+    Args:
+        coordinates: of the space.
+        values: of each trial; at least one.
+        bad: [trials] 1.0 where it went bad, else 0.0.
+    """
+    tried = coordinates.encode(values)
+    model = model_of(coordinates, tried, bad)
+    bases = _bases(coordinates, model)
+    effects = {a.name: _effect(coordinates, model, bases, a) for a in coordinates.axes}
+    numeric = [a for a in coordinates.numeric if effects[a.name] > 0]
+    main = max(numeric, key=lambda a: effects[a.name], default=None)
+    if not 0 < bad.sum() < len(bad):
+        main = None
+    # Without a number along which it runs, what matters is whether a level changes sides.
+    least = effects[main.name] / main.units * _MOVES if main else 2.0
+    movers = sorted(
+        (a for a in coordinates.axes if a is not main and effects[a.name] > least),
+        key=lambda a: -effects[a.name],
+    )
+    if not 0 < bad.sum() < len(bad):
+        movers = []
+    boundaries: list[Boundary] = []
+    kept: list[Axis] = []
+    for axis in movers:
+        places = math.prod(len(_places(a)) for a in [*kept, axis])
+        if places <= _MAX_PLACES:
+            kept.append(axis)
+    usual = _usual(coordinates, values)
+    for place in product(*(_places(a) for a in kept)):
+        where = {a.name: p for a, p in zip(kept, place, strict=True)}
+        boundaries += _along(coordinates, model, main, where, usual)
+    return Frontier(
+        model, main, tuple(movers), tuple(boundaries), len(bad), int(bad.sum())
+    )
+
+
+def _usual(
+    coordinates: Coordinates, values: Sequence[Mapping[str, JSONScalar]]
+) -> dict[str, float]:
+    """Returns positions of what moves nothing: the middle, and the level tried most."""
+    found = {}
+    for axis in coordinates.axes:
+        if axis.numeric:
+            found[axis.name] = 0.0
+            continue
+        codes = [int(axis.position(v[axis.name])) for v in values if axis.name in v]
+        found[axis.name] = float(max(set(codes), key=codes.count)) if codes else 0.0
+    return found
+
+
+def _places(axis: Axis) -> list[float]:
+    if not axis.numeric:
+        return [float(i) for i in range(len(axis.values))]
+    half = axis.units / 2
+    return [-half, half] if axis.units < 2 else [-half, 0.0, half]
+
+
+def _bases(coordinates: Coordinates, model: Model) -> list[dict[str, float]]:
+    """Returns places near the frontier, from which the axes' effects are measured."""
+    rng = np.random.default_rng(0)
+    found: list[dict[str, float]] = []
+    for _ in range(4 * _BASES):
+        found.append(
+            {
+                a.name: float(rng.uniform(-a.units / 2, a.units / 2))
+                if a.numeric
+                else float(rng.integers(len(a.values)))
+                for a in coordinates.axes
+            }
+        )
+    mean, _ = model.predict(coordinates.encode([coordinates.decode(f) for f in found]))
+    nearest = np.argsort(np.abs(mean), kind="stable")[:_BASES]
+    return [found[i] for i in nearest]
+
+
+def _effect(
+    coordinates: Coordinates, model: Model, bases: list[dict[str, float]], axis: Axis
+) -> float:
+    """Returns by how much the mean of f differs along an axis, in logits."""
+    if axis.numeric:
+        along = list(np.linspace(-axis.units / 2, axis.units / 2, 9))
+    else:
+        along = [float(i) for i in range(len(axis.values))]
+    values = [
+        coordinates.decode(base | {axis.name: at}) for base in bases for at in along
+    ]
+    mean, _ = model.predict(coordinates.encode(values))
+    by_base = mean.reshape(len(bases), len(along))
+    return float(np.median(by_base.max(axis=1) - by_base.min(axis=1)))
+
+
+def _along(
+    coordinates: Coordinates,
+    model: Model,
+    main: Axis | None,
+    where: dict[str, float],
+    usual: dict[str, float],
+) -> list[Boundary]:
+    """Returns the boundaries along `main` at one place; one without any where none is."""
+    here = usual | where
+    values = coordinates.decode(here)
+    told = {name: values[name] for name in where if name in values}
+    if main is None:
+        mean, deviation = model.predict(coordinates.encode([values]))
+        dead = float(share_dead(mean, deviation)[0])
+        return [_whole("", told, dead)]
+    if main.name not in values:
+        return []
+    line, points = _line(coordinates, main, here)
+    dead_shares = share_dead(*model.predict(points))
+    states = np.where(dead_shares >= SURE, 1, np.where(dead_shares <= 1 - SURE, -1, 0))
+    found = _changes(main, told, line, states, dead_shares)
+    return found or [_whole(main.name, told, float(np.median(dead_shares)))]
+
+
+def _line(
+    coordinates: Coordinates, main: Axis, here: dict[str, float]
+) -> tuple[list[JSONScalar], Points]:
+    """Returns the values of an axis, each once, and the points that have them."""
+    count = round(main.units * _FINE) + 1 if main.scale != "rank" else len(main.values)
+    rows: list[Values] = []
+    for at in np.linspace(-main.units / 2, main.units / 2, max(count, 2)):
+        row = coordinates.decode(here | {main.name: float(at)})
+        if not rows or row[main.name] != rows[-1][main.name]:
+            rows.append(row)
+    return [r[main.name] for r in rows], coordinates.encode(rows)
+
+
+def _changes(
+    main: Axis,
+    where: Values,
+    line: list[JSONScalar],
+    states: Ints,
+    dead: Floats,
+) -> list[Boundary]:
+    """Returns a boundary for each stretch between, or beside, what is known."""
+    found = []
+    known = [i for i, s in enumerate(states) if s != 0]
+    marks: list[int | None] = [None, *known, None]
+    for low, high in pairwise(marks):
+        first = int(states[low]) if low is not None else 0
+        last = int(states[high]) if high is not None else 0
+        inside = range(0 if low is None else low + 1, len(line) if high is None else high)
+        # What is unsure beside, or between, what is known on one side alone is a
+        # boundary only if it leans to the other one.
+        if {first, last} - {0} and first != -last:
+            if _same_side(dead, inside, first or last):
+                continue
+        living = next((i for i, s in ((low, first), (high, last)) if s == -1), None)
+        died = next((i for i, s in ((low, first), (high, last)) if s == 1), None)
+        above = first == -1 or (first == 0 and last != -1)
+        wide = _width(main, line, low, high)
+        found.append(
+            Boundary(
+                name=main.name,
+                where=dict(where),
+                dead_above=bool(above),
+                living=None if living is None else line[living],
+                dead=None if died is None else line[died],
+                middle=_middle(line, dead, inside, living, died),
+                sure=bool(first and last) and _is_narrow(main, wide, low, high),
+            )
+        )
+    return found
+
+
+def _same_side(dead: Floats, inside: range, side: int) -> bool:
+    """Returns whether all that is unsure leans to the side of what is known."""
+    leaning = dead[list(inside)] - 0.5
+    return bool((leaning * side > 0).all())
+
+
+def _width(
+    main: Axis, line: list[JSONScalar], low: int | None, high: int | None
+) -> float:
+    first = -main.units / 2 if low is None else main.position(line[low])
+    last = main.units / 2 if high is None else main.position(line[high])
+    return last - first
+
+
+def _is_narrow(main: Axis, wide: float, low: int | None, high: int | None) -> bool:
+    neighbours = low is not None and high is not None and high - low == 1
+    return wide <= 1.0 + 1e-9 or (neighbours and main.scale != "log")
+
+
+def _middle(
+    line: list[JSONScalar],
+    dead: Floats,
+    inside: range,
+    living: int | None,
+    died: int | None,
+) -> JSONScalar:
+    """Returns the value at which half of the seeds are likeliest to die."""
+    among = [*inside, *(i for i in (living, died) if i is not None)]
+    nearest: int = min(among, key=lambda i: abs(float(dead[i]) - 0.5))
+    return line[nearest]
+
+
+def _whole(name: str, where: Values, dead: float) -> Boundary:
+    """Returns what says that a whole range lives, or dies."""
+    return Boundary(
+        name=name,
+        where=dict(where),
+        all_dead=dead > 0.5,
+        all_living=dead <= 0.5,
+        sure=dead >= SURE or dead <= 1 - SURE,
+    )

@@ -1,0 +1,74 @@
+"""What a stability search tells, in words."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tb_nanwatch.schema import Boundary
+from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.space import StableSpace
+from tb_nanwatch.stability_text import boundary_text, where_text
+
+_MAX_UNSURE: Final = 6
+
+
+def report(
+    frontier: Frontier,
+    stable: StableSpace,
+    steps: int,
+    spent_steps: int,
+    seconds: float,
+    max_trials: int,
+) -> str:
+    """Returns the report on a stability search.
+
+    Args:
+        frontier: as it is known.
+        stable: the space that lives.
+        steps: that a trial trains at most.
+        spent_steps, seconds: of all trials.
+        max_trials: that there may be.
+    """
+    lines = [
+        f"Stability search: {frontier.bad} of {frontier.trials} short trials went bad "
+        f"({spent_steps:,} steps, {seconds:.0f} s)."
+    ]
+    lines += [f"  {boundary_text(b)}" for b in frontier.boundaries]
+    lines += _unsure(frontier, max_trials)
+    lines.append(
+        f"This holds for {steps:,} steps of training: what goes bad later was not seen."
+    )
+    lines += _space(stable)
+    return "\n".join(lines)
+
+
+def _unsure(frontier: Frontier, max_trials: int) -> list[str]:
+    unsure = frontier.unsure
+    if not unsure:
+        return []
+    places = [_place(b) for b in unsure[:_MAX_UNSURE]]
+    more = f" and {len(unsure) - _MAX_UNSURE} more" if len(unsure) > _MAX_UNSURE else ""
+    spent = frontier.trials >= max_trials
+    why = f"the {max_trials} trials are spent" if spent else "the search has not ended"
+    return [f"Unsure ({why}): {'; '.join(places)}{more}."]
+
+
+def _place(boundary: Boundary) -> str:
+    where = where_text(boundary)
+    name = boundary.name or "all values"
+    return f"{name} at {where}" if where else name
+
+
+def _space(stable: StableSpace) -> list[str]:
+    if stable.form == "nothing":
+        return ["No part of the space was found to live: look at model, loss and data."]
+    if stable.form == "whole":
+        return ["Nothing died: the whole space is left as it is."]
+    lines = [f"The box that lives keeps {stable.kept:.0%} of the searched space."]
+    if stable.form != "box":
+        how = {
+            "scopes": "with bounds for each level",
+            "dependent": "with a bound that depends on another value",
+        }[stable.form]
+        lines.append(f"As code, {how}, it keeps {stable.code_kept:.0%}.")
+    return [*lines, "Code for the model's build function:", "", stable.code]

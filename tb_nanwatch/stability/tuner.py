@@ -1,0 +1,239 @@
+"""StabilitySearch: a KerasTuner tuner that finds the frontier before the real search."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import keras_tuner
+
+from tb_nanwatch.compat.kerastuner import built, is_shared
+from tb_nanwatch.errors import UnsupportedError, warn
+from tb_nanwatch.messages import of_error
+from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.stability import log, told
+from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.oracle import StabilityOracle, metrics
+from tb_nanwatch.stability.space import StableSpace, stable_space_of
+from tb_nanwatch.stability.trial import Limit, ShortWatch
+from tb_nanwatch.writing.callback import NanWatch
+
+# What Keras' fit takes after the data, by place.
+_FIT: Final = ("x", "y", "batch_size", "epochs", "verbose", "callbacks")
+_DATA: Final = 2
+# What a short trial has no use for: nothing is validated.
+_UNUSED: Final = ("validation_data", "validation_steps", "validation_batch_size")
+
+
+class StabilitySearch(keras_tuner.Tuner):
+    """Finds which hyperparameter values can be trained at all, before the real search.
+
+    Its trials are short, and end at the first bad step; one that goes bad is an outcome
+    and no failure of KerasTuner's. Each trial is asked for where the frontier between
+    values that live and those that die is least known; when it is known well enough, the
+    search ends.
+
+    Args:
+        hypermodel: as of `keras_tuner.RandomSearch`.
+        hyperparameters: likewise.
+        max_trials: at most so many short trials.
+        steps: training steps of a trial. What goes bad later is not seen.
+        log_dir: where NaN Watch logs, for `tb-nanwatch report` and the tab; by default
+            that of a `NanWatch` given to `search`, else "nanwatch" in the project's
+            directory. Give it the real search's, and the report tells what came of it.
+        seed: of the choice of trials.
+        tune_new_entries, allow_new_entries, max_consecutive_failed_trials: as of
+            `keras_tuner.RandomSearch`; a failed trial is one that raised an exception.
+        **kwargs: as of `keras_tuner.Tuner`: directory, project_name, overwrite, ...
+
+    Raises:
+        TypeError, ValueError: an argument is invalid.
+
+    Example:
+    ```python
+    frontier = StabilitySearch(build, log_dir="logs", project_name="frontier")
+    frontier.search(x, y)
+    frontier.report()
+    tuner = keras_tuner.RandomSearch(
+        build, objective="val_loss", hyperparameters=frontier.stable_space()
+    )
+    ```
+    """
+
+    nanwatch_purpose = "stability"
+
+    def __init__(
+        self,
+        hypermodel: Any,
+        hyperparameters: Any = None,
+        max_trials: int = 40,
+        steps: int = 200,
+        *,
+        log_dir: str | os.PathLike[str] | None = None,
+        seed: int | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_consecutive_failed_trials: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        if hypermodel is None:
+            raise ValueError(
+                "hypermodel must be a function of hp that returns a model, or a "
+                "keras_tuner.HyperModel; received None."
+            )
+        for name, value in (("max_trials", max_trials), ("steps", steps)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"{name} must be an integer of at least 1; received {value!r}."
+                )
+        for name in ("objective", "executions_per_trial"):
+            if name in kwargs:
+                raise TypeError(
+                    f"StabilitySearch takes no {name}: a trial is one short training, and "
+                    "counts as gone bad or not. Leave it out here, and give it to the real "
+                    "search."
+                )
+        self.steps = steps
+        self._log_dir = None if log_dir is None else os.fsdecode(log_dir)
+        oracle = StabilityOracle(
+            max_trials,
+            seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        super().__init__(oracle, hypermodel, **kwargs)
+
+    # --- Searching ----------------------------------------------------------------
+
+    def search(self, *args: Any, **kwargs: Any) -> None:
+        """Runs the short trials.
+
+        Args:
+            *args, **kwargs: as of the real search. Validation data, epochs and a NanWatch
+                among the callbacks are accepted and not used.
+        """
+        kwargs |= dict(zip(_FIT[_DATA:], args[_DATA:], strict=False))
+        callbacks = list(kwargs.pop("callbacks", None) or ())
+        for callback in callbacks:
+            if isinstance(callback, NanWatch) and self._log_dir is None:
+                self._log_dir = callback.given_log_dir
+        kwargs["callbacks"] = [c for c in callbacks if not isinstance(c, NanWatch)]
+        super().search(*args[:_DATA], **kwargs)
+        if not is_shared(self):
+            self._log_frontier()
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Trains one set of values for a few steps.
+
+        Returns:
+            The oracle's metrics.
+
+        Raises:
+            UnsupportedError: the model's `fit` was not given the callbacks.
+        """
+        began = time.monotonic()
+        model = built(self, trial.hyperparameters)
+        # As KerasTuner does: a callback may hold what belongs to one training.
+        watch = copy.deepcopy(ShortWatch(self.log_dir))
+        limit = Limit(self.steps, watch.look, lambda: watch.status)
+        callbacks = [*copy.deepcopy(kwargs.pop("callbacks", [])), watch, limit]
+        for name in _UNUSED:
+            kwargs.pop(name, None)
+        kwargs |= {"epochs": self.steps, "callbacks": callbacks}
+        if kwargs.get("validation_split"):
+            kwargs["validation_freq"] = self.steps + 1
+        kwargs.setdefault("verbose", 0)
+        try:
+            self.hypermodel.fit(trial.hyperparameters, model, *args, **kwargs)
+        except Exception:
+            watch.look()
+            if watch.status not in BAD_STATUSES and limit.finite:
+                raise  # not by a bad value
+        bad = watch.status in BAD_STATUSES or not limit.finite
+        if not limit.steps and not bad:
+            raise UnsupportedError(
+                "no training step of the trial was seen. HyperModel.fit must pass the "
+                "callbacks on: model.fit(..., callbacks=callbacks), or "
+                "model.fit(..., **kwargs)."
+            )
+        return metrics(bad, limit.steps, began)
+
+    @property
+    def log_dir(self) -> str:
+        """Where NaN Watch logs."""
+        return self._log_dir or os.path.join(str(self.project_dir), "nanwatch")
+
+    # --- What came of it ------------------------------------------------------------
+
+    def frontier(self) -> Frontier:
+        """Returns the frontier as it is known by now.
+
+        Raises:
+            ValueError: no trial has ended yet.
+            UnsupportedError: this is a worker of a distributed search.
+        """
+        if is_shared(self):
+            raise UnsupportedError(
+                "a worker of a distributed search does not know the other workers' "
+                "trials. Ask in the chief's program, after its search(), or make the "
+                "tuner again with the same directory and project_name and without "
+                "KERASTUNER_TUNER_ID."
+            )
+        found = self.oracle.frontier()
+        if found is None:
+            raise ValueError(
+                "no trial has ended yet, so no frontier is known; call search() first."
+            )
+        return found  # type: ignore[no-any-return]
+
+    def _stable(self) -> StableSpace:
+        return stable_space_of(self.oracle.coordinates(), self.frontier())
+
+    def stable_space(self) -> Any:
+        """Returns the space that lives: a `keras_tuner.HyperParameters`.
+
+        It is for `hyperparameters=` of the real tuner, whose model is built as before:
+        the bounds in it win over those in the code.
+
+        Raises:
+            ValueError, UnsupportedError: as of `frontier`.
+        """
+        return log.hyperparameters_of(self._stable().specs)
+
+    def stable_code(self) -> str:
+        """Returns code that declares the space that lives, in place of the old one's.
+
+        It says more than `stable_space` can: a bound may depend on another value.
+
+        Raises:
+            ValueError, UnsupportedError: as of `frontier`.
+        """
+        return self._stable().code
+
+    def report(self) -> str:
+        """Prints the frontier, what is unsure, and the code; returns what it prints."""
+        steps, seconds = self.oracle.spent()
+        text = told.report(
+            self.frontier(), self._stable(), self.steps, steps, seconds,
+            self.oracle.max_trials,
+        )  # fmt: skip
+        print(text)
+        return text
+
+    def _log_frontier(self) -> None:
+        """Logs the frontier beside the trials; a place that cannot be written only warns."""
+        with contextlib.suppress(ValueError):
+            frontier = self.frontier()
+            try:
+                log.write(self, frontier, self._stable())
+            except Exception as e:
+                warn(f"NaN Watch could not log the frontier: {of_error(e)}")
+
+
+__all__: Sequence[str] = ("StabilitySearch",)
