@@ -33,7 +33,13 @@ def bar(stream: IO[str]) -> Iterator[Tell]:
         yield untold
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(file=stream), transient=True) as drawn:
+    with Progress(
+        *columns,
+        console=Console(file=stream),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as drawn:
         task = drawn.add_task("", total=None)
 
         def tell(what: str, done: int, total: int | None) -> None:

@@ -90,7 +90,7 @@ def the_card(outputs: list[Any]) -> str:
     (card,) = cards(outputs)
     text: str = card.data["text/plain"]
     shown = " ".join(read_page(card.data["text/html"]).text.split())
-    words = text.replace("NaN Watch: ", "").split()
+    words = text.replace("NaN Watch: ", "").replace("`", "").split()
     at = [shown.find(word) for word in words]
     assert -1 not in at, [w for w, a in zip(words, at, strict=True) if a < 0]
     return text
