@@ -33,7 +33,7 @@ VIEW = [
 TRAIN = ["tensorflow>=2.18,<3", "keras>=3.8,<4"]
 # scipy and scikit-learn are what KerasTuner's Bayesian search needs and does not
 # install by itself; six it imports, and TensorFlow brings it.
-SEARCH = ["keras-tuner>=1.4.7,<2", "scipy>=1.11", "scikit-learn>=1.4", "six"]
+SEARCH = ["keras-tuner>=1.4.7,<2", "scipy>=1.11", "scikit-learn>=1.4", "six>=1.16"]
 TUNER = [*TRAIN, *SEARCH]
 # Keras on another backend, without TensorFlow.
 TORCH = ["torch>=2.6,<3", "keras>=3.15,<4", *SEARCH]

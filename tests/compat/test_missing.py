@@ -226,6 +226,7 @@ def test_nothing_is_said_where_nothing_is_missing(
     assert said is any(
         tuple(map(int, versions.version_of(package).split(".")[:2])) > newest
         for package, (_, newest) in versions.TESTED.items()
+        if versions.version_of(package)  # of one backend alone
     )
     assert watched.same_as(plain[xla])
     found = read_log(Path(log))
