@@ -91,6 +91,14 @@ def sequential(**options: Any) -> Any:
 
 def rematerialized() -> Any:
     with keras.RematScope(mode="full"):
+        layers = [L.Dense(8, name="first"), L.Dense(1, name="last")]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    model.compile("adam", "mse")
+    return model
+
+
+def rematerialized_as_a_whole() -> Any:
+    with keras.RematScope(mode="full"):
         return sequential()
 
 
@@ -104,6 +112,7 @@ MODELS = {
     "guide": lambda: own(Guide),
     "rebuilt": lambda: own(Rebuilt),
     "rematerialized": rematerialized,
+    "rematerialized as a whole": rematerialized_as_a_whole,
     "several steps a call": lambda: sequential(steps_per_execution=5),
     "not compiled": lambda: sequential(jit_compile=False),
 }
@@ -134,7 +143,7 @@ def test_a_step_of_any_kind_is_exact_and_trains_as_before(
     assert (first.tensors[0].num_nan, first.tensors[0].row) == (1, 2)
     assert log.status.onset is not None and log.status.onset.step == 7
     layers = {t.name for t in first.tensors if t.kind == "activation"}
-    if name == "rebuilt":
+    if name in ("rebuilt", "rematerialized as a whole"):
         notes = " ".join(log.session.notes)
         assert not layers and "loop or branch" in notes and "'first'" in notes
     else:

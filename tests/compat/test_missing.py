@@ -43,6 +43,9 @@ ELSEWHERE = {
     Feature.HPARAMS_READ,
     Feature.REMOTE_LOGS,
     Feature.LOGS,
+    # Of a training on JAX.
+    Feature.LAYERS_ON_JAX,
+    Feature.NNX,
 }
 _numbers = itertools.count()
 

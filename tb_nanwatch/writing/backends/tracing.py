@@ -224,10 +224,14 @@ class Tracer:
     def _are_labels(self, *trees: Any) -> None:
         self._trace.labels.update(id(leaf) for leaf in keras.tree.flatten(trees))
 
+    def seen_layers(self) -> set[str]:
+        """Returns the layers of which something was met in the step itself."""
+        return {f.layer for f in self.found}
+
     def finish(self) -> None:
         """Says that the step is over: names what could not be named before."""
         trace = self._trace
-        for name in sorted(trace.inner - {f.layer for f in self.found} - {""}):
+        for name in sorted(trace.inner - self.seen_layers() - {""}):
             self._note(f"{name!r} is called in a loop or branch, where it is not watched")
         data = [f for f in self.found if f.kind in _DATA]
         if trace.is_triple and not any(id(f.tensor) in trace.labels for f in data):

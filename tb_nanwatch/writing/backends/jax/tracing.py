@@ -77,6 +77,12 @@ class Tracer(tracing.Tracer):
             return True  # a constant, or a step that runs eagerly
         return scope is not None and private.trace_of(tensor) is scope
 
+    def seen_layers(self) -> set[str]:
+        """Returns the layers of which an output was met in the step itself."""
+        # A gradient of theirs is met even where they run in a trace of their own.
+        kinds = ("activation", "prediction")
+        return {f.layer for f in self.found if f.kind in kinds}
+
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure."""
         if kind in ("activation", "prediction"):
