@@ -192,9 +192,14 @@ def _next_step(
     again = REMINDER
     if shared:
         return f"{again} A higher limit would only let more trials fail."
-    if not resumes or (max_trials is not None and begun >= max_trials):
+    if max_trials is not None and begun >= max_trials:
         return again
     raised = raised_failure_limit(limit, max_trials)
+    if not resumes:
+        return (
+            f"{again} With max_consecutive_failed_trials={raised} it goes on after such "
+            "trials."
+        )
     return (
         f"{again} Or go on with the same space: overwrite=False and "
         f"max_consecutive_failed_trials={raised}."

@@ -73,7 +73,7 @@ async function said(text: () => string | Promise<string>): Promise<string> {
 
 /** Copies an answer, for an issue or a chat: the same lines as `tb-nanwatch report --markdown`. */
 export function copyAnswer(markdown: () => Promise<string>): HTMLButtonElement {
-  const button = copyButton(markdown, "the answer as Markdown", "Copy answer");
+  const button = copyButton(markdown, "answer", "Copy answer");
   button.title = "copy what happened, why and what to change, for an issue or a chat (Markdown)";
   return button;
 }

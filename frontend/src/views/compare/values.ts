@@ -50,7 +50,7 @@ export class ValuesView {
             type: "button",
             class: "small",
             click: () => this.pair(name),
-            "aria-label": `show ${name} and another hyperparameter together`,
+            "aria-label": `show in pairs: ${name} and another hyperparameter`,
           },
           "show in pairs",
         ),
