@@ -47,6 +47,9 @@ TEST = [
     "boto3>=1.34",
     "fsspec",
     "playwright>=1.50",
+    # A real kernel for what a training says in a notebook.
+    "nbclient>=0.10",
+    "ipykernel>=6",
     "build>=1",
     "setuptools",
 ]

@@ -29,7 +29,7 @@ from benchmarks.made import put
 from tb_nanwatch.diagnosis import Facts, diagnose
 from tb_nanwatch.postmortem.experiments import TOO_SHORT
 from tb_nanwatch.reading.causes import facts_in_full
-from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.logs import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import BAD_STATUSES, Experiment
 from tb_nanwatch.writing.alike import SPENT

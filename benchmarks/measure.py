@@ -153,7 +153,7 @@ def _ring(log_dir: str) -> int:
     """Returns the bytes of NaN Watch's ring, 0 where it did not watch."""
     from tensorboard.context import RequestContext
 
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
     from tb_nanwatch.reading.reader import Reader
     from tb_nanwatch.writing.probes import RING_ROWS
 

@@ -16,6 +16,7 @@ __all__ = [
     "NonFiniteError",
     "UnsupportedError",
     "__version__",
+    "report",
 ]
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         NonFiniteError,
         UnsupportedError,
     )
+    from tb_nanwatch.reading.shown import read as report
     from tb_nanwatch.writing.callback import NanWatch
 
 
@@ -33,6 +35,10 @@ def __getattr__(name: str) -> Any:
         from tb_nanwatch.writing.callback import NanWatch
 
         return NanWatch
+    if name == "report":
+        from tb_nanwatch.reading.shown import read
+
+        return read
     if name in __all__:
         from tb_nanwatch import errors
 

@@ -6,16 +6,15 @@ that is known of the run stands behind them.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tb_nanwatch.card import Card, Part, printed
 from tb_nanwatch.chain_text import came_from
 from tb_nanwatch.closest import LARGEST
 from tb_nanwatch.diagnosis import Cause, Facts, has_cause, tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, FINITE_STATUSES, Position, PostMortem, Status
-from tb_nanwatch.text import clean
 
 # Causes as people say them. Those of an operation out of its domain are worded by it.
 LABELS: Final[dict[str, str]] = {
@@ -51,10 +50,6 @@ _PLACES: Final = {
 _DIVISIONS: Final = ("RealDiv", "Div", "FloorDiv", "FloorMod", "Xdivy", "Reciprocal")
 _LOGARITHMS: Final = ("Log", "Xlogy")
 _ROOTS: Final = ("Sqrt", "Rsqrt", "EuclideanNorm")
-# Columns of a printed answer: those of a terminal of old, which every one has.
-WIDTH: Final = 80
-_INDENT: Final = " " * 9
-_MAX_TEXT: Final = 1000
 # More rows than these are not listed.
 _MAX_ROWS: Final = 5
 
@@ -103,7 +98,7 @@ def answer_of(
     return Answer(
         _happened(facts),
         label_of(first.id, facts.postmortem),
-        _why(first, facts.postmortem),
+        _why(first, facts),
         first.sure if known else "",
         first.record,
         first.fix,
@@ -181,13 +176,17 @@ def place_text(position: Position) -> str:
     return f"at epoch {position.epoch + 1}, batch {position.batch + 1}"
 
 
-def _why(cause: Cause, found: PostMortem | None) -> str:
+def _why(cause: Cause, facts: Facts) -> str:
+    found = facts.postmortem
     if cause.id == "unknown":
         return "The record does not decide it."
     label = label_of(cause.id, found)
     reasons = cause.reasons
     if found is not None and found.op is not None and cause.id in _PLACES:
-        reasons = [f"{_sentence(found.finding)}{_rows(found)}.", *came_from(found)]
+        reasons = [
+            f"{_sentence(found.finding)}{_rows(found)}.",
+            *came_from(found, facts.with_data),
+        ]
     told = [reasons[0], *reasons[-1:]] if len(reasons) > 1 else reasons
     told = [t for t in dict.fromkeys(told) if t.strip(".")]
     return " ".join([f"{_sentence(label)}.", *told])
@@ -225,38 +224,29 @@ def _after(facts: Facts, steps: int) -> str:
     return f'{steps:,} more {more} ran after it; on_nonfinite="stop" would have ended it.'
 
 
-def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:
-    """Returns a printed answer, in lines of at most 80 columns where words allow it.
-
-    What a terminal would obey is taken out of every text.
+def card_of(answer: Answer, name: str, see: Sequence[str] = ()) -> Card:
+    """Returns the card of a run that went bad.
 
     Args:
-        answer: of a run.
+        answer: of the run.
         name: of the run.
         see: commands that show more, a line each.
     """
-    first = f"NaN Watch: {clean(name)} {answer.happened}. {answer.after}"
-    found = wrapped(clean(first, _MAX_TEXT), "", "  ")
-    for title, text in (
-        ("Why", answer.why),
-        ("Fix", answer.fix),
-        ("", answer.tested or ("Not tested." if answer.sure else "")),
-        ("Where", answer.where),
-    ):
-        if text:
-            found += wrapped(clean(text, _MAX_TEXT), f"  {title:<7}", _INDENT)
-    for i, command in enumerate(see):
-        found.append(f"  {'' if i else 'See':<7}{command}")
-    return found
+    first = f"{name} {answer.happened}. {answer.after}".rstrip()
+    return Card(first, True, parts_of(answer), see=tuple(see))
 
 
-def wrapped(text: str, first: str, indent: str) -> list[str]:
-    """Returns a text in lines, the first and the others indented as given."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+def parts_of(answer: Answer) -> tuple[Part, ...]:
+    """Returns what an answer says below its first line, each thing once."""
+    what, _, line = answer.where.partition(": ")
+    return (
+        Part("Why", answer.why),
+        Part("Fix", answer.fix),
+        Part("", answer.tested or ("Not tested." if answer.sure else "")),
+        Part("Where", what if line and line in answer.fix else answer.where),
     )
+
+
+def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:
+    """Returns a printed answer, see `card_of` and `card.printed`."""
+    return printed(card_of(answer, name, see))

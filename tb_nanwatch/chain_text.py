@@ -5,38 +5,49 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from tb_nanwatch.row_values import LEFT_OUT, of_a_row
 from tb_nanwatch.schema import Link, Outlier, PostMortem, Since
 
 DATA_WORDS: Final = {"input": "input", "label": "label", "sample_weight": "sample weight"}
 
 
-def came_from(found: PostMortem | None) -> list[str]:
-    """Returns what a post-mortem says of the way to its operation, a sentence each."""
+def came_from(found: PostMortem | None, with_data: bool = True) -> list[str]:
+    """Returns what a post-mortem says of the way to its operation, a sentence each.
+
+    Args:
+        found: the post-mortem.
+        with_data: whether values of single rows are told.
+    """
     if found is None or found.op is None:
         return []
-    said = [_chain_text(found), _since_text(found)]
+    said = [_chain_text(found, with_data), _since_text(found)]
     if found.since is not None and found.since.batches and not found.since.bad:
-        said += [outlier_text(o) for o in found.outliers[:1] if not o.ago]
+        said += [outlier_text(o, with_data) for o in found.outliers[:1] if not o.ago]
     return [text for text in said if text]
 
 
-def _chain_text(found: PostMortem) -> str:
+def _chain_text(found: PostMortem, with_data: bool) -> str:
     what = f"The gradient of `{found.op}`" if found.gradient else f"`{found.op}`"
     parts, before = [], None
     for link in found.chain:
-        origin = _origin_text(link)
+        shown = with_data or not of_a_row(link)
+        origin = _origin_text(link, shown)
         if before is None:
-            parts.append(f"{what} got {_value_text(link)}{origin and f' from {origin}'}")
+            parts.append(
+                f"{what} got {_value_text(link, shown)}{origin and f' from {origin}'}"
+            )
         elif origin:
-            parts.append(f"{_which(link, before)} came from {origin}")
+            parts.append(f"{_which(link, before, shown)} came from {origin}")
         before = link
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def _which(link: Link, before: Link) -> str:
+def _which(link: Link, before: Link, shown: bool) -> str:
     """Returns which input of the operation before is meant."""
     if before.operands:
         return f"the {link.operand}"
+    if not shown:
+        return f"its {plural(link.operand)}"
     if link.low == link.high:
         return f"its {plural(link.operand)}, {_number(link.low)},"
     if math.isnan(link.low):
@@ -45,7 +56,9 @@ def _which(link: Link, before: Link) -> str:
     return f"its {plural(link.operand)}, from {low} to {high},"
 
 
-def _value_text(link: Link) -> str:
+def _value_text(link: Link, shown: bool) -> str:
+    if not shown:
+        return f"the {link.operand} {LEFT_OUT}"
     if not math.isnan(link.value) or math.isnan(link.low):
         return f"the {link.operand} {_number(link.value)}"
     if link.low == link.high:
@@ -54,7 +67,7 @@ def _value_text(link: Link) -> str:
     return f"{plural(link.operand)} from {low} to {high}"
 
 
-def _origin_text(link: Link) -> str:
+def _origin_text(link: Link, shown: bool) -> str:
     if link.origin == "data":
         place = f", row {link.row}" if link.row >= 0 else ""
         if link.column:
@@ -69,7 +82,8 @@ def _origin_text(link: Link) -> str:
         return ""
     text = f"`{link.name}`"
     if link.operands:
-        text += f" of {' and '.join(_number(v) for v in link.operands)}"
+        told = [_number(v) if shown else LEFT_OUT for v in link.operands]
+        text += f" of {' and '.join(told)}"
     if link.source is not None:
         text += f" at {link.source.file}:{link.source.line}"
     elif link.layer:
@@ -128,8 +142,13 @@ def plural(name: str) -> str:
     return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
 
-def outlier_text(outlier: Outlier) -> str:
-    """Returns in a sentence or two which values of a batch stand out, and beside which."""
+def outlier_text(outlier: Outlier, with_data: bool = True) -> str:
+    """Returns in a sentence or two which values of a batch stand out, and beside which.
+
+    Args:
+        outlier: of the batch.
+        with_data: whether its value is told.
+    """
     what = DATA_WORDS[kind_of(outlier)]
     name = outlier.name.partition("[")
     tensor = f"the {what}" + (f" {name[1]}{name[2]}" if name[2] else "")
@@ -155,8 +174,9 @@ def outlier_text(outlier: Outlier) -> str:
         verb = "was"
         steps = "1 step" if outlier.ago == 1 else f"{outlier.ago} steps"
         which = f"In the batch {steps} earlier"
+    value = f"{outlier.value:.6g}" if with_data else LEFT_OUT
     return (
-        f"{which} {where} of {tensor} {verb} {outlier.value:.6g} (rows and columns "
+        f"{which} {where} of {tensor} {verb} {value} (rows and columns "
         f"counted from 0); {others}.{more}"
     )
 

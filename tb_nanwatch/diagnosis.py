@@ -159,7 +159,7 @@ def _where(facts: Facts) -> list[str]:
         return [
             f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
             "in causal order the first tensor to become non-finite in that step.",
-            *came_from(facts.postmortem),
+            *came_from(facts.postmortem, facts.with_data),
             *stall,
         ]
     if facts.onset is not None:

@@ -50,6 +50,7 @@ class Facts:
         postmortem: of the failing step, where there was one.
         session, ranges, flight: the records in full, where they were read.
         scaling: of the loss; None where none is scaled.
+        with_data: whether sentences may quote values of single rows of data.
     """
 
     status: Status
@@ -64,12 +65,14 @@ class Facts:
     ranges: list[RangesRecord] = field(default_factory=list)
     flight: list[FlightRecord] = field(default_factory=list)
     scaling: Scaling | None = None
+    with_data: bool = True
 
 
 def facts_of(
     status: StatusRecord,
     inherited: Status | None = None,
     postmortem: PostMortem | None = None,
+    with_data: bool = True,
 ) -> Facts:
     """Returns the facts that a run's status record alone holds.
 
@@ -77,6 +80,7 @@ def facts_of(
         status: the run's.
         inherited: see `Facts`; it takes the records of other runs to tell.
         postmortem: the result of its record, where there is one.
+        with_data: see `Facts`.
     """
     return Facts(
         status=status.status,
@@ -95,4 +99,5 @@ def facts_of(
         )
         if len(status.lane_loss_scale)
         else None,
+        with_data=with_data,
     )

@@ -14,6 +14,10 @@ from typing import Final, NamedTuple
 PLUGIN_NAME: Final = "nanwatch"
 STATUS_PLUGIN_NAME: Final = "nanwatch_status"
 
+# The directory of a capsule, beside its run's event file, and the file that makes it one.
+CAPSULE: Final = "nanwatch_capsule"
+CAPSULE_HEADER: Final = "capsule.json"
+
 # Kinds of record, and the plugin name under which each is stored.
 KIND_SESSION: Final = "session"
 KIND_RANGES: Final = "ranges"

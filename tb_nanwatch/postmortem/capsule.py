@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from tb_nanwatch.codec import build
 from tb_nanwatch.errors import CapsuleError, RecordError
+from tb_nanwatch.metadata import CAPSULE_HEADER
 from tb_nanwatch.schema import BadTensor, HParam, Kind, Position, Search
 from tb_nanwatch.strict_json import dumps
 
@@ -43,7 +44,7 @@ _MAX_DEPTH: Final = 32
 _MAX_RANK: Final = 32
 # What a .npy header adds to an array: at most this many bytes for such shapes.
 _MAX_NPY_HEADER: Final = 4096
-_JSON: Final = "capsule.json"
+_JSON: Final = CAPSULE_HEADER
 _ARRAYS: Final = "arrays.npz"
 _NOTE: Final = "README.txt"
 _NOTE_TEXT: Final = """\

@@ -15,6 +15,7 @@ from tb_nanwatch.diagnosis import (
     tensor_text,
 )
 from tb_nanwatch.messages import of_traceback
+from tb_nanwatch.reading.edit import REMINDER
 from tb_nanwatch.reading.failures import failure
 from tb_nanwatch.reading.grouping import trials_of
 from tb_nanwatch.reading.session import Session
@@ -34,7 +35,10 @@ def explain(
     sessions: list[Session],
     causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
 ) -> dict[str, Any] | None:
-    """Returns {"trials", "reasons", "message", "fix"} of an aborted search, or None.
+    """Returns what an aborted search is told with, None of another one.
+
+    `fix` is what to do, with reasons; `then` the same in one sentence or two, for where
+    the cause and its fix are told already.
 
     A search that was resumed after its abort goes on, and counts as aborted no more.
 
@@ -57,10 +61,13 @@ def explain(
             "reasons": [failure(last) or _reason([last], causes or {})],
             "message": message,
             "fix": _go_on(was_interrupted(message), resumes),
+            "then": _go_on(was_interrupted(message), resumes),
         }
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
+    begun = len(trials_of(sessions))
     row = _failed_in_a_row(sessions, limit)
     bad = sum(any(s.status.status in BAD_STATUSES for s in g) for g in row)
+    shared = _shared_cause(row, causes or {})
     return {
         "trials": [str(group[0].status.trial_id) for group in row],
         "reasons": [_reason(group, causes or {}) for group in row],
@@ -68,12 +75,13 @@ def explain(
         "fix": _fix(
             limit,
             search.max_trials,
-            len(trials_of(sessions)),
+            begun,
             len(row),
             bad,
             resumes,
-            _shared_cause(row, causes or {}),
+            shared,
         ),
+        "then": _then(limit, search.max_trials, begun, resumes, shared is not None),
     }
 
 
@@ -172,6 +180,20 @@ def _shared_cause(
         found.add(known[0].id if known else None)
     (cause,) = found if len(found) == 1 else (None,)
     return cause if cause in NOT_OF_THE_SPACE else None
+
+
+def _then(
+    limit: int, max_trials: int | None, begun: int, resumes: bool, shared: bool
+) -> str:
+    if shared:
+        return f"{REMINDER} A higher limit would only let more trials fail."
+    if not resumes or (max_trials is not None and begun >= max_trials):
+        return REMINDER
+    raised = raised_failure_limit(limit, max_trials)
+    return (
+        f"{REMINDER} To go on where it ended instead: overwrite=False and "
+        f"max_consecutive_failed_trials={raised}."
+    )
 
 
 def _fix(

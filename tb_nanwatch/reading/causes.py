@@ -11,6 +11,7 @@ from tensorboard.util import tb_logging
 
 from tb_nanwatch import metadata
 from tb_nanwatch.diagnosis import Cause, Facts, diagnose, facts_of, has_cause
+from tb_nanwatch.reading.progress import Tell, untold
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import FINITE_STATUSES
@@ -31,15 +32,20 @@ class Causes:
 
     Args:
         reader: reads the records.
+        with_data: whether sentences may quote values of single rows of data.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, with_data: bool = True) -> None:
+        self._reader, self._with_data = reader, with_data
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str, str], tuple[Any, list[Cause]]] = {}
 
     def of(
-        self, ctx: Any, experiment_id: str, sessions: Sequence[Session]
+        self,
+        ctx: Any,
+        experiment_id: str,
+        sessions: Sequence[Session],
+        tell: Tell = untold,
     ) -> dict[Key, list[Cause]]:
         """Returns the causes of each session that went bad, by (run, session id).
 
@@ -47,6 +53,7 @@ class Causes:
             ctx: the `RequestContext`.
             experiment_id: TensorBoard's.
             sessions: of a snapshot.
+            tell: hears how many of them are done.
         """
         bad = [s for s in sessions if has_cause(s.status.status, s.status.origin)]
         with self._lock:
@@ -58,7 +65,10 @@ class Causes:
         if missing:
             with ThreadPoolExecutor(min(_THREADS, len(missing))) as pool:
                 found = pool.map(lambda s: self._diagnose(ctx, experiment_id, s), missing)
-                answers = list(zip(missing, found, strict=True))
+                answers = []
+                for session, causes in zip(missing, found, strict=True):
+                    answers.append((session, causes))
+                    tell("diagnosing", len(answers), len(missing))
             with self._lock:
                 if len(self._kept) + len(answers) > _MAX_KEPT:
                     self._kept.clear()
@@ -74,20 +84,31 @@ class Causes:
 
     def _diagnose(self, ctx: Any, experiment_id: str, session: Session) -> list[Cause]:
         try:
-            return diagnose(facts_in_full(self._reader, ctx, experiment_id, session))
+            return diagnose(
+                facts_in_full(self._reader, ctx, experiment_id, session, self._with_data)
+            )
         except Exception:
             # Records may be damaged in any way: one such run must not hide the others.
             logger.warning("cannot diagnose run %r", session.run, exc_info=True)
             return diagnose(
-                facts_of(session.status, session.began_with, session.postmortem)
+                facts_of(
+                    session.status,
+                    session.began_with,
+                    session.postmortem,
+                    self._with_data,
+                )
             )
 
 
 def facts_in_full(
-    reader: Reader, ctx: Any, experiment_id: str, session: Session
+    reader: Reader,
+    ctx: Any,
+    experiment_id: str,
+    session: Session,
+    with_data: bool = True,
 ) -> Facts:
     """Returns all that was measured in one run, as far as it can be read."""
-    facts = facts_of(session.status, session.began_with, session.postmortem)
+    facts = facts_of(session.status, session.began_with, session.postmortem, with_data)
     records = reader.detail(ctx, experiment_id, session, _KINDS).records
     found = records[metadata.KIND_SESSION]
     facts.session = found[-1] if found else None

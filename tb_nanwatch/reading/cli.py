@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from tb_nanwatch import __version__, metadata, schema, strict_json
-from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchError
 
 EXIT_OK: Final = 0
@@ -20,25 +18,6 @@ EXIT_ERROR: Final = 2
 
 # "clean" and "unwatched" would fail every run there is.
 _FAIL_ON: Final = tuple(s for s in schema.STATUSES if s not in ("unwatched", "clean"))
-
-
-# Points of a scalar: more epochs than that are rare, and a scalar of each batch, which
-# is not read, must not fill the memory.
-_MAX_SCALARS: Final = 5_000
-
-
-_REMOTE: Final = (
-    ". What reads remote places must be installed: boto3 for s3://, TensorFlow for "
-    "gs://, fsspec and its driver for others."
-)
-
-
-class CannotReadError(NanWatchError):
-    """The log directory cannot be read, or holds nothing of ours."""
-
-
-class CannotWriteError(NanWatchError):
-    """The page cannot be written."""
 
 
 class UsageError(NanWatchError):
@@ -82,10 +61,25 @@ def _parser() -> argparse.ArgumentParser:
     output = report.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the answers alone, as Markdown: for an issue, a chat, or "
+        '>> "$GITHUB_STEP_SUMMARY"',
+    )
+    output.add_argument(
         "--html",
         metavar="FILE",
         help="write one self-contained page to FILE instead, for mailing; - is the "
         "standard output",
+    )
+    report.add_argument(
+        "--all", action="store_true", help="print every trial, and all that is known"
+    )
+    report.add_argument(
+        "--with-data",
+        action="store_true",
+        help="tell values of single rows of data in JSON, Markdown and HTML too, which "
+        "leave them out",
     )
     report.add_argument(
         "--fail-on",
@@ -99,17 +93,19 @@ def _parser() -> argparse.ArgumentParser:
         "compare",
         help="print what two runs, or two searches, differ in",
         usage="tb-nanwatch compare [-h] [--json] LOGDIR NAME NAME\n"
-        "       tb-nanwatch compare [-h] [--json] DIRECTORY DIRECTORY",
+        "       tb-nanwatch compare [-h] [--json] DIRECTORY DIRECTORY\n"
+        "       tb-nanwatch compare [-h] [--json] LOGDIR",
         description="Compares a run that works with one that went bad, or a search "
         "before an edit of its space with the one after it.",
     )
     compare.add_argument(
         "what",
         nargs="+",
-        metavar="LOGDIR NAME NAME | DIRECTORY DIRECTORY",
+        metavar="LOGDIR NAME NAME | DIRECTORY DIRECTORY | LOGDIR",
         help="a log directory and the names of two runs, trials or searches in it, with "
         "SEARCH: before a trial or run that several searches have; or two directories "
-        "that hold one run, or one search, each",
+        "that hold one run, or one search, each; or a log directory alone, for its newest "
+        "search and the older one of the same project",
     )
     compare.add_argument("--json", action="store_true", help="print JSON")
     replay = commands.add_parser(
@@ -118,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Exits with 0 where the step went bad again in the same tensor with "
         "the same counts, with 1 where it did not, and with 2 where it could not be run.",
     )
-    replay.add_argument("capsule", help="the capsule's directory")
+    replay.add_argument("capsule", help="the capsule's directory, or its run's")
     replay.add_argument(
         "--model",
         metavar="FILE.py:FUNCTION",
@@ -137,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    # What is wrong with the arguments is said before seconds go into importing.
+    capsule = _capsule_at(arguments.capsule)
+    _check_model(arguments.model)
     # Needs TensorFlow, as no other command does.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -147,21 +146,50 @@ def _replay(arguments: argparse.Namespace) -> int:
             f"replay needs TensorFlow and Keras ({e}); install them with pip install "
             '"tb-nanwatch[train]"'
         ) from e
-    found = replay.replay(arguments.capsule, arguments.model, arguments.attempt)
+    found = replay.replay(capsule, arguments.model, arguments.attempt)
     print(strict_json.dumps(found) if arguments.json else replay.text(found))
     sys.stdout.flush()
     return EXIT_OK if found.compiled_same else EXIT_FAIL_ON
 
 
+def _capsule_at(path: str) -> str:
+    """Returns the capsule's directory that a path means: it, or that of its run."""
+    place = os.path.expanduser(path)
+    for directory in (place, os.path.join(place, metadata.CAPSULE)):
+        if os.path.isfile(os.path.join(directory, metadata.CAPSULE_HEADER)):
+            return directory
+    what = "does not exist"
+    if os.path.isdir(place):
+        what = "holds no capsule"
+    elif os.path.exists(place):
+        what = "is a file"
+    raise UsageError(
+        f"{path!r} {what}; expected the directory {metadata.CAPSULE} that a run which went "
+        "bad leaves beside its event file, or the run's directory. tb-nanwatch report "
+        "LOGDIR --all prints the command of each run that has one"
+    )
+
+
+def _check_model(model: str | None) -> None:
+    file = (model or "").rpartition(":")[0]
+    if file.endswith(".py") and not os.path.isfile(file):
+        raise UsageError(
+            f"--model names the file {file!r}, which does not exist; expected your program "
+            "and the function in it that returns the compiled model, e.g. train.py:build"
+        )
+
+
 def _compare(arguments: argparse.Namespace) -> int:
     what = [str(w) for w in arguments.what]
-    if len(what) not in (2, 3):
+    if len(what) not in (1, 2, 3):
         raise UsageError(
-            f"compare was given {len(what)} argument{'' if len(what) == 1 else 's'}; "
-            "expected LOGDIR NAME NAME, or two directories"
+            f"compare was given {len(what)} arguments; expected LOGDIR NAME NAME, two "
+            "directories, or LOGDIR alone for its newest search and the one before it"
         )
+    from tb_nanwatch.reading import logs
+
     for path in what[:1] if len(what) == 3 else what:
-        _avoid_tensorflow(path)
+        logs.avoid_tensorflow(path)
     from tensorboard.context import RequestContext
 
     from tb_nanwatch.reading import compare, compare_text
@@ -169,10 +197,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     from tb_nanwatch.reading.reader import Reader
 
     def place(path: str, where: str) -> compare.Place:
-        reader = Reader(make_provider(path))
+        reader = Reader(logs.make_provider(path))
         return compare.Place(reader, RequestContext(), "", Causes(reader), where)
 
-    if len(what) == 3:
+    if len(what) == 1:
+        found = compare.newest(place(what[0], ""))
+    elif len(what) == 3:
         here = place(what[0], "")
         found = compare.named((here, what[1]), (here, what[2]))
     else:
@@ -188,115 +218,37 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _avoid_tensorflow(arguments.logdir)
     # Imported late, so that --help and usage errors are instant.
-    from tensorboard.context import RequestContext
-
-    from tb_nanwatch.reading import report, terminal
-    from tb_nanwatch.reading.causes import Causes
-    from tb_nanwatch.reading.reader import Reader
+    from tb_nanwatch.reading import logs, progress, shown, terminal
     from tb_nanwatch.text import clean
 
-    provider = make_provider(arguments.logdir)
-    reader, ctx = Reader(provider), RequestContext()
-    snapshot = reader.snapshot(ctx, "")
-    for sentence in snapshot.warnings:
-        print(f"tb-nanwatch: warning: {clean(sentence, 1000)}", file=sys.stderr)
-    if not snapshot.sessions:
-        raise CannotReadError(
-            f"no NaN Watch records in {arguments.logdir!r}. Give the directory that "
-            "NanWatch(...) was given, or one above it; if the training has not begun "
-            "yet, add callbacks=[NanWatch(LOGDIR)] to fit or search and run it."
+    # What is printed is read here; all else is passed on.
+    printed = not (arguments.json or arguments.html or arguments.markdown)
+    logs.avoid_tensorflow(arguments.logdir)
+    with progress.bar(sys.stderr) as tell:
+        found = logs.read(
+            arguments.logdir, with_data=printed or arguments.with_data, tell=tell
         )
-    full = report.overview(snapshot, Causes(reader).of(ctx, "", snapshot.sessions))
+    for sentence in found.full["warnings"]:
+        print(f"tb-nanwatch: warning: {clean(sentence, 1000)}", file=sys.stderr)
+    told = shown.Report(found)
     if arguments.json:
-        print(strict_json.dumps(report.report(full)))
+        print(strict_json.dumps(told.to_dict()))
+    elif arguments.markdown:
+        print(told.markdown, end="")
+    elif arguments.html == "-":
+        sys.stdout.write(told.page())
     elif arguments.html:
-        _write_page(arguments.html, full, snapshot.sessions)
+        told.save(arguments.html)
     else:
-        terminal.render(full, sys.stdout)
+        terminal.render(found.full, sys.stdout, every=arguments.all)
     sys.stdout.flush()
     if arguments.fail_on is not None:
         limit = schema.STATUSES.index(arguments.fail_on)
-        for run in full["runs"]:
+        for run in found.full["runs"]:
             if not run["superseded"] and schema.STATUSES.index(run["status"]) >= limit:
                 return EXIT_FAIL_ON
     return EXIT_OK
-
-
-def _write_page(path: str, full: dict[str, Any], sessions: Sequence[Any]) -> None:
-    from tb_nanwatch.reading.page import page
-
-    growth = schema.LANE_SERIES.index("growth")
-    lanes = {
-        # As the names stand in the overview.
-        (strict_json.json_safe(s.run), s.id): (
-            s.status.lane_steps.tolist(),
-            s.status.lane[:, growth].tolist(),
-        )
-        for s in sessions
-    }
-    made = page(full, lanes)
-    if path == "-":
-        sys.stdout.write(made)
-        return
-    try:
-        with open(os.path.expanduser(path), "w", encoding="utf-8") as f:
-            f.write(made)
-    except OSError as e:
-        raise CannotWriteError(
-            f"cannot write the page to {path!r}: {e.strerror or e}; expected the path of "
-            "a file in a directory that exists and may be written to"
-        ) from e
-
-
-def make_provider(logdir: str) -> Any:
-    """Returns a data provider that holds every NaN Watch record below `logdir`.
-
-    It is TensorBoard's own, without any sampling of our records. Of scalars it keeps
-    what the epochs of a long training need; everything else in the log directory is
-    sampled down to one point a tag, since it is not read.
-
-    Raises:
-        CannotReadError: there is no such directory, or it cannot be read.
-    """
-    from tb_nanwatch.reading.unwatched import SCALARS_PLUGIN
-
-    logdir = os.path.expanduser(logdir)
-    if "://" not in logdir and not os.path.isdir(logdir):
-        what = "is a file" if os.path.exists(logdir) else "does not exist"
-        raise CannotReadError(
-            f"the log directory {logdir!r} {what}; expected the directory that "
-            "NanWatch(...) was given, or one above it"
-        )
-    multiplexer = tensorboard.multiplexer(
-        {
-            metadata.PLUGIN_NAME: 0,
-            metadata.STATUS_PLUGIN_NAME: 0,
-            SCALARS_PLUGIN: _MAX_SCALARS,
-        }
-    )
-    try:
-        multiplexer.AddRunsFromDirectory(logdir)
-        multiplexer.Reload()
-    except Exception as e:  # whatever a file system raises
-        raise CannotReadError(
-            f"cannot read the log directory {logdir!r}: {type(e).__name__}: {e}"
-            + (_REMOTE if "://" in logdir else "")
-        ) from e
-    return tensorboard.provider(multiplexer, logdir)
-
-
-def _avoid_tensorflow(logdir: str) -> None:
-    """Makes TensorBoard use its own file layer in this process.
-
-    Importing TensorFlow takes seconds and is needed only for remote places that
-    TensorBoard's layer (local, s3, fsspec) does not know. The module with this name
-    is how TensorBoard's builds without TensorFlow ask for that layer.
-    """
-    if re.match(r"(gs|hdfs|viewfs)://", logdir):
-        return
-    tensorboard.avoid_tensorflow()
 
 
 if __name__ == "__main__":

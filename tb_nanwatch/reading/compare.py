@@ -210,6 +210,30 @@ def named(
     )
 
 
+def newest(place: Place) -> dict[str, Any]:
+    """Returns the newest search beside the older one of the same project.
+
+    Raises:
+        CannotCompareError: there is no search, or no older one.
+    """
+    found = [s for s in _newest_first(place) if s.search_id]
+    if not found:
+        raise CannotCompareError(
+            "there is no search to compare; name two runs: tb-nanwatch compare LOGDIR RUN "
+            "RUN"
+        )
+    name = _project(found[0])
+    alike = [s for s in found if _project(s) == name]
+    ids = list(dict.fromkeys(s.search_id for s in alike))
+    if len(ids) < 2:
+        raise CannotCompareError(
+            f"there is no older search of {name!r} to compare it with; search again with "
+            "the edited space, or name another one: tb-nanwatch compare LOGDIR SEARCH "
+            "SEARCH"
+        )
+    return searches((place, ids[1]), (place, ids[0]))
+
+
 @dataclass(frozen=True)
 class _Found:
     """What a name can mean: a run, a search, or either."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, Any, Final
 
+from tb_nanwatch.card import wrapped
 from tb_nanwatch.reading.tables import status_text
 from tb_nanwatch.text import clean
 
@@ -17,7 +18,7 @@ _TOPICS: Final = {
     "setup": "Set-up",
     "initial": "First step, before any update",
 }
-_MAX_TEXT: Final = 1000
+_MAX_TEXT: Final = 2000
 
 
 def render(found: dict[str, Any], out: IO[str]) -> None:
@@ -26,40 +27,44 @@ def render(found: dict[str, Any], out: IO[str]) -> None:
 
 
 def _runs(found: dict[str, Any], out: IO[str]) -> None:
-    print(clean(found["verdict"], 2 * _MAX_TEXT), file=out)
+    _say(found["verdict"], out)
     bad = next((r for r in found["runs"] if r["causes"]), None)
     if bad is not None:
         cause = bad["causes"][0]
         for sentence in cause["evidence"][1:4]:  # the first says where
-            print(f"  {clean(sentence, _MAX_TEXT)}", file=out)
-        print(f"  Fix: {clean(cause['fix'], _MAX_TEXT)}", file=out)
+            _say(sentence, out, "  ")
+        _say(f"Fix: {cause['fix']}", out, "  ")
     for topic, title in _TOPICS.items():
         those = [d for d in found["differences"] if d["topic"] == topic]
         if those:
             print(f"{title}", file=out)
         for d in those:
-            mark = "* " if d["likely"] else "  "
-            print(f"{mark}{clean(d['text'], _MAX_TEXT)}", file=out)
+            _say(d["text"], out, "* " if d["likely"] else "  ")
     if any(d["likely"] for d in found["differences"]):
         print("* is what the likely cause is about.", file=out)
     if found["parting"]:
         print("Where they part", file=out)
-        print(f"  {clean(found['parting']['text'], _MAX_TEXT)}", file=out)
+        _say(found["parting"]["text"], out, "  ")
     if found["alike"]:
         alike = ", ".join(_TOPICS[t].lower() for t in found["alike"])
-        print(f"Alike: {alike}.", file=out)
+        _say(f"Alike: {alike}.", out)
     for note in found["notes"]:
-        print(f"Note: {clean(note, _MAX_TEXT)}", file=out)
+        _say(f"Note: {note}", out)
     first, second = (
         f"{clean(name, 80)} ({status_text(run)})"
         for name, run in zip(found["names"], found["runs"], strict=True)
     )
-    print(f"Each line reads: {first} against {second}.", file=out)
+    _say(f"Each line reads: {first} against {second}.", out)
 
 
 def _searches(found: dict[str, Any], out: IO[str]) -> None:
-    print(clean(found["verdict"], 2 * _MAX_TEXT), file=out)
+    _say(found["verdict"], out)
     if found["changes"]:
         print("Edited", file=out)
     for change in found["changes"]:
-        print(f"  {clean(change['text'], _MAX_TEXT)}", file=out)
+        _say(change["text"], out, "  ")
+
+
+def _say(text: str, out: IO[str], begin: str = "") -> None:
+    """Prints a text in lines that fit."""
+    print(*wrapped(clean(text, _MAX_TEXT), begin, "    "), sep="\n", file=out)

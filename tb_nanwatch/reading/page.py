@@ -12,13 +12,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tb_nanwatch import __version__
+from tb_nanwatch import __version__, card
 from tb_nanwatch.diagnosis import position_text, tensor_text
-from tb_nanwatch.reading import lane_svg
+from tb_nanwatch.reading import lane_svg, told
 from tb_nanwatch.reading.same_cause import same_causes
 from tb_nanwatch.reading.tables import status_text
+from tb_nanwatch.row_values import LEFT_OUT, NOTE
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import number_of, run_name, trial_name
 
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
@@ -39,7 +41,7 @@ body { margin: 0 auto; padding: 24px; max-width: 1280px; background: var(--back)
 h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 0; }
 h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 95ch; }
 section { border-top: 1px solid var(--line); margin-top: 28px; padding-top: 20px; }
-.soft { color: var(--soft); font-size: 13px; } .verdict { font-size: 17px; }
+.soft { color: var(--soft); font-size: 13px; }
 .note { border-left: 4px solid var(--warn); padding: 2px 12px; background: var(--panel); }
 article { border-left: 4px solid var(--line); padding: 2px 12px; margin: 10px 0; }
 article.bad { border-color: var(--bad); }
@@ -57,9 +59,6 @@ svg.lane { display: block; margin-top: 3px; }
 .g0 { fill: var(--g0); } .g1 { fill: var(--g1); } .g2 { fill: var(--g2); }
 .g3 { fill: var(--g3); } .g4 { fill: var(--g4); } .g5 { fill: var(--g5); }
 .legend span { white-space: nowrap; } .legend svg { vertical-align: middle; margin: 0 2px 0 8px; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 4px 12px; margin: 0; }
-dt { font-weight: 650; }
-dd { margin: 0; overflow-wrap: anywhere; }
 @media print { body { padding: 0; max-width: none; } pre, .table { overflow: visible; } }
 """
 
@@ -85,12 +84,14 @@ def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
         *(f'<p class="note">{text(w, _LONG)}</p>' for w in full["warnings"]),
         *(_search(search, full, lanes) for search in full["searches"]),
     ]
+    if any(LEFT_OUT in part for part in body):
+        body.insert(2, f'<p class="soft">{text(NOTE, _LONG)}</p>')
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>NaN Watch report</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>NaN Watch report</title>\n<style>{_STYLE}{card.STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
@@ -98,14 +99,16 @@ def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
 
 def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
     runs = [r for r in full["runs"] if r["search"] == search["search"]]
-    shown = [r for r in runs if not r["superseded"]]
-    findings = [f for f in full["findings"] if f["search"] == search["search"]]
-    parts = [_title(search), f'<p class="verdict">{text(search["verdict"], _LONG)}</p>']
-    if search["answer"]:
-        parts.append(_answer(search["answer"]))
+    shown = told.runs_of(full, search)
+    findings = told.findings_of(full, search)
+    cards = told.cards_of({**full, "searches": [search]})
+    parts = [_title(search), card.in_html(cards)]
     if search["aborted"]:
-        parts.append(_aborted(search["aborted"]))
-    parts += [_finding(f) for f in findings]
+        parts.append(_aborted(search["aborted"], shown))
+    beyond = told.beyond(search, findings)
+    if beyond:
+        parts.append("<h3>How sure</h3>")
+        parts += [f"<p>{text(said, _LONG)}</p>" for said in beyond]
     parts += _causes(shown)
     if search["cost"] and search["cost"]["text"]:
         parts.append(f"<h3>Cost</h3><p>{text(search['cost']['text'], _LONG)}</p>")
@@ -142,28 +145,10 @@ def _title(search: dict[str, Any]) -> str:
     )
 
 
-def _answer(answer: dict[str, Any]) -> str:
-    """Returns the answer of the trial that is surest of what most bad trials share."""
-    alike = (
-        f" ({answer['count']} of {answer['of']} bad alike)" if answer["of"] > 1 else ""
-    )
-    sure = f" ({answer['sure']})" if answer["sure"] else ""
-    rows = (
-        ("What", f"{answer['whose']} {answer['happened']}{alike}."),
-        ("Why", f"{answer['why']}{sure}"),
-        ("Fix", answer["fix"]),
-        ("Tested", answer["tested"].removeprefix("Tested: ") or "No."),
-        ("Where", answer["where"]),
-    )
-    cells = "".join(
-        f"<dt>{title}</dt><dd>{text(said, _LONG)}</dd>" for title, said in rows if said
-    )
-    return f'<article class="bad"><dl>{cells}</dl></article>'
-
-
-def _aborted(aborted: dict[str, Any]) -> str:
+def _aborted(aborted: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    names = {run["trial_id"]: run_name(run) for run in runs}
     reasons = "".join(
-        f"<li>{text(trial, 40)}: {text(reason, 500)}</li>"
+        f"<li>{text(names.get(trial, trial), 60)}: {text(reason, 500)}</li>"
         for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True)
     )
     return (
@@ -171,20 +156,6 @@ def _aborted(aborted: dict[str, Any]) -> str:
         f"<p>{text(aborted['message'], 1000)}</p>"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}"
         f"<p>What to do: {text(aborted['fix'], _LONG)}</p></article>"
-    )
-
-
-def _finding(finding: dict[str, Any]) -> str:
-    # An edit has line breaks and indents of its own: each line is escaped by itself.
-    lines = []
-    for line in finding["edit"].splitlines():
-        indent = len(line) - len(line.lstrip(" "))
-        lines.append(" " * indent + text(line, _LONG))
-    where = f"<p>{text(finding['where'], _LONG)}</p>"
-    edit = f"{where}<pre>{chr(10).join(lines)}</pre>" if lines else ""
-    return (
-        f'<h3>Finding</h3><article class="bad"><p>{text(finding["text"], _LONG)}</p>'
-        f"{edit}</article>"
     )
 
 
@@ -231,7 +202,7 @@ def _table(runs: list[dict[str, Any]], lanes: Lanes, title: str) -> str:
         cells += [_number(run["score"]), f"<td>{text(run['tuner_status'] or '-')}</td>"]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     remarks = "".join(
-        f"<li>{text(run['name'])}: {text(sentence, 1000)}</li>"
+        f"<li>{text(run_name(run))}: {text(sentence, 1000)}</li>"
         for run in runs
         for sentence in _remarks(run)
     )
@@ -273,14 +244,15 @@ def _lane(run: dict[str, Any], lanes: Lanes, steps: int) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    name = run["name"] if run["trial_id"] is None else str(run["trial_id"])
+    name = run_name(run)
     if run["execution"]:
         name += f", execution {run['execution'] + 1}"
     if run["retry"]:
         name += f", retry {run['retry']}"
     lineage = run["lineage"]
     if lineage and lineage["trial_id"] is not None:
-        name += f", continues {lineage['trial_id']}"
+        parent = lineage["trial_id"]
+        name += f", continues {trial_name(parent, number_of(parent))}"
     return name
 
 

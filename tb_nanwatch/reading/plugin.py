@@ -23,8 +23,8 @@ from tensorboard.plugins import base_plugin
 from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
-from tb_nanwatch import metadata, schema, strict_json
-from tb_nanwatch.reading import compare, details, lanes, report
+from tb_nanwatch import card, metadata, schema, strict_json
+from tb_nanwatch.reading import compare, details, lanes, report, told
 from tb_nanwatch.reading.asked_edit import Where, edit_for
 from tb_nanwatch.reading.causes import Causes
 from tb_nanwatch.reading.edit import Cut
@@ -101,6 +101,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def __init__(self, context: Any, reader: Reader | None = None) -> None:
         self._reader = reader or Reader(context.data_provider)
         self._causes = Causes(self._reader)
+        # For what is passed on: without values of single rows.
+        self._causes_to_pass_on = Causes(self._reader, with_data=False)
         self._warnings = _sampling_warnings(context.sampling_hints)
         self._static = _list_static(_STATIC_DIR)
         self._lock = threading.Lock()
@@ -161,6 +163,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
             "/lanes": self._lanes,
             "/lane": self._lane,
             "/run": self._run,
+            "/markdown": self._markdown,
             "/ranges": self._ranges,
             "/flight": self._flight,
             "/compare_runs": self._compare_runs,
@@ -306,6 +309,36 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         body = strict_json.dumps(
             details.run(session, detail, causes.get((session.run, session.id)))
         )
+        return http_util.Respond(request, body, "application/json")
+
+    def _markdown(self, request: wrappers.Request) -> Any:
+        ctx = plugin_util.context(request.environ)
+        experiment_id = plugin_util.experiment_id(request.environ)
+        one = self._session(request)[2] if "run" in request.args else None
+        if one is not None:
+            sessions = [one]
+        else:
+            search = _argument(request, "search", "a search's id, or empty", empty=True)
+            snapshot = self._reader.snapshot(ctx, experiment_id)
+            sessions = [
+                s
+                for s in snapshot.sessions
+                if strict_json.json_safe(s.search_id) == search
+            ]
+            if not sessions:
+                raise NotFoundError(
+                    f"there is no search {search!r:.200}; expected one that the overview "
+                    "lists"
+                )
+        known = self._causes_to_pass_on.of(ctx, experiment_id, sessions)
+        if one is not None:
+            found = known.get((one.run, one.id))
+            entry = strict_json.json_safe(report.run_entry(one, found, with_data=False))
+            cards = [told.run_card(entry)]
+        else:
+            full = report.overview(Snapshot(sessions, []), known, with_data=False)
+            cards = told.cards_of(full)
+        body = strict_json.dumps({"markdown": card.markdown(cards)})
         return http_util.Respond(request, body, "application/json")
 
     def _ranges(self, request: wrappers.Request) -> Any:

@@ -33,6 +33,7 @@ from tb_nanwatch.reading.reader import Snapshot
 from tb_nanwatch.reading.search_answer import search_answer
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.reading.unwatched import bad_scalar_text
+from tb_nanwatch.row_values import without_values
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.strict_json import json_safe
 
@@ -101,7 +102,9 @@ _MIN_BY_HAND: Final = 2
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
 
-def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str, Any]:
+def overview(
+    snapshot: Snapshot, causes: CausesByRun | None = None, with_data: bool = True
+) -> dict[str, Any]:
     """Returns the overview of http_api.md, without the runs' lanes.
 
     Searches come newest first, runs without a search last; within a search, runs
@@ -111,15 +114,19 @@ def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str,
         snapshot: all sessions.
         causes: of the runs that went bad, by (run, session id), where their records
             were read in full; what the status records alone say where they were not.
+        with_data: whether values of single rows of data are told; `causes` must be made
+            accordingly.
     """
     known = causes or {}
     by_search: dict[str, list[Session]] = {}
     for session in snapshot.sessions:
         by_search.setdefault(session.search_id, []).append(session)
-    searches = [_search_entry(key, group, known) for key, group in by_search.items()]
+    searches = [
+        _search_entry(key, group, known, with_data) for key, group in by_search.items()
+    ]
     searches.sort(key=lambda s: (s["search"] != "", s["started"]), reverse=True)
     runs = [
-        run_entry(session, known.get((session.run, session.id)))
+        run_entry(session, known.get((session.run, session.id)), with_data)
         for search in searches
         for session in by_search[search["search"]]
     ]
@@ -131,6 +138,7 @@ def overview(snapshot: Snapshot, causes: CausesByRun | None = None) -> dict[str,
             "runs": runs,
             "findings": findings,
             "warnings": snapshot.warnings,
+            "with_data": with_data,
         }
     )
     return safe
@@ -149,17 +157,21 @@ def report(full: dict[str, Any]) -> dict[str, Any]:
         "searches": [{k: s[k] for k in SEARCH_KEYS} for s in full["searches"]],
         "runs": runs,
         "findings": full["findings"],
+        "with_data": full["with_data"],
     }
 
 
-def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[str, Any]:
+def run_entry(
+    session: Session, causes: Sequence[Cause] | None = None, with_data: bool = True
+) -> dict[str, Any]:
     """Returns one run of the overview, without its lane.
 
     Args:
         session: the run's.
         causes: from its full records; those of the status record alone where None.
+        with_data: whether values of single rows of data are told.
     """
-    facts = facts_of(session.status, session.began_with, session.postmortem)
+    facts = facts_of(session.status, session.began_with, session.postmortem, with_data)
     if causes is None:
         causes = diagnose(facts)
     status, trial = session.status, session.trial
@@ -193,7 +205,9 @@ def run_entry(session: Session, causes: Sequence[Cause] | None = None) -> dict[s
         "onset": status.onset,
         "origin": _origin(status.origin, session.postmortem),
         "contained": status.contained,
-        "postmortem": session.postmortem,
+        "postmortem": session.postmortem
+        if with_data
+        else without_values(session.postmortem),
         "reproduction": reproduction.script(session),
         "causes": [{key: getattr(c, key) for key in CAUSE_KEYS} for c in causes],
         "answer": answer_of(facts, causes, status.steps_after_onset),
@@ -258,7 +272,7 @@ def _compare(
 
 
 def _search_entry(
-    search_id: str, sessions: list[Session], causes: CausesByRun
+    search_id: str, sessions: list[Session], causes: CausesByRun, with_data: bool
 ) -> dict[str, Any]:
     trials = trials_of(sessions)
     by_status: dict[str, int] = {}
@@ -274,6 +288,7 @@ def _search_entry(
     )
     abort = aborted.explain(search, sessions, causes)
     started = search.started if search and search.started else None
+    counted = _verdict(search_id, trials, by_status, abort)
     return {
         "search": search_id,
         "name": search.name if search else "",
@@ -287,8 +302,9 @@ def _search_entry(
         "by_status": by_status,
         "aborted": abort,
         "cost": cost(sessions),
-        "verdict": _verdict(search_id, trials, by_status, abort),
-        "answer": search_answer(list(trials.values()), causes),
+        "counted": counted,
+        "verdict": counted,
+        "answer": search_answer(list(trials.values()), causes, with_data),
         "hparams": _search_space(sessions),
     }
 

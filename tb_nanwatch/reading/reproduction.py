@@ -13,6 +13,7 @@ from tb_nanwatch.diagnosis import position_text, tensor_text
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import JSONScalar
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import trial_name
 
 _FROM_CAPSULE: Final = """\
 # The model is built from its configuration in the capsule, which holds no code of yours.
@@ -47,7 +48,9 @@ def script(session: Session) -> str | None:
     status, found = session.status, session.postmortem
     if found is None or not found.capsule or status.onset is None:
         return None
-    what = f"Trial {status.trial_id}" if status.trial_id is not None else "Run"
+    what = "Run"
+    if status.trial_id is not None:
+        what = trial_name(status.trial_id, status.number)
     values = {h.name: h.value for h in status.hparams if h.active}
     lines = [f"    {name!r}: {_literal(value)},\n" for name, value in values.items()]
     return _SCRIPT.format(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import run_name
 
 # A runner-up is told from this confidence on: of all causes that were named on the
 # programs of docs/diagnosis.md, which sorts them by tenths, none below it was right.
@@ -28,7 +29,7 @@ class SameCause:
         fix: what to change.
         names: of the trials, or of runs without one, each once.
         evidence: sentences of the run that is surest of it.
-        whose: "In trial 02:" where `evidence` is of one run among several; else empty.
+        whose: "In Trial #3:" where `evidence` is of one run among several; else empty.
         next: "Next likely: ..." with the causes that came second; empty where none of
             them reaches `MIN_RUNNER_UP`.
     """
@@ -61,7 +62,6 @@ def _told(runs: Sequence[dict[str, Any]]) -> SameCause:
     surest = max(runs, key=_sureness)
     cause = surest["causes"][0]
     alike = all(r["causes"][0]["evidence"] == cause["evidence"] for r in runs)
-    kind = "run" if surest["trial_id"] is None else "trial"
     return SameCause(
         _cause_name(cause),
         ""
@@ -70,7 +70,7 @@ def _told(runs: Sequence[dict[str, Any]]) -> SameCause:
         clean(cause["fix"], 2000),
         list(dict.fromkeys(map(_name, runs))),
         [clean(sentence, 1000) for sentence in cause["evidence"]],
-        "" if alike else f"In {kind} {_name(surest)}:",
+        "" if alike else f"In {_name(surest)}:",
         _next(runs),
     )
 
@@ -111,6 +111,4 @@ def _cause_name(cause: dict[str, Any]) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    return clean(
-        run["run"] if run["trial_id"] is None else run["trial_id"], _LONGEST_NAME
-    )
+    return clean(run_name(run), _LONGEST_NAME)

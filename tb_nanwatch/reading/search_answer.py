@@ -10,6 +10,7 @@ from tb_nanwatch.diagnosis import Cause, diagnose
 from tb_nanwatch.facts import facts_of
 from tb_nanwatch.reading.session import Session
 from tb_nanwatch.schema import BAD_STATUSES, STATUSES
+from tb_nanwatch.trial_names import trial_name
 
 _SURE: Final = ("", "unclear", "likely", "tested")
 # Names that a sentence lists.
@@ -19,12 +20,14 @@ _MAX_NAMES: Final = 5
 def search_answer(
     trials: Sequence[Sequence[Session]],
     causes: Mapping[tuple[str, str], Sequence[Cause]],
+    with_data: bool = True,
 ) -> dict[str, Any] | None:
     """Returns the answer that most bad trials share, of the trial that is surest of it.
 
     Args:
         trials: the sessions of each.
         causes: of the runs that went bad, by (run, session id).
+        with_data: whether values of single rows of data are told.
 
     Returns:
         The fields of `answer.Answer`, with `count` and `of` (the bad trials that share the
@@ -34,7 +37,9 @@ def search_answer(
     bad = [session for session in map(_worst, trials) if session is not None]
     by_cause: dict[str, list[tuple[Session, Sequence[Cause]]]] = {}
     for session in bad:
-        found = causes.get((session.run, session.id)) or diagnose(_facts(session))
+        found = causes.get((session.run, session.id)) or diagnose(
+            _facts(session, with_data)
+        )
         if found:
             by_cause.setdefault(found[0].id, []).append((session, found))
     # That it is unknown answers nothing where another cause is known.
@@ -45,7 +50,9 @@ def search_answer(
     session, found = max(
         group, key=lambda g: (_SURE.index(g[1][0].sure), g[1][0].confidence)
     )
-    answer = answer_of(_facts(session), found, session.status.steps_after_onset)
+    answer = answer_of(
+        _facts(session, with_data), found, session.status.steps_after_onset
+    )
     if answer is None:
         return None
     return {
@@ -62,13 +69,11 @@ def name_of(session: Session) -> str:
     status = session.status
     if status.trial_id is None:
         return session.name
-    if status.number is not None:
-        return f"Trial #{status.number}"
-    return f"Trial {status.trial_id}"
+    return trial_name(status.trial_id, status.number)
 
 
-def _facts(session: Session) -> Any:
-    return facts_of(session.status, session.began_with, session.postmortem)
+def _facts(session: Session, with_data: bool) -> Any:
+    return facts_of(session.status, session.began_with, session.postmortem, with_data)
 
 
 def _worst(sessions: Sequence[Session]) -> Session | None:

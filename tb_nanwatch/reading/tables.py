@@ -9,18 +9,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from tb_nanwatch.diagnosis import position_text, tensor_text
+from tb_nanwatch.answer import place_text
+from tb_nanwatch.card import wrapped
+from tb_nanwatch.diagnosis import tensor_text
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import number_of, run_name, trial_name
 
 # Columns of a text that goes into a file or a pipe.
-_PLAIN_WIDTH: Final = 160
-# So many hyperparameters are shown, however narrow the terminal is: rich folds them.
-_MIN_VALUES: Final = 2
+_PLAIN_WIDTH: Final = 80
+# So many hyperparameters are shown, however narrow the terminal is.
+_MIN_VALUES: Final = 1
+_MAX_NAME: Final = 32
 
 
 @dataclass
@@ -43,6 +47,7 @@ def table_of(
     findings: Sequence[dict[str, Any]],
     rates: Sequence[dict[str, Any]],
     width: int,
+    every: bool = True,
 ) -> Table:
     """Returns the runs of one search as a table.
 
@@ -51,34 +56,41 @@ def table_of(
         findings: of the search.
         rates: of the search, by hyperparameter.
         width: of the terminal, in characters.
+        every: whether it is said what has no column.
     """
-    head = ["trial", "status", "first bad step", "first bad tensor", "cause"]
-    rows = [head, *[_first_columns(run, runs) for run in runs]]
-    tails = [["score", "KerasTuner"], *[_last_columns(run) for run in runs]]
-    if all(tail == ["-", "-"] for tail in tails[1:]):
-        tails = [[] for _ in tails]  # no tuner, nothing to set beside ours
-    for i in (4, 3, 2):
-        if all(row[i] == "-" for row in rows[1:]):
-            rows = [row[:i] + row[i + 1 :] for row in rows]
     same, names = _names(runs)
-    names = _by_weight(names, findings, rates)
-    left = width - _width([a + b for a, b in zip(rows, tails, strict=True)])
-    shown = 0
-    for name in names:
-        column = [clean(name, 40), *[_value_of(run, name) for run in runs]]
-        left -= _width([[cell] for cell in column]) - 3
-        if left < 0 and shown >= _MIN_VALUES:
-            break
-        rows = [[*row, cell] for row, cell in zip(rows, column, strict=True)]
-        shown += 1
+    blamed = _blamed(findings)
+    # What is to blame is shown, although all that went bad may share it.
+    names = _by_weight([*names, *(n for n in same if n in blamed)], blamed, rates)
+    facts = {title: [cell(run, runs) for run in runs] for title, cell in _FACTS.items()}
+    facts = {t: cells for t, cells in facts.items() if any(c != "-" for c in cells)}
+    if not every and len({*facts.get("cause", ())}) == 1:
+        del facts["cause"]  # the search's answer names it
+    values = {clean(n, 40): [_value_of(run, n) for run in runs] for n in names}
+    # The first of these are there at any width, the others as far as they fit.
+    wanted = [t for t in _ALWAYS if t in facts] + list(values)[:_MIN_VALUES]
+    must = len(wanted)
+    wanted += [t for t in ("cause", "score") if t in facts]
+    wanted += list(values)[_MIN_VALUES:]
+    wanted += [t for t in ("first bad tensor", "KerasTuner") if t in facts]
+    columns = facts | values
+    left, shown = width, set()
+    for i, title in enumerate(wanted):
+        left -= _width([title, *columns[title]])
+        if left < 0 and i >= must:
+            left += _width([title, *columns[title]])
+            continue
+        shown.add(title)
+    order = [t for t in facts if t not in _LAST] + list(values)
+    order = [t for t in [*order, *(t for t in _LAST if t in facts)] if t in shown]
     notes = []
-    if same:
-        values = ", ".join(f"{clean(n, 40)}={_value_of(runs[0], n)}" for n in same)
-        notes.append(f"The same in all: {values}.")
-    if names[shown:]:
-        rest = ", ".join(clean(n, 40) for n in names[shown:])
-        notes.append(f"Without a column here, for want of width: {rest}.")
-    rows = [[*row, *tail] for row, tail in zip(rows, tails, strict=True)]
+    if every and same:
+        told = ", ".join(f"{clean(n, 40)}={_value_of(runs[0], n)}" for n in same)
+        notes.append(f"The same in all: {told}.")
+    rest = [name for name in values if name not in shown]
+    if every and rest:
+        notes.append(f"Without a column here, for want of width: {', '.join(rest)}.")
+    rows = [order, *(list(row) for row in zip(*(columns[t] for t in order), strict=True))]
     return Table(rows, [run["status"] in BAD_STATUSES for run in runs], notes)
 
 
@@ -96,16 +108,19 @@ def _names(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
     return same, [n for n in names if n not in same]
 
 
-def _by_weight(
-    names: Sequence[str],
-    findings: Sequence[dict[str, Any]],
-    rates: Sequence[dict[str, Any]],
-) -> list[str]:
-    """Returns the names in order of how much they go with going bad."""
+def _blamed(findings: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the hyperparameters that findings are about."""
     found: list[str] = []
     for finding in findings:
         words = re.split(r" and | (?:>=|<=|=|in) ", finding["condition"])
         found += [finding["hparam"], *words]
+    return found
+
+
+def _by_weight(
+    names: Sequence[str], blamed: Sequence[str], rates: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Returns the names in order of how much they go with going bad."""
 
     def spread(name: str) -> float:
         shares = [
@@ -114,7 +129,8 @@ def _by_weight(
         return max(shares) - min(shares) if shares else 0.0
 
     return sorted(
-        names, key=lambda n: (found.index(n) if n in found else len(found), -spread(n))
+        names,
+        key=lambda n: (blamed.index(n) if n in blamed else len(blamed), -spread(n)),
     )
 
 
@@ -122,10 +138,10 @@ def _value_of(run: dict[str, Any], name: str) -> str:
     return _value(run["hparams"][name]) if name in run["hparams"] else "-"
 
 
-def _first_columns(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> list[str]:
-    name = clean(run["run"] if run["trial_id"] is None else run["trial_id"], 60)
-    if run["number"] is not None:  # what KerasTuner prints; ids begin at 0
-        name += f" (Trial #{run['number']})"
+def _name_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    name = clean(run_name(run), _MAX_NAME).removeprefix("Trial ")
+    if run["trial_id"] is None and len(run_name(run)) > _MAX_NAME:
+        name = f"…{clean(run_name(run))[1 - _MAX_NAME :]}"  # its end tells it from others
     siblings = [r for r in runs if r["trial_id"] is not None]
     siblings = [r for r in siblings if r["trial_id"] == run["trial_id"]]
     executions = {r["execution"] for r in siblings}
@@ -137,16 +153,22 @@ def _first_columns(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> list[
         name += f" fit {run['fit'] + 1}/{fits}"
     if run["retry"]:
         name += f" retry {run['retry']}"
-    name += _lineage_text(run["lineage"])
-    onset = run["onset"]
-    bad = run["status"] in BAD_STATUSES
-    return [
-        name,
-        status_text(run),
-        position_text(Position(**onset)) if onset and bad else "-",
-        _origin_text(run["origin"]) if run["origin"] and bad else "-",
-        _cause_text(run["causes"][0]) if run["causes"] else "-",
-    ]
+    return name + _lineage_text(run["lineage"])
+
+
+def _step_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    if not run["onset"] or run["status"] not in BAD_STATUSES:
+        return "-"
+    return place_text(Position(**run["onset"])).removeprefix("at ")
+
+
+def _tensor_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    bad = run["origin"] and run["status"] in BAD_STATUSES
+    return _origin_text(run["origin"]) if bad else "-"
+
+
+def _cause_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    return _cause_text(run["causes"][0]) if run["causes"] else "-"
 
 
 def _cause_text(cause: dict[str, Any]) -> str:
@@ -162,13 +184,9 @@ def _lineage_text(lineage: dict[str, Any] | None) -> str:
     if lineage["bracket"] is not None and lineage["round"] is not None:
         parts.append(f" bracket {lineage['bracket']} round {lineage['round']}")
     if lineage["trial_id"] is not None:
-        parts.append(f" continues {clean(lineage['trial_id'], 40)}")
+        parent = lineage["trial_id"]
+        parts.append(f" continues {clean(trial_name(parent, number_of(parent)), 40)}")
     return ",".join(parts)
-
-
-def _last_columns(run: dict[str, Any]) -> list[str]:
-    verdict = clean(run["tuner_status"] or "-", 40)
-    return [_value(run["score"]), verdict]
 
 
 def status_text(run: dict[str, Any]) -> str:
@@ -221,42 +239,58 @@ def width_of(out: IO[str]) -> int:
 
 
 def draw(table: Table, out: IO[str]) -> None:
-    """Prints a table: one of the library rich where `out` is a terminal and it is there."""
+    """Prints a table: what went bad is red where `out` is a terminal, and rich is there."""
     if is_terminal(out):
-        _rich(table.rows, table.bad, out)
+        _coloured(table, out)
     else:
-        _plain(table.rows, out)
+        print(*_lines(table.rows), sep="\n", file=out)
     for note in table.notes:
-        print(f"  {note}", file=out)
+        print(*wrapped(note, "  ", "    "), sep="\n", file=out)
 
 
-def _width(rows: list[list[str]]) -> int:
-    # As rich draws it: two spaces of padding and a line for each column.
-    return sum(max(map(len, column)) + 3 for column in zip(*rows, strict=True)) + 3
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column)) + 2
 
 
-def _plain(rows: list[list[str]], out: IO[str]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(("  " + "  ".join(cells)).rstrip(), file=out)
+def _lines(rows: list[list[str]]) -> list[str]:
+    widths = [_width(column) - 2 for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
-def _rich(rows: list[list[str]], bad: list[bool], out: IO[str]) -> None:
+def _coloured(table: Table, out: IO[str]) -> None:
     try:
         from rich.console import Console
-        from rich.table import Table
         from rich.text import Text
     except ImportError:
-        _plain(rows, out)
+        print(*_lines(table.rows), sep="\n", file=out)
         return
-    table = Table(box=None, pad_edge=True)
-    for name in rows[0]:
-        table.add_column(Text(name), overflow="fold")
-    for row, is_bad in zip(rows[1:], bad, strict=True):
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    for i, line in enumerate(_lines(table.rows)):
         # Text, never markup: a name may hold square brackets.
-        cells = [Text(cell) for cell in row]
-        if is_bad:
-            cells[1].stylize("bold red")
-        table.add_row(*cells)
-    Console(file=out, highlight=False).print(table)
+        shown = Text(line)
+        if not i:
+            shown.stylize("bold")
+        elif table.bad[i - 1]:
+            begin = line.find(table.rows[i][1], len(table.rows[i][0]) + 2)
+            shown.stylize("bold red", begin, begin + len(table.rows[i][1]))
+        console.print(shown)
+
+
+_FACTS: Final[dict[str, Callable[[dict[str, Any], Sequence[dict[str, Any]]], str]]] = {
+    "trial": _name_of,
+    "status": lambda run, _: status_text(run),
+    "first bad step": _step_of,
+    "first bad tensor": _tensor_of,
+    "cause": _cause_of,
+    "score": lambda run, _: _value(run["score"]),
+    "KerasTuner": lambda run, _: clean(run["tuner_status"] or "-", 40),
+}
+# Without a tuner there is nothing to set beside ours.
+_LAST: Final = ("score", "KerasTuner")
+_ALWAYS: Final = ("trial", "status", "first bad step")

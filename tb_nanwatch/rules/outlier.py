@@ -8,6 +8,7 @@ from typing import Final
 
 from tb_nanwatch.chain_text import DATA_WORDS, kind_of, outlier_text
 from tb_nanwatch.measured import Measured
+from tb_nanwatch.row_values import LEFT_OUT
 from tb_nanwatch.rules import fixes
 from tb_nanwatch.rules.candidate import Candidate
 from tb_nanwatch.rules.data import example_text
@@ -55,7 +56,11 @@ def outlier_data(m: Measured) -> list[Candidate]:
     if not tied:
         return []
     others = _what_met_them(m) if not tied[0][0].ago else []
-    evidence = [text for outlier, tie in tied for text in (outlier_text(outlier), tie)]
+    evidence = [
+        text
+        for outlier, tie in tied
+        for text in (outlier_text(outlier, m.facts.with_data), tie)
+    ]
     first = tied[0][0]
     evidence.append(example_text(m, first.row, first.size, first.ago))
     total = math.sqrt(sum(c.weight**2 for c in others)) or 1.0
@@ -85,8 +90,10 @@ def _what_met_them(m: Measured) -> list[Candidate]:
 
 
 def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
+    told = m.facts.with_data
     values = " and ".join(
-        f"{o.value:.6g} in the {DATA_WORDS[kind_of(o)]}" for o in outliers
+        f"{f'{o.value:.6g}' if told else 'those'} in the {DATA_WORDS[kind_of(o)]}"
+        for o in outliers
     )
     checks = [f"np.abs({_VARIABLES[kind_of(o)]}).max(axis=0)" for o in outliers]
     show = " and ".join(checks) + (" show them" if len(checks) > 1 else " shows them")
@@ -118,9 +125,10 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
     for operand in found.inputs:
         for extreme in (operand.min, operand.max):
             if math.isclose(abs(extreme), size, rel_tol=_SAME):
+                told = f"{extreme:.6g}" if m.facts.with_data else LEFT_OUT
                 return (
                     "The first bad operation takes in a number of that size "
-                    f"({operand.name}: {extreme:.6g})."
+                    f"({operand.name}: {told})."
                 )
     if _is_of_this_batch(found):
         return (

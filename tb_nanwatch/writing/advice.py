@@ -6,6 +6,7 @@ from typing import Any
 
 from tb_nanwatch.diagnosis import raised_failure_limit
 from tb_nanwatch.messages import of_traceback
+from tb_nanwatch.trial_names import number_of, trial_name
 
 
 def before_abort(
@@ -29,7 +30,7 @@ def before_abort(
     reason = of_traceback(message or "") or "its objective was NaN"
     times = f"{limit} trials in a row fail" if limit > 1 else "one trial fails"
     return (
-        f"NaN Watch: trial {trial_id} failed ({reason.rstrip('.')}). KerasTuner gives the "
+        f"NaN Watch: {trial_name(trial_id, number_of(trial_id))} failed ({reason.rstrip('.')}). KerasTuner gives the "
         f"whole search up once {times}. To let it go on, give the tuner "
         f"max_consecutive_failed_trials={raised_failure_limit(limit, max_trials)}."
     )

@@ -14,6 +14,7 @@ from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.compat.versions import say_if_untested
 from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_once
 from tb_nanwatch.messages import of_error
+from tb_nanwatch.trial_names import trial_name
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import untrained
 from tb_nanwatch.writing import verdict as verdicts
@@ -271,7 +272,10 @@ def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:
         silent = fate.why in (untrained.DROPPED, untrained.OWN_LOOP)
         if silent and not verdict.message and verdicts.is_first_lost(tuner):
             with contextlib.suppress(NanWatchWarning):  # where warnings are errors
-                warn(f"NaN Watch saw nothing of trial {known.trial_id}: {fate.why}.")
+                warn(
+                    f"NaN Watch saw nothing of "
+                    f"{trial_name(known.trial_id, known.number)}: {fate.why}."
+                )
 
     verdicts.when_untrained_trial_ends(tuner, str(trial.trial_id), bury)
     return fate

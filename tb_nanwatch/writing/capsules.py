@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
 
+from tb_nanwatch.metadata import CAPSULE
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.postmortem.tape import Tape
@@ -20,8 +21,6 @@ from tb_nanwatch.writing.probes import MANY_UPDATES, UPDATED, Kept
 from tb_nanwatch.writing.recorder import Recorder
 from tb_nanwatch.writing.session import Session
 from tb_nanwatch.writing.values import small_int
-
-CAPSULE: Final = "nanwatch_capsule"
 
 
 def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsule | None:

@@ -1,17 +1,15 @@
 """What a training says: a short line as it goes bad, the answer at its end.
 
-Both go to standard output, where Keras and KerasTuner print what they have to say. An
-exception says it all in its message instead.
+Both go where `outlets` puts them. An exception says it all in its message instead.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable
 from typing import Final
 
-from tb_nanwatch.answer import Answer, answer_of, lines, place_text
+from tb_nanwatch.answer import Answer, answer_of, card_of, parts_of, place_text
+from tb_nanwatch.card import Card, Part
 from tb_nanwatch.diagnosis import (
     Cause,
     diagnose,
@@ -23,7 +21,9 @@ from tb_nanwatch.diagnosis import (
 from tb_nanwatch.facts import Facts
 from tb_nanwatch.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.text import clean, shell_word
+from tb_nanwatch.trial_names import trial_name
 from tb_nanwatch.writing.files import as_given
+from tb_nanwatch.writing.outlets import outlet_of
 from tb_nanwatch.writing.session import Session
 
 # TensorBoard opens on the tab where its address ends in this.
@@ -44,11 +44,18 @@ class Speaker:
     def __init__(self, session: Session, log_dir: str, given: str) -> None:
         self._session = session
         self._log_dir, self._given = log_dir, given
+        trial = session.trial
+        self._outlet = outlet_of(None if trial is None else trial.tuner)
 
     @property
     def _place(self) -> str:
         """The log directory, as the user's shell takes it where the training is now."""
         return shell_word(as_given(self._log_dir, self._given))
+
+    def began(self) -> None:
+        """Says that the training is watched, where that stands out of the way."""
+        what = "watching, all finite so far."
+        self._outlet.watching(Card(f"{self._whose()}: {what}", False))
 
     def went_bad(self, onset: Position, origin: BadTensor | None, mode: str) -> None:
         """Says in a line or two that the training has gone bad, or stalled."""
@@ -72,11 +79,12 @@ class Speaker:
         if facts.status not in BAD_STATUSES or facts.status == "stalled":
             goes_on = "Training goes on."
         whose = f"{self._whose()}, " if self._session.trial is not None else ""
-        _print(f"NaN Watch: {whose}{clean(what + likely, _MAX_LINE)}", f"  {goes_on}")
+        self._outlet.onset(Card(f"{whose}{what}{likely}", True, (Part("", goes_on),)))
 
     def error_text(self, onset: Position, origin: BadTensor | None) -> str:
         """Returns the message of the exception that ends the training."""
-        _, causes = self._known()
+        # Exceptions are passed on: into KerasTuner's files, and into the log of a CI job.
+        _, causes = self._known(with_data=False)
         made = self._session.made()
         parts = [
             f"NaN Watch: {clean(self._session.run)} went bad at {position_text(onset)}"
@@ -95,15 +103,27 @@ class Speaker:
         trial = self._session.trial
         if trial is not None:
             if answer is not None and facts.status in BAD_STATUSES:
-                _print(self._line_of_trial(answer, facts), begin="")
-            return
+                self._outlet.trial(self._card_of_trial(answer, facts))
+        elif answer is None:
+            self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
+        else:
+            self._outlet.end(self._card(answer), alone=False)
+
+    def raises(self) -> None:
+        """Takes note that an exception with `error_text` is to end the training."""
+        facts, causes = self._known()
+        answer = answer_of(facts, causes, self._steps_after(facts))
         if answer is None:
-            _print(self._line_of_clean(facts), begin="")
             return
-        _print(*lines(answer, self._whose(), self._see()))
+        if self._session.trial is not None:
+            self._outlet.raised(self._card_of_trial(answer, facts))
+        else:
+            self._outlet.raised(self._card(answer))
 
     def see(self) -> str:
         """Returns the command that shows more."""
+        if self._outlet.is_passed_on:
+            return f"tb_nanwatch.report({as_given(self._log_dir, self._given)!r})"
         return f"tb-nanwatch report {self._place}"
 
     def search_ended(self, statuses: dict[str, Status]) -> Callable[[], None]:
@@ -112,20 +132,31 @@ class Speaker:
         Args:
             statuses: of its trials; may grow until then.
         """
-        see = self.see()
+        see, outlet = self.see(), self._outlet
 
         def say() -> None:
             bad = sum(status in BAD_STATUSES for status in statuses.values())
             if bad:
                 trials = f"{bad:,} of {len(statuses):,} watched trials"
-                _print(f"NaN Watch: {trials} went bad. Why, and what to change: {see}")
+                text = f"{trials} went bad. Why, and what to change: {see}"
+                outlet.end(Card(text, True), alone=False)
+            elif outlet.is_passed_on:  # elsewhere a clean search says nothing
+                text = f"all finite in {len(statuses):,} watched trials."
+                outlet.end(Card(text, False), alone=False)
 
         return say
 
     # --- Parts ----------------------------------------------------------------
 
-    def _known(self) -> tuple[Facts, list[Cause]]:
+    def _card(self, answer: Answer) -> Card:
+        return card_of(answer, self._whose(), self._see())
+
+    def _card_of_trial(self, answer: Answer, facts: Facts) -> Card:
+        return Card(self._text_of_trial(answer, facts), True, parts_of(answer))
+
+    def _known(self, with_data: bool = True) -> tuple[Facts, list[Cause]]:
         facts = self._session.facts()
+        facts.with_data = with_data and not self._outlet.is_passed_on
         try:
             return facts, diagnose(facts)
         except Exception:  # what is known is said all the same
@@ -135,14 +166,17 @@ class Speaker:
         trial = self._session.trial
         if trial is None:
             return clean(self._session.run) or "the training"
-        if trial.number is not None:
-            return f"Trial #{trial.number}"
-        return f"trial {clean(trial.trial_id, 40)}"
+        return trial_name(clean(trial.trial_id, 40), trial.number)
 
     def _see(self) -> list[str]:
+        if self._outlet.is_passed_on:
+            return [
+                self.see(),
+                f"%tensorboard --logdir {self._place}   (%load_ext tensorboard first)",
+            ]
         return [self.see(), f"tensorboard --logdir {self._place}   {LINK}"]
 
-    def _line_of_trial(self, answer: Answer, facts: Facts) -> str:
+    def _text_of_trial(self, answer: Answer, facts: Facts) -> str:
         shown = [h for h in facts.hparams if h.active][:_MAX_HPARAMS]
         values = ", ".join(
             f"{clean(h.name, 40)} {clean(_value(h.value), 40)}" for h in shown
@@ -150,18 +184,18 @@ class Speaker:
         values = f" ({values})" if values else ""
         sure = f" ({answer.sure})" if answer.sure else ""
         cause = clean(answer.cause, 200)
-        return f"NaN Watch: {self._whose()} {answer.happened}{values}: {cause}{sure}."
+        return f"{self._whose()} {answer.happened}{values}: {cause}{sure}."
 
-    def _line_of_clean(self, facts: Facts) -> str:
+    def _text_of_clean(self, facts: Facts) -> str:
         steps = facts.steps
         tensors = len(self._session.recorder.probes("train"))
         counted = f"{steps:,} step{'s' * (steps != 1)}, {tensors:,} tensors"
         if facts.status == "contained":
             return (
-                f"NaN Watch: {self._whose()}: some values were NaN or Inf, but none reached "
+                f"{self._whose()}: some values were NaN or Inf, but none reached "
                 f"a loss or a weight ({counted}). {self.see()}"
             )
-        return f"NaN Watch: all finite ({counted})."
+        return f"all finite ({counted})."
 
     def _steps_after(self, facts: Facts) -> int:
         return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0
@@ -183,11 +217,3 @@ def _cause_text(causes: list[Cause]) -> str:
 
 def _value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _print(*text: str, begin: str = "\n") -> None:
-    """Prints lines; a progress bar may stand where they begin."""
-    with contextlib.suppress(Exception):  # standard output may be closed
-        said = "\n".join(line for line in text if line.strip())
-        sys.stdout.write(f"{begin}{said}\n")
-        sys.stdout.flush()

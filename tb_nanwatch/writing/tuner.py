@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tb_nanwatch.compat.kerastuner import execution_in, own_oracle
 from tb_nanwatch.schema import Condition, HParam, HParamType, Lineage, Search
+from tb_nanwatch.trial_names import number_of
 from tb_nanwatch.writing import identities
 from tb_nanwatch.writing.declarations import Declarations, declarations
 from tb_nanwatch.writing.values import name, plain_hparams, scalar, small_int
@@ -71,9 +72,9 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
     """
     values = dict(trial.hyperparameters.values)
     return Trial(
-        search=_search_of(tuner, _number(trial.trial_id)),
+        search=_search_of(tuner, number_of(trial.trial_id)),
         trial_id=str(trial.trial_id),
-        number=_number(trial.trial_id),
+        number=number_of(trial.trial_id),
         execution=execution,
         attempt=attempt,
         fit=fit,
@@ -151,12 +152,6 @@ def _positional(frame: FrameType) -> list[Any]:
     given = inspect.getargvalues(frame)
     arguments = [given.locals.get(name) for name in given.args]
     return [*arguments, *given.locals.get(given.varargs or "", ())]
-
-
-def _number(trial_id: Any) -> int | None:
-    # KerasTuner prints "Trial #n" as the number in the id plus one.
-    text = str(trial_id)
-    return int(text) + 1 if text.isdecimal() and text.isascii() else None
 
 
 # --- The search ---------------------------------------------------------------

@@ -28,6 +28,7 @@ from tb_nanwatch.messages import of_error
 from tb_nanwatch.schema import Status
 from tb_nanwatch.strict_json import text_of
 from tb_nanwatch.text import clean
+from tb_nanwatch.trial_names import number_of, trial_name
 from tb_nanwatch.writing import advice, identities
 from tb_nanwatch.writing.alike import Alike
 
@@ -88,6 +89,12 @@ class State:
     tried_for: float = 0.0
     # What experiments on its runs came to.
     alike: Alike = field(default_factory=Alike)
+
+    def say_end(self) -> None:
+        """Says once what has become of the search."""
+        say, self.at_end = self.at_end, lambda: None
+        with contextlib.suppress(Exception):  # it is in the log all the same
+            say()
 
     def seconds_to_try(self, at_least: float) -> float:
         """Returns the seconds that experiments may take now.
@@ -179,13 +186,15 @@ def _hook(tuner: Any, state: State) -> None:
                 _tell(tuner, state, ended, aborted)
             except Exception as e:
                 _warn_of_trial(str(ended.trial_id), e)
+            if aborted is not None:
+                state.say_end()
 
     def on_search_end() -> None:
         _unhook(tuner, state)
         with contextlib.suppress(Exception):  # of a place that cannot be read
             identities.of(tuner, now=True)
         original_search_end()
-        state.at_end()
+        state.say_end()
 
     tuner.__dict__["on_trial_end"] = on_trial_end
     tuner.__dict__["on_search_end"] = on_search_end
@@ -237,6 +246,7 @@ def _lose(tuner: Any, trial: Any, error: BaseException) -> None:
         return
     _unhook(tuner, state)
     _tell(tuner, state, trial, _exception_text(error), error)
+    state.say_end()
 
 
 def _exception_text(error: BaseException) -> str:
@@ -264,7 +274,8 @@ def _warn_of_trial(trial_id: str, error: Exception) -> None:
     # Watching never ends a search, not even where warnings are errors.
     with contextlib.suppress(NanWatchWarning):
         warnings.warn(
-            f"NaN Watch could not log the verdict on trial {trial_id}: {of_error(error)}",
+            f"NaN Watch could not log the verdict on "
+            f"{trial_name(trial_id, number_of(trial_id))}: {of_error(error)}",
             NanWatchWarning,
             stacklevel=2,
         )

@@ -22,7 +22,8 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.schema import STATUSES, Experiment, PostMortem
 from tb_nanwatch.tested import confirmation
-from tb_nanwatch.writing import capsules, earlier
+from tb_nanwatch.trial_names import trial_name
+from tb_nanwatch.writing import capsules, earlier, notebook
 from tb_nanwatch.writing import hparams as hparams_log
 from tb_nanwatch.writing import tuner as tuners
 from tb_nanwatch.writing import verdict as verdicts
@@ -148,6 +149,8 @@ class Watched:
                 )
                 self._session.writer.write_summary(start)
             self._session.begin()
+            notebook.when_cell_ends(self)
+            self._speaker.began()
             if callbacks is not None:
                 guard(callbacks, self)
             if trial is not None:
@@ -353,7 +356,7 @@ class Watched:
             found.untried = "; ".join(filter(None, [found.untried, why_not]))
         facts = replace(self._session.facts(), postmortem=found)
         confirming = confirmation(facts, self._diagnosed(found).id)
-        name = f"trial {self._trial.trial_id}"
+        name = trial_name(self._trial.trial_id, self._trial.number)
         alike.note(way, Tried(name, found.experiments, confirming))
 
     def _way(self, found: PostMortem) -> Way:
@@ -395,6 +398,8 @@ class Watched:
         if mode not in ("fail", "raise"):
             return None
         message = self._speaker.error_text(onset, origin)
+        with contextlib.suppress(Exception):  # it is in the message all the same
+            self._speaker.raises()
         error: Exception
         if mode == "fail" and self._trial is not None:
             error = tuners.failed_trial_error(message)

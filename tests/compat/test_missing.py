@@ -394,9 +394,9 @@ def test_the_report_says_what_it_cannot_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked = Looked(monkeypatch)
-    assert main(["report", str(logged)]) == 0
+    assert main(["report", str(logged), "--all"]) == 0
     assert name.text in looked.up
-    assert "Trial #1" in capsys.readouterr().out
+    assert "#1" in capsys.readouterr().out
     hide(name, monkeypatch)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -14,7 +14,7 @@ from tensorboard.context import RequestContext
 from tb_nanwatch import NanWatch
 from tb_nanwatch.diagnosis import Cause, Facts
 from tb_nanwatch.reading.causes import facts_in_full
-from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.logs import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import BAD_STATUSES
 from tests.corpus.programs import Program

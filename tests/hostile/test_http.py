@@ -17,8 +17,8 @@ from tensorboard.backend import application, http_util
 from werkzeug.serving import make_server
 
 from tb_nanwatch.reading import plugin as plugin_module
-from tb_nanwatch.reading.cli import make_provider
 from tb_nanwatch.reading.loader import NanWatchLoader
+from tb_nanwatch.reading.logs import make_provider
 from tests.hostile.conftest import Tally
 from tests.reading.records import (
     a_ranges,

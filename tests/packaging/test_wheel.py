@@ -243,4 +243,4 @@ def test_the_report_needs_no_more_than_that(python: Path, logdir: Path) -> None:
     command = python.with_name("tb-nanwatch")
     report = json.loads(run(command, "report", logdir, "--json", cwd=logdir))
     assert [run["status"] for run in report["runs"]].count("diverged") == 1
-    assert "epoch 2, batch 6 (step 37)" in run(command, "report", logdir, cwd=logdir)
+    assert "epoch 2, batch 6" in run(command, "report", logdir, cwd=logdir)

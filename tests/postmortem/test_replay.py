@@ -254,9 +254,9 @@ def test_a_program_with_a_layer_of_its_own_is_replayed_with_its_code(
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(PROGRAM)
     subprocess.run([sys.executable, "train.py"], check=True, capture_output=True)
-    assert main(["report", "logs"]) == 0
+    assert main(["report", "logs", "--all"]) == 0
     capsule = str(tmp_path / "logs/run/nanwatch_capsule")
-    assert f"replay {capsule} --model FILE.py:build" in capsys.readouterr().out
+    assert f"replay {capsule} --model train.py:FUNCTION" in capsys.readouterr().out
     assert main(["replay", capsule]) == 2
     error = capsys.readouterr().err
     assert "uses code that the capsule does not hold: Log. Pass --model" in error

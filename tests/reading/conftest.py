@@ -30,7 +30,7 @@ def load(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Loaded]]:
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Reader]:
     """Returns a function that makes a reader of `tmp_path`, as the command does."""
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
 
     def read(clock: Callable[[], float] = lambda: STARTED) -> Reader:
         return Reader(make_provider(str(tmp_path)), clock=clock, max_age=0)
@@ -44,7 +44,7 @@ def serve() -> Callable[..., Client]:
     from tensorboard.backend import application
 
     def serve(logdir: Path, *flags: str) -> Client:
-        from tb_nanwatch.reading.cli import make_provider
+        from tb_nanwatch.reading.logs import make_provider
 
         app = application.TensorBoardWSGIApp(
             default_flags(logdir, *flags), [NanWatchLoader], make_provider(str(logdir))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tensorboard.context import RequestContext
 
-from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.logs import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import HeartbeatRecord
 from tb_nanwatch.writing.recorder import Recorder

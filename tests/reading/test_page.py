@@ -91,7 +91,7 @@ def test_the_frontier_with_its_finding_its_edit_and_its_lanes(
         "optimizer = sgd and learning_rate >= 0.1 went bad in 5 of 5 trials",
         'hp.Float("learning_rate_sgd", 1e-4, 0.05, sampling="log")',
         "    learning_rate_sgd = ",
-        "Learning rate (unclear) in 0000, 0001, 0002, 0003, 0004",
+        "Learning rate (unclear) in Trial 0000, Trial 0001, Trial 0002, ",
         "It is 1.4.",
         "Fix: Lower it.",
         "gradient of dense_2/kernel, 12 Inf of 2,048",
@@ -127,7 +127,9 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
     )
     full = report.overview(read().snapshot(CTX, ""))
     full["warnings"].append(EVIL)
-    full["findings"].append({"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}"})
+    full["findings"].append(
+        {"search": EVIL, "text": EVIL, "edit": f"a\n    {EVIL}", "saves": EVIL}
+    )
     full["searches"][0]["search"] = full["runs"][0]["search"] = EVIL
     full["runs"][0]["causes"][0]["evidence"] = [EVIL]
     shown = page(full, {})

@@ -188,7 +188,7 @@ def test_overview_of_nothing(tmp_path: Path, serve: Serve) -> None:
 def test_overview_is_made_once_until_a_record_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
 
     made = []
     original = plugin_module.report.overview
@@ -333,7 +333,7 @@ def test_a_block_of_lanes_changes_with_its_runs_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tb_nanwatch.reading import lanes
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
 
     monkeypatch.setattr(lanes, "BLOCK_RUNS", 2)
     for i in (1, 2, 3):
@@ -367,7 +367,7 @@ def test_a_block_of_lanes_changes_with_its_runs_alone(
 def test_reading_ahead_makes_what_the_first_request_asks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
 
     monkeypatch.setattr(plugin_module, "_WARM_UP_EVERY", 0.001)
     write(tmp_path / "run", a_status(1))

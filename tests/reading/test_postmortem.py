@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.logs import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import BadTensor, Experiment, HParam
 from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write

@@ -44,7 +44,9 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     write(tmp_path / "0001", a_status(bad=True), a_verdict(score=math.inf))
     full = overview(read())
     shown = json.loads(strict_json.dumps(report.report(full)))
-    assert list(shown) == ["schema_version", "searches", "runs", "findings"]
+    assert list(shown) == [
+        *("schema_version", "searches", "runs", "findings", "with_data")
+    ]
     assert shown["schema_version"] == 1
     (search,) = shown["searches"]
     assert set(search) == {

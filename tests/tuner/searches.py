@@ -13,7 +13,7 @@ from tensorboard.context import RequestContext
 
 from tb_nanwatch.reading import report
 from tb_nanwatch.reading.causes import Causes
-from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.logs import make_provider
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.reading.session import Session
 

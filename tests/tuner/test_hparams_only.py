@@ -98,8 +98,8 @@ def history(directory: Path) -> dict[int, float]:
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
-    return out.getvalue()
+    terminal.render(full, out, every=True)
+    return " ".join(out.getvalue().split())
 
 
 def test_what_nan_watch_watched_is_not_listed_twice(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ class Counting:
 
 
 def test_where_there_are_none_one_more_listing_is_all(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.cli import make_provider
+    from tb_nanwatch.reading.logs import make_provider
 
     tuner = make("RandomSearch", build, tmp_path, max_trials=1)
     board = keras.callbacks.TensorBoard(tmp_path / "log", write_graph=False)

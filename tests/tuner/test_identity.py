@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
+    terminal.render(full, out, every=True)
     return out.getvalue()
 
 
@@ -83,7 +83,7 @@ def test_a_retry_is_shown_and_the_latest_decides(tmp_path: Path) -> None:
     assert (first["tuner_status"], second["tuner_status"]) == ("INVALID", "COMPLETED")
     (entry,) = full["searches"]
     assert (entry["trials"], entry["by_status"]) == (1, {"clean": 1})
-    assert "0 (Trial #1) retry 1" in printed(full)
+    assert "#1 retry 1" in printed(full)
     assert "1 earlier attempt of these trials not shown" in printed(full)
 
 
@@ -110,9 +110,9 @@ def test_id_and_number_are_findable(tmp_path: Path, capsys: Any) -> None:
         (line,) = [
             text
             for text in printed(full).splitlines()
-            if f"(Trial #{run['number']})" in text
+            if text.startswith(f"  #{run['number']} ")
         ]
-        assert line.split()[0] == run["trial_id"]
+        assert line.split()[0] == f"#{int(run['trial_id']) + 1}"
 
 
 # --- The search space -------------------------------------------------------------------

@@ -27,8 +27,8 @@ def run_search(
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out)
-    return out.getvalue()
+    terminal.render(full, out, every=True)
+    return " ".join(out.getvalue().split())
 
 
 def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_continuations_are_shown_as_what_they_are(tmp_path: Path) -> None:
         assert (run["status"], run["inherited"], run["misread"]) == ("clean", None, None)
         if lineage["trial_id"] is not None:
             going_on += 1
-            assert f"continues {lineage['trial_id']}" in printed(full)
+            assert f"continues Trial #{int(lineage['trial_id']) + 1}" in printed(full)
     assert going_on > 0
     (entry,) = full["searches"]
     assert [h["name"] for h in entry["hparams"]] == ["rate"]
@@ -77,8 +77,8 @@ def test_weights_from_a_trial_that_had_gone_bad(tmp_path: Path) -> None:
     for run in inherited:
         bad = run["inherited"].replace("_", " ")
         assert (
-            f"{run['run']}: its weights come from trial {run['lineage']['trial_id']}, "
-            f"which had gone bad ({bad})." in printed(full)
+            f"its weights come from Trial #{int(run['lineage']['trial_id']) + 1}, which "
+            f"had gone bad ({bad})." in printed(full)
         )
     # They came blown up, whereas those before them were driven by their own rate, in
     # validation as in training.

@@ -107,7 +107,7 @@ def own(path: Path, how: str, error: Any = None) -> Any:
 def shown(full: dict[str, Any]) -> list[str]:
     """Returns the overview as a terminal, the JSON and the page have it."""
     out = io.StringIO()
-    terminal.render(full, out)
+    terminal.render(full, out, every=True)
     texts = [out.getvalue(), strict_json.dumps(report.report(full)), page(full, {})]
     return [" ".join(text.split()) for text in texts]
 
@@ -415,7 +415,7 @@ def test_dropped_in_some_trials_is_told_of_those(tmp_path: Path) -> None:
     tuner = make("GridSearch", Hyper("drop", at=2), tmp_path, max_trials=4)
     full, said, _ = heard(tmp_path, tuner)
     (sentence,) = said
-    assert sentence.startswith("NaN Watch saw nothing of trial 2: ")
+    assert sentence.startswith("NaN Watch saw nothing of Trial #3: ")
     (entry,) = full["searches"]
     assert entry["by_status"] == {"unwatched": 2, "clean": 2}
     assert entry["verdict"].startswith(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.answer import LABELS, WIDTH, Answer, answer_of, label_of, lines
+from tb_nanwatch.answer import LABELS, Answer, answer_of, label_of, lines
+from tb_nanwatch.card import WIDTH
 from tb_nanwatch.diagnosis import Cause
 from tb_nanwatch.facts import Facts
 from tb_nanwatch.schema import (
@@ -115,7 +116,7 @@ def test_nothing_is_printed_where_standard_output_is_gone(
 
         def flush(self) -> None: ...
 
-    monkeypatch.setattr("tb_nanwatch.writing.said.sys.stdout", Closed())
+    monkeypatch.setattr("tb_nanwatch.writing.outlets.sys.stdout", Closed())
     history = fit(mlp(), NanWatch(tmp_path), bad=13)
     assert len(history.history["loss"]) == 2
 

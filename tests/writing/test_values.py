@@ -25,7 +25,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tb_nanwatch import NanWatch, NanWatchWarning, codec, strict_json
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.cli import make_provider
+from tb_nanwatch.reading.logs import make_provider
 from tb_nanwatch.reading.page import page
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import BadTensor, HParam, Position, StatusRecord
