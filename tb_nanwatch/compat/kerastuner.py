@@ -1,7 +1,11 @@
-"""KerasTuner's private names. It is never imported here, only recognised."""
+"""KerasTuner's private names, and its import where a user asks for something of it.
+
+A search that is watched is only recognised: KerasTuner is imported by then.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import FrameType
 from typing import Any, Final
@@ -94,3 +98,12 @@ def built(tuner: Any, hyperparameters: Any) -> Any:
         hyperparameters: KerasTuner's, with the trial's values.
     """
     return _BUILD.get(tuner, tuner.hypermodel.build)(hyperparameters)
+
+
+def empty_space() -> Any:
+    """Returns a new `keras_tuner.HyperParameters`.
+
+    Raises:
+        ImportError: KerasTuner is not installed.
+    """
+    return importlib.import_module("keras_tuner").HyperParameters()

@@ -40,10 +40,12 @@ class Logs:
     Attributes:
         full: the overview, see `report.overview`.
         sessions: what it was made of.
+        causes: of the runs that went bad, by (run, session id).
     """
 
     full: dict[str, Any]
     sessions: list[Session]
+    causes: report.CausesByRun
 
     def lanes(self) -> Lanes:
         """Returns what the page draws of each run, by (run, session id)."""
@@ -80,7 +82,8 @@ def read(logdir: str, with_data: bool = True, tell: Tell = untold) -> Logs:
         )
     causes = Causes(reader, with_data).of(ctx, "", snapshot.sessions, tell)
     tell("comparing", 0, None)
-    return Logs(report.overview(snapshot, causes, with_data), snapshot.sessions)
+    full = report.overview(snapshot, causes, with_data)
+    return Logs(full, snapshot.sessions, causes)
 
 
 def make_provider(logdir: str) -> Any:

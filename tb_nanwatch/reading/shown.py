@@ -8,7 +8,9 @@ from typing import Any
 from tb_nanwatch import card, strict_json
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading import logs, report
+from tb_nanwatch.reading.outcomes import trials_to_compare
 from tb_nanwatch.reading.page import page
+from tb_nanwatch.reading.stable_space import NoSpaceError, stable_space
 from tb_nanwatch.reading.told import cards_of
 
 
@@ -71,7 +73,46 @@ class Report:
                 "of a file in a directory that exists and may be written to"
             ) from e
 
-    # --- The search space, edited: `stable_space` ----------------------------------------
+    def stable_space(self, search: str | None = None) -> Any:
+        """Returns the space of a search without what went bad: no new trial, no paste.
+
+        Hand it to the next tuner; the build function stays as it is. A bound that holds
+        only where another hyperparameter has some value is left out: the printed edit
+        says it. With `overwrite=False` KerasTuner reloads the old search's space instead.
+
+        Args:
+            search: its project's name or id; the newest one by default.
+
+        Returns:
+            A `keras_tuner.HyperParameters` with the defaults as values.
+
+        Raises:
+            NanWatchError: there is no such search, or it declares no space.
+            ImportError: KerasTuner is not installed.
+
+        Example:
+        ```python
+        space = tb_nanwatch.report("logs").stable_space()
+        tuner = keras_tuner.RandomSearch(
+            build, objective="val_loss", hyperparameters=space, overwrite=True
+        )
+        ```
+        """
+        searches = [s for s in self._logs.full["searches"] if s["search"]]
+        for found in searches:  # newest first
+            if search is None or search in (found["search"], found["name"]):
+                sessions = [
+                    s
+                    for s in self._logs.sessions
+                    if strict_json.json_safe(s.search_id) == found["search"]
+                ]
+                trials = trials_to_compare(sessions, self._logs.causes)
+                return stable_space(trials, found["direction"])
+        names = ", ".join(repr(s["name"] or s["search"]) for s in searches[:8])
+        raise NoSpaceError(
+            f"no search {'of KerasTuner' if search is None else repr(search)} in these "
+            f"logs; expected {f'one of {names}' if names else 'logs of a tuner.search()'}"
+        )
 
     # --- How it shows itself ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tb_nanwatch.compat.kerastuner import empty_space
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.analysis import stable_cuts
 from tb_nanwatch.reading.edit import Cut, declaration, narrowed
@@ -62,9 +63,7 @@ def stable_space(trials: Sequence[Trial], direction: str | None = "min") -> Any:
         ImportError: KerasTuner is not installed.
     """
     found = declared(trials, direction)
-    import keras_tuner
-
-    hp = keras_tuner.HyperParameters()
+    hp = empty_space()
     for one in found:
         kind, args, named = _parsed(one.code)
         with ExitStack() as scopes:

@@ -163,8 +163,8 @@ def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
         parts.append(Part("Why", " ".join(first_sentence(f["text"]) for f in findings)))
     edits = [f for f in findings if f["edit"]]
     for finding in edits:
-        saved = f"{finding['saves']}.".capitalize()
-        parts.append(Part("Edit", f"{saved} {finding['where']}".strip(), finding["edit"]))
+        said = f"{finding['where']} It {finding['saves']}."
+        parts.append(Part("Edit", said, finding["edit"]))
     if aborted:
         title = "Stopped" if was_interrupted(aborted["message"]) else "Then"
         parts.append(Part(title, aborted["next"]))

@@ -9,15 +9,29 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tb_nanwatch.compat import tensorboard
-from tb_nanwatch.schema import HParam, JSONScalar
+from tb_nanwatch.schema import HParam, JSONScalar, Search
 
 
-def session_start(hparams: Sequence[HParam], trial_id: str | None, started: float) -> Any:
-    """Returns the record with the values of one training's active hyperparameters."""
+def group_of(search: Search, trial_id: str) -> str:
+    """Returns what the HParams tab groups the executions of a trial by.
+
+    It merges what has the same group, and trials of different searches share their ids.
+    """
+    return f"{search.name or search.tuner}/{search.id[:8]}/{trial_id}"
+
+
+def session_start(hparams: Sequence[HParam], group: str | None, started: float) -> Any:
+    """Returns the record with the values of one training's active hyperparameters.
+
+    Args:
+        hparams: the run's.
+        group: by `group_of`; None for a run that is no trial's.
+        started: seconds since the epoch.
+    """
     values = {
         h.name: _readable(h.value) for h in hparams if h.active and h.value is not None
     }
-    return tensorboard.session_start(values, trial_id, started)
+    return tensorboard.session_start(values, group, started)
 
 
 def _readable(value: JSONScalar) -> JSONScalar:

@@ -153,7 +153,7 @@ class Watched:
             if self._writes_hparams:
                 start = hparams_log.session_start(
                     self._session.hparams,
-                    trial.trial_id if trial else None,
+                    hparams_log.group_of(trial.search, trial.trial_id) if trial else None,
                     self._session.started,
                 )
                 self._session.writer.write_summary(start)

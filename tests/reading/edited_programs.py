@@ -189,7 +189,8 @@ def _declaring(tree: ast.Module, name: str) -> tuple[ast.stmt, ast.Call]:
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
-        and node.args
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("Int", "Float", "Choice", "Boolean", "Fixed")
         and isinstance(node.args[0], ast.Constant)
         and node.args[0].value == name
     )

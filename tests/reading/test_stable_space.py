@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+import tb_nanwatch
 from tb_nanwatch.reading.stable_space import NoSpaceError, declared, stable_space
 from tb_nanwatch.reading.trials import Trial
 from tb_nanwatch.schema import HParam
 from tests.reading.edited_programs import explored, loaded
+from tests.reading.records import a_status, write
 
 BUILD = """
 def build(hp):
@@ -78,3 +80,14 @@ def test_values_alone_are_no_space() -> None:
     trials = [Trial([HParam("lr", v, "number")], v > 1) for v in (0.1, 0.2, 2.0)]
     with pytest.raises(NoSpaceError, match="declare no search space"):
         stable_space(trials)
+
+
+def test_the_report_of_a_search_gives_its_space(tmp_path: Path) -> None:
+    for number in range(1, 13):
+        rate = HParam("lr", 0.1 * number, "float", min=0.1, max=10.0)
+        write(tmp_path / str(number), a_status(number, bad=number > 6, hparams=[rate]))
+    found = tb_nanwatch.report(tmp_path)
+    (rate,) = found.stable_space().space
+    assert rate.min_value == 0.1 and 0.6 <= rate.max_value < 0.1 * 7
+    with pytest.raises(NoSpaceError, match="no search 'other'"):
+        found.stable_space("other")

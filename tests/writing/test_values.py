@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tb_nanwatch import NanWatch, NanWatchWarning, codec, strict_json
+from tb_nanwatch import NanWatch, NanWatchWarning, codec, schema, strict_json
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.reading import report, terminal
 from tb_nanwatch.reading.logs import make_provider
@@ -30,7 +30,7 @@ from tb_nanwatch.reading.page import page
 from tb_nanwatch.reading.reader import Reader
 from tb_nanwatch.schema import BadTensor, HParam, Position, StatusRecord
 from tb_nanwatch.writing import tuner as tuners
-from tb_nanwatch.writing.hparams import session_start
+from tb_nanwatch.writing.hparams import group_of, session_start
 from tb_nanwatch.writing.summary import EventWriter
 from tb_nanwatch.writing.values import MAX_HPARAMS, name, plain, plain_hparams, scalar
 from tests.reading.records import a_status
@@ -356,3 +356,15 @@ def test_a_search_with_odd_hyperparameters_is_watched(
     capsule = Capsule.read(tmp_path / "log" / "0" / "execution0" / "nanwatch_capsule")
     assert capsule.seed is None and len(capsule.hparams) == len(hparams)
     assert re.search("2 of 2|All 2", full["searches"][0]["verdict"])
+
+
+def test_trials_of_two_searches_are_two_groups_in_the_hparams_tab() -> None:
+    groups = {
+        group_of(schema.Search(search, name), trial)
+        for search, name in (("1" * 16, "p"), ("2" * 16, "p"), ("1" * 16, "q"))
+        for trial in ("0", "1")
+    }
+    assert len(groups) == 6
+    content = session_start([], "p/1/0", 1.0).value[0].metadata.plugin_data.content
+    started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    assert started.group_name == "p/1/0"
