@@ -94,6 +94,8 @@ def next_values(
             break
     mean, _ = model.predict(points)
     covariance = model.covariance(points, points)
+    doubt = np.maximum(np.diag(covariance), 1e-9)
+    target = np.exp(-0.5 * mean**2 / doubt) / np.sqrt(doubt)
     if pending:
         # What is under way will take doubt away, whatever it comes to.
         running = coordinates.encode(pending)
@@ -105,7 +107,6 @@ def next_values(
             whole = whole - np.outer(whole[i], whole[i]) * told
         covariance = whole[: len(points), : len(points)]
     variance = np.maximum(np.diag(covariance), 1e-9)
-    target = np.exp(-0.5 * mean**2 / variance) / np.sqrt(variance)
     gain = (target[:, None] * covariance**2).sum(axis=0) * _told(mean, variance)
     return drawn[int(np.argmax(np.where(open_levels, gain, -1.0)))]
 

@@ -198,10 +198,12 @@ def test_whole_numbers_choices_and_scopes_have_places() -> None:
         assert again == pytest.approx(values) and len(point) == 1
 
 
-def test_what_runs_elsewhere_is_not_asked_for_again() -> None:
+def test_a_trial_can_be_chosen_while_others_run() -> None:
     space = Coordinates.of([RATE])
     values: list[Values] = [{"rate": 1e-5}, {"rate": 1.0}]
     bad = np.array([0.0, 1.0])
-    first = next_values(space, values, bad)
-    second = next_values(space, values, bad, pending=[first])
-    assert abs(log_of(first["rate"]) - log_of(second["rate"])) > 0.3
+    running: list[Values] = []
+    for _ in range(3):
+        running.append(next_values(space, values, bad, pending=running))
+    # None is spent on an end, whose outcome is foreseen.
+    assert all(-4.8 < log_of(v["rate"]) < -0.2 for v in running)
