@@ -84,7 +84,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tb_nanwatch", "tb_nanwatch.*"]),
     package_data={
-        "tb_nanwatch": ["py.typed", "static/*", "static/**/*", "reading/http_api.md"]
+        "tb_nanwatch": ["py.typed", "static/*", "static/**/*", "reading/tab/http_api.md"]
     },
     include_package_data=False,
     zip_safe=False,
@@ -98,7 +98,7 @@ setup(
         "dev": DEV,
     },
     entry_points={
-        "tensorboard_plugins": ["nanwatch = tb_nanwatch.reading.loader:NanWatchLoader"],
+        "tensorboard_plugins": ["nanwatch = tb_nanwatch.reading.tab.loader:NanWatchLoader"],
         "console_scripts": ["tb-nanwatch = tb_nanwatch.reading.cli:main"],
     },
 )

@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 
 from benchmarks.made import put
-from tb_nanwatch.reading.analysis import Trial, analyse
-from tb_nanwatch.reading.axes import conditions
-from tb_nanwatch.reading.statistics import wilson
-from tb_nanwatch.reading.trials import Space
+from tb_nanwatch.reading.search.analysis import Trial, analyse
+from tb_nanwatch.reading.search.axes import conditions
+from tb_nanwatch.reading.search.statistics import wilson
+from tb_nanwatch.reading.search.trials import Space
 from tests.reading.searches import RULES, search, values_of, without_rule
 
 FINAL_SEED: Final = 66144

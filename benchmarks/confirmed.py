@@ -26,13 +26,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tensorboard.context import RequestContext
 
 from benchmarks.made import put
-from tb_nanwatch.diagnosis import Facts, diagnose
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose
 from tb_nanwatch.postmortem.experiments import TOO_SHORT
-from tb_nanwatch.reading.causes import facts_in_full
-from tb_nanwatch.reading.logs import make_provider
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BAD_STATUSES, Experiment
-from tb_nanwatch.writing.alike import SPENT
+from tb_nanwatch.reading.log.causes import facts_in_full
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.record.schema import BAD_STATUSES, Experiment
+from tb_nanwatch.writing.search.alike import SPENT
 from tests.corpus.programs import programs
 from tests.corpus.run import facts_from
 

@@ -24,8 +24,8 @@ from typing import Final
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.made import put
-from tb_nanwatch.diagnosis import Facts, diagnose
-from tb_nanwatch.reading.statistics import wilson
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose
+from tb_nanwatch.reading.search.statistics import wilson
 from tests.corpus.programs import CAUSES, CLEAN, CONTAINED, programs
 from tests.corpus.run import facts_from, name_of
 

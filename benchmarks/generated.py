@@ -20,8 +20,8 @@ import numpy as np
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import summary as hparams_summary
 
-from tb_nanwatch import schema
-from tb_nanwatch.schema import (
+from tb_nanwatch.record import schema
+from tb_nanwatch.record.schema import (
     BadTensor,
     Episode,
     EventsRecord,
@@ -35,9 +35,9 @@ from tb_nanwatch.schema import (
     StatusRecord,
     TrialRecord,
 )
-from tb_nanwatch.writing.buckets import bucket_end
-from tb_nanwatch.writing.recorder import FIRST_LOOKS
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.recording.buckets import bucket_end
+from tb_nanwatch.writing.recording.recorder import FIRST_LOOKS
 
 STEPS_PER_EPOCH = 100
 STARTED = 1_700_000_000.0

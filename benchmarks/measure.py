@@ -153,8 +153,8 @@ def _ring(log_dir: str) -> int:
     """Returns the bytes of NaN Watch's ring, 0 where it did not watch."""
     from tensorboard.context import RequestContext
 
-    from tb_nanwatch.reading.logs import make_provider
-    from tb_nanwatch.reading.reader import Reader
+    from tb_nanwatch.reading.log.reader import Reader
+    from tb_nanwatch.reading.report.logs import make_provider
     from tb_nanwatch.writing.backends.tensorflow import RING_ROWS
 
     if not os.path.isdir(log_dir):

@@ -22,7 +22,7 @@ import keras_tuner
 import numpy as np
 
 from tb_nanwatch import StabilitySearch
-from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.stability.trial import Limit, ShortWatch
 
 ROOT = Path(__file__).resolve().parents[1]

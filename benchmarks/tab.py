@@ -32,8 +32,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAUNCHER = """
 import sys
 from tensorboard import default, program
-from tb_nanwatch.reading.loader import NanWatchLoader
-from tb_nanwatch.reading.plugin import NanWatchPlugin
+from tb_nanwatch.reading.tab.loader import NanWatchLoader
+from tb_nanwatch.reading.tab.plugin import NanWatchPlugin
 how, *arguments = sys.argv[1:]
 if how == "unprepared":
     NanWatchPlugin.warm_up = lambda self: None

@@ -1,4 +1,4 @@
-"""Writes src/api/schema.gen.ts: what the browser knows of tb_nanwatch/schema.py.
+"""Writes src/api/schema.gen.ts: what the browser knows of tb_nanwatch/record/schema.py.
 
 python generate_schema.py           write the file
 python generate_schema.py --check   fail where the file is out of date
@@ -17,7 +17,8 @@ import typing
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from tb_nanwatch import metadata, schema  # noqa: E402
+from tb_nanwatch.record import metadata
+from tb_nanwatch.record import schema
 
 TARGET = HERE / "src" / "api" / "schema.gen.ts"
 
@@ -95,7 +96,7 @@ def typescript(hint: object) -> str:
 
 def generate() -> str:
     lines = [
-        "// Generated from tb_nanwatch/schema.py by generate_schema.py. Do not edit.",
+        "// Generated from tb_nanwatch/record/schema.py by generate_schema.py. Do not edit.",
         "",
         f"export const SCHEMA_VERSION = {schema.SCHEMA_VERSION};",
         f"export const PLUGIN_NAME = {json.dumps(metadata.PLUGIN_NAME)};",

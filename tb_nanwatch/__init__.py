@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         NonFiniteError,
         UnsupportedError,
     )
-    from tb_nanwatch.reading.shown import read as report
+    from tb_nanwatch.reading.report.shown import read as report
     from tb_nanwatch.stability.tuner import StabilitySearch
     from tb_nanwatch.writing.callback import NanWatch
 
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
 
         return NanWatch
     if name == "report":
-        from tb_nanwatch.reading.shown import read
+        from tb_nanwatch.reading.report.shown import read
 
         return read
     if name == "StabilitySearch":

@@ -13,8 +13,8 @@ from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem import experiments, rebuild, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.run import MAX_SECONDS, run
-from tb_nanwatch.schema import BadTensor, PostMortem
-from tb_nanwatch.text import clean
+from tb_nanwatch.record.schema import BadTensor, PostMortem
+from tb_nanwatch.wording.text import clean
 from tb_nanwatch.writing.backends.tensorflow.compiled import Seen, run_compiled
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 

@@ -20,7 +20,7 @@ import {
 import { editQuery } from "../src/state/edits";
 import { createModel, INITIAL, type State } from "../src/state/state";
 
-// What tb_nanwatch/reading/edit.py answers.
+// What tb_nanwatch/reading/search/edit.py answers.
 const GOLDEN = JSON.parse(
   readFileSync(new URL("./golden/bounds.json", import.meta.url), "utf-8"),
 ) as { live: number; dead: number; log: boolean; short: number }[];

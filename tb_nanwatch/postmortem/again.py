@@ -13,7 +13,7 @@ from tb_nanwatch.postmortem import chain
 from tb_nanwatch.postmortem.chain import Chain, Ran
 from tb_nanwatch.postmortem.flow import Flow, Op
 from tb_nanwatch.postmortem.watch import eager_operations
-from tb_nanwatch.schema import Since
+from tb_nanwatch.record.schema import Since
 
 # Batches before the failing one that are run with its state.
 MAX_BATCHES: Final = 5

@@ -28,11 +28,11 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.codec import build
 from tb_nanwatch.errors import CapsuleError, RecordError
-from tb_nanwatch.metadata import CAPSULE_HEADER
-from tb_nanwatch.schema import BadTensor, HParam, Kind, Position, Search
-from tb_nanwatch.strict_json import dumps
+from tb_nanwatch.record.codec import build
+from tb_nanwatch.record.metadata import CAPSULE_HEADER
+from tb_nanwatch.record.schema import BadTensor, HParam, Kind, Position, Search
+from tb_nanwatch.record.strict_json import dumps
 
 CAPSULE_VERSION: Final = 1
 # Capsules larger than this are refused when reading, unless the caller allows more.

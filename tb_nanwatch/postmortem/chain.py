@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tb_nanwatch.postmortem import operations
 from tb_nanwatch.postmortem.flow import Flow, Op
-from tb_nanwatch.schema import Link
+from tb_nanwatch.record.schema import Link
 
 Array = npt.NDArray[Any]
 # Index of one element, None where no single one is meant.

@@ -18,10 +18,10 @@ from tb_nanwatch.compat.keras import (
     single_losses,
     sublayers,
 )
+from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.postmortem import epsilon, outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
-from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import Experiment, Outlier, PostMortem
+from tb_nanwatch.record.schema import Experiment, Outlier, PostMortem
 
 _CLIPPED_TO: Final = 1.0
 # By powers of it the learning rate is divided until the training stays finite, or the rate

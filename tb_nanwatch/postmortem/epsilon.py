@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tb_nanwatch.compat.tensorflow import math_modules
 from tb_nanwatch.postmortem.source import shown
-from tb_nanwatch.schema import Source
+from tb_nanwatch.record.schema import Source
 
 # The functions that make an operation of the type, and the argument to be kept away.
 _FUNCTIONS: Final[dict[str, tuple[str, int]]] = {

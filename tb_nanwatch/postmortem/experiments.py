@@ -13,15 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.compat.names import MissingError
-from tb_nanwatch.messages import of_error
+from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.postmortem import changes, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape, arrays_of
 from tb_nanwatch.postmortem.variables import variables_of
-from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import Experiment, PostMortem
+from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.wording.messages import of_error
 
 # Steps after the failing one: of what begins before it, and of what begins with it.
 STEPS_AFTER: Final = 64

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tb_nanwatch.postmortem.source import Place
-from tb_nanwatch.schema import Operand
+from tb_nanwatch.record.schema import Operand
 
 
 @dataclass(frozen=True)

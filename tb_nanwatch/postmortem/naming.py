@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tb_nanwatch.postmortem.counting import bad_rows
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin
-from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.record.schema import PostMortem
 
 # Rows that a sentence lists.
 _SHOWN_ROWS: Final = 10

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.chain_text import plural
-from tb_nanwatch.schema import Operand
+from tb_nanwatch.record.schema import Operand
+from tb_nanwatch.wording.chain_text import plural
 
 Array = npt.NDArray[Any]
 _Mask = npt.NDArray[np.bool_]

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import Outlier
+from tb_nanwatch.diagnosis.rules.thresholds import at
+from tb_nanwatch.record.schema import Outlier
 
 Floats = npt.NDArray[Any]
 

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.wording.messages import of_error
 
 _HELP = (
     "Pass --model FILE.py:FUNCTION (or module:function), where the function returns the "

@@ -16,7 +16,6 @@ import tensorflow as tf
 from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
-from tb_nanwatch.messages import of_error, useful
 from tb_nanwatch.postmortem import again, changes, operations, outliers, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, upstream
@@ -25,7 +24,8 @@ from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.postmortem.watch import LimitError, OpWatch, eagerly
-from tb_nanwatch.schema import BadTensor, Kind, Outlier, Phase, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Kind, Outlier, Phase, PostMortem
+from tb_nanwatch.wording.messages import of_error, useful
 
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0

@@ -14,7 +14,7 @@ from itertools import islice
 from types import CodeType
 from typing import Final
 
-from tb_nanwatch.schema import Source
+from tb_nanwatch.record.schema import Source
 
 _MAX_TEXT: Final = 200
 _MAX_LINES: Final = 20

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tb_nanwatch import __version__, metadata, schema, strict_json
+from tb_nanwatch import __version__
 from tb_nanwatch.errors import NanWatchError
+from tb_nanwatch.record import metadata, schema, strict_json
 
 EXIT_OK: Final = 0
 EXIT_FAIL_ON: Final = 1
@@ -186,15 +187,15 @@ def _compare(arguments: argparse.Namespace) -> int:
             f"compare was given {len(what)} arguments; expected LOGDIR NAME NAME, two "
             "directories, or LOGDIR alone for its newest search and the one before it"
         )
-    from tb_nanwatch.reading import logs
+    from tb_nanwatch.reading.report import logs
 
     for path in what[:1] if len(what) == 3 else what:
         logs.avoid_tensorflow(path)
     from tensorboard.context import RequestContext
 
-    from tb_nanwatch.reading import compare, compare_text
-    from tb_nanwatch.reading.causes import Causes
-    from tb_nanwatch.reading.reader import Reader
+    from tb_nanwatch.reading.comparison import compare, compare_text
+    from tb_nanwatch.reading.log.causes import Causes
+    from tb_nanwatch.reading.log.reader import Reader
 
     def place(path: str, where: str) -> compare.Place:
         reader = Reader(logs.make_provider(path))
@@ -219,8 +220,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and usage errors are instant.
-    from tb_nanwatch.reading import logs, progress, shown, terminal
-    from tb_nanwatch.text import clean
+    from tb_nanwatch.reading.report import logs, progress, shown, terminal
+    from tb_nanwatch.wording.text import clean
 
     # What is printed is read here; all else is passed on.
     printed = not (arguments.json or arguments.html or arguments.markdown)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.schema import HParam, JSONScalar
+from tb_nanwatch.record.schema import HParam, JSONScalar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.schema import JSONScalar
+from tb_nanwatch.record.schema import JSONScalar
 from tb_nanwatch.stability.coordinates import Coordinates, Floats, Values
 from tb_nanwatch.stability.frontier import Frontier, model_of
 from tb_nanwatch.stability.model import Model, normal_cdf

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.schema import Boundary, JSONScalar
+from tb_nanwatch.record.schema import Boundary, JSONScalar
 from tb_nanwatch.stability.coordinates import (
     Axis,
     Coordinates,

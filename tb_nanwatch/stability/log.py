@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import keras_tuner
 
-from tb_nanwatch import schema
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.record import schema
+from tb_nanwatch.record.schema import HParam
 from tb_nanwatch.stability.frontier import Frontier
 from tb_nanwatch.stability.space import StableSpace
-from tb_nanwatch.writing import identities
-from tb_nanwatch.writing.files import resolved
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.log.files import resolved
+from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.search import identities
 
 # The run that holds the frontier, beside the trials'.
 RUN: Final = "frontier"

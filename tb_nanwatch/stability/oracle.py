@@ -8,11 +8,11 @@ from typing import Any, Final
 import keras_tuner
 import numpy as np
 
-from tb_nanwatch.schema import JSONScalar
+from tb_nanwatch.record.schema import JSONScalar
 from tb_nanwatch.stability.coordinates import Coordinates, Floats
 from tb_nanwatch.stability.design import enough, next_values
 from tb_nanwatch.stability.frontier import Frontier, frontier_of
-from tb_nanwatch.writing.tuner import declared
+from tb_nanwatch.writing.search.tuner import declared
 
 # A trial's metrics: 1 where it went bad, which is no failure; its steps and seconds.
 WENT_BAD: Final = "went_bad"

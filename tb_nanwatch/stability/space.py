@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.reading.edit import declaration, number_text
-from tb_nanwatch.schema import Condition, HParam, JSONScalar
+from tb_nanwatch.reading.search.edit import declaration, number_text
+from tb_nanwatch.record.schema import Condition, HParam, JSONScalar
 from tb_nanwatch.stability.coordinates import Axis, Coordinates, Floats, Values, on_grid
 from tb_nanwatch.stability.frontier import Frontier
 from tb_nanwatch.stability.model import normal_cdf

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from tb_nanwatch.schema import Boundary
+from tb_nanwatch.record.schema import Boundary
 from tb_nanwatch.stability.frontier import Frontier
 from tb_nanwatch.stability.space import StableSpace
-from tb_nanwatch.stability_text import boundary_text, where_text
+from tb_nanwatch.wording.stability_text import boundary_text, where_text
 
 _MAX_UNSURE: Final = 6
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import keras
 
-from tb_nanwatch.schema import BAD_STATUSES, Status
+from tb_nanwatch.record.schema import BAD_STATUSES, Status
 from tb_nanwatch.writing.callback import NanWatch
 
 # Steps between looks after a runaway, which stays finite and so ends nothing by itself.

@@ -13,13 +13,13 @@ import keras_tuner
 
 from tb_nanwatch.compat.kerastuner import built, is_shared
 from tb_nanwatch.errors import UnsupportedError, warn
-from tb_nanwatch.messages import of_error
-from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.stability import log, told
 from tb_nanwatch.stability.frontier import Frontier
 from tb_nanwatch.stability.oracle import StabilityOracle, metrics
 from tb_nanwatch.stability.space import StableSpace, stable_space_of
 from tb_nanwatch.stability.trial import Limit, ShortWatch
+from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.callback import NanWatch
 
 # What Keras' fit takes after the data, by place.

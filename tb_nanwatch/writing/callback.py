@@ -13,13 +13,13 @@ import keras
 from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.compat.versions import say_if_untested
 from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_once
-from tb_nanwatch.messages import of_error
-from tb_nanwatch.schema import Status
-from tb_nanwatch.trial_names import trial_name
-from tb_nanwatch.writing import tuner as tuners
-from tb_nanwatch.writing import untrained
-from tb_nanwatch.writing import verdict as verdicts
-from tb_nanwatch.writing.files import resolved, run_directory
+from tb_nanwatch.record.schema import Status
+from tb_nanwatch.wording.messages import of_error
+from tb_nanwatch.wording.trial_names import trial_name
+from tb_nanwatch.writing.log import untrained
+from tb_nanwatch.writing.log.files import resolved, run_directory
+from tb_nanwatch.writing.search import tuner as tuners
+from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.supported import check_backend
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 
-from tb_nanwatch.metadata import CAPSULE
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
+from tb_nanwatch.record.metadata import CAPSULE
 from tb_nanwatch.writing.backends.kept import Kept
-from tb_nanwatch.writing.recorder import Recorder
-from tb_nanwatch.writing.session import Session
+from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.values import small_int
 
 

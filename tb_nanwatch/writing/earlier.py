@@ -6,7 +6,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from tb_nanwatch.schema import Status
+from tb_nanwatch.record.schema import Status
 
 
 @dataclass

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tb_nanwatch.schema import HParam, HParamType, JSONScalar
-from tb_nanwatch.strict_json import text_of
+from tb_nanwatch.record.schema import HParam, HParamType, JSONScalar
+from tb_nanwatch.record.strict_json import text_of
 
 # A value is read in a row of a table, and each status holds all of them again.
 _MAX_TEXT: Final = 1_000

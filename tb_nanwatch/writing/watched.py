@@ -14,35 +14,36 @@ from typing import Any, Protocol
 import keras
 
 from tb_nanwatch.compat.names import Feature, has
-from tb_nanwatch.diagnosis import Cause, diagnose
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose
+from tb_nanwatch.diagnosis.tested import confirmation
 from tb_nanwatch.errors import NonFiniteError, warn
-from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import STATUSES, Experiment, Position, PostMortem, Status
-from tb_nanwatch.tested import confirmation
-from tb_nanwatch.trial_names import trial_name
-from tb_nanwatch.writing import capsules, earlier, notebook
-from tb_nanwatch.writing import hparams as hparams_log
-from tb_nanwatch.writing import tuner as tuners
-from tb_nanwatch.writing import verdict as verdicts
-from tb_nanwatch.writing.alike import Tried, Way, way_of
+from tb_nanwatch.record.schema import STATUSES, Experiment, Position, PostMortem, Status
+from tb_nanwatch.wording.messages import of_error
+from tb_nanwatch.wording.trial_names import trial_name
+from tb_nanwatch.writing import capsules, earlier
 from tb_nanwatch.writing.backends.chosen import backend
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import Wishes
-from tb_nanwatch.writing.environment import (
+from tb_nanwatch.writing.guards import guard, running_fit
+from tb_nanwatch.writing.log import hparams as hparams_log
+from tb_nanwatch.writing.log.environment import (
     environment_of,
     loss_scale_name,
     loss_scale_of,
     replicas_of,
 )
-from tb_nanwatch.writing.files import run_directory
-from tb_nanwatch.writing.guards import guard, running_fit
-from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.log.files import run_directory
+from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
-from tb_nanwatch.writing.said import Speaker
-from tb_nanwatch.writing.session import Session
+from tb_nanwatch.writing.search import tuner as tuners
+from tb_nanwatch.writing.search import verdict as verdicts
+from tb_nanwatch.writing.search.alike import Tried, Way, way_of
 from tb_nanwatch.writing.supported import check_model
+from tb_nanwatch.writing.telling import notebook
+from tb_nanwatch.writing.telling.said import Speaker
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
 

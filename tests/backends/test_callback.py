@@ -138,7 +138,7 @@ def test_a_model_that_its_first_batch_builds(tmp_path: Path) -> None:
 def test_watching_that_fails_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.writing.recorder import Recorder
+    from tb_nanwatch.writing.recording.recorder import Recorder
 
     def failing(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("a fault of our own")

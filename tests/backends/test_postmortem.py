@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.record.schema import PostMortem
 from tests.backends.models import state
 from tests.writing.logs import read_log
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.card import Card, Part, fragment
+from tb_nanwatch.wording.card import Card, Part, fragment
 
 pytestmark = pytest.mark.browser
 

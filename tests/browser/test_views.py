@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.schema import LANE_SERIES
+from tb_nanwatch.record.schema import LANE_SERIES
 from tests.browser.tab import BAD, Tab, bad_runs
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tb_nanwatch.diagnosis import Facts
+from tb_nanwatch.diagnosis.ranking import Facts
 
 FACTOR = 7
 

@@ -12,11 +12,11 @@ import keras
 from tensorboard.context import RequestContext
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.diagnosis import Cause, Facts
-from tb_nanwatch.reading.causes import facts_in_full
-from tb_nanwatch.reading.logs import make_provider
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BAD_STATUSES
+from tb_nanwatch.diagnosis.ranking import Cause, Facts
+from tb_nanwatch.reading.log.causes import facts_in_full
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tests.corpus.programs import Program
 
 

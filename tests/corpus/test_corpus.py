@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.diagnosis import Cause, Facts, diagnose
+from tb_nanwatch.diagnosis.ranking import Cause, Facts, diagnose
 from tests.corpus.programs import CAUSES, CLEAN, CONTAINED, programs
 from tests.corpus.renamed import longer, renamed
 from tests.corpus.run import facts_from, name_of, read_facts

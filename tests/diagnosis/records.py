@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.facts import Facts, Scaling
-from tb_nanwatch.schema import (
+from tb_nanwatch.diagnosis.facts import Facts, Scaling
+from tb_nanwatch.record.schema import (
     RANGE_COLUMNS,
     BadTensor,
     Experiment,

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.made import put
-from tb_nanwatch import diagnosis
-from tb_nanwatch.diagnosis import Facts, diagnose
-from tb_nanwatch.reading.verdict import NOT_OF_THE_SPACE
-from tb_nanwatch.rules import THRESHOLDS
-from tb_nanwatch.rules.domain import left_domain
-from tb_nanwatch.schema import CAUSES, Position
+from tb_nanwatch.diagnosis import ranking as diagnosis
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose
+from tb_nanwatch.diagnosis.rules import THRESHOLDS
+from tb_nanwatch.diagnosis.rules.domain import left_domain
+from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
+from tb_nanwatch.record.schema import CAUSES, Position
 from tests.diagnosis.records import CASES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "causes.md"
-RULES = sorted((ROOT / "tb_nanwatch" / "rules").glob("*.py"))
+RULES = sorted((ROOT / "tb_nanwatch" / "diagnosis" / "rules").glob("*.py"))
 UPDATE = os.environ.get("NANWATCH_UPDATE_DOCS") == "1"
 HOW = "run NANWATCH_UPDATE_DOCS=1 pytest tests/diagnosis/test_causes_page.py"
 

@@ -13,10 +13,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.diagnosis import diagnose
-from tb_nanwatch.measured import measure
-from tb_nanwatch.rules import fixes
-from tb_nanwatch.rules.own_line import (
+from tb_nanwatch.diagnosis.measured import measure
+from tb_nanwatch.diagnosis.ranking import diagnose
+from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules.own_line import (
     Edit,
     below_its_largest,
     divides_by_a_sum,
@@ -25,8 +25,8 @@ from tb_nanwatch.rules.own_line import (
     without_comment,
     without_power,
 )
-from tb_nanwatch.rules.settings import settings_fix
-from tb_nanwatch.schema import Experiment, Link, Operand, PostMortem
+from tb_nanwatch.diagnosis.rules.settings import settings_fix
+from tb_nanwatch.record.schema import Experiment, Link, Operand, PostMortem
 from tests.diagnosis.records import facts, met, operation
 
 

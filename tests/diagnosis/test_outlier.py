@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch.diagnosis import Facts, diagnose
-from tb_nanwatch.schema import (
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose
+from tb_nanwatch.record.schema import (
     RANGE_COLUMNS,
     Experiment,
     FlightRecord,

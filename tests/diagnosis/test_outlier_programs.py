@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.diagnosis import Cause, diagnose
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose
 from tests.corpus.run import read_facts
 
 L = keras.layers

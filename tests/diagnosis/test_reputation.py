@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch import reputation
-from tb_nanwatch.diagnosis import diagnose
-from tb_nanwatch.reputation import SELDOM, Reputation, family_of, reputation_of
-from tb_nanwatch.rules.track_record import FIRST_RUNS
-from tb_nanwatch.schema import CAUSES
+from tb_nanwatch.diagnosis import reputation
+from tb_nanwatch.diagnosis.ranking import diagnose
+from tb_nanwatch.diagnosis.reputation import SELDOM, Reputation, family_of, reputation_of
+from tb_nanwatch.diagnosis.rules.track_record import FIRST_RUNS
+from tb_nanwatch.record.schema import CAUSES
 from tests.diagnosis.records import CASES
 
 COUNTS = {

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.diagnosis import Facts, diagnose, has_cause
-from tb_nanwatch.facts import Scaling
-from tb_nanwatch.rules import THRESHOLDS
-from tb_nanwatch.schema import (
+from tb_nanwatch.diagnosis.facts import Scaling
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose, has_cause
+from tb_nanwatch.diagnosis.rules import THRESHOLDS
+from tb_nanwatch.record.schema import (
     CAUSES,
     Experiment,
     HParam,

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch import codec, metadata, schema, strict_json
 from tb_nanwatch.errors import RecordError
-from tb_nanwatch.reading import details, lanes, report, terminal
-from tb_nanwatch.reading.causes import Causes
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import FlightRecord
+from tb_nanwatch.reading.log.causes import Causes
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.tab import details, lanes
+from tb_nanwatch.record import codec, metadata, schema, strict_json
+from tb_nanwatch.record.schema import FlightRecord
 from tests.reading.records import (
     CTX,
     STARTED,

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made import put
-from tb_nanwatch.schema import Phase, Probe
-from tb_nanwatch.writing.observer import Layout
-from tb_nanwatch.writing.recorder import FIRST_LOOKS, Recorder
-from tb_nanwatch.writing.session import Environment, Session
+from tb_nanwatch.record.schema import Phase, Probe
+from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.recording.observer import Layout
+from tb_nanwatch.writing.recording.recorder import FIRST_LOOKS, Recorder
 
 STEP_SECONDS, LOOK_SECONDS = 0.138, 0.2
 EPOCH, PASS = 1_000, 50

@@ -17,12 +17,12 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.summary.writer.record_writer import RecordWriter
 from werkzeug.test import Client
 
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.plugin import NanWatchPlugin
-from tb_nanwatch.reading.reader import Reader, Snapshot
-from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import RANGE_COLUMNS
-from tb_nanwatch.writing.summary import record_event
+from tb_nanwatch.reading.log.reader import Reader, Snapshot
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.tab.plugin import NanWatchPlugin
+from tb_nanwatch.record.schema import RANGE_COLUMNS
+from tb_nanwatch.writing.log.summary import record_event
 from tests.hostile.conftest import FULL, Tally
 from tests.reading.records import (
     CTX,

@@ -15,11 +15,11 @@ import keras
 import pytest
 
 from tb_nanwatch import NanWatch, NanWatchWarning
-from tb_nanwatch.writing import recorder as recorder_module
-from tb_nanwatch.writing import summary
 from tb_nanwatch.writing.backends.tensorflow import Instrument
-from tb_nanwatch.writing.session import Session
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.log import summary
+from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.recording import recorder as recorder_module
 from tests.hostile.conftest import FULL, Tally
 from tests.reading.records import a_status
 from tests.writing.logs import Log, read_log

@@ -14,8 +14,8 @@ from tensorboard.backend import application
 from werkzeug.test import Client
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading.loader import NanWatchLoader
-from tb_nanwatch.reading.logs import make_provider
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.reading.tab.loader import NanWatchLoader
 from tests.hostile.conftest import Tally
 from tests.reading.records import default_flags
 from tests.writing.logs import read_log

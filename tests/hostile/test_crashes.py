@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pytest
 
-from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.log.reader import Reader
 from tests.hostile.conftest import FULL, Tally
 from tests.hostile.victim import BATCHES, CONTAINED, ONSET
 from tests.reading.records import CTX, LOADERS

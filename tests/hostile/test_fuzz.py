@@ -12,8 +12,8 @@ import zlib
 
 import pytest
 
-from tb_nanwatch import codec
 from tb_nanwatch.errors import RecordError
+from tb_nanwatch.record import codec
 from tests.hostile import fuzz
 from tests.hostile.conftest import Tally
 from tests.reading.records import a_ranges, a_status

@@ -16,9 +16,9 @@ import pytest
 from tensorboard.backend import application, http_util
 from werkzeug.serving import make_server
 
-from tb_nanwatch.reading import plugin as plugin_module
-from tb_nanwatch.reading.loader import NanWatchLoader
-from tb_nanwatch.reading.logs import make_provider
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.reading.tab import plugin as plugin_module
+from tb_nanwatch.reading.tab.loader import NanWatchLoader
 from tests.hostile.conftest import Tally
 from tests.reading.records import (
     a_ranges,
@@ -117,7 +117,7 @@ UP = (
         "index.js/../../setup.py",
         "%252e%252e/x",
     ),
-    *("__init__.py", "index.js.map/", "assets", "reading/http_api.md", "py.typed"),
+    *("__init__.py", "index.js.map/", "assets", "reading/tab/http_api.md", "py.typed"),
 )
 
 

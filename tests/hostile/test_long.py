@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import RANGE_COLUMNS
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.record.schema import RANGE_COLUMNS
 from tests.hostile.conftest import FULL, Tally
 from tests.hostile.soak import Soak, write_readme
 from tests.hostile.training import MAX_GROWTH, trained, uncounted

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch import schema, strict_json
 from tb_nanwatch.reading.cli import main
-from tb_nanwatch.schema import (
+from tb_nanwatch.record import schema, strict_json
+from tb_nanwatch.record.schema import (
     Condition,
     FlightRecord,
     HParam,

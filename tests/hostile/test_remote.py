@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter
 from tests.hostile.conftest import Tally
 from tests.reading.records import a_status, an_events
 from tests.writing.logs import read_log
@@ -79,7 +79,7 @@ SERVED = """
 import sys, types
 sys.modules["tensorboard.compat.notf"] = types.ModuleType("notf")
 from tests.reading.records import CTX, load_with_python
-from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.log.reader import Reader
 loaded = load_with_python(sys.argv[1])
 loaded.reload()
 for s in Reader(loaded.provider).snapshot(CTX, "").sessions:

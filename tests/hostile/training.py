@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made import put
-from tb_nanwatch.schema import RANGE_COLUMNS
+from tb_nanwatch.record.schema import RANGE_COLUMNS
 from tests.hostile.soak import resident_bytes
 from tests.writing.logs import Log, read_log
 

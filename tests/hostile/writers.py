@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter
 from tests.reading.records import a_ranges, a_session, a_status, a_verdict, an_events
 
 RANGES = 6

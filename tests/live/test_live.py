@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.log.reader import Reader
 from tests.live.search import BATCHES, EPOCHS, TRIALS
 from tests.reading.records import CTX, LOADERS
 

@@ -45,7 +45,11 @@ def test_entry_points() -> None:
         for e in metadata.distribution("tb-nanwatch").entry_points
     }
     assert ours == {
-        ("tensorboard_plugins", "nanwatch", "tb_nanwatch.reading.loader:NanWatchLoader"),
+        (
+            "tensorboard_plugins",
+            "nanwatch",
+            "tb_nanwatch.reading.tab.loader:NanWatchLoader",
+        ),
         ("console_scripts", "tb-nanwatch", "tb_nanwatch.reading.cli:main"),
     }
     for entry in metadata.distribution("tb-nanwatch").entry_points:

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch import schema
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.record import schema
+from tb_nanwatch.writing.log.summary import EventWriter
 
 pytestmark = pytest.mark.slow
 

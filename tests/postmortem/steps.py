@@ -11,7 +11,7 @@ from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule, Sum
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
-from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.recording.recorder import Recorder
 
 
 class _Sums(Recorder):

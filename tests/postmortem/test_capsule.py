@@ -22,7 +22,7 @@ import pytest
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem import capsule as capsules
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable, Sum
-from tb_nanwatch.schema import BadTensor, HParam, Position
+from tb_nanwatch.record.schema import BadTensor, HParam, Position
 
 
 def a_capsule() -> Capsule:

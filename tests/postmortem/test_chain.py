@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch, NanWatchWarning
-from tb_nanwatch.chain_text import came_from
 from tb_nanwatch.postmortem import again, chain, operations
 from tb_nanwatch.postmortem.chain import Ran, follow
 from tb_nanwatch.postmortem.flow import Flow, Op
 from tb_nanwatch.postmortem.run import run
-from tb_nanwatch.schema import PostMortem, Since
+from tb_nanwatch.record.schema import PostMortem, Since
+from tb_nanwatch.wording.chain_text import came_from
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, compiled, mlp, numbers
 from tests.postmortem.steps import first_step

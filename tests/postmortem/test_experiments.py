@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tb_nanwatch import rules
 from tb_nanwatch.compat.keras import compiled_loss, single_losses
-from tb_nanwatch.diagnosis import diagnose
-from tb_nanwatch.facts import Facts
+from tb_nanwatch.diagnosis import rules
+from tb_nanwatch.diagnosis.facts import Facts
+from tb_nanwatch.diagnosis.ranking import diagnose
 from tb_nanwatch.postmortem import changes, experiments, state
 from tb_nanwatch.postmortem.run import run
-from tb_nanwatch.schema import BadTensor, Experiment, Position, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Experiment, Position, PostMortem
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, compiled, mlp, numbers
 from tests.postmortem.steps import first_step

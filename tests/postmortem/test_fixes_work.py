@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tb_nanwatch.diagnosis import Facts, diagnose
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose
+from tb_nanwatch.diagnosis.rules.fixes import _numbers, guard_of
 from tb_nanwatch.postmortem.run import run
-from tb_nanwatch.rules.fixes import _numbers, guard_of
-from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.diagnosis.records import facts, met
 from tests.postmortem.programs import PROGRAMS

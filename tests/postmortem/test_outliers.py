@@ -12,13 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.outliers import find, find_before
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import Outlier
+from tb_nanwatch.record.schema import Outlier
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import compiled, mlp, numbers
 from tests.postmortem.steps import first_step

@@ -16,11 +16,11 @@ import pytest
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem import rebuild
 from tb_nanwatch.postmortem.capsule import Capsule
-from tb_nanwatch.reading import reproduction
 from tb_nanwatch.reading.cli import main
-from tb_nanwatch.reading.session import Session
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.report import reproduction
+from tb_nanwatch.record.schema import BadTensor, Position, PostMortem, StatusRecord
 from tb_nanwatch.replay import replay
-from tb_nanwatch.schema import BadTensor, Position, PostMortem, StatusRecord
 from tests.postmortem.programs import PROGRAMS
 from tests.postmortem.steps import described, first_step
 

@@ -28,9 +28,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tb_nanwatch.reputation import family_of
-from tb_nanwatch.rules.thresholds import at
-from tb_nanwatch.schema import STATUSES
+from tb_nanwatch.diagnosis.reputation import family_of
+from tb_nanwatch.diagnosis.rules.thresholds import at
+from tb_nanwatch.record.schema import STATUSES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client
 
-from tb_nanwatch.reading.loader import NanWatchLoader
-from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.tab.loader import NanWatchLoader
 from tests.reading.records import LOADERS, STARTED, Loaded, default_flags
 
 
@@ -30,7 +30,7 @@ def load(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Loaded]]:
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., Reader]:
     """Returns a function that makes a reader of `tmp_path`, as the command does."""
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     def read(clock: Callable[[], float] = lambda: STARTED) -> Reader:
         return Reader(make_provider(str(tmp_path)), clock=clock, max_age=0)
@@ -44,7 +44,7 @@ def serve() -> Callable[..., Client]:
     from tensorboard.backend import application
 
     def serve(logdir: Path, *flags: str) -> Client:
-        from tb_nanwatch.reading.logs import make_provider
+        from tb_nanwatch.reading.report.logs import make_provider
 
         app = application.TensorBoardWSGIApp(
             default_flags(logdir, *flags), [NanWatchLoader], make_provider(str(logdir))

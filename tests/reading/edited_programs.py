@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import keras_tuner
 
-from tb_nanwatch.reading.edit import Edit
-from tb_nanwatch.schema import HParam
-from tb_nanwatch.writing.declarations import declarations
-from tb_nanwatch.writing.tuner import _hparams
+from tb_nanwatch.reading.search.edit import Edit
+from tb_nanwatch.record.schema import HParam
+from tb_nanwatch.writing.search.declarations import declarations
+from tb_nanwatch.writing.search.tuner import _hparams
 
 Used = dict[str, Any]
 

@@ -14,9 +14,9 @@ from tensorboard.context import RequestContext
 from tensorboard.data import server_ingester
 from tensorboard.util import grpc_util
 
-from tb_nanwatch import schema
-from tb_nanwatch.reading.loader import NanWatchLoader
-from tb_nanwatch.schema import (
+from tb_nanwatch.reading.tab.loader import NanWatchLoader
+from tb_nanwatch.record import schema
+from tb_nanwatch.record.schema import (
     BadTensor,
     Episode,
     EventsRecord,
@@ -32,7 +32,7 @@ from tb_nanwatch.schema import (
     StatusRecord,
     TrialRecord,
 )
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter
 
 CTX = RequestContext()
 STARTED = 1_700_000_000.0

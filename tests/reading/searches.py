@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.reading.analysis import Trial
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.reading.search.analysis import Trial
+from tb_nanwatch.record.schema import HParam
 
 Values = dict[str, Any]
 Rule = Callable[[Values], bool]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch.reading import analysis
-from tb_nanwatch.reading.analysis import Analysis, Trial, analyse
-from tb_nanwatch.reading.edit import REMINDER
-from tb_nanwatch.reading.separation import separate
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.reading.search import analysis
+from tb_nanwatch.reading.search.analysis import Analysis, Trial, analyse
+from tb_nanwatch.reading.search.edit import REMINDER
+from tb_nanwatch.reading.search.separation import separate
+from tb_nanwatch.record.schema import HParam
 from tests.reading.searches import (
     OPTIMIZERS,
     RULES,

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from tb_nanwatch.reading.analysis import Trial
-from tb_nanwatch.reading.before_after import Half, before_after, space_of
-from tb_nanwatch.schema import Condition, HParam
+from tb_nanwatch.reading.comparison.before_after import Half, before_after, space_of
+from tb_nanwatch.reading.search.analysis import Trial
+from tb_nanwatch.record.schema import Condition, HParam
 from tests.reading.searches import (
     choice,
     frontier,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tensorboard.context import RequestContext
 
-from tb_nanwatch.reading import report
-from tb_nanwatch.reading.causes import Causes
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BadTensor, Probe, SessionRecord
+from tb_nanwatch.reading.log.causes import Causes
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import report
+from tb_nanwatch.record.schema import BadTensor, Probe, SessionRecord
 from tests.reading.records import a_ranges, a_status, session_id, write
 
 CTX = RequestContext()

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.reading import terminal
 from tb_nanwatch.reading.cli import main
-from tb_nanwatch.schema import HParam
-from tb_nanwatch.text import clean
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.record.schema import HParam
+from tb_nanwatch.wording.text import clean
 from tests.reading.records import a_bad_tensor, a_search, a_status, a_verdict, write
 
 ABORT = "RuntimeError: Number of consecutive failures exceeded the limit of 3."
@@ -252,7 +252,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("out", [io.StringIO, Terminal], ids=["plain", "rich"])
 def test_hostile_names_reach_no_terminal(tmp_path: Path, out: Any, read: Any) -> None:
-    from tb_nanwatch.reading import report
+    from tb_nanwatch.reading.report import report
     from tests.reading.records import CTX
 
     status = a_status(
@@ -350,7 +350,7 @@ def test_a_comparison_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_bar_on_a_terminal_alone() -> None:
-    from tb_nanwatch.reading import progress
+    from tb_nanwatch.reading.report import progress
 
     looked, plain = Terminal(), io.StringIO()
     for stream in (looked, plain):
@@ -361,7 +361,7 @@ def test_a_bar_on_a_terminal_alone() -> None:
 
 
 def test_two_hundred_trials_take_two_screens(tmp_path: Path, read: Any) -> None:
-    from tb_nanwatch.reading import report
+    from tb_nanwatch.reading.report import report
     from tests.reading.records import CTX
 
     for i in range(200):

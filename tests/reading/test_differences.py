@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch import schema
-from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.reading.differences import (
+from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.comparison.differences import (
     TOPICS,
     Differences,
     Training,
     differences_of,
 )
-from tb_nanwatch.schema import HParam, Kind, Probe, RangesRecord, SessionRecord
+from tb_nanwatch.record import schema
+from tb_nanwatch.record.schema import HParam, Kind, Probe, RangesRecord, SessionRecord
 from tests.reading.records import a_status, session_id
 
 PROBES: list[tuple[Kind, str, list[int | None]]] = [

@@ -12,12 +12,12 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from tb_nanwatch.reading import edit
-from tb_nanwatch.reading.analysis import Finding, Trial, analyse
-from tb_nanwatch.reading.axes import Axis, axes_of
-from tb_nanwatch.reading.edit import Cut
-from tb_nanwatch.schema import Condition, HParam
-from tb_nanwatch.writing.tuner import _hparams
+from tb_nanwatch.reading.search import edit
+from tb_nanwatch.reading.search.analysis import Finding, Trial, analyse
+from tb_nanwatch.reading.search.axes import Axis, axes_of
+from tb_nanwatch.reading.search.edit import Cut
+from tb_nanwatch.record.schema import Condition, HParam
+from tb_nanwatch.writing.search.tuner import _hparams
 from tests.reading.searches import search
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tb_nanwatch.reading import edit as edits
-from tb_nanwatch.reading.axes import Axis, axes_of
-from tb_nanwatch.reading.edit import Cut, Edit
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.reading.search import edit as edits
+from tb_nanwatch.reading.search.axes import Axis, axes_of
+from tb_nanwatch.reading.search.edit import Cut, Edit
+from tb_nanwatch.record.schema import HParam
 from tests.reading.edited_programs import edited, explored, loaded, program
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.answer import LABELS, MEANINGS
-from tb_nanwatch.reading.analysis import Finding
-from tb_nanwatch.reading.attempts import attempts
-from tb_nanwatch.reading.first_screen import first_screen
-from tb_nanwatch.schema import CAUSES
+from tb_nanwatch.diagnosis.answer import LABELS, MEANINGS
+from tb_nanwatch.reading.search.analysis import Finding
+from tb_nanwatch.reading.search.attempts import attempts
+from tb_nanwatch.reading.search.first_screen import first_screen
+from tb_nanwatch.record.schema import CAUSES
 
 ANSWER = {
     "happened": "diverged at epoch 1, batch 7",

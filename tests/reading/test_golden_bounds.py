@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.reading import edit
+from tb_nanwatch.reading.search import edit
 
 GOLDEN = Path(__file__).resolve().parents[2] / "frontend/test/golden/bounds.json"
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tensorboard.context import RequestContext
 
-from tb_nanwatch.reading.logs import make_provider
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import HeartbeatRecord
-from tb_nanwatch.writing.recorder import Recorder
-from tb_nanwatch.writing.session import Environment, Session
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.record.schema import HeartbeatRecord
+from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.recording.recorder import Recorder
 from tests.reading.records import STARTED, a_status, session_id, write
 from tests.writing.logs import read_log
 

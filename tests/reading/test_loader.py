@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tensorboard.plugins.base_plugin import TBContext
 
-from tb_nanwatch.reading import loader
-from tb_nanwatch.reading.loader import NanWatchLoader
+from tb_nanwatch.reading.tab import loader
+from tb_nanwatch.reading.tab.loader import NanWatchLoader
 
 OURS = {"nanwatch": 0, "nanwatch_status": 1}
 
@@ -105,9 +105,9 @@ def test_load_returns_the_plugin() -> None:
 def test_load_logs_one_error_and_returns_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tb_nanwatch.reading.plugin", None)
+    monkeypatch.setitem(sys.modules, "tb_nanwatch.reading.tab.plugin", None)
     monkeypatch.setattr(
-        "tb_nanwatch.reading.loader.logger.propagate", True, raising=False
+        "tb_nanwatch.reading.tab.loader.logger.propagate", True, raising=False
     )
     assert NanWatchLoader().load(TBContext()) is None
     (record,) = [r for r in caplog.records if r.levelname == "ERROR"]

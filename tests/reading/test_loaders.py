@@ -9,9 +9,9 @@ from pathlib import Path
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import Episode, EventsRecord, Position, RangesRecord
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.record.schema import Episode, EventsRecord, Position, RangesRecord
+from tb_nanwatch.writing.log.summary import EventWriter
 from tests.reading.records import (
     CTX,
     Loaded,

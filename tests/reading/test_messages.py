@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tb_nanwatch.messages import of_exception, of_traceback, split, useful, without_noise
+from tb_nanwatch.wording.messages import (
+    of_exception,
+    of_traceback,
+    split,
+    useful,
+    without_noise,
+)
 
 X = np.ones((8, 4), np.float32)
 

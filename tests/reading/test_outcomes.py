@@ -9,11 +9,11 @@ from typing import Any
 
 from tensorboard.context import RequestContext
 
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.outcomes import trials_to_compare
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import Lineage
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.search.outcomes import trials_to_compare
+from tb_nanwatch.record.schema import Lineage
 from tests.reading.records import a_search, a_status, a_verdict, write
 from tests.reading.searches import frontier
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.reading import lane_svg, report
-from tb_nanwatch.reading.page import page
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import lane_svg, report
+from tb_nanwatch.reading.report.page import page
+from tb_nanwatch.record.schema import HParam
 from tests.reading.records import (
     CTX,
     a_bad_tensor,

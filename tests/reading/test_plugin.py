@@ -17,11 +17,11 @@ import pytest
 from tensorboard.plugins.base_plugin import TBContext
 from werkzeug.test import Client, TestResponse
 
-from tb_nanwatch import schema
-from tb_nanwatch.reading import plugin as plugin_module
-from tb_nanwatch.reading.plugin import NanWatchPlugin
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import FlightRecord
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.tab import plugin as plugin_module
+from tb_nanwatch.reading.tab.plugin import NanWatchPlugin
+from tb_nanwatch.record import schema
+from tb_nanwatch.record.schema import FlightRecord
 from tests.reading.records import (
     STARTED,
     a_ranges,
@@ -190,7 +190,7 @@ def test_overview_of_nothing(tmp_path: Path, serve: Serve) -> None:
 def test_overview_is_made_once_until_a_record_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     made = []
     original = plugin_module.report.overview
@@ -334,8 +334,8 @@ def test_logs_of_another_version_are_shown(
 def test_a_block_of_lanes_changes_with_its_runs_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.reading import lanes
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
+    from tb_nanwatch.reading.tab import lanes
 
     monkeypatch.setattr(lanes, "BLOCK_RUNS", 2)
     for i in (1, 2, 3):
@@ -369,7 +369,7 @@ def test_a_block_of_lanes_changes_with_its_runs_alone(
 def test_reading_ahead_makes_what_the_first_request_asks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     monkeypatch.setattr(plugin_module, "_WARM_UP_EVERY", 0.001)
     write(tmp_path / "run", a_status(1))

@@ -7,10 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.logs import make_provider
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BadTensor, Experiment, HParam
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.record.schema import BadTensor, Experiment, HParam
 from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write
 
 

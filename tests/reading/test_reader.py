@@ -12,10 +12,10 @@ import pytest
 from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tb_nanwatch import codec, metadata
-from tb_nanwatch.reading.reader import NotFoundError, Reader, Snapshot
-from tb_nanwatch.reading.session import Session
-from tb_nanwatch.writing.summary import EventWriter, record_event
+from tb_nanwatch.reading.log.reader import NotFoundError, Reader, Snapshot
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.record import codec, metadata
+from tb_nanwatch.writing.log.summary import EventWriter, record_event
 from tests.reading.records import (
     CTX,
     STARTED,
@@ -362,7 +362,7 @@ def test_duplicate_sequence_numbers_keep_the_later_record(
 
 
 def test_a_file_truncated_anywhere_shows_what_is_left(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     records = [a_status(seq=0, steps=1), *(an_events(1, i, i) for i in range(4))]
     whole = write(tmp_path / "whole", *records).read_bytes()
@@ -443,7 +443,7 @@ class Counting:
 
 
 def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     live = EventWriter(str(tmp_path / "live"))
     live.write(a_status(1, state="running", steps=1))
@@ -465,7 +465,7 @@ def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
 
 
 def test_within_max_age_nothing_is_asked(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     write(tmp_path / "run", a_status())
     provider = Counting(make_provider(str(tmp_path)))
@@ -479,7 +479,7 @@ def test_within_max_age_nothing_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_expires_with_the_heartbeat(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     write(tmp_path / "run", a_status(state="running", updated=STARTED, heartbeat=10.0))
     now = STARTED

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch import strict_json
-from tb_nanwatch.diagnosis import Facts, diagnose, position_text, tensor_text
-from tb_nanwatch.reading import report
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import Damage, HParam, Lineage, Position, StatusRecord
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose, position_text, tensor_text
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.tab import plugin
+from tb_nanwatch.record import strict_json
+from tb_nanwatch.record.schema import Damage, HParam, Lineage, Position, StatusRecord
 from tests.reading.records import (
     CTX,
     STARTED,
@@ -102,7 +103,7 @@ def test_a_run_is_named_by_its_directory(tmp_path: Path, read: Read) -> None:
 def test_every_key_stands_in_the_documentation(tmp_path: Path, read: Read) -> None:
     write(tmp_path / "0001", a_status(bad=True), a_verdict())
     full = overview(read())
-    text = (Path(report.__file__).parent / "http_api.md").read_text()
+    text = (Path(plugin.__file__).parent / "http_api.md").read_text()
     # What DESIGN's report has is not repeated there.
     design = {"run", "search", "trial_id", "execution", "retry", "stopped_by", "status"}
     design |= {"tuner_status", "score", "best_step", "message", "misread", "hparams"}

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.page import page
-from tb_nanwatch.reading.reader import Snapshot
-from tb_nanwatch.reading.same_cause import MIN_RUNNER_UP, same_causes
-from tb_nanwatch.reading.session import Session
+from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.log.reader import Snapshot
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report.page import page
+from tb_nanwatch.reading.report.same_cause import MIN_RUNNER_UP, same_causes
 from tests.reading.records import a_status
 
 

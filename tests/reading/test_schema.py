@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tb_nanwatch import codec, metadata, schema, strict_json
 from tb_nanwatch.errors import NewerSchemaError, RecordError
+from tb_nanwatch.record import codec, metadata, schema, strict_json
 from tests.reading.records import a_ranges, a_session, a_status, a_verdict, an_events
 
 quick = settings(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.reading import report
-from tb_nanwatch.reading.reader import Snapshot
-from tb_nanwatch.reading.session import Session
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.log.reader import Snapshot
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.report import report
+from tb_nanwatch.record.schema import HParam
 from tests.reading.records import a_status
 
 

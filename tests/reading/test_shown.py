@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from werkzeug.test import Client
 
 import tb_nanwatch
-from tb_nanwatch import card
-from tb_nanwatch.card import Card, Part
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.cli import main
-from tb_nanwatch.row_values import LEFT_OUT, NOTE
-from tb_nanwatch.schema import Link, Outlier, Since
+from tb_nanwatch.record.schema import Link, Outlier, Since
+from tb_nanwatch.wording import card
+from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
 from tests.reading.records import (
     a_post_mortem,
     a_search,

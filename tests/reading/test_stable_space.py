@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import tb_nanwatch
-from tb_nanwatch.reading.stable_space import NoSpaceError, declared, stable_space
-from tb_nanwatch.reading.trials import Trial
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.reading.search.stable_space import NoSpaceError, declared, stable_space
+from tb_nanwatch.reading.search.trials import Trial
+from tb_nanwatch.record.schema import HParam
 from tests.reading.edited_programs import explored, loaded
 from tests.reading.records import a_status, write
 

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tb_nanwatch.reading.statistics import (
+from tb_nanwatch.reading.search.statistics import (
     PRIOR,
     Marginal,
     fisher_exact,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.closest import LARGEST, NEAR, closest_call
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.tables import table_of
-from tb_nanwatch.schema import HParam
+from tb_nanwatch.diagnosis.closest import LARGEST, NEAR, closest_call
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report.tables import table_of
+from tb_nanwatch.record.schema import HParam
 from tests.reading.records import CTX, a_status, a_verdict, write
 
 NOISE = [f"noise_{i}" for i in range(20)]

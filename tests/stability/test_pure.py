@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tb_nanwatch.schema import Condition, HParam
+from tb_nanwatch.record.schema import Condition, HParam
 from tb_nanwatch.stability.coordinates import Coordinates, Values
 from tb_nanwatch.stability.design import enough, next_values
 from tb_nanwatch.stability.frontier import Frontier, frontier_of

@@ -11,11 +11,11 @@ import keras_tuner
 import numpy as np
 from tensorboard.context import RequestContext
 
-from tb_nanwatch.reading import report
-from tb_nanwatch.reading.causes import Causes
-from tb_nanwatch.reading.logs import make_provider
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.reading.session import Session
+from tb_nanwatch.reading.log.causes import Causes
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report.logs import make_provider
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(64, 4).astype(np.float32)

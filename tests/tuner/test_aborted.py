@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading import terminal
-from tb_nanwatch.writing import advice
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.writing.search import advice
 from tests.tuner.searches import X, linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")

@@ -13,8 +13,8 @@ import pytest
 from tensorboard.context import RequestContext
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.reader import Reader
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import report, terminal
 from tests.reading.records import LOADERS
 from tests.tuner.searches import linear, make, overview, run_of, search
 
@@ -154,7 +154,7 @@ class Counting:
 
 
 def test_where_there_are_none_one_more_listing_is_all(tmp_path: Path) -> None:
-    from tb_nanwatch.reading.logs import make_provider
+    from tb_nanwatch.reading.report.logs import make_provider
 
     tuner = make("RandomSearch", build, tmp_path, max_trials=1)
     board = keras.callbacks.TensorBoard(tmp_path / "log", write_graph=False)

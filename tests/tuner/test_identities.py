@@ -13,7 +13,7 @@ import keras
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing import identities
+from tb_nanwatch.writing.search import identities
 from tests.tuner.searches import linear, make, overview, search
 from tests.writing.logs import read_log
 

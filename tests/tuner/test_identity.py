@@ -11,7 +11,7 @@ import keras_tuner
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading import terminal
+from tb_nanwatch.reading.report import terminal
 from tests.tuner.searches import good, linear, make, overview, run_of, search, with_rates
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading import terminal
+from tb_nanwatch.reading.report import terminal
 from tests.tuner.searches import make, overview, search, with_rates
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")

@@ -13,9 +13,10 @@ import keras_tuner
 import pytest
 from keras_tuner.errors import FailedTrialError, FatalError, FatalValueError
 
-from tb_nanwatch import NanWatch, NanWatchWarning, strict_json
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.page import page
+from tb_nanwatch import NanWatch, NanWatchWarning
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report.page import page
+from tb_nanwatch.record import strict_json
 from tests.tuner.searches import linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
@@ -347,7 +348,7 @@ def test_what_cannot_be_told_ends_no_search(
     def broken(*args: Any) -> None:
         raise OSError("no words")
 
-    monkeypatch.setattr("tb_nanwatch.writing.advice.before_abort", broken)
+    monkeypatch.setattr("tb_nanwatch.writing.search.advice.before_abort", broken)
     tuner = make("GridSearch", Hyper("build", ValueError("no"), at=1), tmp_path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error" if strict else "always", NanWatchWarning)

@@ -12,7 +12,7 @@ import keras_tuner
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.reading import terminal
+from tb_nanwatch.reading.report import terminal
 from tests.tuner.searches import (
     TUNERS,
     linear,

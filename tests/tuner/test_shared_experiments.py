@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing.verdict import State
+from tb_nanwatch.writing.search.verdict import State
 from tests.tuner.searches import make, overview, search, with_rates
 
 # KerasTuner's own, where an objective was NaN in every epoch.

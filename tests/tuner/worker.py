@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing import identities
+from tb_nanwatch.writing.search import identities
 from tests.tuner.searches import make, search, with_rates
 
 path = pathlib.Path(sys.argv[1])

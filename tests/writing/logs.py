@@ -10,7 +10,7 @@ from typing import Any
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
-from tb_nanwatch import codec, metadata, schema
+from tb_nanwatch.record import codec, metadata, schema
 
 
 @dataclass

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from tb_nanwatch.postmortem import changes
-from tb_nanwatch.schema import BadTensor, Experiment, PostMortem
-from tb_nanwatch.writing.alike import Alike, Tried, Way, way_of
+from tb_nanwatch.record.schema import BadTensor, Experiment, PostMortem
+from tb_nanwatch.writing.search.alike import Alike, Tried, Way, way_of
 
 
 def tried(change: str, finite: bool = False, **more: Any) -> Experiment:

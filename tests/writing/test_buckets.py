@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tb_nanwatch.schema import COUNT_COLUMNS, RANGE_COLUMNS
-from tb_nanwatch.writing.buckets import Bucket, FullLook, bucket_end
-from tb_nanwatch.writing.health import tensor_health
+from tb_nanwatch.record.schema import COUNT_COLUMNS, RANGE_COLUMNS
+from tb_nanwatch.writing.recording.buckets import Bucket, FullLook, bucket_end
+from tb_nanwatch.writing.recording.health import tensor_health
 
 RMS = hnp.arrays(
     np.float64,

@@ -382,7 +382,7 @@ def test_the_post_mortem_changes_no_weight(tmp_path: Path) -> None:
 def test_the_post_mortem_is_no_training_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tb_nanwatch.schema import PostMortem
+    from tb_nanwatch.record.schema import PostMortem
     from tb_nanwatch.writing.backends import tensorflow
 
     def slow(*_: Any, **__: Any) -> PostMortem:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks import confirmed
-from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.facts import Facts
+from tb_nanwatch.diagnosis.facts import Facts
+from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.postmortem.experiments import TOO_SHORT
-from tb_nanwatch.schema import Experiment, Position, PostMortem
+from tb_nanwatch.record.schema import Experiment, Position, PostMortem
 
 
 def facts(*tried: Experiment, step: int = 5, status: Any = "diverged") -> Facts:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import pytest
 
-from tb_nanwatch.writing.environment import environment_of
+from tb_nanwatch.writing.log.environment import environment_of
 
 
 class Halved(keras.losses.BinaryCrossentropy):

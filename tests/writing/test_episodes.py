@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tb_nanwatch.schema import Damage, Phase, Position, Probe
-from tb_nanwatch.writing.episodes import EpisodeTracker
-from tb_nanwatch.writing.health import tensor_health
+from tb_nanwatch.record.schema import Damage, Phase, Position, Probe
+from tb_nanwatch.writing.recording.episodes import EpisodeTracker
+from tb_nanwatch.writing.recording.health import tensor_health
 
 PROBES = [
     Probe("input", "input"),

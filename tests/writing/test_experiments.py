@@ -11,8 +11,8 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.postmortem import experiments
-from tb_nanwatch.schema import Experiment, PostMortem
-from tb_nanwatch.writing.verdict import State
+from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.writing.search.verdict import State
 from tests.postmortem.steps import first_step
 from tests.postmortem.test_experiments import too_high_a_rate
 from tests.tuner.searches import overview

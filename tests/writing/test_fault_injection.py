@@ -21,7 +21,7 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.schema import PERSISTENT_KINDS, STATUSES
+from tb_nanwatch.record.schema import PERSISTENT_KINDS, STATUSES
 from tb_nanwatch.writing.backends.tensorflow import proofs
 from tb_nanwatch.writing.backends.tensorflow import step as step_module
 from tests.writing.faults import (

@@ -21,7 +21,7 @@ from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
 from tb_nanwatch.writing.backends.tensorflow.step import Step, StepGraph
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
-from tb_nanwatch.writing.recorder import Recorder
+from tb_nanwatch.writing.recording.recorder import Recorder
 from tests.writing.logs import read_log
 from tests.writing.test_callback import assert_clean, assert_same, data, fit, weights
 

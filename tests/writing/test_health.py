@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tb_nanwatch.writing import health as health_module
-from tb_nanwatch.writing.health import Health, tensor_health
+from tb_nanwatch.writing.recording import health as health_module
+from tb_nanwatch.writing.recording.health import Health, tensor_health
 
 FLOATS = [np.float16, np.float32, np.float64]
 

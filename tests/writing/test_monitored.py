@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.schema import Status
+from tb_nanwatch.record.schema import Status
 from tests.writing.logs import read_log
 
 C = keras.callbacks

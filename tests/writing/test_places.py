@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, strategies
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.text import shell_word
-from tb_nanwatch.writing import files
+from tb_nanwatch.wording.text import shell_word
+from tb_nanwatch.writing.log import files
 from tests.writing.test_callback import fit, mlp
 
 

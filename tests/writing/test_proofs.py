@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.models import MODELS
 from tb_nanwatch import NanWatch
-from tb_nanwatch.schema import RANGE_COLUMNS
+from tb_nanwatch.record.schema import RANGE_COLUMNS
 from tb_nanwatch.writing.backends.tensorflow import proofs, recompute
 from tb_nanwatch.writing.backends.tensorflow.packed import pack
 from tb_nanwatch.writing.backends.tensorflow.sampling import (
@@ -24,7 +24,7 @@ from tb_nanwatch.writing.backends.tensorflow.sampling import (
 )
 from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tb_nanwatch.writing.backends.tracing import Found
-from tb_nanwatch.writing.observer import NOT_SUMMED, is_summed
+from tb_nanwatch.writing.recording.observer import NOT_SUMMED, is_summed
 from tests.writing.logs import read_log
 
 SHAPE = (4, 8, 8, 32)  # 2,048 elements of one example
@@ -606,7 +606,7 @@ def test_a_mean_alone_or_over_other_axes_is_no_sum_of_squares() -> None:
 
 @given(st.integers(0, 1 << 40))
 def test_every_bucket_holds_a_step_in_which_all_is_summed(start: int) -> None:
-    from tb_nanwatch.writing.buckets import bucket_end
+    from tb_nanwatch.writing.recording.buckets import bucket_end
 
     steps = range(start, min(bucket_end(start), start + MOST_STEPS_BETWEEN) + 1)
     assert any(bool(is_sampled(tf.constant(s, tf.int64))) for s in steps)

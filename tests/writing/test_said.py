@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.answer import LABELS, Answer, answer_of, label_of, lines
-from tb_nanwatch.card import WIDTH
-from tb_nanwatch.diagnosis import Cause
-from tb_nanwatch.facts import Facts
-from tb_nanwatch.schema import (
+from tb_nanwatch.diagnosis.answer import LABELS, Answer, answer_of, label_of, lines
+from tb_nanwatch.diagnosis.facts import Facts
+from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.record.schema import (
     BAD_STATUSES,
     CAUSES,
     STATUSES,
@@ -24,6 +23,7 @@ from tb_nanwatch.schema import (
     Position,
     PostMortem,
 )
+from tb_nanwatch.wording.card import WIDTH
 from tests.tuner.searches import bad, good, make, search
 from tests.writing.test_callback import fit, mlp
 
@@ -116,7 +116,7 @@ def test_nothing_is_printed_where_standard_output_is_gone(
 
         def flush(self) -> None: ...
 
-    monkeypatch.setattr("tb_nanwatch.writing.outlets.sys.stdout", Closed())
+    monkeypatch.setattr("tb_nanwatch.writing.telling.outlets.sys.stdout", Closed())
     history = fit(mlp(), NanWatch(tmp_path), bad=13)
     assert len(history.history["loss"]) == 2
 

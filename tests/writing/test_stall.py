@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tb_nanwatch import NanWatch, schema
-from tb_nanwatch.writing.loss_scale import LossScale
+from tb_nanwatch import NanWatch
+from tb_nanwatch.record import schema
+from tb_nanwatch.writing.recording.loss_scale import LossScale
 from tests.writing.logs import Log, read_log
 
 BATCH = 4

@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.schema import LANE_SERIES, LOOKED_SERIES, RANGE_COLUMNS, Probe
-from tb_nanwatch.writing import updates
-from tb_nanwatch.writing.observer import Layout
-from tb_nanwatch.writing.recorder import FIRST_LOOKS, LOOK_SHARE, Recorder
-from tb_nanwatch.writing.updates import Updates, is_kernel
+from tb_nanwatch.record.schema import LANE_SERIES, LOOKED_SERIES, RANGE_COLUMNS, Probe
+from tb_nanwatch.writing.recording import updates
+from tb_nanwatch.writing.recording.observer import Layout
+from tb_nanwatch.writing.recording.recorder import FIRST_LOOKS, LOOK_SHARE, Recorder
+from tb_nanwatch.writing.recording.updates import Updates, is_kernel
 from tests.writing.faults import two_replicas
 from tests.writing.logs import read_log
 

@@ -22,16 +22,17 @@ from hypothesis import HealthCheck, given, settings, strategies
 from tensorboard.context import RequestContext
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tb_nanwatch import NanWatch, NanWatchWarning, codec, schema, strict_json
+from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
-from tb_nanwatch.reading import report, terminal
-from tb_nanwatch.reading.logs import make_provider
-from tb_nanwatch.reading.page import page
-from tb_nanwatch.reading.reader import Reader
-from tb_nanwatch.schema import BadTensor, HParam, Position, StatusRecord
-from tb_nanwatch.writing import tuner as tuners
-from tb_nanwatch.writing.hparams import group_of, session_start
-from tb_nanwatch.writing.summary import EventWriter
+from tb_nanwatch.reading.log.reader import Reader
+from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.reading.report.page import page
+from tb_nanwatch.record import codec, schema, strict_json
+from tb_nanwatch.record.schema import BadTensor, HParam, Position, StatusRecord
+from tb_nanwatch.writing.log.hparams import group_of, session_start
+from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.search import tuner as tuners
 from tb_nanwatch.writing.values import MAX_HPARAMS, name, plain, plain_hparams, scalar
 from tests.reading.records import a_status
 from tests.tuner.searches import overview, run_of

@@ -5,7 +5,7 @@ import { extremesOf } from "./lane";
 import { LANE_SERIES, type LaneSeries } from "./schema.gen";
 import { keyOf, type Lane } from "./types";
 
-// As tb_nanwatch/reading/lanes.py packs them.
+// As tb_nanwatch/reading/tab/lanes.py packs them.
 const NOT_POSITIVE = 1;
 const INFINITE = 2;
 const LEAST = 3;

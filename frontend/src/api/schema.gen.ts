@@ -1,4 +1,4 @@
-// Generated from tb_nanwatch/schema.py by generate_schema.py. Do not edit.
+// Generated from tb_nanwatch/record/schema.py by generate_schema.py. Do not edit.
 
 export const SCHEMA_VERSION = 1;
 export const PLUGIN_NAME = "nanwatch";

@@ -1,4 +1,4 @@
-// What the HTTP API answers (tb_nanwatch/reading/http_api.md), after decoding:
+// What the HTTP API answers (tb_nanwatch/reading/tab/http_api.md), after decoding:
 // the strings "NaN", "Infinity" and "-Infinity" have become numbers.
 
 import type {

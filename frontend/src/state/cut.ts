@@ -88,7 +88,7 @@ function takes(cut: Bound, value: number | null): boolean {
 
 /**
  * The number of fewest digits near the middle of two, not beyond either. It may equal
- * `live`, which stays, and never `dead`, which goes. As tb_nanwatch/reading/edit.py has it.
+ * `live`, which stays, and never `dead`, which goes. As tb_nanwatch/reading/search/edit.py has it.
  */
 export function shortBetween(live: number, dead: number, log: boolean): number {
   const low = Math.min(live, dead);

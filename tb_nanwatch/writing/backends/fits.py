@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 
 FUNCTIONS: Final[dict[Phase, str]] = {
     "train": "train_function",

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import Experiment, Phase, PostMortem
+from tb_nanwatch.record.schema import Experiment, Phase, PostMortem
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.kept import Keeper
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.recording.observer import Observer
 
 # Returns, of a post-mortem, experiments on a run alike that are to be made first.
 First = Callable[[PostMortem], Sequence[Experiment]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 
 # Among `missing`.
 UPDATED: Final = "the weights are those from after the step's update"

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tb_nanwatch.compat import keras as private
-from tb_nanwatch.schema import Kind
+from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends.hooks import Hooks
 from tb_nanwatch.writing.backends.names import losses, optimizers, walk
 from tb_nanwatch.writing.backends.tracing import Tracer

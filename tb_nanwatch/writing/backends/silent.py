@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tb_nanwatch.schema import Phase
-from tb_nanwatch.writing.observer import Expectation, Floats, Layout
+from tb_nanwatch.record.schema import Phase
+from tb_nanwatch.writing.recording.observer import Expectation, Floats, Layout
 
 
 class Silent:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import keras
 
 from tb_nanwatch.compat.keras import own_variables
-from tb_nanwatch.schema import KINDS, Kind, Probe
+from tb_nanwatch.record.schema import KINDS, Kind, Probe
 from tb_nanwatch.writing.backends.names import (
     has_keras_step,
     no_slots,

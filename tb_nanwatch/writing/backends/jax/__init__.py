@@ -27,12 +27,12 @@ from tb_nanwatch.compat.jax import is_nnx
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.jax.aftermath import post_mortem
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
 from tb_nanwatch.writing.backends.silent import Silent
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
     "REPLAYS",

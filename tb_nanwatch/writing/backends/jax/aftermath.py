@@ -14,13 +14,13 @@ import keras
 import numpy as np
 
 from tb_nanwatch.errors import NanWatchWarning
-from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.variables import trained_variables
-from tb_nanwatch.schema import BadTensor, Outlier, Phase, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Outlier, Phase, PostMortem
+from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
 from tb_nanwatch.writing.backends.jax.interpret import (
@@ -30,7 +30,7 @@ from tb_nanwatch.writing.backends.jax.interpret import (
 )
 from tb_nanwatch.writing.backends.jax.operations import public_name
 from tb_nanwatch.writing.backends.jax.states import parts_of
-from tb_nanwatch.writing.observer import Layout, Observer
+from tb_nanwatch.writing.recording.observer import Layout, Observer
 
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0

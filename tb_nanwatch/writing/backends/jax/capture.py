@@ -10,10 +10,10 @@ import numpy as np
 
 from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
 from tb_nanwatch.postmortem.variables import trained_variables
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.jax.states import variables_in
 from tb_nanwatch.writing.backends.kept import Kept
-from tb_nanwatch.writing.observer import Floats, Layout
+from tb_nanwatch.writing.recording.observer import Floats, Layout
 
 
 class Capture:

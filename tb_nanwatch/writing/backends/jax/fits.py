@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 
 from tb_nanwatch.compat.jax import each_step_through
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.jax.sums import plain_logs
 

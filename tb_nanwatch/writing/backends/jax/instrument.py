@@ -12,7 +12,7 @@ import keras
 from tb_nanwatch.compat import keras as private
 from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import Kind, Phase
+from tb_nanwatch.record.schema import Kind, Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks
@@ -25,7 +25,7 @@ from tb_nanwatch.writing.backends.jax.sums import Layouts, Told, told, told_to
 from tb_nanwatch.writing.backends.jax.tracing import Tracer
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.parts import StepParts
-from tb_nanwatch.writing.observer import Layout, Observer
+from tb_nanwatch.writing.recording.observer import Layout, Observer
 
 READ_INTERVAL_SECONDS: Final = 1.0
 # Steps whose rows are handed over at once.

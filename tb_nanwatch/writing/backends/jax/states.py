@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 
 
 def variables_in(model: Any, phase: Phase, state: Any) -> Iterator[tuple[Any, Any]]:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.jax.capture import Capture
 from tb_nanwatch.writing.backends.jax.sums import Layouts, Told
 from tb_nanwatch.writing.backends.jax.trail import Trail
-from tb_nanwatch.writing.health import flat_real
-from tb_nanwatch.writing.observer import (
+from tb_nanwatch.writing.recording.health import flat_real
+from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
     Expectation,
     Floats,

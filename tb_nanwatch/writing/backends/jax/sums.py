@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.jax.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.observer import Layout
+from tb_nanwatch.writing.recording.observer import Layout
 
 
 def half_sum_of_squares(tensor: Any) -> Any:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tb_nanwatch.compat import jax as private
-from tb_nanwatch.schema import Kind
+from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends import tracing
 
 

@@ -47,7 +47,7 @@ from tb_nanwatch.writing.backends.tensorflow.aftermath import (
 )
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.backends.tensorflow.ring import RING_ROWS
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
     "REPLAYS",

@@ -15,7 +15,7 @@ from tb_nanwatch.postmortem import experiments, rebuild, state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import Experiment, PostMortem
+from tb_nanwatch.record.schema import Experiment, PostMortem
 from tb_nanwatch.writing.backends.interface import First
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer

@@ -20,8 +20,8 @@ from tb_nanwatch.postmortem import state
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.tensorflow.packed import layout_of, places
 from tb_nanwatch.writing.backends.tracing import Found
-from tb_nanwatch.writing.health import tensor_health
-from tb_nanwatch.writing.observer import Expectation, Layout
+from tb_nanwatch.writing.recording.health import tensor_health
+from tb_nanwatch.writing.recording.observer import Expectation, Layout
 
 Array = npt.NDArray[Any]
 _LARGEST_SUM: Final = float(np.finfo(np.float32).max)

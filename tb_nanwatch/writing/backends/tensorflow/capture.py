@@ -19,7 +19,7 @@ import tensorflow as tf
 from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable, Sum
 from tb_nanwatch.postmortem.variables import trained_variables
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import MADE_LATE, Kept
 
 Array = npt.NDArray[Any]

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.postmortem.capsule import Sum
-from tb_nanwatch.schema import KINDS, BadTensor, Phase
+from tb_nanwatch.record.schema import KINDS, BadTensor, Phase
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
-from tb_nanwatch.writing.health import tensor_health
-from tb_nanwatch.writing.observer import LOOK_NEXT, Expectation, Floats, Layout
+from tb_nanwatch.writing.recording.health import tensor_health
+from tb_nanwatch.writing.recording.observer import LOOK_NEXT, Expectation, Floats, Layout
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.tensorflow.batches import take
 from tb_nanwatch.writing.backends.tensorflow.states import Held

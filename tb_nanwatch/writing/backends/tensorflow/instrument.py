@@ -17,7 +17,7 @@ from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import trained_variables, variables_of
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks, original
@@ -37,7 +37,7 @@ from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
 from tb_nanwatch.writing.backends.tensorflow.step import Standing, Step, StepGraph
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.recording.observer import Observer
 
 _nothing: Final = contextlib.nullcontext
 READ_INTERVAL_SECONDS: Final = 1.0

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from tb_nanwatch.schema import Phase, Probe
+from tb_nanwatch.record.schema import Phase, Probe
 from tb_nanwatch.writing.backends.tensorflow.ops import (
     batch_size,
     can_be_bad,
@@ -31,7 +31,7 @@ from tb_nanwatch.writing.backends.tensorflow.proofs import (
 )
 from tb_nanwatch.writing.backends.tensorflow.sampling import is_sampled
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.observer import NOT_SUMMED, Layout
+from tb_nanwatch.writing.recording.observer import NOT_SUMMED, Layout
 
 _SHAPES: Final = frozenset(("Rank", "Shape", "Size"))
 # Together with a product before it, XLA makes one of these at once.

@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.schema import Kind
+from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends.tensorflow.carried import carried
 from tb_nanwatch.writing.backends.tensorflow.ops import has_zero, same_shape
 from tb_nanwatch.writing.backends.tensorflow.recompute import those_that_can

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.compat.keras import global_seed_generator
-from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem.tape import Change, Tape
 from tb_nanwatch.postmortem.variables import trained_variables, variables_of
+from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.hooks import Hooks
 from tb_nanwatch.writing.backends.names import build_optimizer, has_keras_step
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from tb_nanwatch.compat.tensorflow import resource_variable
-from tb_nanwatch.writing.observer import (
+from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
     NO_LIMIT,
     Expectation,

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tb_nanwatch.compat.tensorflow import resource_variable
 from tb_nanwatch.postmortem.capsule import Sum
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED, Kept
 from tb_nanwatch.writing.backends.tensorflow.addends import read_where_added
 from tb_nanwatch.writing.backends.tensorflow.capture import Batch, Capture
@@ -35,7 +35,7 @@ from tb_nanwatch.writing.backends.tensorflow.recompute import make_again
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring, new_limit
 from tb_nanwatch.writing.backends.tensorflow.sampling import is_sampled
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.observer import (
+from tb_nanwatch.writing.recording.observer import (
     NO_LIMIT,
     NOT_SUMMED,
     Expectation,

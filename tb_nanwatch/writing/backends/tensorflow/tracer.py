@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tb_nanwatch.postmortem.run import Traced
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument

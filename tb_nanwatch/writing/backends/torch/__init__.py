@@ -21,12 +21,12 @@ from typing import Any, Final
 from tb_nanwatch.errors import UnsupportedError
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import PostMortem
+from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
 from tb_nanwatch.writing.backends.torch.instrument import Instrument
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
     "REPLAYS",

@@ -15,14 +15,14 @@ import torch
 
 from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.errors import NanWatchWarning
-from tb_nanwatch.messages import of_error
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.counting import count
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.variables import variables_of
-from tb_nanwatch.schema import BadTensor, Outlier, Phase, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Outlier, Phase, PostMortem
+from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.torch.capture import GENERATOR
@@ -30,7 +30,7 @@ from tb_nanwatch.writing.backends.torch.instrument import Instrument, tensors_of
 from tb_nanwatch.writing.backends.torch.sums import array_of
 from tb_nanwatch.writing.backends.torch.watch import LimitError, OpWatch
 from tb_nanwatch.writing.backends.tracing import Found
-from tb_nanwatch.writing.observer import Observer
+from tb_nanwatch.writing.recording.observer import Observer
 
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0

@@ -16,7 +16,7 @@ import torch
 from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable
 from tb_nanwatch.postmortem.variables import trained_variables
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.torch.sums import array_of
 from tb_nanwatch.writing.backends.torch.tracing import REFRESH

@@ -16,7 +16,7 @@ from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.schema import Phase
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks, original
@@ -27,7 +27,7 @@ from tb_nanwatch.writing.backends.torch.capture import Capture, Early
 from tb_nanwatch.writing.backends.torch.sums import array_of, half_sums
 from tb_nanwatch.writing.backends.torch.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.observer import Expectation, Floats, Layout, Observer
+from tb_nanwatch.writing.recording.observer import Expectation, Floats, Layout, Observer
 
 READ_INTERVAL_SECONDS: Final = 1.0
 # Rows that are handed over together.

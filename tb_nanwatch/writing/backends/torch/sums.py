@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tb_nanwatch.writing.observer import Floats
+from tb_nanwatch.writing.recording.observer import Floats
 
 # Dtypes in whose sums NumPy does not overflow, and which it has.
 _SUMMED_BY_NUMPY: Final = (torch.float32, torch.float64)

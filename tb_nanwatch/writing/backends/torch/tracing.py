@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import torch
 
-from tb_nanwatch.schema import Kind
+from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends import tracing
 
 # Steps after which a model's variables are listed anew, for those that were made or given

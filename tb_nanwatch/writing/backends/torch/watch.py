@@ -23,7 +23,7 @@ from tb_nanwatch.postmortem import operations as known_operations
 from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users, shown
-from tb_nanwatch.schema import Source
+from tb_nanwatch.record.schema import Source
 from tb_nanwatch.writing.backends.torch.operations import forward_of, known
 from tb_nanwatch.writing.backends.torch.sums import array_of
 

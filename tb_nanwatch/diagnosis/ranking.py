@@ -1,0 +1,294 @@
+"""One run's facts to ranked causes, pure: no files, no clock, no frameworks.
+
+Both sides use this module: the reader for the report and the tab, the writer for
+the one line it prints at the onset. The log itself never stores a verdict, so
+better rules explain old logs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tb_nanwatch.diagnosis import rules
+from tb_nanwatch.diagnosis.closest import ClosestCall
+from tb_nanwatch.diagnosis.facts import Facts, facts_of
+from tb_nanwatch.diagnosis.measured import measure
+from tb_nanwatch.diagnosis.reputation import reputation_of
+from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules.candidate import Candidate
+from tb_nanwatch.diagnosis.rules.thresholds import at
+from tb_nanwatch.diagnosis.tested import (
+    confirmation,
+    confirmed_text,
+    needs_both,
+    refutation,
+    unhelpful_text,
+)
+from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position, Status
+from tb_nanwatch.wording.chain_text import came_from
+
+__all__ = ["Cause", "Facts", "diagnose", "facts_of", "has_cause"]
+
+
+@dataclass
+class Cause:
+    """Why a run went bad.
+
+    Attributes:
+        id: one of `schema.CAUSES`.
+        confidence: the probability that this is the cause, in [0, 1].
+        evidence: sentences with numbers taken from the run's own record.
+        reasons: those of `evidence` that speak for this cause, and no experiment's.
+        tested: what an experiment has shown of it, "" where none did.
+        fix: what to change, in one sentence.
+        about: value of the optimizer's setting that is to blame, where it is one.
+        sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
+        record: how often causes as sure as this one were right of other people's programs,
+            in words; "" of "unknown".
+    """
+
+    id: str
+    confidence: float
+    evidence: list[str] = field(default_factory=list)
+    fix: str = ""
+    about: float | None = None
+    sure: str = "unclear"
+    reasons: list[str] = field(default_factory=list)
+    tested: str = ""
+    record: str = ""
+
+
+# A cause that an experiment confirmed outweighs those that were only derived.
+_CONFIRMED: Final = 10.0
+_CONFIRMED_SURE: Final = 0.98
+# Steps without an update from which on it is said after which step that began: a scale
+# that falls from 2**15 to 1 takes as many, by design.
+_LONG: Final = 16
+# Causes beyond the first that are worth showing.
+_MAX_CAUSES: Final = 3
+
+
+def has_cause(status: Status, origin: BadTensor | None) -> bool:
+    """Returns whether it is asked why a run is as it is.
+
+    It went bad; or nothing but a metric did, which no one may have gone by, but which was
+    computed to be read.
+    """
+    if status in BAD_STATUSES:
+        return True
+    return status == "contained" and origin is not None and origin.kind == "metric"
+
+
+def diagnose(facts: Facts) -> list[Cause]:
+    """Returns the causes of a run that went bad, the likeliest first.
+
+    A run that did not go bad has none, unless a metric of it was not finite. Where the
+    record does not decide, the first is "unknown", with what was measured; what would have
+    been named comes after it.
+    """
+    if not has_cause(facts.status, facts.origin):
+        return []
+    measured = measure(facts)
+    found = _tested(facts, rules.candidates(measured), fixes.out_of_float16(measured))
+    refuted = {c.id: against for c in found if (against := refutation(facts, c.id))}
+    found = [c for c in found if c.id not in refuted]
+    total = sum(c.weight ** at("sharpness") for c in found)
+    where = _where(facts)
+    where += [
+        f"It is not {cause.replace('_', ' ')}: run again with {against.text}, it went bad "
+        f"all the same ({against.note})."
+        for cause, against in refuted.items()
+    ]
+    causes = [
+        _cause(
+            facts,
+            c,
+            c.sure * c.weight ** at("sharpness") / total,
+            where if i == 0 else [],
+        )
+        for i, c in enumerate(found[:_MAX_CAUSES])
+        if total > 0
+    ]
+    if not causes or causes[0].confidence < at("named"):
+        causes.insert(0, _unknown(facts, where))
+    return causes
+
+
+def _tested(facts: Facts, found: list[Candidate], out_of_float16: str) -> list[Candidate]:
+    """Returns candidates by weight, those first that experiments confirmed."""
+    if needs_both(facts) is not None:
+        found = rules.unscaled_data(found)
+    if confirmation(facts, "half_precision") is not None:
+        found = rules.in_half_precision(facts.postmortem, found, out_of_float16)
+    by_outlier = any(c.id == "outlier_data" for c in found)
+    for c in found:
+        if by_outlier and c.id.endswith("_domain"):
+            continue  # a guard helps whatever brought the value there
+        if confirmation(facts, c.id) is not None:
+            c.weight, c.sure = c.weight * _CONFIRMED, max(c.sure, _CONFIRMED_SURE)
+    return sorted(found, key=lambda c: -c.weight)
+
+
+def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> Cause:
+    kept = confirmation(facts, c.id)
+    tested = confirmed_text(facts, c.id, kept) if kept else unhelpful_text(facts, c.id)
+    evidence = [*where, tested, *c.evidence]
+    fix = c.fix
+    if kept is not None and c.id == "learning_rate" and kept.value is not None:
+        fix = f"Lower the learning rate to {kept.value:.3g}."
+    sure = "tested" if kept else "likely" if confidence >= at("likely") else "unclear"
+    return Cause(
+        c.id,
+        round(confidence, 3),
+        list(dict.fromkeys(filter(None, evidence))),
+        fix,
+        c.about,
+        sure,
+        [e for e in c.evidence if e],
+        tested,
+        reputation_of(c.id, sure).words,
+    )
+
+
+def _where(facts: Facts) -> list[str]:
+    stall = list(filter(None, [stall_text(facts)]))
+    if facts.origin is not None and facts.onset is not None:
+        return [
+            f"{tensor_text(facts.origin)}, at {position_text(facts.onset)}; "
+            "in causal order the first tensor to become non-finite in that step.",
+            *came_from(facts.postmortem, facts.with_data),
+            *stall,
+        ]
+    if facts.onset is not None:
+        verb = "It took off at" if facts.status == "runaway" else "First bad step:"
+        return [f"{verb} {position_text(facts.onset)}.", *stall]
+    return []
+
+
+def stall_text(facts: Facts) -> str:
+    """Returns in a sentence or two what a run that stalled did not learn, else ""."""
+    found = facts.scaling
+    if found is None or not (
+        facts.status == "stalled"
+        # Such a gradient reaches no weight: these were divided by a loss scale of 0.
+        or (facts.origin is not None and facts.origin.kind == "gradient")
+    ):
+        return ""
+    if not found.skipped:
+        return (
+            f"The loss scale is down to {found.scale:.2g}, and in {found.lost:,} of "
+            f"{facts.steps:,} steps all gradients were 0: float16 holds none so small."
+        )
+    since = ""
+    if found.last_update is None:
+        since = ": nothing was learnt"
+    elif facts.steps - 1 - found.last_update >= _LONG:
+        since = f": nothing was learnt after step {found.last_update:,}"
+    lost = ""
+    if found.lost:
+        lost = (
+            f" In {found.lost:,} of the other steps all gradients were 0: float16 holds "
+            "none so small."
+        )
+    return (
+        f"{found.skipped:,} of {facts.steps:,} steps were skipped, since gradients were "
+        f"not finite, and the loss scale is down to {found.scale:.2g}{since}.{lost}"
+    )
+
+
+def _unknown(facts: Facts, where: list[str]) -> Cause:
+    """Returns what is said where nothing is named.
+
+    Signs:
+        unknown: no rule applies, the records that it takes are missing, or the likeliest
+            cause has a confidence below {named}; it then comes second.
+    """
+    evidence = list(where)
+    for dtype, share in sorted(facts.closest.items()):
+        evidence.append(
+            f"Largest finite |value| of an activation or gradient in {dtype}: "
+            f"{share:.3g} of the largest number that {dtype} holds."
+        )
+    return Cause(
+        id="unknown",
+        confidence=0.0,
+        evidence=evidence,
+        fix="The record does not decide the cause; look at the ranges of the "
+        "steps before the first bad one, in the NaN Watch tab.",
+    )
+
+
+# --- Wording that the report and the callback's message share ------------------
+
+
+def position_text(position: Position) -> str:
+    """Returns a position as users read it: "epoch 1, batch 38 (step 37)".
+
+    Epochs and batches are displayed from 1, as Keras' progress bar shows them
+    ("Epoch 1/10 ... 38/63"); the step is the 0-based count of training steps that
+    JSON, event files and the charts use. Records hold all three from 0. In
+    validation, the step is that of the training steps done so far.
+    """
+    text = (
+        f"epoch {position.epoch + 1}, batch {position.batch + 1} (step {position.step})"
+    )
+    return text if position.phase == "train" else f"{position.phase} of {text}"
+
+
+_KIND_TEXT = {
+    "sample_weight": "sample weight",
+    "activation": "output of",
+    "gradient": "gradient of",
+    "optimizer": "optimizer slot",
+    "layer_state": "state of",
+}
+
+
+def probe_text(kind: str, name: str) -> str:
+    """Returns a probe as users read it: "gradient of dense_2/kernel"."""
+    label = _KIND_TEXT.get(kind, kind)
+    return f"{label} {name}" if name and name != label else label
+
+
+def tensor_text(tensor: BadTensor) -> str:
+    """Returns "gradient of dense_2/kernel, 12 Inf of 2,048"."""
+    name = probe_text(tensor.kind, tensor.name)
+    counts = counts_text(
+        tensor.num_nan, tensor.num_pos_inf, tensor.num_neg_inf, tensor.size
+    )
+    return f"{name}, {counts}" if counts else name
+
+
+def closest_text(call: ClosestCall) -> str:
+    """Returns "output of dense_1 reached 3e+04 of 65504 in float16"."""
+    who = probe_text(call.kind, call.name) if call.kind else "an output or gradient"
+    return f"{who} reached {call.value:.2g} of {call.limit:.5g} in {call.dtype}"
+
+
+def counts_text(num_nan: int, num_pos_inf: int, num_neg_inf: int, size: int = 0) -> str:
+    """Returns "3 NaN and 12 Inf of 2,048"; empty where nothing was counted."""
+    parts = [
+        f"{count:,} {word}"
+        for count, word in (
+            (num_nan, "NaN"),
+            (num_pos_inf, "Inf"),
+            (num_neg_inf, "-Inf"),
+        )
+        if count
+    ]
+    if not parts:
+        return ""
+    of = f" of {size:,}" if size else ""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) + of
+
+
+def raised_failure_limit(limit: int, max_trials: int | None = None) -> int:
+    """Returns the `max_consecutive_failed_trials` to set where `limit` ends searches.
+
+    A trial costs little once it is known to fail: three times the limit, and 10 at
+    least, lets a search through a bad corner of its space and still ends a broken one.
+    A search of `max_trials` has no more of them to fail.
+    """
+    raised = max(10, 3 * limit)
+    return raised if max_trials is None else min(raised, max_trials)

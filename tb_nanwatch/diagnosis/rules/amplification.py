@@ -1,0 +1,59 @@
+"""Gradients that grow through depth or time."""
+
+from __future__ import annotations
+
+import math
+
+from tb_nanwatch.diagnosis.rules.candidate import Candidate
+from tb_nanwatch.diagnosis.rules.first_step import Gains
+from tb_nanwatch.diagnosis.rules.thresholds import at
+
+
+def amplification(growth: float, sentence: str) -> Candidate:
+    """Returns the cause, for gradients that grew by `growth` on their way."""
+    return Candidate(
+        "gradient_amplification",
+        2 * math.log10(max(growth, 10.0)),
+        0.96,
+        [sentence],
+        "Normalise between layers (keras.layers.LayerNormalization()), clip the gradients "
+        "(clipnorm=1.0, or clipvalue=1.0 where their square is beyond the dtype), and for "
+        "sequences use LSTM or GRU with an orthogonal recurrent initializer.",
+    )
+
+
+def through_time(gains: Gains) -> Candidate | None:
+    """Returns the cause where a loop over a sequence multiplies.
+
+    Signs:
+        gradient_amplification: in the first step, before any update, a recurrent layer
+            gave {depth_growth} times what entered it, or more.
+    """
+    if gains.recurrent < at("depth_growth"):
+        return None
+    return amplification(
+        gains.growth,
+        f"A recurrent layer's output was {gains.recurrent:.3g} times its input before "
+        "anything was learned: its loop multiplies at every step of the sequence.",
+    )
+
+
+def through_layers(gains: Gains) -> Candidate:
+    """Returns the cause where many layers multiply, each by little.
+
+    Signs:
+        gradient_amplification: in the first step, before any update, activations grew
+            {depth_growth}-fold or more through layers of which each adds little; or
+            gradients did from the last layer to the first.
+    """
+    if gains.forward >= at("depth_growth"):
+        return amplification(
+            gains.growth,
+            f"At the first step, before any update, activations grew {gains.forward:.3g}-fold "
+            f"through {gains.layers} layers, only {gains.median:.3g}-fold in each.",
+        )
+    return amplification(
+        math.sqrt(gains.backward),
+        f"At the first step gradients grew {gains.backward:.3g}-fold from the last layer to "
+        "the first, while activations did not.",
+    )

@@ -1,0 +1,30 @@
+"""What rules tell of the tensors that a bad one was computed from."""
+
+from __future__ import annotations
+
+import math
+
+from tb_nanwatch.diagnosis.measured import Measured
+
+
+def upstream_text(m: Measured) -> str:
+    """Returns in a sentence how large the tensors were that the first bad one came from."""
+    top = m.upstream_top()
+    if math.isnan(top):
+        return "Nothing before it in the step was measured."
+    return f"Everything it was computed from was finite, at most {top:.3g} in size."
+
+
+def counts_text(m: Measured) -> str:
+    """Returns in a sentence what came out of the first bad tensor, "" where none is known."""
+    t = m.bad_tensor
+    if t is None:
+        return ""
+    parts = []
+    if t.num_nan:
+        parts.append(f"{t.num_nan:,} NaN")
+    if t.num_pos_inf:
+        parts.append(f"{t.num_pos_inf:,} Inf")
+    if t.num_neg_inf:
+        parts.append(f"{t.num_neg_inf:,} -Inf")
+    return f"{' and '.join(parts)} of {t.size:,} values came out of it."

@@ -1,0 +1,78 @@
+"""Data of an unusual scale: inputs, and targets beside what is first predicted."""
+
+from __future__ import annotations
+
+import math
+
+from tb_nanwatch.diagnosis.measured import Measured, largest, smallest
+from tb_nanwatch.diagnosis.rules.candidate import Candidate
+from tb_nanwatch.diagnosis.rules.first_step import entered
+from tb_nanwatch.diagnosis.rules.thresholds import at
+
+
+def unscaled_inputs(m: Measured) -> Candidate | None:
+    """Returns the scale of the inputs, where it is unusual and enters the model.
+
+    Signs:
+        unscaled_inputs: the numbers grew, the inputs of the first batch have a root mean
+            square of {input_rms} or more, and the first layer with a matrix passes at
+            least {input_entered} of it on (hardly any where a layer before it
+            normalises, or where inputs are indices). What the learning rate does at
+            this scale is told.
+    """
+    assert m.first is not None
+    floats = [i for i in m.of("input") if m.is_float(i)]
+    rms = largest(m.first.rms[floats])
+    if not rms >= at("input_rms") or entered(m, rms) < at("input_entered"):
+        return None
+    low, high = smallest(m.first.low[floats]), largest(m.first.high[floats])
+    return Candidate(
+        "unscaled_inputs",
+        # Activations and gradients both carry the scale.
+        2 * math.log10(rms),
+        0.97,
+        [
+            f"Inputs of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; layers "
+            "are made for values about 1."
+        ],
+        "Scale the inputs to mean 0 and deviation 1, e.g. with a "
+        "keras.layers.Normalization() layer adapted to the training data.",
+    )
+
+
+def unscaled_targets(m: Measured) -> Candidate | None:
+    """Returns the scale of the targets, where it is beyond what is first predicted.
+
+    Signs:
+        unscaled_targets: the numbers grew, and the root mean square of the first batch's
+            targets is {target_ratio} or more, and as many times that of the first
+            predictions (for inputs of usual scale).
+    """
+    assert m.first is not None
+    labels = [i for i in m.of("label") if m.is_float(i)]
+    rms = largest(m.first.rms[labels])
+    if not rms >= at("target_ratio"):
+        return None
+    predicted = largest(m.first.rms[m.of("prediction")])
+    # Predictions carry the scale of the inputs, whose own fault that is.
+    inputs = largest(m.first.rms[m.of("input")])
+    inputs = inputs if entered(m, inputs) >= at("input_entered") else 1.0
+    if inputs >= at("input_rms"):
+        predicted /= inputs
+    scale = rms / max(1.0, predicted) if not math.isnan(predicted) else rms
+    if scale < at("target_ratio"):
+        return None
+    low, high = smallest(m.first.low[labels]), largest(m.first.high[labels])
+    return Candidate(
+        "unscaled_targets",
+        math.log10(scale) * 1.2,
+        0.97,
+        [
+            f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
+            f"the first predictions of scaled inputs would have had {predicted:.3g}."
+            if inputs >= at("input_rms")
+            else f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, "
+            f"where the first predictions had {predicted:.3g}."
+        ],
+        "Scale the targets to mean 0 and deviation 1, and undo it on the predictions.",
+    )

@@ -1,0 +1,206 @@
+"""What experiments say of a cause: they confirm it, or refute it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tb_nanwatch.diagnosis.facts import Facts
+from tb_nanwatch.diagnosis.rules.thresholds import at
+from tb_nanwatch.record.schema import Experiment, PostMortem
+
+# What would keep a training finite if the cause were right; "learning_rate/" begins
+# several changes.
+_CHANGES: Final[dict[str, tuple[str, ...]]] = {
+    "learning_rate": ("learning_rate/",),
+    "unscaled_inputs": ("inputs",),
+    "unscaled_targets": ("labels",),
+    "unscaled_data": ("inputs_and_labels",),
+    "gradient_amplification": ("clip", "clip_values"),
+    "half_precision": ("float32",),
+    "optimizer_settings": ("optimizer",),
+    "outlier_data": ("rows",),
+    "label_range": ("labels",),
+    "loss_domain": ("epsilon", "rows"),
+    "metric_domain": ("epsilon", "rows"),
+    "layer_domain": ("epsilon", "rows"),
+    "nonfinite_data": ("rows",),
+}
+# These act over many steps: at the failing one the weights may be past help, and a
+# change that comes too late refutes nothing. From the first step on it does.
+_GRADUAL: Final = (
+    "learning_rate",
+    "unscaled_inputs",
+    "unscaled_targets",
+    "unscaled_data",
+    "gradient_amplification",
+    "optimizer_settings",
+)
+
+
+def confirmation(facts: Facts, cause: str) -> Experiment | None:
+    """Returns the change that kept the run finite as the cause would have it.
+
+    Of several the one that is nearest to the fix (a guard in the operation, before rows
+    that are left out), and of these the one that changed least: the highest learning rate.
+    """
+    kept = [e for e in _tried(facts, cause) if _helped(cause, e)]
+    order = _CHANGES.get(cause, ())
+
+    def nearness(e: Experiment) -> int:
+        return -order.index(e.change) if e.change in order else 0
+
+    return max(kept, key=lambda e: (nearness(e), e.value or 0.0), default=None)
+
+
+def _helped(cause: str, e: Experiment) -> bool:
+    """Returns whether a change did for the training what the cause would have it do.
+
+    Float32 damps nothing: a training that learns no more in it than it did is mended all
+    the same, unless its loss grows where float16 had ended.
+    """
+    if e.succeeded or cause != "half_precision":
+        return e.succeeded
+    if not (e.tried and e.finite) or e.first_loss is None or e.last_loss is None:
+        return False
+    return abs(e.last_loss) < at("domain_growth") * abs(e.first_loss)
+
+
+def refutation(facts: Facts, cause: str) -> Experiment | None:
+    """Returns the change that should have kept the run finite and did not.
+
+    None where one of the cause's changes helped, none was tried, or none could.
+    """
+    tried = _tried(facts, cause)
+    # Scaled into [-1, 1], labels may be out of range as before.
+    if cause == "label_range" or not tried or any(e.finite for e in tried):
+        return None
+    if cause.endswith("_domain"):
+        # Another row of the batch may be as bad.
+        tried = [e for e in tried if e.change != "rows"]
+        if _left_domain(facts.postmortem):
+            # And so may another operation; this one was seen to be.
+            tried = [e for e in tried if e.change != "epsilon"]
+    if not tried:
+        return None
+    if cause == "learning_rate" and not any(
+        (e.value or 1.0) <= at("low_rate") for e in tried
+    ):
+        return None
+    if cause in _GRADUAL:
+        if any(e.first > 0 for e in tried):
+            return None
+    elif any(_passed_onset(facts, e) for e in tried):
+        # The step itself was mended; what went bad later may be something else.
+        return None
+    return tried[-1]
+
+
+def needs_both(facts: Facts) -> Experiment | None:
+    """Returns the experiment with inputs and labels scaled, where each alone failed."""
+    both = confirmation(facts, "unscaled_data")
+    alone = [_tried(facts, cause) for cause in ("unscaled_inputs", "unscaled_targets")]
+    if both is None or not all(alone):
+        return None
+    return None if any(e.succeeded for tried in alone for e in tried) else both
+
+
+def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
+    """Returns a confirmation as a sentence."""
+    if kept.first == _onset(facts):
+        after = f" and the {kept.steps - 1:,} after it" if kept.steps > 1 else ""
+        return f"Tested: run again with {kept.text}, the step{after} stayed finite."
+    text = (
+        f"Tested: run again from step {kept.first:,} on with {_with(kept)}, all "
+        f"{kept.steps:,} steps are finite"
+    )
+    if kept.learns and kept.first_loss is not None and kept.last_loss is not None:
+        text += f" and the loss falls from {kept.first_loss:.3g} to {kept.last_loss:.3g}"
+    failed = [
+        e.value
+        for e in _tried(facts, cause)
+        if not e.finite and e.value is not None and kept.value is not None
+    ]
+    higher = [value for value in failed if value > (kept.value or 0.0)]
+    return text + (f"; with {min(higher):.3g} they are not." if higher else ".")
+
+
+def unhelpful_text(facts: Facts, cause: str) -> str:
+    """Returns what helped in part, as a sentence; "" for nothing.
+
+    It stayed finite and yet did not learn; or one operation of several was mended.
+    """
+    if confirmation(facts, cause) is not None:
+        return ""
+    tried = _tried(facts, cause)
+    idle = [e for e in tried if e.finite and e.learns is False]
+    if idle:
+        return f"Run again with {_with(idle[0])}, it stays finite but does not learn."
+    alone = [e for e in tried if e.change == "epsilon" and not e.finite]
+    if not alone or not _left_domain(facts.postmortem) or _passed_onset(facts, alone[0]):
+        return ""
+    return (
+        f"Run again with {alone[0].text}, it went bad all the same ({alone[0].note}): "
+        "another operation leaves its domain as well."
+    )
+
+
+def _with(kept: Experiment) -> str:
+    if not kept.change.startswith("learning_rate/") or kept.value is None:
+        return kept.text
+    before = kept.value * float(kept.change.split("/")[1])
+    return f"a learning rate of {kept.value:.3g} instead of {before:.3g}"
+
+
+def _onset(facts: Facts) -> int:
+    return facts.onset.step if facts.onset is not None else 0
+
+
+def _left_domain(found: PostMortem | None) -> bool:
+    """Returns whether the first bad operation made NaN, or divided by zero, of finite numbers.
+
+    A gradient's operation divides by what the forward one made: there NaN alone tells.
+    """
+    if found is None or not found.inputs:
+        return False
+    if any(o.num_nan or o.num_pos_inf or o.num_neg_inf for o in found.inputs):
+        return False
+    zero = any(o.num_zero for o in found.inputs if o.name in ("denominator", "argument"))
+    return found.num_nan > 0 or (zero and not found.gradient)
+
+
+def _passed_onset(facts: Facts, experiment: Experiment) -> bool:
+    return experiment.first + experiment.steps - 1 > _onset(facts)
+
+
+def _tried(facts: Facts, cause: str) -> list[Experiment]:
+    found = facts.postmortem
+    if found is None:
+        return []
+    changes = _CHANGES.get(cause, ())
+    if cause.endswith("_domain") and found.finite_in_float32:
+        # Without the rows that went bad the step is finite whatever is to blame.
+        changes = tuple(change for change in changes if change != "rows")
+    until = _onset(facts)
+    if cause == "outlier_data":  # what begins after its batch cannot leave it out
+        until -= min((o.ago for o in found.outliers), default=0)
+    tried = [*found.experiments, *_one_step(facts, cause)]
+    return [
+        e
+        for e in tried
+        if e.tried
+        and e.first <= until
+        and any(
+            e.change == c or (c[-1] == "/" and e.change.startswith(c)) for c in changes
+        )
+    ]
+
+
+def _one_step(facts: Facts, cause: str) -> list[Experiment]:
+    """Returns the failing step run in float32, where no training was run so."""
+    found = facts.postmortem
+    if cause != "half_precision" or found is None or not found.finite_in_float32:
+        return []
+    if any(e.change == "float32" and e.tried for e in found.experiments):
+        return []
+    text = "float32 instead of float16"
+    return [Experiment("float32", text, finite=True, steps=1, first=_onset(facts))]

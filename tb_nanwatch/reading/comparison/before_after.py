@@ -1,0 +1,341 @@
+"""Two searches, before and after an edit of the search space; pure.
+
+How many trials went bad in each, an exact test of the difference, what of the space
+was edited, and which of the first search's trials the edited space has no room for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tb_nanwatch.reading.search.edit import declaration, listed
+from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
+from tb_nanwatch.reading.search.trials import Trial
+from tb_nanwatch.record.schema import HParam, JSONScalar
+
+# As everywhere in the field: one in twenty.
+_CLEAR: Final = 0.05
+_EQUAL: Final = 1e-9
+# An edit keeps most of a space: with more new than old the two are told of as two programs.
+_AKIN: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Half:
+    """One of two searches.
+
+    Attributes:
+        name: what it is called in sentences.
+        trials: those whose fate is known.
+        space: every declaration, those of inactive hyperparameters too.
+        direction: "min" or "max", of the objective.
+        objective: its name.
+    """
+
+    name: str
+    trials: Sequence[Trial]
+    space: Sequence[HParam]
+    direction: str | None = None
+    objective: str | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many trials went bad, with Wilson's interval of the rate, 95 %."""
+
+    bad: int
+    total: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """One declaration that was edited.
+
+    Attributes:
+        hparam: name.
+        first, second: as code; None where it is not in the space.
+        text: the sentence.
+    """
+
+    hparam: str
+    first: str | None
+    second: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Removed:
+    """The first search's trials that are outside of the second one's space.
+
+    Attributes:
+        bad, clean: (outside, in all).
+        best: whether the best trial of the first search is among them; None where it
+            has no scored trial.
+        text: the sentence.
+    """
+
+    bad: tuple[int, int]
+    clean: tuple[int, int]
+    best: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """What came of an edit.
+
+    Attributes:
+        shares: of both searches.
+        p_value: two-sided, of Fisher's exact test on the two shares; None where a
+            search has no trial.
+        changes: what of the space was edited.
+        removed: what the edit removed; None where nothing was edited, or where the
+            spaces share less than half of their hyperparameters.
+        best_scores: of the trials that did not go bad; None where there is none.
+        verdict: the answer in a few sentences.
+    """
+
+    shares: tuple[Share, Share]
+    p_value: float | None
+    changes: list[Change] = field(default_factory=list)
+    removed: Removed | None = None
+    best_scores: tuple[float | None, float | None] = (None, None)
+    verdict: str = ""
+
+
+def before_after(first: Half, second: Half) -> BeforeAfter:
+    """Returns what came of the edit between two searches."""
+    shares = (_share(first), _share(second))
+    p_value = None
+    if shares[0].total and shares[1].total:
+        p_value = fisher_exact(
+            (shares[0].bad, shares[0].total), (shares[1].bad, shares[1].total)
+        )
+    changes = _changes(first.space, second.space)
+    common = _in_common(first.space, second.space)
+    akin = common is None or common[0] >= _AKIN * common[1]
+    removed = _removed(first, second) if changes and akin else None
+    best = (_best(first), _best(second))
+    verdict = _verdict(
+        first, second, shares, p_value, changes, None if akin else common, removed, best
+    )
+    return BeforeAfter(shares, p_value, changes, removed, best, verdict)
+
+
+def _share(half: Half) -> Share:
+    bad = sum(t.bad for t in half.trials)
+    total = len(half.trials)
+    return Share(bad, total, *wilson(bad, total))
+
+
+def _best(half: Half) -> float | None:
+    at = _best_trial(half)
+    return None if at is None else half.trials[at].score
+
+
+def _best_trial(half: Half) -> int | None:
+    sign = -1.0 if half.direction == "max" else 1.0
+    scored = [
+        (sign * t.score, i)
+        for i, t in enumerate(half.trials)
+        if not t.bad and t.score is not None and math.isfinite(t.score)
+    ]
+    return min(scored)[1] if scored else None
+
+
+# --- The space --------------------------------------------------------------------------
+
+
+def space_of(declared: Sequence[HParam]) -> list[HParam]:
+    """Returns each declaration once; a name may stand in several scopes.
+
+    Args:
+        declared: those of all trials.
+    """
+    space: dict[str, HParam] = {}
+    for spec in declared:
+        if not spec.name.startswith("tuner/"):
+            space.setdefault(_key(spec), spec)
+    return list(space.values())
+
+
+def _key(spec: HParam) -> str:
+    return repr((spec.name, spec.conditions, _code(spec)))
+
+
+def _code(spec: HParam) -> str:
+    code = declaration(spec)
+    if code is None:
+        code = f"{spec.name} without a search space"
+    for parent in reversed(spec.conditions):
+        values = ", ".join(str(v) for v in parent.values)
+        code += f" where {parent.name} in ({values})"
+    return code
+
+
+def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[Change]:
+    changes = []
+    for name in dict.fromkeys(s.name for s in (*first, *second)):
+        one = "; ".join(_code(s) for s in first if s.name == name) or None
+        other = "; ".join(_code(s) for s in second if s.name == name) or None
+        if one == other:
+            continue
+        if one is None:
+            text = f"{name} is new: {other}."
+        elif other is None:
+            text = f"{name} is gone; it was {one}."
+        else:
+            text = f"{name} was {one}, and is {other}."
+        changes.append(Change(name, one, other, text))
+    return changes
+
+
+def _in_common(
+    first: Sequence[HParam], second: Sequence[HParam]
+) -> tuple[int, int] | None:
+    """Returns (shared, all) names of two spaces; None where one has none yet."""
+    names = [{s.name for s in space} for space in (first, second)]
+    if not all(names):
+        return None
+    return len(names[0] & names[1]), len(names[0] | names[1])
+
+
+# --- What the edit removed ----------------------------------------------------------------
+
+
+def _removed(first: Half, second: Half) -> Removed:
+    known = {s.name for s in first.space}
+    gone = [not _has_room(second.space, known, t) for t in first.trials]
+    pairs = list(zip(first.trials, gone, strict=True))
+    bad = (sum(g for t, g in pairs if t.bad), sum(t.bad for t in first.trials))
+    clean = (
+        sum(g for t, g in pairs if not t.bad),
+        sum(not t.bad for t in first.trials),
+    )
+    at = _best_trial(first)
+    best = gone[at] if at is not None else None
+    text = (
+        f"Of {first.name}'s trials the edit removed {bad[0]} of {bad[1]} bad and "
+        f"{clean[0]} of {clean[1]} clean"
+    )
+    if best is not None:
+        text += ", the best one among them" if best else "; the best one is still there"
+    return Removed(bad, clean, best, f"{text}.")
+
+
+def _has_room(space: Sequence[HParam], known: set[str], trial: Trial) -> bool:
+    """Returns whether a space has room for a trial of another one.
+
+    Args:
+        space: the edited one.
+        known: names of the space that the trial is from.
+        trial: the trial.
+    """
+    values = {h.name: h.value for h in trial.hparams if h.active}
+    for name, value in values.items():
+        if name.startswith("tuner/"):
+            continue
+        specs = [s for s in space if s.name == name and _reached(s, values)]
+        if not specs:
+            # KerasTuner cannot declare one name in two scopes with different ranges,
+            # so an edit declares it there under a longer name (`edit.within`).
+            specs = [
+                s
+                for s in space
+                if s.name.startswith(f"{name}_")
+                and s.name not in known
+                and _reached(s, values)
+            ]
+        if specs and not any(_allows(s, value) for s in specs):
+            return False
+    return True
+
+
+def _reached(spec: HParam, values: dict[str, JSONScalar]) -> bool:
+    return all(
+        c.name not in values or any(_same(values[c.name], v) for v in c.values)
+        for c in spec.conditions
+    )
+
+
+def _same(a: JSONScalar, b: JSONScalar) -> bool:
+    return type(a) is type(b) and a == b
+
+
+def _allows(spec: HParam, value: JSONScalar) -> bool:
+    if spec.type in ("float", "int"):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        low, high = spec.min, spec.max
+        above = not isinstance(low, int | float) or value >= low - _EQUAL * abs(low)
+        below = not isinstance(high, int | float) or value <= high + _EQUAL * abs(high)
+        return above and below
+    if spec.type == "fixed":
+        return _same(spec.default if spec.value is None else spec.value, value)
+    every = listed(spec)
+    return every is None or any(_same(v, value) for v in every)
+
+
+# --- What it comes to -----------------------------------------------------------------
+
+
+def _verdict(
+    first: Half,
+    second: Half,
+    shares: tuple[Share, Share],
+    p_value: float | None,
+    changes: Sequence[Change],
+    unlike: tuple[int, int] | None,
+    removed: Removed | None,
+    best: tuple[float | None, float | None],
+) -> str:
+    a, b = shares
+    sentences = [
+        f"{a.bad} of {a.total} trials went bad in {first.name} ({_interval(a)}), "
+        f"{b.bad} of {b.total} in {second.name} ({_interval(b)})."
+    ]
+    if p_value is None:
+        sentences.append("One of the searches has no trial yet whose fate is known.")
+    elif p_value <= _CLEAR:
+        fewer = b.bad * a.total < a.bad * b.total
+        sentences.append(
+            f"That is {'fewer' if fewer else 'more'}: exact test, p = {p_value:.2g}."
+        )
+    else:
+        sentences.append(
+            f"That may be chance: exact test, p = {p_value:.2g}; more trials would tell."
+        )
+    if unlike is not None:
+        sentences.append(
+            f"Their search spaces share {unlike[0]} of {unlike[1]} hyperparameters: these "
+            "look like different programs, not like one before and after an edit, and so "
+            "neither what an edit removed nor their scores are compared."
+        )
+        return " ".join(sentences)
+    if not changes:
+        sentences.append(
+            "The search space is the same in both: what differs lies in the model, the "
+            "data or chance."
+        )
+    if removed is not None:
+        sentences.append(removed.text)
+    if best[0] is not None and best[1] is not None:
+        if first.objective == second.objective:
+            better = best[1] > best[0] if second.direction == "max" else best[1] < best[0]
+            word = "better" if better else "equal" if best[0] == best[1] else "worse"
+            sentences.append(
+                f"The best score went from {best[0]:.5g} to {best[1]:.5g} ({word})."
+            )
+        else:
+            sentences.append("Their objectives differ, and so their scores say nothing.")
+    return " ".join(sentences)
+
+
+def _interval(share: Share) -> str:
+    low, high = 100 * share.low, 100 * share.high
+    return f"95 % interval of the rate {low:.0f} to {high:.0f} %"

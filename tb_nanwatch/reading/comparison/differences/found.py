@@ -1,0 +1,122 @@
+"""What is compared, and what a comparison finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.record.schema import (
+    BAD_STATUSES,
+    JSONScalar,
+    RangesRecord,
+    SessionRecord,
+    StatusRecord,
+)
+
+TOPICS: Final = (
+    "hparam",
+    "optimizer",
+    "loss",
+    "model",
+    "data",
+    "precision",
+    "setup",
+    "initial",
+)
+# Half a decade, as in `rules`: batches and initial weights vary by less.
+TOLERANCE: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run, as far as it is compared.
+
+    Attributes:
+        name: what it is called in sentences.
+        status: its status record.
+        session: what was trained; None where it was not recorded.
+        ranges: all of its records of ranges.
+        causes: why it went bad, the likeliest first.
+    """
+
+    name: str
+    status: StatusRecord
+    session: SessionRecord | None = None
+    ranges: Sequence[RangesRecord] = ()
+    causes: Sequence[Cause] = ()
+
+    @property
+    def bad(self) -> bool:
+        """Returns whether it went bad."""
+        return self.status.status in BAD_STATUSES
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference.
+
+    Attributes:
+        topic: one of `TOPICS`.
+        name: of what differs.
+        first, second: in each run; None where it has no such thing.
+        decades: log10 of the ratio of two numbers, else None.
+        likely: whether the likely cause of a run that went bad is about this.
+        text: the sentence.
+        setting: of the optimizer, where a hyperparameter sets just that.
+    """
+
+    topic: str
+    name: str
+    first: JSONScalar
+    second: JSONScalar
+    decades: float | None
+    likely: bool
+    text: str
+    setting: str | None = None
+
+
+@dataclass(frozen=True)
+class PartingTensor:
+    """A tensor that differs where two runs part: its root mean square in each."""
+
+    kind: str
+    name: str
+    first: float
+    second: float
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Where two runs part.
+
+    Attributes:
+        step, last_step: the steps among which it happened, of both runs.
+        tensors: the first ones to differ, in causal order; NaN where non-finite.
+        text: the sentence.
+    """
+
+    step: int
+    last_step: int
+    tensors: list[PartingTensor]
+    text: str
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What two runs differ in.
+
+    Attributes:
+        differences: by topic, the order of `TOPICS`.
+        parting: None where they never part, or it was not recorded.
+        alike: topics that were compared and do not differ.
+        notes: what could not be compared, a sentence each.
+        verdict: the answer in a few sentences.
+    """
+
+    differences: list[Difference] = field(default_factory=list)
+    parting: Parting | None = None
+    alike: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    verdict: str = ""

@@ -1,0 +1,69 @@
+"""Two values of one name, and how far apart they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from tb_nanwatch.diagnosis.measured import number
+from tb_nanwatch.reading.comparison.differences.found import (
+    TOLERANCE,
+    Difference,
+)
+from tb_nanwatch.record.schema import (
+    JSONScalar,
+)
+
+# What must agree is compared to float32's own resolution.
+_SAME: Final = 1e-6
+
+
+def compared(
+    topic: str, a: dict[str, JSONScalar], b: dict[str, JSONScalar]
+) -> list[Difference]:
+    """Returns what differs between two sets of named values."""
+    found = []
+    for name in dict.fromkeys([*a, *b]):
+        one, other = a.get(name), b.get(name)
+        if not _same(one, other):
+            found.append(difference(topic, name, one, other))
+    return found
+
+
+def _same(a: JSONScalar, b: JSONScalar) -> bool:
+    x, y = number(a), number(b)
+    if math.isnan(x) or math.isnan(y):
+        return type(a) is type(b) and (a == b or (x != x and y != y and a != a))
+    return math.isclose(x, y, rel_tol=_SAME, abs_tol=0.0)
+
+
+def difference(
+    topic: str, name: str, first: JSONScalar, second: JSONScalar, what: str = ""
+) -> Difference:
+    """Returns one difference, with its sentence; `what` names it there."""
+    decades = decades_between(number(first), number(second))
+    text = f"{what or name}: {_text(first)} against {_text(second)}"
+    if decades is not None and abs(decades) >= TOLERANCE:
+        text += f" ({_times(decades)})"
+    return Difference(topic, name, first, second, decades, False, f"{text}.")
+
+
+def decades_between(first: float, second: float) -> float | None:
+    """Returns log10 of the ratio of two positive numbers, None of others."""
+    if not (first > 0 and second > 0 and math.isfinite(first) and math.isfinite(second)):
+        return None
+    return math.log10(first) - math.log10(second)
+
+
+def _times(decades: float) -> str:
+    factor = 10 ** min(abs(decades), 300.0)
+    shown = f"{factor:,.0f}" if 9.5 <= factor < 1e6 else f"{factor:.2g}"
+    return f"{shown} times as {'large' if decades > 0 else 'small'}"
+
+
+def _text(value: JSONScalar) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return str(value) or "none"

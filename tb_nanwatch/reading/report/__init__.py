@@ -1,0 +1,1 @@
+"""The report: as records, in a terminal, as a page."""

@@ -1,0 +1,192 @@
+"""The report as one page that can be mailed: no script, no request, no other file.
+
+Names and messages come from event files that anyone may have written: each goes
+through `text`, which leaves one line of escaped characters. The page's own policy
+forbids scripts and requests as well, should anything ever slip through.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from tb_nanwatch import __version__
+from tb_nanwatch.reading.report import told
+from tb_nanwatch.reading.report.page_table import Lanes, table, text
+from tb_nanwatch.reading.report.same_cause import same_causes
+from tb_nanwatch.wording import card
+from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
+from tb_nanwatch.wording.trial_names import run_name
+
+_LONG: Final = 2000
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --text: #1d2129; --soft: #5b6472; --line: #d9dde3;
+  --back: #fff; --panel: #f5f6f8; --bad: #b3261e; --good: #1e6b34; --warn: #8a5a00;
+  --g0: #e3e8f0; --g1: #c3d3e6; --g2: #93b3d6; --g3: #5b86b8; --g4: #2f5488; --g5: #14264a;
+  --lost: #fbe9ec; --hatch: #cf7d8a; }
+@media (prefers-color-scheme: dark) { :root { --text: #e4e7ec; --soft: #a0a8b5;
+  --line: #3a404a; --back: #16181d; --panel: #20242b; --bad: #ff9a90; --good: #85d69b;
+  --warn: #eebf66; --g0: #2c3440; --g1: #33475f;
+  --g2: #3f6288; --g3: #5685b8; --g4: #8db4e0; --g5: #d7e6fa; --lost: #351c22;
+  --hatch: #a65361; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 24px; max-width: 1280px; background: var(--back);
+  color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 22px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 0; }
+h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 95ch; }
+section { border-top: 1px solid var(--line); margin-top: 28px; padding-top: 20px; }
+.soft { color: var(--soft); font-size: 13px; }
+.note { border-left: 4px solid var(--warn); padding: 2px 12px; background: var(--panel); }
+article { border-left: 4px solid var(--line); padding: 2px 12px; margin: 10px 0; }
+article.bad { border-color: var(--bad); }
+pre { background: var(--panel); padding: 10px 12px; overflow-x: auto; font-size: 13px; }
+ul { margin: 4px 0; padding-left: 22px; } a { color: inherit; }
+table { border-collapse: collapse; font-size: 13px; width: 100%; }
+th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; overflow-wrap: break-word; } th { color: var(--soft); font-weight: 600; }
+td.long { min-width: 15ch; overflow-wrap: anywhere; }
+td small { color: var(--soft); font-weight: 400; }
+td code { font-size: 11.5px; } td.number { font-variant-numeric: tabular-nums; }
+.s-bad { color: var(--bad); font-weight: 600; } .s-clean { color: var(--good); }
+.s-contained { color: var(--warn); }
+svg.lane { display: block; margin-top: 3px; }
+.cross { stroke: var(--text); stroke-width: 2; fill: none; }
+.halo { stroke: var(--back); stroke-width: 5; fill: none; }
+.g0 { fill: var(--g0); } .g1 { fill: var(--g1); } .g2 { fill: var(--g2); }
+.g3 { fill: var(--g3); } .g4 { fill: var(--g4); } .g5 { fill: var(--g5); }
+.lost { fill: var(--lost); } .hatch { stroke: var(--hatch); stroke-width: 1.2; fill: none; }
+.legend span { white-space: nowrap; } .legend svg { vertical-align: middle; margin: 0 2px 0 8px; }
+@media (max-width: 1000px) { body { padding: 12px; } th, td { padding-right: 7px; } }
+@media print { body { padding: 0; max-width: none; } pre { overflow: visible; } }
+"""
+
+
+def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
+    """Returns the report as an HTML document.
+
+    Args:
+        full: the overview (`report.overview`).
+        lanes: of its runs, by (run, session id) as they stand in it.
+        now: seconds since the epoch.
+    """
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    body = [
+        "<h1>NaN Watch report</h1>",
+        f'<p class="soft">Made {made} by tb-nanwatch {text(__version__)}. Epochs and '
+        "batches count from 1, steps from 0.</p>",
+        *(f'<p class="note">{text(w, _LONG)}</p>' for w in full["warnings"]),
+        _contents(full["searches"]),
+        *(_search(search, full, lanes) for search in full["searches"]),
+    ]
+    if any(LEFT_OUT in part for part in body):
+        body.insert(2, f'<p class="soft">{text(NOTE, _LONG)}</p>')
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>NaN Watch report</title>\n<style>{_STYLE}{card.STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
+    runs = [r for r in full["runs"] if r["search"] == search["search"]]
+    shown = told.runs_of(full, search)
+    findings = told.findings_of(full, search)
+    cards = told.cards_of({**full, "searches": [search]})
+    parts = [_title(search), card.in_html(cards)]
+    if search["aborted"]:
+        parts.append(_aborted(search["aborted"], shown))
+    beyond = told.beyond(search, findings)
+    if beyond:
+        parts.append("<h3>How sure</h3>")
+        parts += [f"<p>{text(said, _LONG)}</p>" for said in beyond]
+    parts += _causes(shown)
+    if search["cost"] and search["cost"]["text"]:
+        parts.append(f"<h3>Cost</h3><p>{text(search['cost']['text'], _LONG)}</p>")
+    title = "Trials" if search["search"] else "Runs"
+    parts.append(table(shown, lanes, title, findings, search["rates"]))
+    replaced = len(runs) - len(shown)
+    if replaced:
+        parts.append(
+            f'<p class="soft">{replaced} earlier attempt{"s" if replaced > 1 else ""} '
+            "not shown; the latest decides.</p>"
+        )
+    parts += [
+        f'<p class="soft">Damage in an earlier attempt of {text(r["run"])}: '
+        f"{text(sentence)}</p>"
+        for r in runs
+        if r["superseded"]
+        for sentence in r["damage"]
+    ]
+    return f'<section id="{_anchor(full["searches"].index(search))}">{"".join(parts)}</section>'
+
+
+def _contents(searches: list[dict[str, Any]]) -> str:
+    """Returns the list of what stands on the page, where that is more than one thing."""
+    if len(searches) < 2:
+        return ""
+    items = "".join(
+        f'<li><a href="#{_anchor(i)}">{_heading(search)}</a>: '
+        f"{text(search['first']['happened'], _LONG)}</li>"
+        for i, search in enumerate(searches)
+    )
+    return f"<nav><h2>Contents</h2><ul>{items}</ul></nav>"
+
+
+def _anchor(index: int) -> str:
+    return f"search-{index}"  # never a name: those come from a log
+
+
+def _heading(search: dict[str, Any]) -> str:
+    if not search["search"]:
+        return "Runs without a search"
+    return text(search["name"]) or "Search"
+
+
+def _title(search: dict[str, Any]) -> str:
+    if not search["search"]:
+        return f"<h2>{_heading(search)}</h2>"
+    about = [text(search["tuner"])] if search["tuner"] else []
+    if search["objective"]:
+        about.append(f"objective {text(search['objective'])}")
+    if search["started"]:
+        started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(search["started"]))
+        about.append(f"started {started}")
+    about.append(text(search["search"], 40))
+    return f'<h2>{_heading(search)}</h2><p class="soft">{", ".join(about)}</p>'
+
+
+def _aborted(aborted: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    names = {run["trial_id"]: run_name(run) for run in runs}
+    reasons = "".join(
+        f"<li>{text(names.get(trial, trial), 60)}: {text(reason, 500)}</li>"
+        for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True)
+    )
+    return (
+        '<h3>The search was aborted</h3><article class="bad">'
+        f"<p>{text(aborted['message'], 1000)}</p>"
+        f"{f'<ul>{reasons}</ul>' if reasons else ''}"
+        f"<p>What to do: {text(aborted['fix'], _LONG)}</p></article>"
+    )
+
+
+def _causes(runs: list[dict[str, Any]]) -> list[str]:
+    """Returns each cause once with its fix, and which trials it was found in."""
+    causes = same_causes(runs)
+    parts = ["<h3>Causes</h3>"] if causes else []
+    for found in causes:
+        sure = f" ({text(found.sure)})" if found.sure else ""
+        trials = ", ".join(text(name) for name in found.names)
+        whose = f"<p>{text(found.whose)}</p>" if found.whose else ""
+        evidence = "".join(f"<li>{text(e, 1000)}</li>" for e in found.evidence)
+        parts.append(
+            f'<article class="bad"><p><b>{text(found.name.capitalize())}</b>{sure} in '
+            f"{trials}</p>{whose}<ul>{evidence}</ul><p>Fix: {text(found.fix, _LONG)}</p>"
+            + (f'<p class="soft">{text(found.next, _LONG)}</p>' if found.next else "")
+            + "</article>"
+        )
+    return parts

@@ -1,0 +1,187 @@
+"""The table of a search's trials on the HTML page; pure.
+
+What tells most stands first: the hyperparameters that go with going bad, how each trial
+ended, and why. Cells wrap, so that a window of 900 pixels shows all of it.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tb_nanwatch.diagnosis.ranking import position_text, tensor_text
+from tb_nanwatch.reading.report import lane_svg
+from tb_nanwatch.reading.report.tables import hparams_of, replay_command, status_text
+from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES, BadTensor, Position
+from tb_nanwatch.wording.text import clean
+from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+
+# Points of a run's lane: (last step, growth) of each.
+Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
+
+# Hyperparameters with a column of their own; the others share one.
+_COLUMNS: Final = 2
+_ORIGIN: Final = tuple(BadTensor.__dataclass_fields__)
+
+
+def text(value: object, limit: int = 200) -> str:
+    """Returns a value as one line of text that is safe within an element or attribute."""
+    return html.escape(clean(value, limit), quote=True)
+
+
+def table(
+    runs: Sequence[dict[str, Any]],
+    lanes: Lanes,
+    title: str,
+    findings: Sequence[dict[str, Any]],
+    rates: Sequence[dict[str, Any]],
+) -> str:
+    """Returns a heading, the legend, the table and remarks on single runs.
+
+    Args:
+        runs: entries of an overview, of one search.
+        lanes: of these runs, by (run, session id).
+        title: of the table.
+        findings: of the search.
+        rates: of the search, by hyperparameter.
+    """
+    same, names = hparams_of(runs, findings, rates)
+    columns, others = names[:_COLUMNS], names[_COLUMNS:]
+    steps = max((r["steps"] for r in runs), default=0)
+    head = ["trial", *(text(n, 40) for n in columns), "outcome", "cause", _axis(steps)]
+    head += ["score"] + (["other values"] if others else [])
+    rows = [_row(run, lanes, steps, columns, others) for run in runs]
+    remarks = "".join(
+        f"<li>{text(run_name(run))}: {text(sentence, 1000)}</li>"
+        for run in runs
+        for sentence in _remarks(run)
+    )
+    values = ", ".join(
+        f"{clean(n, 40)} = {_value(runs[0]['hparams'].get(n))}" for n in same
+    )
+    alike = f'<p class="soft">The same in all: {text(values, 2000)}.</p>' if same else ""
+    return (
+        f"<h3>{title}</h3>{_legend()}{alike}"
+        f"<table><thead><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+        f"{f'<ul>{remarks}</ul>' if remarks else ''}"
+    )
+
+
+def _row(
+    run: dict[str, Any],
+    lanes: Lanes,
+    steps: int,
+    columns: Sequence[str],
+    others: Sequence[str],
+) -> str:
+    score = _value(run["score"])
+    tuner = (
+        f"<br><small>{text(run['tuner_status'])}</small>" if run["tuner_status"] else ""
+    )
+    cells = [
+        f"<td>{text(_name(run), 80)}</td>",
+        *(f'<td class="number">{_own_value(run, name)}</td>' for name in columns),
+        _outcome(run),
+        f'<td class="long">{_cause(run)}</td>',
+        f"<td>{_lane(run, lanes, steps)}</td>",
+        f'<td class="number">{text(score, 60)}{tuner}</td>',
+    ]
+    if others:
+        told = [
+            f"{text(n, 40)} {_own_value(run, n)}" for n in others if n in run["hparams"]
+        ]
+        cells.append(f'<td class="long"><small>{", ".join(told)}</small></td>')
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _outcome(run: dict[str, Any]) -> str:
+    bad = run["status"] in BAD_STATUSES
+    parts = [text(status_text(run))]
+    if bad and run["onset"]:
+        parts.append(f"<small>{text(position_text(Position(**run['onset'])))}</small>")
+    if bad and run["origin"]:
+        tensor = BadTensor(**{k: run["origin"][k] for k in _ORIGIN})
+        parts.append(f"<small>{text(tensor_text(tensor))}</small>")
+    kind = "bad" if bad else text(run["status"])
+    return f'<td class="long s-{kind}">{"<br>".join(parts)}</td>'
+
+
+def _cause(run: dict[str, Any]) -> str:
+    """Returns the likeliest cause, the operation with its line, and how to run it again."""
+    if run["status"] not in BAD_STATUSES:
+        return "-"
+    answer, found = run["answer"], run["postmortem"]
+    parts = []
+    if answer:
+        sure = f" ({answer['sure']})" if answer["sure"] else ""
+        parts.append(text(f"{answer['cause']}{sure}"))
+    if found and found["op"]:
+        source = found["source"]
+        line = f" at {source['file']}:{source['line']}" if source else ""
+        parts.append(f"<code>{text(found['op'] + line)}</code>")
+    command = replay_command(run)
+    if command:
+        parts.append(f"<code>{text(command, 500)}</code>")
+    return "<br>".join(parts) or "-"
+
+
+def _axis(steps: int) -> str:
+    return f"training (step 0 to {max(0, steps - 1):,}, logarithmic)"
+
+
+def _legend() -> str:
+    keys = "".join(
+        f'<span><svg width="14" height="10" aria-hidden="true"><rect class="g{i}" '
+        f'width="14" height="10"/></svg>{label}</span> '
+        for i, label in enumerate(lane_svg.LABELS)
+    )
+    return (
+        '<p class="soft legend">Colour: how many times larger than in the first step the '
+        f"values have become:{keys}. "
+        '<span><svg width="14" height="14" aria-hidden="true"><path class="cross" '
+        'd="M3 3l8 8m0-8l-8 8"/></svg>the first bad step.</span> '
+        f'<span><svg width="20" height="14" aria-hidden="true">{lane_svg.lost(0, 20)}</svg>'
+        "trained on NaN or infinity.</span></p>"
+    )
+
+
+def _lane(run: dict[str, Any], lanes: Lanes, steps: int) -> str:
+    ends, growth = lanes.get((run["run"], run["session"]), ([], []))
+    bad = run["status"] in BAD_STATUSES and run["onset"]
+    onset = run["onset"]["step"] if bad else None
+    said = f"{run['steps']:,} steps"
+    if onset is not None:
+        said += f", the first bad one {onset:,}"
+    finite = run["status"] in FINITE_STATUSES
+    return lane_svg.lane(ends, growth, steps, onset, text(said), finite)
+
+
+def _name(run: dict[str, Any]) -> str:
+    name = run_name(run)
+    if run["attempt"]:
+        name += f" {run['attempt']}"
+    lineage = run["lineage"]
+    if lineage and lineage["trial_id"] is not None:
+        parent = lineage["trial_id"]
+        name += f", continues {trial_name(parent, number_of(parent))}"
+    return name
+
+
+def _remarks(run: dict[str, Any]) -> list[str]:
+    remarks = [
+        run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
+    ]
+    remarks += [scalar["text"] for scalar in run["scalars"]]
+    return remarks + [f"damage: {sentence}" for sentence in run["damage"]]
+
+
+def _own_value(run: dict[str, Any], name: str) -> str:
+    return text(_value(run["hparams"].get(name)), 60)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "-" if value is None else str(value)

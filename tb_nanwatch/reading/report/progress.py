@@ -1,0 +1,48 @@
+"""A bar on long work, where somebody looks at a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from tb_nanwatch.reading.report.tables import is_terminal
+
+# Hears what is done, how much of it, and of how much; None where that is not known.
+Tell = Callable[[str, int, int | None], None]
+
+
+def untold(what: str, done: int, total: int | None) -> None:
+    """Tells nobody."""
+
+
+@contextlib.contextmanager
+def bar(stream: IO[str]) -> Iterator[Tell]:
+    """Draws a bar while the block lasts, and takes it away.
+
+    Args:
+        stream: where to; nothing is drawn unless it is a terminal, and rich is there.
+    """
+    if not is_terminal(stream):
+        yield untold
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    except ImportError:
+        yield untold
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        console=Console(file=stream),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as drawn:
+        task = drawn.add_task("", total=None)
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            drawn.update(task, description=what, completed=done, total=total)
+
+        yield tell

@@ -1,0 +1,312 @@
+"""The runs of a search as a table for terminals, with what matters most in it.
+
+Of the hyperparameters, those come first that go with going bad; those that do not
+fit into the terminal's width are left to a line below, those that all runs share too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+from tb_nanwatch.diagnosis.answer import place_text
+from tb_nanwatch.diagnosis.ranking import tensor_text
+from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
+from tb_nanwatch.wording.card import wrapped
+from tb_nanwatch.wording.text import clean, shell_word
+from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+
+# Columns of a text that goes into a file or a pipe.
+_PLAIN_WIDTH: Final = 80
+# So many hyperparameters are shown, however narrow the terminal is.
+_MIN_VALUES: Final = 1
+_MAX_NAME: Final = 32
+
+
+@dataclass
+class Table:
+    """Rows of cells, the heading first, and lines to be printed below.
+
+    Attributes:
+        rows: each of the same length.
+        bad: for each row but the heading, whether the run went bad.
+        notes: on hyperparameters that have no column.
+    """
+
+    rows: list[list[str]]
+    bad: list[bool]
+    notes: list[str]
+
+
+def table_of(
+    runs: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
+    rates: Sequence[dict[str, Any]],
+    width: int,
+    every: bool = True,
+) -> Table:
+    """Returns the runs of one search as a table.
+
+    Args:
+        runs: entries of an overview.
+        findings: of the search.
+        rates: of the search, by hyperparameter.
+        width: of the terminal, in characters.
+        every: whether it is said what has no column.
+    """
+    same, names = _names(runs)
+    blamed = _blamed(findings)
+    # What is to blame is shown, although all that went bad may share it.
+    names = _by_weight([*names, *(n for n in same if n in blamed)], blamed, rates)
+    facts = {title: [cell(run, runs) for run in runs] for title, cell in _FACTS.items()}
+    facts = {t: cells for t, cells in facts.items() if any(c != "-" for c in cells)}
+    if not every and len({*facts.get("cause", ())}) == 1:
+        del facts["cause"]  # the search's answer names it
+    values = {clean(n, 40): [_value_of(run, n) for run in runs] for n in names}
+    # The first of these are there at any width, the others as far as they fit.
+    wanted = [t for t in _ALWAYS if t in facts] + list(values)[:_MIN_VALUES]
+    must = len(wanted)
+    wanted += [t for t in ("cause", "score") if t in facts]
+    wanted += list(values)[_MIN_VALUES:]
+    wanted += [t for t in ("first bad tensor", "KerasTuner") if t in facts]
+    columns = facts | values
+    left, shown = width, set()
+    for i, title in enumerate(wanted):
+        left -= _width([title, *columns[title]])
+        if left < 0 and i >= must:
+            left += _width([title, *columns[title]])
+            continue
+        shown.add(title)
+    order = [t for t in facts if t not in _LAST] + list(values)
+    order = [t for t in [*order, *(t for t in _LAST if t in facts)] if t in shown]
+    notes = []
+    if every and same:
+        told = ", ".join(f"{clean(n, 40)}={_value_of(runs[0], n)}" for n in same)
+        notes.append(f"The same in all: {told}.")
+    rest = [name for name in values if name not in shown]
+    if every and rest:
+        notes.append(f"Without a column here, for want of width: {', '.join(rest)}.")
+    rows = [order, *(list(row) for row in zip(*(columns[t] for t in order), strict=True))]
+    return Table(rows, [run["status"] in BAD_STATUSES for run in runs], notes)
+
+
+def hparams_of(
+    runs: Sequence[dict[str, Any]],
+    findings: Sequence[dict[str, Any]],
+    rates: Sequence[dict[str, Any]],
+) -> tuple[list[str], list[str]]:
+    """Returns the hyperparameters that all runs have the same value of, and the others.
+
+    The others come in order of how much they go with going bad.
+    """
+    same, names = _names(runs)
+    return same, _by_weight(names, _blamed(findings), rates)
+
+
+def _names(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    names: list[str] = []
+    for run in runs:
+        names += [n for n in (*run["hparams"], *run["inactive"]) if n not in names]
+    same = []
+    if len(runs) > 1:
+        for name in names:
+            values = {json.dumps(r["hparams"].get(name, [])) for r in runs}
+            if len(values) == 1:
+                same.append(name)
+    return same, [n for n in names if n not in same]
+
+
+def _blamed(findings: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the hyperparameters that findings are about."""
+    found: list[str] = []
+    for finding in findings:
+        words = re.split(r" and | (?:>=|<=|=|in) ", finding["condition"])
+        found += [finding["hparam"], *words]
+    return found
+
+
+def _by_weight(
+    names: Sequence[str], blamed: Sequence[str], rates: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Returns the names in order of how much they go with going bad."""
+
+    def spread(name: str) -> float:
+        shares = [
+            r["bad"] / r["total"] for r in rates if r["hparam"] == name and r["total"]
+        ]
+        return max(shares) - min(shares) if shares else 0.0
+
+    return sorted(
+        names,
+        key=lambda n: (blamed.index(n) if n in blamed else len(blamed), -spread(n)),
+    )
+
+
+def _value_of(run: dict[str, Any], name: str) -> str:
+    return _value(run["hparams"][name]) if name in run["hparams"] else "-"
+
+
+def _name_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    name = clean(run_name(run), _MAX_NAME).removeprefix("Trial ")
+    if run["trial_id"] is None and len(run_name(run)) > _MAX_NAME:
+        name = f"…{clean(run_name(run))[1 - _MAX_NAME :]}"  # its end tells it from others
+    if run["attempt"]:
+        name += f" {run['attempt']}"
+    return name + _lineage_text(run["lineage"])
+
+
+def _step_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    if not run["onset"] or run["status"] not in BAD_STATUSES:
+        return "-"
+    return place_text(Position(**run["onset"])).removeprefix("at ")
+
+
+def _tensor_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    bad = run["origin"] and run["status"] in BAD_STATUSES
+    return _origin_text(run["origin"]) if bad else "-"
+
+
+def _cause_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    return _cause_text(run["causes"][0]) if run["causes"] else "-"
+
+
+def _cause_text(cause: dict[str, Any]) -> str:
+    sure = f" ({cause['sure']})" if cause["id"] != "unknown" else ""
+    return clean(str(cause["id"]).replace("_", " "), 40) + sure
+
+
+def _lineage_text(lineage: dict[str, Any] | None) -> str:
+    """Returns " bracket 1 round 0, continues 0003" for a trial of Hyperband."""
+    if not lineage:
+        return ""
+    parts = []
+    if lineage["bracket"] is not None and lineage["round"] is not None:
+        parts.append(f" bracket {lineage['bracket']} round {lineage['round']}")
+    if lineage["trial_id"] is not None:
+        parent = lineage["trial_id"]
+        parts.append(f" continues {clean(trial_name(parent, number_of(parent)), 40)}")
+    return ",".join(parts)
+
+
+def replay_command(run: dict[str, Any]) -> str:
+    """Returns the command that runs a run's failing step again, "" where it has no capsule."""
+    found = run["postmortem"]
+    if not found or not found["capsule"]:
+        return ""
+    command = f"tb-nanwatch replay {shell_word(found['capsule'])}"
+    if not found["own_code"]:
+        return command
+    # The model's own code is not in the capsule.
+    source = found["source"]
+    return f"{command} --model {shell_word(source['file']) if source else 'FILE.py'}:FUNCTION"
+
+
+def status_text(run: dict[str, Any]) -> str:
+    """Returns the status as users read it, with the state where it matters."""
+    text = str(run["status"]).replace("_", " ")
+    if run["state"] == "running":
+        text = "clean so far" if text == "clean" else f"{text}, running"
+    elif run["state"] == "failed":
+        error = f": {clean(run['error_type'], 40)}" if run["error_type"] else ""
+        text += f", failed{error}"
+    elif run["state"] == "interrupted":
+        text += ", interrupted"
+    if run["misread"]:
+        text += ", scored anyway"
+    return text
+
+
+def _origin_text(origin: dict[str, Any]) -> str:
+    fields = {k: origin[k] for k in BadTensor.__dataclass_fields__}
+    fields["name"] = clean(origin["name"], 80)
+    return tensor_text(BadTensor(**fields))
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, str):
+        return clean(value, 40)
+    return clean(json.dumps(value), 40)
+
+
+# --- Drawing -----------------------------------------------------------------------
+
+
+def is_terminal(out: IO[str]) -> bool:
+    """Returns whether someone looks at `out` as it is written."""
+    try:
+        return out.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def width_of(out: IO[str]) -> int:
+    """Returns how many characters go into a line of `out`."""
+    if not is_terminal(out):
+        return _PLAIN_WIDTH
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def draw(table: Table, out: IO[str]) -> None:
+    """Prints a table: what went bad is red where `out` is a terminal, and rich is there."""
+    if is_terminal(out):
+        _coloured(table, out)
+    else:
+        print(*_lines(table.rows), sep="\n", file=out)
+    for note in table.notes:
+        print(*wrapped(note, "  ", "    "), sep="\n", file=out)
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column)) + 2
+
+
+def _lines(rows: list[list[str]]) -> list[str]:
+    widths = [_width(column) - 2 for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _coloured(table: Table, out: IO[str]) -> None:
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        print(*_lines(table.rows), sep="\n", file=out)
+        return
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    for i, line in enumerate(_lines(table.rows)):
+        # Text, never markup: a name may hold square brackets.
+        shown = Text(line)
+        if not i:
+            shown.stylize("bold")
+        elif table.bad[i - 1]:
+            begin = line.find(table.rows[i][1], len(table.rows[i][0]) + 2)
+            shown.stylize("bold red", begin, begin + len(table.rows[i][1]))
+        console.print(shown)
+
+
+_FACTS: Final[dict[str, Callable[[dict[str, Any], Sequence[dict[str, Any]]], str]]] = {
+    "trial": _name_of,
+    "status": lambda run, _: status_text(run),
+    "first bad step": _step_of,
+    "first bad tensor": _tensor_of,
+    "cause": _cause_of,
+    "score": lambda run, _: _value(run["score"]),
+    "KerasTuner": lambda run, _: clean(run["tuner_status"] or "-", 40),
+}
+# Without a tuner there is nothing to set beside ours.
+_LAST: Final = ("score", "KerasTuner")
+_ALWAYS: Final = ("trial", "status", "first bad step")

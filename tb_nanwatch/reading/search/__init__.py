@@ -1,0 +1,1 @@
+"""The trials of one search, compared: statistics, verdict, edit; pure."""

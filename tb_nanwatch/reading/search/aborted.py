@@ -1,0 +1,252 @@
+"""A search that the tuner gave up: which trials did it, why, and what to set; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tb_nanwatch.diagnosis.ranking import (
+    Cause,
+    diagnose,
+    facts_of,
+    position_text,
+    raised_failure_limit,
+    tensor_text,
+)
+from tb_nanwatch.reading.log.grouping import trials_of
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.search.edit import REMINDER
+from tb_nanwatch.reading.search.failures import failure
+from tb_nanwatch.reading.search.search_answer import name_of
+from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
+from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES, Search
+from tb_nanwatch.wording.messages import of_traceback
+
+# KerasTuner's own default, for logs that do not say.
+_DEFAULT_LIMIT: Final = 3
+_FAILED: Final = ("FAILED", "INVALID")
+_MAX_REASON: Final = 500
+
+Group = list[Session]
+
+
+def explain(
+    search: Search | None,
+    sessions: list[Session],
+    causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
+) -> dict[str, Any] | None:
+    """Returns what an aborted search is told with, None of another one.
+
+    `fix` is what to do, with reasons; `next` the same in one sentence or two, for where
+    the cause and its fix are told already.
+
+    A search that was resumed after its abort goes on, and counts as aborted no more.
+
+    Args:
+        search: what is known of the search; None for runs without one.
+        sessions: all of its sessions, in order of their start.
+        causes: of runs that went bad, by (run, session id), where they are known.
+    """
+    aborting = [s for s in sessions if s.trial and s.trial.aborted]
+    last = max(aborting, key=lambda s: s.status.updated, default=None)
+    if search is None or last is None or last.trial is None:
+        return None
+    if any(s.status.started > last.status.updated for s in sessions):
+        return None
+    message = last.trial.aborted or ""
+    resumes = search.oracle != "GridSearchOracle"
+    if not in_a_row(message):
+        return {
+            "trials": [last.trial.trial_id],
+            "names": [name_of(last)],
+            "reasons": [failure(last) or _reason([last], causes or {})],
+            "message": message,
+            "fix": _go_on(was_interrupted(message), resumes),
+            "next": _go_on(was_interrupted(message), resumes),
+        }
+    limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
+    begun = len(trials_of(sessions))
+    row = _failed_in_a_row(sessions, limit)
+    bad = sum(any(s.status.status in BAD_STATUSES for s in g) for g in row)
+    shared = _shared_cause(row, causes or {})
+    return {
+        "trials": [str(group[0].status.trial_id) for group in row],
+        "names": [name_of(group[0]) for group in row],
+        "reasons": [_reason(group, causes or {}) for group in row],
+        "message": message,
+        "fix": _fix(
+            limit,
+            search.max_trials,
+            begun,
+            len(row),
+            bad,
+            resumes,
+            shared,
+        ),
+        "next": _next_step(limit, search.max_trials, begun, resumes, shared),
+    }
+
+
+def in_a_row(message: str) -> bool:
+    """Returns whether a search was aborted since too many trials failed in a row."""
+    return re.search("consecutive failures", message, re.IGNORECASE) is not None
+
+
+def was_interrupted(message: str) -> bool:
+    """Returns whether somebody stopped the search by hand."""
+    return message.partition(":")[0] == "KeyboardInterrupt"
+
+
+def _go_on(interrupted: bool, resumes: bool) -> str:
+    """Returns how a search goes on that an exception ended."""
+    why = (
+        "The search was interrupted by hand; run it again"
+        if interrupted
+        else "The search ended with an exception of the program itself; correct it and "
+        "run the search again"
+    )
+    return (
+        f"{why} with overwrite=False to go on where it ended."
+        if resumes
+        else f"{why} with overwrite=True or a new project_name, since KerasTuner cannot "
+        "go on with a grid search."
+    )
+
+
+def _failed_in_a_row(sessions: list[Session], limit: int) -> list[Group]:
+    """Returns the trials that failed one after another, as KerasTuner counts them.
+
+    In the order in which they ended, which several workers make another one than
+    that of their starts.
+    """
+    groups = sorted(
+        (g for g in trials_of(sessions).values() if any(s.trial for s in g)),
+        key=lambda g: max(s.status.updated for s in g),
+    )
+    row: list[Group] = []
+    for group in groups:
+        if not _failed(group):
+            row = []
+            continue
+        row.append(group)
+        if len(row) == limit:
+            return row
+    return row
+
+
+def _failed(group: Group) -> bool:
+    verdict = next(s.trial for s in group if s.trial)
+    if verdict.tuner_status in _FAILED:
+        return True
+    # Where the abort came before the verdict was stored, the word may still be RUNNING
+    # for the trial that aborted the search.
+    return bool(verdict.aborted) and verdict.tuner_status != "COMPLETED"
+
+
+def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> str:
+    """Returns why a trial failed, in one line."""
+    session = max(group, key=lambda s: STATUSES.index(s.status.status))
+    status = session.status
+    if status.status in BAD_STATUSES:
+        text = status.status.replace("_", " ")
+        if status.onset is not None:
+            text += f" at {position_text(status.onset)}"
+        if status.origin is not None:
+            text += f": {tensor_text(status.origin)}"
+        found = causes.get((session.run, session.id)) or diagnose(
+            facts_of(status, session.began_with)
+        )
+        if found and found[0].id != "unknown":
+            text += f"; likely cause: {found[0].id.replace('_', ' ')}"
+        return text
+    message = next((s.trial.message for s in group if s.trial and s.trial.message), None)
+    said = of_traceback(message or "", _MAX_REASON)
+    if said:
+        return said
+    if session.retry:
+        # Its metrics exist already, so that it takes no new ones (1.4.8).
+        return "KerasTuner kept the NaN objective of an earlier attempt at this trial"
+    if status.status == "unwatched":
+        return "unwatched; KerasTuner gave no message: its objective was NaN"
+    return "its objective was NaN, although all that was watched stayed finite"
+
+
+def _shared_cause(
+    row: Sequence[Group], causes: Mapping[tuple[str, str], Sequence[Cause]]
+) -> str | None:
+    """Returns the cause of all these trials that no value of the space would mend."""
+    found = set()
+    for group in row:
+        session = max(group, key=lambda s: STATUSES.index(s.status.status))
+        known = causes.get((session.run, session.id), ())
+        found.add(known[0].id if known else None)
+    (cause,) = found if len(found) == 1 else (None,)
+    return cause if cause in NOT_OF_THE_SPACE else None
+
+
+def _next_step(
+    limit: int, max_trials: int | None, begun: int, resumes: bool, shared: str | None
+) -> str:
+    """Returns how to go on, in short."""
+    again = REMINDER
+    if shared:
+        return f"{again} A higher limit would only let more trials fail."
+    if max_trials is not None and begun >= max_trials:
+        return again
+    raised = raised_failure_limit(limit, max_trials)
+    if not resumes:
+        return (
+            f"{again} With max_consecutive_failed_trials={raised} it goes on after such "
+            "trials."
+        )
+    return (
+        f"{again} Or go on with the same space: overwrite=False and "
+        f"max_consecutive_failed_trials={raised}."
+    )
+
+
+def _fix(
+    limit: int,
+    max_trials: int | None,
+    begun: int,
+    count: int,
+    bad: int,
+    resumes: bool,
+    shared: str | None,
+) -> str:
+    if bad:
+        which = "These trials all" if bad == count else f"{bad} of these {count} trials"
+        told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
+    else:
+        told = f"The last {count} trials failed, and not by going bad"
+    if shared:
+        return (
+            f"{told}; after {limit} in a row it gives the whole search up. They share "
+            f"their cause, {shared.replace('_', ' ')}, which does not lie in the search space. "
+            "Correct it and search again, with overwrite=True or a new project_name; a higher "
+            "limit would only let more trials fail."
+        )
+    if max_trials is not None and begun >= max_trials:
+        return (
+            f"{told}; after {limit} in a row it gives the whole search up. It was at the "
+            f"last of its {max_trials} trials, so that a higher limit would have let no "
+            "more of them run: remove the cause, and search again with overwrite=True or a "
+            "new project_name."
+        )
+    raised = raised_failure_limit(limit, max_trials)
+    setting = f"max_consecutive_failed_trials={raised}"
+    # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
+    # once, or with a KeyError.
+    how = (
+        ": with overwrite=False the search then goes on where it ended. To narrow the "
+        "search space to values that live as well, use overwrite=True or a new "
+        "project_name (otherwise the old space is reloaded)."
+        if resumes
+        else ", and overwrite=True or a new project_name, since KerasTuner cannot go on "
+        "with a grid search; narrow the search space to values that live as well."
+    )
+    return (
+        f"{told}; after {limit} in a row it gives the whole search up. Remove the cause "
+        f"first. A higher limit only lets the search go on: give the tuner {setting}{how}"
+    )

@@ -1,0 +1,358 @@
+"""Many trials' hyperparameters against going bad, pure: findings, rates, a verdict.
+
+Trials are counted, never executions or continuations, and those of one search only.
+What a finding says holds for the trials that were run; its p-value is corrected for
+all the conditions that were looked at (`separation`), and it ends in the edit of the
+search space (`edit`) with what that would have saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from tb_nanwatch.reading.search import edit as edits
+from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
+from tb_nanwatch.reading.search.edit import Cut, Edit
+from tb_nanwatch.reading.search.rates import Rate, rates_of
+from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation, separate
+from tb_nanwatch.reading.search.trials import (
+    Space,
+    Trial,
+    bounds_of,
+    common_cause,
+    counts,
+    p_text,
+    region_text,
+    suspects_of,
+    value_text,
+)
+from tb_nanwatch.reading.search.verdict import (
+    how_to_mend,
+    mend_first,
+    more_needed,
+    nothing_found,
+    without_comparison,
+)
+from tb_nanwatch.record.schema import JSONScalar
+
+# Findings of one search; what is left after three is noise to a reader.
+_MAX_FINDINGS: Final = 3
+# A value shared by all bad trials is worth a word where chance gives that so rarely.
+_SHARED_BY_CHANCE: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A condition under which trials went bad; fields as in the report's JSON."""
+
+    search: str
+    hparam: str
+    condition: str
+    inside: tuple[int, int]
+    outside: tuple[int, int]
+    p_value: float
+    edit: str
+    where: str
+    saves: str
+    rivals: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the trials of one search say together.
+
+    Attributes:
+        findings: the clearest first.
+        rates: of every hyperparameter that took several values.
+        verdict: a sentence or two; empty where there is nothing to say beyond counts.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    rates: list[Rate] = field(default_factory=list)
+    verdict: str = ""
+
+
+def analyse(
+    search: str,
+    trials: Sequence[Trial],
+    direction: str | None = "min",
+    noun: str = "trial",
+) -> Analysis:
+    """Returns what the hyperparameters of one search say about going bad.
+
+    Args:
+        search: its id, repeated in the findings.
+        trials: those that ended, each once.
+        direction: "min" or "max", of the objective.
+        noun: what a trial is called.
+    """
+    space = Space.of(trials, direction, noun)
+    rates = rates_of(space)
+    bad = int(space.bad.sum())
+    if not 0 < bad < len(trials) or not space.axes:
+        return Analysis([], rates, without_comparison(space))
+    findings: list[Finding] = []
+    sentences: list[str] = []
+    first: Separation | None = None
+    for separation, left in _separations(space):
+        first = first or separation
+        if separation.best is not None:
+            finding, sentence = _finding(search, space, separation, left, bool(findings))
+            findings.append(finding)
+            sentences.append(sentence)
+    if findings:
+        # What lies in the program or its data is told first, unless the counts prove
+        # that hyperparameters have a part in it.
+        if findings[0].p_value > ALPHA:
+            sentences.insert(0, mend_first(space))
+        else:
+            sentences.append(how_to_mend(space))
+        return Analysis(findings, rates, " ".join(filter(None, sentences)))
+    assert first is not None
+    return Analysis([], rates, nothing_found(space, first))
+
+
+def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[Cut]:
+    """Returns a cut for each finding that holds whatever the other values are.
+
+    It is what can be said of a space without a change of the program: a bound that
+    depends on another hyperparameter cannot. Of two conditions the one is cut that
+    removes most bad trials for the clean ones that it loses.
+
+    Args:
+        trials, direction: as for `analyse`.
+    """
+    space = Space.of(trials, direction, "trial")
+    if not 0 < int(space.bad.sum()) < len(trials) or not space.axes:
+        return []
+    found = []
+    for separation, left in _separations(space):
+        region, options = separation.best, []
+        for condition in region.conditions if region is not None else ():
+            assert region is not None
+            axis = space.axes[condition.axis]
+            bounds = bounds_of(space.axes, region, condition, left)
+            cut = edits.cut_of(axis, condition, *bounds)
+            edit = edits.unconditional(cut, axis, space.known)
+            if edit is not None:
+                options.append((_loss(space, region, edit), cut))
+        if options:
+            found.append(min(options, key=lambda option: option[0])[1])
+    return found
+
+
+def _separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
+    """Yields what parts bad trials from the others, and then what parts those left over.
+
+    The second item of each says which trials were looked at. The last separation may
+    have no region.
+    """
+    suspects = suspects_of(space)
+    left = np.ones(len(space.trials), np.bool_)
+    for _ in range(_MAX_FINDINGS):
+        separation = separate(space.axes, space.bad, space.best, left, suspects)
+        yield separation, left.copy()
+        if separation.best is None:
+            return
+        left &= ~separation.best.inside
+
+
+# --- Findings -----------------------------------------------------------------------
+
+
+def _finding(
+    search: str, space: Space, separation: Separation, left: Bools, further: bool
+) -> tuple[Finding, str]:
+    """Returns the finding and its first sentence."""
+    region = separation.best
+    assert region is not None
+    inside = counts(space, region.inside & left)
+    outside = counts(space, left & ~region.inside)
+    bounds = {c.axis: bounds_of(space.axes, region, c, left) for c in region.conditions}
+    condition = region_text(space, region, left)
+    edit = _best_edit(space, region, bounds)
+    hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
+    elsewhere = "elsewhere" if not further else "of the others"
+    sentence = (
+        f"{condition} went bad in {inside[0]} of {space.count(inside[1])}, {elsewhere} "
+        f"{outside[0]} of {outside[1]}"
+    )
+    p = p_text(region.p_value)
+    saves = _saves(space, edit) if edit else ""
+    cause = common_cause(space, region.inside & left)
+    died = cause.replace("_", " ") if cause and inside[0] > 1 else ""
+    if region.p_value > ALPHA:  # only what they died of speaks for it
+        # More trials are no use before what lies in program or data is mended.
+        more = None if mend_first(space) else more_needed(region, inside, outside)
+        would = (
+            f"; {more} more trials, half of them there, would settle it if they fared as these did"
+            if more
+            else ""
+        )
+        sentence += (
+            f". A hint: statistics alone do not settle it (corrected p = {p}{would})"
+        )
+        sentence += (
+            f", but all {inside[0]} died of the same cause: {died}."
+            if died
+            else ", but what they died of points there."
+        )
+    else:
+        sentence += f"; corrected p = {p}."
+        if died:
+            sentence += f" Cause in all {inside[0]}: {died}."
+    rivals = " ".join(_confounding(space, separation, left))
+    parts = [sentence, *filter(None, [rivals])]
+    if edit:
+        parts.append(f"The edit {saves}. {edits.REMINDER}")
+    finding = Finding(
+        search,
+        hparam,
+        condition,
+        inside,
+        outside,
+        region.p_value,
+        edit.code if edit else "",
+        edit.where if edit else "",
+        saves,
+        rivals,
+        " ".join(parts),
+    )
+    return finding, sentence
+
+
+def _best_edit(
+    space: Space, region: Region, bounds: dict[int, tuple[float, float]]
+) -> Edit | None:
+    """Returns the edit that removes the region at the least loss of clean trials."""
+    options: list[Edit | None] = []
+    axes = space.axes
+    cuts: dict[int, Cut] = {
+        c.axis: edits.cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
+    }
+    if len(region.conditions) == 2:
+        for one, other in (region.conditions, region.conditions[::-1]):
+            parent = axes[other.axis]
+            options.append(
+                edits.within(
+                    cuts[one.axis],
+                    axes[one.axis],
+                    parent,
+                    _values(parent, other),
+                    space.known,
+                    other.axis < one.axis,
+                )
+            )
+    else:
+        (one,) = region.conditions
+        options.append(edits.unconditional(cuts[one.axis], axes[one.axis], space.known))
+    if not any(options):
+        # KerasTuner's scopes cannot say both conditions: one of them has to do.
+        options = [
+            edits.unconditional(cuts[c.axis], axes[c.axis], space.known)
+            for c in region.conditions
+        ]
+    found = [e for e in options if e is not None]
+
+    return min(found, key=lambda edit: _loss(space, region, edit), default=None)
+
+
+def _loss(space: Space, region: Region, edit: Edit) -> tuple[bool, int, bool, int]:
+    """Returns what an edit costs; of two the smaller one is better."""
+    gone = _removed(space, edit)
+    lost_best = space.best is not None and bool(gone[space.best])
+    lost = int((gone & ~space.bad).sum())
+    threshold = any(
+        space.axes[c.axis].name == edit.hparam and c.op != "in" for c in region.conditions
+    )
+    return lost_best, lost - int((gone & space.bad).sum()), not threshold, lost
+
+
+def _values(axis: Axis, condition: Condition) -> list[JSONScalar]:
+    """Returns the values of an axis at which a condition holds, as the space lists them."""
+    if condition.op == "in":
+        return [axis.levels[i] for i in sorted(condition.levels)]
+    listed = edits.listed(axis.specs[0]) if len(axis.specs) == 1 else None
+    return [
+        v
+        for v in listed or []
+        if isinstance(v, int | float)
+        and (v >= condition.at if condition.op == "ge" else v <= condition.at)
+    ]
+
+
+def _removed(space: Space, edit: Edit) -> Bools:
+    return np.array([not edit.keeps(values) for values in space.values], np.bool_)
+
+
+def _saves(space: Space, edit: Edit) -> str:
+    gone = _removed(space, edit)
+    bad, clean = int(space.bad.sum()), int((~space.bad).sum())
+    text = (
+        f"removes {int((gone & space.bad).sum())} of {bad} bad "
+        f"{space.noun}{'' if bad == 1 else 's'}, "
+        f"loses {int((gone & ~space.bad).sum())} of {clean} clean"
+    )
+    if space.best is not None:
+        text += ", best score " + ("lost" if gone[space.best] else "kept")
+    return text
+
+
+def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]:
+    """Returns a sentence for each hyperparameter that may be to blame as well."""
+    region = separation.best
+    assert region is not None
+    sentences = []
+    told = {c.axis for c in region.conditions}
+    for rival in separation.rivals:
+        inside = counts(space, rival.inside & left)
+        outside = counts(space, left & ~rival.inside)
+        which = f"{region_text(space, rival, left)}"
+        fared = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
+        if separation.preferred:
+            names = " and ".join(space.axes[c.axis].name for c in region.conditions)
+            sentences.append(
+                f"{which} fits the counts better ({fared}; corrected p = "
+                f"{p_text(rival.p_value)}), but is probably chance: what the "
+                f"{space.noun}s died of points to {names}."
+            )
+        else:
+            sentences.append(
+                f"{which} goes with it about as well ({fared}): these {space.noun}s "
+                "cannot tell the two apart."
+            )
+        told |= {c.axis for c in rival.conditions}
+    for index, axis in enumerate(space.axes):
+        if index in told or axis.ordered:
+            continue
+        sentence = _shared(space, region, axis, left)
+        if sentence:
+            sentences.append(sentence)
+    return sentences
+
+
+def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None:
+    bad = space.bad & region.inside & left
+    codes = set(axis.codes[bad].tolist())
+    if len(codes) != 1 or -1 in codes:
+        return None
+    (code,) = codes
+    same = (axis.codes == code) & left
+    share = same.sum() / max(1, left.sum())
+    if share == 1 or share ** int(bad.sum()) > _SHARED_BY_CHANCE:
+        return None
+    others = int((region.inside & left & ~same).sum())
+    text = f"Every bad {space.noun} of these also had {axis.name} = {value_text(axis.levels[code])}"
+    if others == 0:
+        return (
+            text + f", and no {space.noun} there had another: that cannot be told apart."
+        )
+    return text + f"; only {space.count(others)} there had another."
+
+
+__all__ = ["Analysis", "Finding", "Rate", "Trial", "analyse", "stable_cuts"]

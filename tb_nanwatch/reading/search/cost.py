@@ -1,0 +1,73 @@
+"""What going bad cost a search: the training time after the first bad steps; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
+
+if TYPE_CHECKING:
+    from tb_nanwatch.reading.log.session import Session
+
+# Less is not worth a word: it is what a training that is stopped overshoots by.
+_MIN_SHARE: Final = 0.01
+
+
+def cost(sessions: Sequence[Session]) -> dict[str, Any] | None:
+    """Returns {"seconds", "seconds_after_onset", "share", "text"}, or None.
+
+    Of all trainings, attempts that a later one replaced included: their time was
+    spent as well. None where no run went bad.
+
+    Args:
+        sessions: of one search.
+    """
+    bad = [s for s in sessions if s.status.status in BAD_STATUSES]
+    if not bad:
+        return None
+    seconds = sum(_seconds(s) for s in sessions)
+    # A run that stayed finite would have been ended by nothing.
+    after = sum(
+        min(_positive(s.status.seconds_after_onset), _seconds(s))
+        for s in bad
+        if s.status.status not in FINITE_STATUSES
+    )
+    share = after / seconds if seconds > 0 else 0.0
+    text = ""
+    if share >= _MIN_SHARE:
+        text = (
+            f"{share:.0%} of the training time ({duration_text(after)} of "
+            f"{duration_text(seconds)}) was spent after the first bad step; "
+            f'on_nonfinite="stop" would have saved {duration_text(after)}.'
+        ).replace("%", " %", 1)
+    return {
+        "seconds": seconds,
+        "seconds_after_onset": after,
+        "share": share,
+        "text": text,
+    }
+
+
+def duration_text(seconds: float) -> str:
+    """Returns "0.4 s", "12 s", "12 min" or "3.4 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _seconds(session: Session) -> float:
+    # What was not watched has no onset either: its time says nothing.
+    if session.status.status == "unwatched":
+        return 0.0
+    aside = session.postmortem.seconds if session.postmortem is not None else 0.0
+    return _positive(session.status.updated - session.status.started - aside)
+
+
+def _positive(value: float) -> float:
+    return value if math.isfinite(value) and value > 0 else 0.0

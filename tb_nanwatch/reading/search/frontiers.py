@@ -1,0 +1,122 @@
+"""What a stability search found, and what became of it in the searches after it; pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tb_nanwatch.reading.log.grouping import trials_of, worst
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.record.schema import BAD_STATUSES, FrontierRecord, HParam
+from tb_nanwatch.wording.stability_text import boundary_text
+
+
+def entry(record: FrontierRecord | None) -> dict[str, Any] | None:
+    """Returns the frontier as the JSON report has it; None where none was logged."""
+    if record is None:
+        return None
+    return {
+        "boundaries": [
+            {**dataclasses.asdict(b), "text": boundary_text(b)} for b in record.boundaries
+        ],
+        "code": record.code,
+        "kept": record.kept,
+        "trials": record.trials,
+        "bad": record.bad,
+        "steps": record.steps,
+        "spent_steps": record.spent_steps,
+        "seconds": record.seconds,
+    }
+
+
+def is_inside(space: Sequence[HParam], session: Session) -> bool:
+    """Returns whether a run's values are in a space.
+
+    A value that the space does not know, or that the run has not, keeps none out.
+    """
+    by_name: dict[str, list[HParam]] = {}
+    for spec in space:
+        by_name.setdefault(spec.name, []).append(spec)
+    return all(
+        h.name not in by_name
+        or not h.active
+        or any(_holds(s, h) for s in by_name[h.name])
+        for h in session.status.hparams
+    )
+
+
+def _holds(spec: HParam, hparam: HParam) -> bool:
+    value = hparam.value
+    if spec.type in ("int", "float"):
+        bounds = spec.min, spec.max
+        if not all(isinstance(v, int | float) for v in (value, *bounds)):
+            return True
+        # Bounds have few digits, and so may what a user copied of them.
+        low, high = (float(b) for b in bounds)  # type: ignore[arg-type]
+        near = 1e-6 * max(abs(low), abs(high))
+        return low - near <= float(value) <= high + near  # type: ignore[arg-type]
+    listed = spec.values or []
+    if spec.type == "fixed":
+        listed = [spec.value if spec.value is not None else spec.default]
+    return not listed or value in listed
+
+
+def first_screen(search: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    """Returns what the first screen says of a stability search, as `FirstScreen` has it."""
+    found = search["frontier"]
+    boundaries = [b["text"] for b in found["boundaries"]] if found else []
+    return {
+        "happened": search["counted"],
+        "why": " ".join(boundaries) or "No frontier has been found yet.",
+        "sure": "",
+        "where": "",
+        "fix": f"Search in the space that lives: {found['code']}" if found else "",
+        "tested": f"In trials of up to {found['steps']:,} steps." if found else "",
+        "next": "",
+        "notes": list(notes),
+        "more": [],
+    }
+
+
+def afterwards(record: FrontierRecord, sessions: Sequence[Session]) -> str:
+    """Returns how a later search fared in the space that lives; "" where it is no other.
+
+    Args:
+        record: of the stability search.
+        sessions: of the later search.
+    """
+    known = {s.name for s in record.space}
+    if not any(h.name in known for s in sessions for h in s.status.hparams):
+        return ""
+    groups = [
+        g
+        for g in trials_of(list(sessions)).values()
+        if all(is_inside(record.space, s) for s in g)
+    ]
+    if not groups:
+        return ""
+    bad = [g for g in groups if worst(g) in BAD_STATUSES]
+    text = f"{len(bad)} of {len(groups)} trials went bad inside the stable space"
+    onsets = [
+        s.status.onset.step
+        for g in bad
+        for s in g
+        if s.status.onset is not None and s.status.status in BAD_STATUSES
+    ]
+    late = sum(step >= record.steps for step in onsets)
+    if bad and onsets:
+        all_late = {1: "", 2: "both "}.get(len(bad), "all ")
+        which = all_late if late == len(onsets) else f"{late} of them "
+        text += (
+            f", {which}after step {record.steps}"
+            if late
+            else (f", within the {record.steps} steps that were tried")
+        )
+    seconds = sum(max(0.0, s.status.updated - s.status.started) for s in sessions)
+    if seconds > 0 and record.seconds > 0:
+        text += (
+            f". The stability search took {record.seconds:.0f} s, "
+            f"{record.seconds / (record.seconds + seconds):.0%} of both"
+        )
+    return f"{text}."

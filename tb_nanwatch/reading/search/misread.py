@@ -1,0 +1,107 @@
+"""How the tuner misread a run that went bad, computed from facts; pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from tb_nanwatch.record.schema import BAD_STATUSES, Kind, Misread, StatusRecord
+
+if TYPE_CHECKING:
+    from tb_nanwatch.reading.log.session import Session
+
+_DAMAGED: Final = {"weight": "weights", "layer_state": "layer state"}
+
+
+def misread(session: Session) -> Misread | None:
+    """Returns how the tuner misread the run, or None.
+
+    "infinite_score": the trial was completed with an infinite score.
+    "stale_score": the run went bad, yet the trial was completed with a finite score,
+    of an epoch before the first bad one.
+    "damaged_score": the trial was completed with a finite score of an epoch at whose
+    end the model's weights or a layer's state were non-finite. A layer can hide that:
+    ReLU makes 0 of NaN, and an accuracy is finite whatever is predicted.
+
+    A later score of a run whose model stayed finite, or was finite again, is a result. So
+    is any score of one that stalled: the model is as it was before.
+    """
+    trial, status = session.trial, session.status
+    if session.goes_on:
+        return None  # the score is that of a training that came after it
+    if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
+        return None
+    if math.isinf(trial.score):
+        return "infinite_score"
+    epoch = scored_epoch(session)
+    if (
+        status.status not in BAD_STATUSES
+        or status.status == "stalled"
+        or not math.isfinite(trial.score)
+        or epoch is None
+        or status.onset is None
+    ):
+        return None
+    if epoch < status.onset.epoch:
+        return "stale_score"
+    return "damaged_score" if _damage_kinds(status, epoch) is not None else None
+
+
+def _damage_kinds(status: StatusRecord, epoch: int) -> list[Kind] | None:
+    """Returns what of the model was non-finite at the end of a run's epoch.
+
+    Of MODEL_KINDS; empty where a log does not tell what it was, None for nothing.
+    """
+    if status.damage is None:  # a log from before this was written
+        damaged = status.status == "diverged" and not status.recovered
+        return [] if damaged else None
+    for damage in status.damage:
+        if damage.first <= epoch and (damage.end is None or epoch < damage.end):
+            return damage.kinds
+    return None
+
+
+def scored_epoch(session: Session) -> int | None:
+    """Returns the epoch that the score is from, counted as the onset's epoch is.
+
+    KerasTuner counts from the first epoch of a training, Keras from 0: they differ
+    where Hyperband goes on with an earlier trial.
+    """
+    trial, lineage = session.trial, session.status.lineage
+    if trial is None:
+        return None
+    best = trial.best_step if trial.own_best_epoch is None else trial.own_best_epoch
+    initial = (lineage.initial_epoch if lineage else None) or 0
+    return None if best is None else best + initial
+
+
+def misread_text(session: Session) -> str | None:
+    """Returns the misreading as a sentence or two, None where there is none."""
+    kind, trial, status = misread(session), session.trial, session.status
+    if kind is None or trial is None or trial.score is None:
+        return None
+    search = status.search
+    if kind == "damaged_score":
+        epoch = scored_epoch(session)
+        assert epoch is not None
+        kinds = _damage_kinds(status, epoch) or []
+        what = " and ".join(_DAMAGED[k] for k in kinds if k in _DAMAGED)
+        return (
+            f"KerasTuner completed it with the score {trial.score:.5g}, that of epoch "
+            f"{epoch + 1}, measured while {what or 'the model'} held NaN or infinite "
+            "values: it compares with nothing."
+        )
+    if kind == "stale_score":
+        epoch = scored_epoch(session)
+        assert epoch is not None and status.onset is not None
+        return (
+            f"KerasTuner completed it with the score {trial.score:.5g}, that of epoch "
+            f"{epoch + 1}; it went bad in epoch {status.onset.epoch + 1}."
+        )
+    text = f"KerasTuner took the infinite objective ({trial.score}) for a result."
+    if search is not None and search.oracle == "BayesianOptimizationOracle":
+        text += " The Bayesian oracle read it as 0"
+        if search.direction == "min":
+            text += ", to be minimised: better than any positive loss"
+        text += ", and chose later values by that."
+    return text

@@ -1,0 +1,84 @@
+"""What the bad trials of a search died of, as one answer; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tb_nanwatch.diagnosis.answer import answer_of
+from tb_nanwatch.diagnosis.facts import facts_of
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose
+from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
+from tb_nanwatch.wording.trial_names import trial_name
+
+_SURE: Final = ("", "unclear", "likely", "tested")
+# Names that a sentence lists.
+_MAX_NAMES: Final = 5
+
+
+def search_answer(
+    trials: Sequence[Sequence[Session]],
+    causes: Mapping[tuple[str, str], Sequence[Cause]],
+    with_data: bool = True,
+) -> dict[str, Any] | None:
+    """Returns the answer that most bad trials share, of the trial that is surest of it.
+
+    Args:
+        trials: the sessions of each.
+        causes: of the runs that went bad, by (run, session id).
+        with_data: whether values of single rows of data are told.
+
+    Returns:
+        The fields of `answer.Answer`, with `count` and `of` (the bad trials that share the
+        cause, and all) and `whose` (the trial whose numbers these are, in words); None
+        where none went bad.
+    """
+    bad = [session for session in map(_worst, trials) if session is not None]
+    by_cause: dict[str, list[tuple[Session, Sequence[Cause]]]] = {}
+    for session in bad:
+        found = causes.get((session.run, session.id)) or diagnose(
+            _facts(session, with_data)
+        )
+        if found:
+            by_cause.setdefault(found[0].id, []).append((session, found))
+    # That it is unknown answers nothing where another cause is known.
+    known = {name: group for name, group in by_cause.items() if name != "unknown"}
+    if not (known or by_cause):
+        return None
+    group = max((known or by_cause).values(), key=len)
+    session, found = max(
+        group, key=lambda g: (_SURE.index(g[1][0].sure), g[1][0].confidence)
+    )
+    answer = answer_of(
+        _facts(session, with_data), found, session.status.steps_after_onset
+    )
+    if answer is None:
+        return None
+    return {
+        **vars(answer),
+        "count": len(group),
+        "of": len(bad),
+        "whose": name_of(session),
+        "names": [name_of(s) for s, _ in group[:_MAX_NAMES]],
+    }
+
+
+def name_of(session: Session) -> str:
+    """Returns a trial as KerasTuner prints it, "Trial #3", or a run's name."""
+    status = session.status
+    if status.trial_id is None:
+        return session.name
+    return trial_name(status.trial_id, status.number)
+
+
+def _facts(session: Session, with_data: bool) -> Any:
+    return facts_of(session.status, session.began_with, session.postmortem, with_data)
+
+
+def _worst(sessions: Sequence[Session]) -> Session | None:
+    """Returns the session that decides that a trial went bad, None where none did."""
+    bad = [s for s in sessions if s.status.status in BAD_STATUSES]
+    # What went on with bad weights says no more than that.
+    first = [s for s in bad if not s.inherited] or bad
+    return max(first, key=lambda s: STATUSES.index(s.status.status), default=None)

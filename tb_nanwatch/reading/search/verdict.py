@@ -1,0 +1,282 @@
+"""What to say of a search in which no hyperparameter was found to blame; pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final
+
+import numpy as np
+
+from tb_nanwatch.diagnosis.ranking import probe_text
+from tb_nanwatch.reading.search.axes import MIN_SIDE, Condition
+from tb_nanwatch.reading.search.edit import number_text
+from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
+from tb_nanwatch.reading.search.statistics import log_tails
+from tb_nanwatch.reading.search.trials import (
+    Space,
+    bounds_of,
+    common_cause,
+    condition_text,
+    counts,
+    p_text,
+    threshold_text,
+)
+
+# No one runs more trials than this just to be sure.
+_MAX_MORE: Final = 12
+# Two products of p-values count as equal within this share.
+_EQUAL: Final = 1e-3
+# Causes that lie in the program or its data, whatever the hyperparameters.
+NOT_OF_THE_SPACE: Final = (
+    "unscaled_inputs",
+    "unscaled_targets",
+    "unscaled_data",
+    "nonfinite_data",
+    "outlier_data",
+    "label_range",
+    "loss_domain",
+    "metric_domain",
+    "layer_domain",
+    "half_precision",
+)
+_OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets", "unscaled_data")
+_NONE_LIVED: Final = (
+    "No {} stayed finite, so none of the values that were tried is known to live; widen "
+    "the space towards milder ones (a smaller learning rate first), or look for what all "
+    "have in common: data, loss or model."
+)
+
+
+def without_comparison(space: Space) -> str:
+    """Returns what to say where no two outcomes, or no two values, can be compared."""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    if not bad:
+        return ""
+    mend = mend_first(space)
+    common = _common(space)
+    if bad == total:
+        if total == 1:
+            alone = f"One {space.noun} alone says nothing about its hyperparameters."
+            return f"{mend} {alone}".strip()
+        if mend:
+            return mend
+        if common:
+            return f"{common}. {_NONE_LIVED.format(space.noun)}"
+        if not space.axes:
+            return f"All {space.count(total)} used the same values."
+        return _NONE_LIVED.format(space.noun)
+    if mend:
+        return f"{mend} All {space.noun}s used the same hyperparameter values."
+    if common:
+        return f"{common}; all {space.noun}s used the same hyperparameter values."
+    return (
+        f"No hyperparameter took two values, so none can be compared; {bad} of "
+        f"{space.count(total)} went bad by chance (initial weights, order of the data)."
+    )
+
+
+def mend_first(space: Space) -> str:
+    """Returns the cause of all bad trials and its fix; empty where the space may be to blame.
+
+    What lies in the program or its data is not found in hyperparameters: to mend it
+    comes before any comparison of their values, and before more trials.
+    """
+    cause = common_cause(space)
+    if cause not in NOT_OF_THE_SPACE:
+        return ""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    alike = _common(space) or f"The one bad {space.noun}: {', '.join(_shared(space))}"
+    if bad == total > 1 and cause not in _OF_THE_DATA:
+        alike += ": no hyperparameter is to blame"
+    return f"{alike}. {how_to_mend(space)}".strip()
+
+
+def how_to_mend(space: Space) -> str:
+    """Returns the fix of a cause that all bad trials share and that is not the space's."""
+    cause = common_cause(space)
+    if cause in _OF_THE_DATA:
+        return _scale_first(space)
+    fixes = Counter(t.fix for t in space.trials if t.bad and t.fix)
+    if cause not in NOT_OF_THE_SPACE or not fixes:
+        return ""
+    ((fix, share),) = fixes.most_common(1)
+    bad = int(space.bad.sum())
+    return f"Fix: {fix}" if share == bad else f"Fix in {share} of them: {fix}"
+
+
+def _scale_first(space: Space) -> str:
+    """Returns what to do about unscaled data, and which rates are too high for them."""
+    rates = [t.about for t in space.trials if t.bad and t.about is not None]
+    text = "Scale the data first"
+    if rates:
+        # Keras keeps a rate in float32.
+        low, high = (number_text(float(f"{r:.3g}")) for r in (min(rates), max(rates)))
+        # Of those that stayed finite nothing is said: another optimizer may bear more.
+        whose = "tried" if space.bad.all() else f"of the bad {space.noun}s"
+        which = (
+            f"rate {low} is" if low == high else f"rates {whose} ({low} to {high}) are"
+        )
+        text += f": at their present scale the learning {which} too high"
+    return text + ", and only then search."
+
+
+def _common(space: Space) -> str | None:
+    """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it."""
+    bad = int(space.bad.sum())
+    parts = _shared(space)
+    if not parts or bad < 2:
+        return None
+    return f"{bad} of {bad} bad {space.noun}s alike: {', '.join(parts)}"
+
+
+def _shared(space: Space) -> list[str]:
+    """Returns what all bad trials share: the cause, the first bad tensor, its operation."""
+    bad = [t for t in space.trials if t.bad]
+    origins = Counter(t.origin for t in bad)
+    cause = common_cause(space)
+    parts = [cause.replace("_", " ")] if cause else []
+    origin, share = origins.most_common(1)[0]
+    if share == len(bad) and origin is not None:
+        text = probe_text(*origin)
+        known = text.startswith(f"{origin[0].replace('_', ' ')} ")  # "loss total"
+        parts.append(f"first in {text}" if known else f"first in the {text}")
+    made = {t.made for t in bad}
+    if len(made) == 1 and None not in made:
+        parts.append(f"made by {made.pop()}")
+    return parts
+
+
+def nothing_found(space: Space, separation: Separation) -> str:
+    """Returns what to say where trials differ and no difference stands out."""
+    mend = mend_first(space)
+    if _too_few(space, separation):
+        few = _few_text(space)
+        if mend:
+            text = f"{few} whether a hyperparameter has a part in it"
+            return f"{mend} {text}{_perfect(space, separation)}."
+        text = f"{few} which hyperparameter is to blame"
+        more = _more_trials(space, separation)
+        return f"{text}; {more}." if more else f"{text}."
+    text = "No hyperparameter goes with going bad"
+    common = _common(space)
+    if mend:
+        text = f"{mend} {text}"
+    elif common:  # what they died of may well be a hyperparameter's doing
+        text = f"{common}. The counts prove no condition on the hyperparameters"
+    closest = separation.closest
+    if closest is None:
+        return text + "."
+    return f"{text}; {_closest_text(space, closest)}."
+
+
+def _closest_text(space: Space, closest: Region) -> str:
+    """Returns "the closest is learning_rate >= 0.1 (2 of 2, elsewhere 0 of 3; ...)"."""
+    (condition,) = closest.conditions
+    axis = space.axes[condition.axis]
+    everyone = np.ones(len(space.trials), np.bool_)
+    bounds = bounds_of(space.axes, closest, condition, everyone)
+    inside, outside = counts(space, closest.inside), counts(space, ~closest.inside)
+    return (
+        f"the closest is {condition_text(axis, condition, *bounds)} "
+        f"({inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}; corrected "
+        f"p = {p_text(closest.p_value)})"
+    )
+
+
+def _perfect(space: Space, separation: Separation) -> str:
+    """Returns the condition that parts bad trials from good ones without an exception.
+
+    The part of the program that is to blame may be a choice of the space. Empty where
+    there is none: of an imperfect one, so few trials say nothing.
+    """
+    closest = separation.closest
+    if closest is None or not np.array_equal(closest.inside, space.bad):
+        return ""
+    return f"; {_closest_text(space, closest)}"
+
+
+def more_needed(
+    region: Region, inside: tuple[int, int], outside: tuple[int, int]
+) -> int | None:
+    """Returns how many more trials would settle a region, None where too many.
+
+    Half of them inside, half outside of it, if they fare as the (bad, total) of each
+    side did, and as many regions are looked at as now.
+    """
+    looks = region.p_value / max(region.raw_p, 1e-300)
+    for more in range(2, 2 * _MAX_MORE + 1, 2):
+        half = more // 2
+        hits = inside[0] + round(half * inside[0] / inside[1])
+        others = outside[0] + round(half * outside[0] / max(1, outside[1]))
+        size, n = inside[1] + half, inside[1] + outside[1] + more
+        bad = hits + others
+        tail = float(log_tails(n, bad, np.array([size]))[0, hits])
+        if math.exp(tail) * looks <= ALPHA:
+            return more
+    return None
+
+
+def _too_few(space: Space, separation: Separation) -> bool:
+    """Returns whether even a perfect split would prove nothing."""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    log_perfect = float(log_tails(total, bad, np.array([bad]))[0, bad])
+    regions = max(1, separation.single_regions)
+    testable = min(bad, total - bad) >= MIN_SIDE and log_perfect <= math.log(ALPHA)
+    settles = math.exp(log_perfect) * regions < separation.critical * (1 - _EQUAL)
+    return not (testable and settles)
+
+
+def _few_text(space: Space) -> str:
+    """Returns "5 trials are too few to tell"."""
+    bad, total = int(space.bad.sum()), len(space.trials)
+    what = (
+        space.count(total)
+        if total <= 2 * bad + 4
+        else f"{bad} bad of {space.count(total)}"
+    )
+    verb = "is" if what == f"1 {space.noun}" else "are"
+    return f"{what} {verb} too few to tell"
+
+
+def _more_trials(space: Space, separation: Separation) -> str | None:
+    """Returns "3 more at learning_rate <= 1e-3 would" for the closest region.
+
+    So many that the exact test would pass, if they fare as those around them did.
+    """
+    region = separation.closest
+    if region is None:
+        return None
+    inside, outside = counts(space, region.inside), counts(space, ~region.inside)
+    if inside[0] < inside[1] or outside[0]:
+        return None  # nobody knows how more of a mixture would fare
+    for more in range(1, _MAX_MORE + 1):
+        # As few as possible on the side where trials go bad: those are wasted.
+        for dead in range(more // 2 + 1):
+            hits, size = inside[0] + dead, inside[1] + dead
+            n, bad = len(space.bad) + more, int(space.bad.sum()) + dead
+            tail = float(log_tails(n, bad, np.array([size]))[0, hits])
+            # Bonferroni's bound, half of which is kept for conjunctions.
+            if math.exp(tail) * separation.single_regions <= ALPHA / 2:
+                return _more_text(space, region, more - dead, dead)
+    return None
+
+
+def _more_text(space: Space, region: Region, live: int, dead: int) -> str | None:
+    (condition,) = region.conditions
+    axis = space.axes[condition.axis]
+    bounds = bounds_of(space.axes, region, condition, np.ones(len(space.bad), np.bool_))
+    there = condition_text(axis, condition, *bounds)
+    if condition.op == "in":
+        rest = [i for i in range(len(axis.levels)) if i not in condition.levels]
+        other = Condition(condition.axis, "in", levels=frozenset(rest))
+        away = condition_text(axis, other, *bounds)
+    elif math.isnan(bounds[0]):
+        return None
+    else:
+        sign = "<=" if condition.op == "ge" else ">="
+        away = f"{axis.name} {sign} {threshold_text(bounds[0], bounds[1], axis.whole)}"
+    text = f"{live} more at {away}"
+    if dead:
+        text += f" and {dead} more at {there}"
+    return f"{text} would settle it if they fared as these did"

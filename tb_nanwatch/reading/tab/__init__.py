@@ -1,0 +1,1 @@
+"""What TensorBoard loads, and what its tab asks for."""

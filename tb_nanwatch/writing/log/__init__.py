@@ -1,0 +1,1 @@
+"""One training in the log: its records, its files."""

@@ -1,0 +1,30 @@
+"""A run that has ended is told that its search is an older one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tb_nanwatch.record.schema import Search, StatusRecord
+from tb_nanwatch.writing.log.summary import EventWriter
+
+
+def search_of(
+    status: StatusRecord, run_dir: str, place: str | None = None
+) -> Callable[[Search], None]:
+    """Returns what writes a run's last status anew, in another search.
+
+    It holds nothing else of the run.
+
+    Args:
+        status: the last that was written.
+        run_dir: directory of the run's event file.
+        place: the log directory as the user gave it.
+    """
+
+    def rename(search: Search) -> None:
+        writer = EventWriter(run_dir, place=place)
+        writer.write(replace(status, seq=status.seq + 1, search=search))
+        writer.close()
+
+    return rename

@@ -1,0 +1,448 @@
+"""One training's records: what the recorder knows, written when it is due."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from tb_nanwatch.diagnosis.facts import Facts, Scaling
+from tb_nanwatch.record import schema
+from tb_nanwatch.record.schema import HParam, Phase, State
+from tb_nanwatch.record.strict_json import text_of
+from tb_nanwatch.wording.messages import without_noise
+from tb_nanwatch.writing.earlier import Training
+from tb_nanwatch.writing.log import rename
+from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.recording import lane
+from tb_nanwatch.writing.recording.recorder import Recorder
+from tb_nanwatch.writing.search import tuner
+from tb_nanwatch.writing.search.tuner import Trial
+from tb_nanwatch.writing.search.verdict import Verdict, state_of
+
+# The status is written anew after a tenth of the time so far, so that a run of any
+# length holds about a hundred of them; from two and a half hours on every quarter of an
+# hour, since each holds the whole lane: a million steps stay below 4 MB (tests/hostile).
+_STATUS_SHARE: Final = 0.1
+_STATUS_MIN_SECONDS: Final = 1.0
+_STATUS_MAX_SECONDS: Final = 900.0
+# In between a small record shows that the run is alive: a third of a megabyte in two days.
+# A run is given up after three of them: a step, a validation pass or the compilation of
+# a large model may take minutes.
+_HEARTBEAT_SECONDS: Final = 140.0
+# Buckets are written together while nothing happens: fewer, better compressed records.
+_BUCKETS_SECONDS: Final = 10.0
+_BUCKETS_MAX: Final = 64
+# Records of ranges that are kept for the message at the onset: how the run began, and
+# what it came to just before.
+_KEPT_RANGES: Final = 16
+# Characters of an exception's message.
+_MAX_MESSAGE: Final = 2_000
+
+
+@dataclass
+class Environment:
+    """What was trained and with what; fields as in `schema.SessionRecord`."""
+
+    model: str = ""
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    loss: str = ""
+    label_interval: list[float] = field(default_factory=list)
+    precision: str = ""
+    replicas: int = 1
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    epochs_planned: int | None = None
+
+
+class Session:
+    """Writes the records of one training.
+
+    Args:
+        run_dir: directory of the run's event file.
+        run: the run's name.
+        recorder: what is seen of the training.
+        environment: what is trained.
+        trial: the tuner's trial, None for a plain `fit`.
+        hparams: of a plain `fit`; a trial brings its own.
+        notes: sentences on what cannot be watched; may grow while training goes on.
+        clock: seconds since the epoch.
+        earlier: the training of the same model before this one.
+        place: the log directory as the user gave it; `run_dir` is in it.
+
+    Attributes:
+        best_epoch: the epoch whose objective KerasTuner takes from this training.
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        run: str,
+        recorder: Recorder,
+        environment: Environment,
+        trial: Trial | None = None,
+        hparams: Sequence[HParam] = (),
+        notes: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+        place: str | None = None,
+        earlier: Training | None = None,
+    ) -> None:
+        self.id = uuid.uuid4().hex[:16]
+        self.run = run
+        self.trial = trial
+        self.earlier = earlier
+        self.fit = trial.fit if trial is not None else 0
+        if trial is None and earlier is not None and earlier.run_dir == run_dir:
+            self.fit = earlier.fit + 1
+        self.hparams = list(trial.hparams if trial is not None else hparams)
+        self.recorder = recorder
+        self._place = place
+        self.writer = EventWriter(run_dir, clock, place)
+        self.epochs = 0
+        self.environment = environment
+        self._notes = notes
+        self._notes_written = 0
+        self._clock = clock
+        self.started = clock()
+        self._written: dict[str, int] = {}
+        self._status_at = 0.0
+        self._beat_at = 0.0  # of the last status or heartbeat
+        self._status_key: tuple[Any, ...] = ()
+        self._buckets_at = self.started
+        self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
+        self._onset: tuple[bool, float] | None = None  # whether finite, and when
+        self.best_epoch: int | None = None
+        # What was written of late, for the diagnosis in the callback's message.
+        self._described: schema.SessionRecord | None = None
+        self._status: schema.StatusRecord | None = None
+        self._first_ranges: list[schema.RangesRecord] = []
+        self._last_ranges: deque[schema.RangesRecord] = deque(maxlen=_KEPT_RANGES)
+        self._flights: list[schema.FlightRecord] = []
+        self._post_mortem: schema.PostMortem | None = None
+
+    # --- When -----------------------------------------------------------------
+
+    def now(self) -> float:
+        """Returns seconds since the epoch by the session's clock."""
+        return self._clock()
+
+    def begin(self) -> None:
+        """Writes the first status, so that the run is seen before its first step."""
+        self._write_status("running")
+
+    def flush(self, force: bool = False) -> None:
+        """Writes what is new and due.
+
+        Args:
+            force: write ranges and status whether due or not.
+        """
+        now = self._clock()
+        if self.writer.is_lost:  # deleted under us: what names the probes is written anew
+            self.recorder.probes_changed = True
+        self._write_session_if_changed()
+        status, onset, _ = self.recorder.status()
+        if onset is not None and status in schema.BAD_STATUSES:
+            # What ends a training is a non-finite value, not a take-off before it.
+            finite = status in schema.FINITE_STATUSES
+            if self._onset is None or (self._onset[0] and not finite):
+                self._onset = (finite, now)
+        news = self._write_events()
+        self._write_flight(last=force)
+        self._write_ranges(now, force or news)
+        key = (status, onset)
+        if (
+            force
+            or key != self._status_key
+            or now - self._status_at > self._status_due(now)
+        ):
+            self._status_key = key
+            self._write_status("running")
+        elif now - self._beat_at > _HEARTBEAT_SECONDS:
+            self._beat_at = now
+            self._write(
+                schema.HeartbeatRecord(
+                    self.id,
+                    self._seq("heartbeat"),
+                    updated=now,
+                    heartbeat=_HEARTBEAT_SECONDS,
+                )
+            )
+
+    def _status_due(self, now: float) -> float:
+        """Returns after how many seconds the status is written anew."""
+        share = _STATUS_SHARE * (now - self.started)
+        return min(max(_STATUS_MIN_SECONDS, share), _STATUS_MAX_SECONDS)
+
+    def end(
+        self,
+        state: State,
+        *,
+        stopped_by: str | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Writes everything that is left and the end of the run."""
+        self.end_of_steps()
+        self._write_status(state, stopped_by, error)
+        if self._written.get("trial"):
+            # An exception was noticed late, after the tuner's verdict: nothing follows.
+            self.writer.close()
+
+    def _aside(self) -> float:
+        """Returns the seconds that were no training: those of the post-mortem."""
+        return self._post_mortem.seconds if self._post_mortem is not None else 0.0
+
+    def end_of_steps(self) -> None:
+        """Writes all that was measured; no step follows."""
+        self.recorder.finish()
+        self.flush(force=True)
+
+    def facts(self) -> Facts:
+        """Returns what the diagnosis needs, as far as it has been written by now."""
+        status, onset, origin = self.recorder.status()
+        scale = self.recorder.loss_scale
+        return Facts(
+            status=status,
+            onset=onset,
+            origin=origin,
+            steps=self.recorder.steps("train"),
+            hparams=self.hparams,
+            closest=dict(self.recorder.closest),
+            inherited=self._began_with(),
+            postmortem=self._post_mortem,
+            session=self._described,
+            ranges=[*self._first_ranges, *self._last_ranges],
+            flight=self._flights,
+            scaling=Scaling(scale.skipped, scale.lost, scale.scale, scale.last_update)
+            if scale is not None
+            else None,
+        )
+
+    def _began_with(self) -> schema.Status | None:
+        """Returns what had become of the training that the weights came from."""
+        if self.earlier is not None:
+            return self.earlier.status
+        trial = self.trial
+        if trial is None or trial.lineage is None or trial.lineage.trial_id is None:
+            return None
+        return state_of(trial.tuner).statuses.get(trial.lineage.trial_id, "unwatched")
+
+    def write_post_mortem(self, result: schema.PostMortem) -> None:
+        """Writes what running the failing step again has shown, and keeps it."""
+        self._post_mortem = result
+        self._write(
+            schema.PostMortemRecord(self.id, self._seq("postmortem"), result=result)
+        )
+
+    def made(self) -> str:
+        """Returns the operation and line that the post-mortem named, "" where none."""
+        return self._post_mortem.text if self._post_mortem is not None else ""
+
+    def write_verdict(self, verdict: Verdict) -> None:
+        """Writes the tuner's verdict on this session's trial."""
+        if self.trial is None:
+            return
+        with contextlib.suppress(Exception):  # of a place that cannot be read
+            tuner.keep_identity(self.trial)
+        status = self._status
+        if status is not None:
+            changes: dict[str, Any] = {}
+            if status.search != self.trial.search:
+                changes["search"] = self.trial.search
+            if verdict.error is not None and status.error_type is None:
+                # It came after the training's end, or was not known then.
+                changes |= {"state": "failed", **_told_of(verdict.error)}
+            if changes:
+                self._write(replace(status, seq=self._seq("status"), **changes))
+        self._write(
+            schema.TrialRecord(
+                self.id,
+                self._seq("trial"),
+                search_id=self.trial.search.id,
+                trial_id=self.trial.trial_id,
+                tuner_status=verdict.status,
+                score=verdict.score,
+                best_step=verdict.best_step,
+                message=verdict.message,
+                aborted=verdict.aborted,
+                own_best_epoch=self.best_epoch,
+            )
+        )
+        self.writer.close()
+        if self._status is not None:
+            tuner.when_settled(
+                self.trial,
+                rename.search_of(self._status, self.writer.log_dir, self._place),
+            )
+
+    # --- What -----------------------------------------------------------------
+
+    def _seq(self, kind: str) -> int:
+        return self._written.get(kind, 0)
+
+    def _write(self, record: schema.AnyRecord) -> None:
+        self._written[record.KIND] = record.seq + 1
+        self.writer.write(record)
+        if isinstance(record, schema.StatusRecord):
+            self._status = record
+        elif isinstance(record, schema.SessionRecord):
+            self._described = record
+        elif isinstance(record, schema.RangesRecord):
+            kept = self._first_ranges
+            (kept if len(kept) < _KEPT_RANGES else self._last_ranges).append(record)
+        elif isinstance(record, schema.FlightRecord):
+            self._flights = [record]
+
+    def _write_session_if_changed(self) -> None:
+        if not self.recorder.probes_changed and len(self._notes) == self._notes_written:
+            return
+        self.recorder.probes_changed = False
+        self._notes_written = len(self._notes)
+        e = self.environment
+        self._write(
+            schema.SessionRecord(
+                self.id,
+                self._seq("session"),
+                train_probes=self.recorder.probes("train"),
+                validation_probes=self.recorder.probes("validation"),
+                model=e.model,
+                optimizer=e.optimizer,
+                loss=e.loss,
+                label_interval=e.label_interval,
+                precision=e.precision,
+                replicas=e.replicas,
+                jit_compile=e.jit_compile,
+                steps_per_execution=e.steps_per_execution,
+                versions=e.versions,
+                notes=list(dict.fromkeys(self._notes)),
+            )
+        )
+
+    def _write_events(self) -> bool:
+        tracker = self.recorder.tracker
+        episodes = tracker.take_changed()
+        if not episodes:
+            return False
+        self._write(
+            schema.EventsRecord(self.id, self._seq("events"), episodes, tracker.dropped)
+        )
+        return True
+
+    def _write_flight(self, last: bool) -> None:
+        flight = self.recorder.take_flight(last)
+        if flight is not None:
+            self._write(
+                schema.FlightRecord(
+                    self.id,
+                    self._seq("flight"),
+                    phase=flight.phase,
+                    steps=flight.steps,
+                    rms=flight.rms,
+                    full_steps=flight.full_steps,
+                    stats=flight.stats,
+                    counts=flight.counts,
+                )
+            )
+
+    def _write_ranges(self, now: float, force: bool) -> None:
+        for phase in self._buckets:
+            self._buckets[phase] += self.recorder.take_buckets(phase)
+        waiting = sum(map(len, self._buckets.values()))
+        if not (
+            force or waiting > _BUCKETS_MAX or now - self._buckets_at > _BUCKETS_SECONDS
+        ):
+            return
+        self._buckets_at = now
+        for phase in self._buckets:
+            buckets, self._buckets[phase] = self._buckets[phase], []
+            if not buckets:
+                continue
+            n = len(self.recorder.probes(phase))
+            for bucket in buckets:
+                bucket.widen(n)
+            self._write(
+                schema.RangesRecord(
+                    self.id,
+                    self._seq("ranges"),
+                    phase=phase,
+                    steps=np.array([(b.start, b.end) for b in buckets], np.int64),
+                    stats=np.stack([b.stats() for b in buckets]),
+                    counts=np.stack([b.counts for b in buckets]),
+                    bad_steps=np.stack([b.bad_steps for b in buckets]),
+                    measured=np.array([b.measured for b in buckets], np.int64),
+                )
+            )
+
+    def _write_status(
+        self,
+        state: State,
+        stopped_by: str | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        now = self._status_at = self._beat_at = self._clock()
+        recorder, tracker, trial = self.recorder, self.recorder.tracker, self.trial
+        status, onset, origin = recorder.status()
+        scale = recorder.loss_scale
+        told = _told_of(error) if error is not None else {}
+        after = 0
+        if status in schema.BAD_STATUSES and onset is not None:
+            after = max(0, recorder.steps("train") - onset.step - 1)
+        self._write(
+            schema.StatusRecord(
+                self.id,
+                self._seq("status"),
+                run=self.run,
+                search=trial.search if trial else None,
+                trial_id=trial.trial_id if trial else None,
+                number=trial.number if trial else None,
+                execution=trial.execution if trial else 0,
+                attempt=trial.attempt if trial else 0,
+                fit=self.fit,
+                continues=self.earlier.session_id if self.earlier else None,
+                worker=trial.worker if trial else None,
+                lineage=trial.lineage if trial else None,
+                hparams=self.hparams,
+                state=state,
+                stopped_by=stopped_by,
+                error_type=told.get("error_type"),
+                error_message=told.get("error_message"),
+                started=self.started,
+                updated=now,
+                heartbeat=_HEARTBEAT_SECONDS,
+                steps=recorder.steps("train"),
+                epochs=self.epochs,
+                epochs_planned=self.environment.epochs_planned,
+                steps_after_onset=after,
+                seconds_after_onset=now - self._onset[1] - self._aside()
+                if self._onset and after
+                else 0.0,
+                status=status,
+                onset=onset,
+                origin=origin,
+                contained=tracker.contained,
+                num_episodes=tracker.count,
+                recovered=recorder.recovered,
+                why_unwatched="",
+                damage=recorder.damage,
+                closest=recorder.closest,
+                closest_in=recorder.closest_in,
+                last_update=scale.last_update if scale is not None else None,
+                lost_updates=scale.lost if scale is not None else 0,
+                written=dict(self._written),
+                **lane.arrays(recorder.lane()),
+            )
+        )
+
+
+def _told_of(error: BaseException) -> dict[str, str]:
+    """Returns the fields of a status that say which exception ended the training."""
+    return {
+        "error_type": type(error).__name__,
+        "error_message": without_noise(text_of(error))[:_MAX_MESSAGE],
+    }

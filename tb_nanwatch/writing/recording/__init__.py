@@ -1,0 +1,1 @@
+"""From rows of sums and full looks to episodes, ranges and a status; plain NumPy."""

@@ -1,0 +1,675 @@
+"""Rows and full looks into episodes, ranges, lanes and status: plain NumPy.
+
+The recorder is the `Observer` of the probes. It knows no TensorFlow and writes no
+files; the callback takes from it what is to be written.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tb_nanwatch.diagnosis.closest import LARGEST
+from tb_nanwatch.record.schema import (
+    COUNT_COLUMNS,
+    RANGE_COLUMNS,
+    BadTensor,
+    Damage,
+    Episode,
+    Phase,
+    Position,
+    Probe,
+    Status,
+)
+from tb_nanwatch.writing.recording.buckets import Bucket, FullLook, bucket_end
+from tb_nanwatch.writing.recording.episodes import EpisodeTracker
+from tb_nanwatch.writing.recording.health import Health, tensor_health
+from tb_nanwatch.writing.recording.lane import Lane, Point
+from tb_nanwatch.writing.recording.loss_scale import LossScale
+from tb_nanwatch.writing.recording.observer import (
+    LOOK_NEXT,
+    NO_LIMIT,
+    Expectation,
+    Layout,
+    is_summed,
+)
+from tb_nanwatch.writing.recording.updates import Updates, is_kernel
+
+Array = npt.NDArray[Any]
+
+# A full look is paid by the steps without one: it may take 1/200 of the time, and
+# a step whose values have grown this much since the last full look is looked at.
+LOOK_SHARE: Final = 1 / 200
+GROWTH_BETWEEN_LOOKS: Final = 100.0
+FIRST_LOOKS: Final = 4
+MIN_LOOK_SECONDS: Final = 1.0
+# Tensors that are all zero grow beyond any multiple.
+_SMALLEST_LIMIT: Final = 1e-12
+FLIGHT_BEFORE: Final = 64
+FLIGHT_AFTER: Final = 8
+
+
+@dataclass
+class Flight:
+    """The steps around an onset; arrays as in `schema.FlightRecord`."""
+
+    phase: Phase
+    steps: Array
+    rms: Array
+    full_steps: Array
+    stats: Array
+    counts: Array
+
+
+@dataclass
+class _Phase:
+    """What is known of one phase."""
+
+    name: Phase
+    probes: list[Probe] = field(default_factory=list)
+    index: dict[tuple[str, str], int] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    bad_when_looked_at: dict[int, bool] = field(default_factory=dict)
+    looks: dict[int, FullLook] = field(default_factory=dict)
+    # Rows that not every replica has handed over yet: step to replica to row.
+    waiting: dict[int, dict[int, tuple[Array, Array]]] = field(default_factory=dict)
+    bucket: Bucket | None = None
+    closed: list[Bucket] = field(default_factory=list)
+    # The last readings of the rings: first step and rows.
+    recent: deque[tuple[int, Array]] = field(default_factory=deque)
+    recent_looks: deque[FullLook] = field(default_factory=lambda: deque(maxlen=256))
+    steps: int = 0
+    last_look: int = -1
+    look_seconds: float = 0.0
+    looked_at: float = 0.0
+
+
+def _is_float(probe: Probe) -> bool:
+    return not probe.dtype.startswith(("bool", "int", "uint"))
+
+
+class Recorder:
+    """Follows one training.
+
+    Args:
+        objectives: names of the metrics, as in the logs, that are the search's objective, or
+            that callbacks go by.
+        replicas: in sync.
+        clock: monotonic seconds.
+        loss_scale: the loss scale before the first step; None where there is none.
+        loss_scale_name: returns the name of the loss scale's probe, an "optimizer".
+    """
+
+    def __init__(
+        self,
+        objectives: Sequence[str] = (),
+        replicas: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        loss_scale: float | None = None,
+        loss_scale_name: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._replicas = replicas
+        self._lock = threading.RLock()
+        self._phases: dict[Phase, _Phase] = {
+            "train": _Phase("train"),
+            "validation": _Phase("validation"),
+        }
+        self._epoch_starts: list[int] = []
+        self._epochs: list[int] = []
+        # Validation passes: first step of each, and the training steps before it.
+        self._pass_starts: list[int] = []
+        self._pass_trained: list[int] = []
+        self.tracker = EpisodeTracker(objectives, self.locate)
+        self._lane = Lane()
+        self._updates = Updates()
+        # Whether the next look is one that was asked for, and whether such a look has the
+        # next step looked at, too.
+        self._asked = False
+        self._looks_in_pairs = False
+        self.loss_scale = None if loss_scale is None else LossScale(loss_scale)
+        self._loss_scale_name = loss_scale_name
+        self._scale_index: int | None = None
+        self.closest: dict[str, float] = {}
+        self.closest_in: dict[str, list[str]] = {}
+        self.probes_changed = False
+        self._flight_of: int | None = None
+
+    # --- Positions ------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int, step: int) -> None:
+        """Says that `epoch` begins before training step `step`."""
+        with self._lock:
+            self._epoch_starts.append(step)
+            self._epochs.append(epoch)
+
+    def begin_validation(self, step: int, trained: int) -> None:
+        """Says that a pass begins before validation step `step`, `trained` steps in."""
+        with self._lock:
+            self._pass_starts.append(step)
+            self._pass_trained.append(trained)
+
+    def locate(self, phase: Phase, step: int) -> Position:
+        """Returns the position of a phase's own step."""
+        if phase == "train":
+            i = max(0, bisect.bisect_right(self._epoch_starts, step) - 1)
+            start = self._epoch_starts[i] if self._epoch_starts else 0
+            epoch = self._epochs[i] if self._epochs else 0
+            return Position("train", step, epoch, step - start)
+        i = max(0, bisect.bisect_right(self._pass_starts, step) - 1)
+        start = self._pass_starts[i] if self._pass_starts else 0
+        trained = self._pass_trained[i] if self._pass_trained else 0
+        epoch = self.locate("train", max(0, trained - 1)).epoch
+        return Position("validation", trained, epoch, step - start)
+
+    # --- What the probes report -----------------------------------------------
+
+    def observe(
+        self,
+        layout: Layout,
+        replica: int,
+        step: int,
+        tensors: Sequence[Array],
+        *,
+        spent: float = 0.0,
+    ) -> Expectation:
+        """Measures every tensor of a step; see `observer.Observer`."""
+        began = self._clock() - spent
+        healths = [tensor_health(t) for t in tensors]
+        with self._lock:
+            phase = self._phases[layout.phase]
+            indices = self._indices(phase, layout.probes)
+            by_probe = [healths[source] for source in layout.sources]
+            look = phase.looks.get(step)
+            if look is None:
+                look = phase.looks[step] = FullLook(step, {})
+            for index, health in zip(indices, by_probe, strict=True):
+                look.healths.setdefault(index, []).append(health)
+                self._note_closest(phase.probes[index], health)
+                phase.sizes[index] = health.size  # on one replica
+            self.tracker.observe(
+                layout.phase, step, replica, phase.probes, by_probe, indices
+            )
+            self._suspect(phase, step, indices, by_probe)
+            expectation = self._expectation(layout, healths, step)
+            if layout.phase == "train" and replica == 0:
+                kernels = {
+                    index: tensors[source]
+                    for index, probe, source in zip(
+                        indices, layout.probes, layout.sources, strict=True
+                    )
+                    if is_kernel(probe) and not healths[source].num_bad
+                }
+                if self._compare(look, kernels):
+                    expectation = expectation._replace(limit=LOOK_NEXT)
+            phase.last_look = max(phase.last_look, step)
+            now = self._clock()
+            phase.look_seconds = 0.5 * (phase.look_seconds + now - began)
+            phase.looked_at = now
+            return expectation
+
+    def _compare(self, look: FullLook, kernels: dict[int, Array]) -> bool:
+        """Takes the update of a training step, if the step before was looked at.
+
+        Returns:
+            Whether the next step is wanted, too, for its update.
+        """
+        look.updates = self._updates.ratios(look.step, kernels)
+        asked, self._asked = self._asked, False
+        if asked or look.step + 1 < FIRST_LOOKS:
+            kept = self._updates.keep(look.step, kernels)
+            self._looks_in_pairs = kept
+            return kept
+        self._updates.release()
+        return False
+
+    def _suspect(
+        self, phase: _Phase, step: int, indices: Sequence[int], healths: Sequence[Health]
+    ) -> None:
+        """Tells the loss scale of an episode that began with gradients, if one did."""
+        if self.loss_scale is None or phase.name != "train":
+            return
+        scale = next(
+            (h for i, h in zip(indices, healths, strict=True) if i == self._scale_index),
+            None,
+        )
+        if scale is None:
+            return
+        self.loss_scale.look(scale.max)
+        episode = self.tracker.begun_at(phase.name, step)
+        if episode is not None and any(t.kind == "gradient" for t in episode.tensors):
+            self.loss_scale.suspect(step, episode, scale.max)
+
+    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
+        """Returns whether the episode that decides the status began there.
+
+        Before the run goes bad it is that of which a stall may come, if there is one.
+        """
+        with self._lock:
+            episode, origin = self.tracker.deciding, self.tracker.origin
+            scale = self.loss_scale
+            if (
+                scale is not None
+                and scale.stall is not None
+                and (not self.is_bad or (scale.is_at_end and self._broken_by_update))
+            ):
+                episode, origin = scale.stall.episode, scale.origin
+            return (
+                episode is not None
+                and origin is not None
+                and origin.replica == replica
+                and episode.start.phase == phase
+                and self.tracker.opened_step(episode) == step
+            )
+
+    def _indices(self, phase: _Phase, probes: Sequence[Probe]) -> list[int]:
+        indices = []
+        for probe in probes:
+            key = (probe.kind, probe.name)
+            if key not in phase.index:
+                phase.index[key] = len(phase.probes)
+                phase.probes.append(probe)
+                self.probes_changed = True
+                if phase.name == "train" and self.loss_scale is not None:
+                    # By the time its probe is met, the optimizer has been built.
+                    self._scale_index = phase.index.get(
+                        ("optimizer", self._loss_scale_name())
+                    )
+            indices.append(phase.index[key])
+        if phase.bucket is not None:
+            phase.bucket.widen(len(phase.probes))
+        return indices
+
+    def _note_closest(self, probe: Probe, health: Health) -> None:
+        if probe.kind not in ("activation", "prediction", "gradient"):
+            return
+        largest = max(abs(health.min), abs(health.max))
+        if np.isfinite(largest):
+            share = largest / LARGEST.get(probe.dtype, float("inf"))
+            if share >= self.closest.get(probe.dtype, 0.0):
+                self.closest[probe.dtype] = share
+                self.closest_in[probe.dtype] = [probe.kind, probe.name]
+
+    def _expectation(
+        self, layout: Layout, healths: Sequence[Health], step: int
+    ) -> Expectation:
+        n = layout.num_columns
+        bad = np.array([h.num_bad > 0 for h in healths[:n]], np.bool_)
+        total = sum(h.sum_squares for h in healths[:n] if not h.num_bad) / 2
+        limit = min(max(total * GROWTH_BETWEEN_LOOKS**2, _SMALLEST_LIMIT), NO_LIMIT)
+        if layout.phase == "train" and step + 1 < FIRST_LOOKS:
+            limit = LOOK_NEXT
+        return Expectation(limit, bad)
+
+    def wants_look(self) -> bool:
+        """Returns whether the next training step is to be looked at in full.
+
+        The caller has it looked at then. Where there are kernels to compare, the step
+        after it is looked at, too, and the two share the time.
+        """
+        with self._lock:
+            phase = self._phases["train"]
+            if phase.last_look < 0:
+                return False
+            seconds = phase.look_seconds * (2 if self._looks_in_pairs else 1)
+            wait = max(MIN_LOOK_SECONDS, seconds / LOOK_SHARE)
+            self._asked = self._clock() - phase.looked_at > wait
+            return self._asked
+
+    def rows(self, layout: Layout, replica: int, first_step: int, rows: Array) -> None:
+        """Takes in the rows of consecutive steps; see `observer.Observer`."""
+        with self._lock:
+            phase = self._phases[layout.phase]
+            indices = self._indices(phase, layout.probes)
+            rms, bad = self._rms(phase, layout, indices, rows)
+            if self._replicas == 1:
+                self._add_rows(phase, first_step, rms, bad)
+                return
+            # Whole steps only: a row of each replica, mean squares averaged.
+            for i in range(len(rms)):
+                parts = phase.waiting.setdefault(first_step + i, {})
+                parts[replica] = (rms[i], bad[i])
+            ready = sorted(
+                s for s, p in phase.waiting.items() if len(p) >= self._replicas
+            )
+            for step in ready:
+                waiting = phase.waiting.pop(step).values()
+                mean = np.sqrt(np.mean([r**2 for r, _ in waiting], axis=0))
+                self._add_rows(
+                    phase, step, mean[None], np.any([b for _, b in waiting], 0)[None]
+                )
+
+    def _rms(
+        self, phase: _Phase, layout: Layout, indices: Sequence[int], rows: Array
+    ) -> tuple[Array, Array]:
+        """Returns [steps, all probes of the phase] root mean squares and badness.
+
+        A root mean square is NaN where it is unknown, the tensor is empty, or it was not
+        summed, being proved to be finite.
+        """
+        rms = np.full((len(rows), len(phase.probes)), np.nan)
+        bad = np.zeros(rms.shape, np.bool_)
+        columns = np.array(layout.columns)
+        watched = np.flatnonzero(columns >= 0)
+        sizes, per_example = layout.sizes
+        # Where shapes do not tell, the last full look does.
+        looked = [phase.sizes.get(i, 0) for i in indices]
+        size = np.where(np.isnan(sizes), looked, sizes)[watched][None]
+        if layout.has_batch:
+            batch = rows[:, -1:].astype(np.float64)
+            size = np.where(per_example[watched], size * batch, size)
+        places = np.array(indices)[watched]
+        halves = rows[:, columns[watched]]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            roots = np.sqrt(2.0 * halves.astype(np.float64) / size)
+        rms[:, places] = np.where(is_summed(halves), roots, np.nan)
+        bad[:, places] = ~np.isfinite(halves)
+        return rms, bad
+
+    def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
+        self._add_what_looks_tell(phase, first, rms, bad)
+        skipped = self._skipped(phase, first, rms, bad)
+        rms[bad] = np.nan
+        seen = rms.copy()
+        seen[bad] = np.inf
+        phase.recent.append((first, seen))
+        needed = first + len(rms) - (FLIGHT_BEFORE + FLIGHT_AFTER + 1)
+        onset = self._awaited_onset(phase)
+        if onset is not None:
+            needed = min(needed, onset - FLIGHT_BEFORE)
+        while phase.recent[0][0] + len(phase.recent[0][1]) <= needed:
+            phase.recent.popleft()
+        position = 0
+        while position < len(rms):
+            start = first + position
+            if phase.bucket is None:
+                phase.bucket = Bucket.empty(start, len(phase.probes))
+            bucket, end = phase.bucket, self._bucket_end(phase, phase.bucket)
+            if start > end:  # steps in between were overwritten before they were read
+                self._close(phase)
+                continue
+            n = min(len(rms) - position, end - start + 1)
+            part = slice(position, position + n)
+            bucket.add_rows(rms[part], bad[part])
+            bucket.skipped += int(skipped[part].sum())
+            bucket.end = start + n - 1
+            for step in sorted(s for s in phase.looks if start <= s < start + n):
+                look = phase.looks.pop(step)
+                bucket.add_look(look)
+                phase.recent_looks.append(look)
+            position += n
+            if bucket.end >= end:
+                self._close(phase)
+        phase.steps = max(phase.steps, first + len(rms))
+        if phase.name == "train":
+            self._updates.release(before=phase.steps)
+
+    def _add_what_looks_tell(
+        self, phase: _Phase, first: int, rms: Array, bad: Array
+    ) -> None:
+        """Corrects consecutive rows by the full looks at some of their steps.
+
+        What is not summed is finite where all sums are. In other steps it is as it was
+        when last looked at: a step in which a sum becomes bad, or good again, is looked at.
+
+        Args:
+            phase: of the rows.
+            first: step of the first row.
+            rms, bad: [steps, probes], changed in place.
+        """
+        floats = np.array([_is_float(probe) for probe in phase.probes], np.bool_)
+        unknown: Array = np.isnan(rms) & ~bad & floats[None]
+        any_bad = np.asarray(bad.any(axis=1))
+        for i in range(len(rms)):
+            look = phase.looks.get(first + i)
+            for index, healths in look.healths.items() if look else ():
+                is_bad = any(h.num_bad for h in healths)
+                phase.bad_when_looked_at[index] = is_bad
+                if not is_bad and (bad[i, index] or unknown[i, index]):
+                    # The sum overflowed, though every element is finite; or there was none.
+                    bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
+            if any_bad[i]:
+                for index in np.flatnonzero(unknown[i]).tolist():
+                    bad[i, index] = phase.bad_when_looked_at.get(index, False)
+
+    def _skipped(self, phase: _Phase, first: int, rms: Array, bad: Array) -> Array:
+        """Returns [steps], whether the optimizer skipped each; mends the scale in `rms`."""
+        index = self._scale_index
+        if phase.name != "train" or self.loss_scale is None or index is None:
+            return np.zeros(len(rms), np.bool_)
+        for i in range(len(rms)):
+            look = phase.looks.get(first + i)
+            if look is not None and index in look.healths:
+                rms[i, index] = look.healths[index][0].max
+        gradients = [i for i, p in enumerate(phase.probes) if p.kind == "gradient"]
+        skipped, scales = self.loss_scale.follow(
+            first,
+            rms[:, index],
+            np.asarray(bad[:, gradients].any(axis=1)),
+            # What was not summed may be anything.
+            np.asarray((rms[:, gradients] != 0).any(axis=1)),
+        )
+        rms[:, index] = scales
+        return skipped
+
+    def _awaited_onset(self, phase: _Phase) -> int | None:
+        """Returns the onset, in the phase's steps, whose flight is still to be taken."""
+        episode = self.deciding
+        if (
+            episode is None
+            or episode.start.phase != phase.name
+            or self._flight_of == episode.id
+        ):
+            return None
+        return self.tracker.opened_step(episode)
+
+    def _bucket_end(self, phase: _Phase, bucket: Bucket) -> int:
+        if phase.name == "train":
+            return bucket_end(bucket.start)
+        # A bucket ends with a pass: `end_validation` closes it.
+        return bucket.start + (1 << 40)
+
+    def _close(self, phase: _Phase) -> None:
+        bucket, phase.bucket = phase.bucket, None
+        if bucket is None or bucket.end < bucket.start:
+            return
+        phase.closed.append(bucket)
+        if phase.name == "train":
+            self._lane.points.append(self._point(phase, bucket))
+
+    def end_validation(self) -> None:
+        """Says that the validation pass is over: its bucket closes if it is wide enough.
+
+        Passes are not merged while they are few; later ones are, as training steps are,
+        or a validation after every epoch would fill the log.
+        """
+        with self._lock:
+            phase = self._phases["validation"]
+            bucket = phase.bucket
+            if bucket is not None and bucket.end >= bucket_end(bucket.start):
+                self._close(phase)
+
+    # --- Lane -----------------------------------------------------------------
+
+    def _point(self, phase: _Phase, bucket: Bucket) -> Point:
+        epoch = self.locate("train", bucket.end).epoch
+        seconds = self._clock() - self._started
+        point = self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
+        if self._scale_index is not None:
+            point.loss_scale = float(bucket.last[self._scale_index])
+            point.skipped = bucket.skipped
+        return point
+
+    def lane(self) -> list[Point]:
+        """Returns the lane's points, that of the open bucket included."""
+        with self._lock:
+            phase = self._phases["train"]
+            points = list(self._lane.points)
+            if phase.bucket is not None and phase.bucket.end >= phase.bucket.start:
+                points.append(self._point(phase, phase.bucket))
+            return points
+
+    # --- Status ---------------------------------------------------------------
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether non-finite values reached the loss, the objective or the weights."""
+        return self.tracker.status in ("score_lost", "diverged")
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether most steps were skipped and the loss scale is at its end."""
+        return self.loss_scale is not None and self.loss_scale.stalled
+
+    @property
+    def _broken_by_update(self) -> bool:
+        """Whether the run went bad by an update of which all gradients were finite."""
+        origin = self.tracker.origin
+        return origin is not None and origin.kind in ("optimizer", "weight")
+
+    @property
+    def _stall(self) -> LossScale | None:
+        """The loss scale, if the run stalled and nothing else is to blame.
+
+        Keras divides the gradients by the scale. Once that is 0, the first that are finite
+        make NaN of the weights: it is one fault, which began where the stall did.
+        """
+        scale, deciding = self.loss_scale, self.tracker.deciding
+        if scale is None or scale.stalled_by is None:
+            return None
+        if not self.is_bad or deciding is None:
+            return scale
+        later = deciding.start.step >= scale.stalled_by
+        return scale if self._broken_by_update and later and not scale.recovered else None
+
+    @property
+    def deciding(self) -> Episode | None:
+        """The episode that made the run go bad, or stall; None where neither is so."""
+        if self._stall is not None:
+            return self._stall.stall.episode if self._stall.stall is not None else None
+        return self.tracker.deciding if self.is_bad else None
+
+    def status(self) -> tuple[Status, Position | None, BadTensor | None]:
+        """Returns status, onset and origin as of now."""
+        with self._lock:
+            tracker = self.tracker
+            if not self.is_bad:
+                take_off = self._lane.take_off()
+                if take_off is not None:
+                    return "runaway", self.locate("train", take_off), None
+            stall = self._stall
+            if stall is not None:
+                begun = self.locate("train", stall.stalled_at)
+                return tracker.status if self.is_bad else "stalled", begun, stall.origin
+            if tracker.deciding is None:
+                return "clean", None, None
+            return tracker.status, tracker.deciding.start, tracker.origin
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a run that had gone bad is finite again, or learns again."""
+        if self.is_bad:
+            return not self.tracker.is_bad_now
+        return self.loss_scale is not None and self.loss_scale.recovered
+
+    @property
+    def damage(self) -> list[Damage]:
+        """The epochs at whose end weights or layer state were non-finite."""
+        with self._lock:
+            return self.tracker.damage
+
+    def probes(self, phase: Phase) -> list[Probe]:
+        """Returns the phase's probes; indices never change."""
+        with self._lock:
+            return list(self._phases[phase].probes)
+
+    def steps(self, phase: Phase) -> int:
+        """Returns how many steps of the phase have been handed over."""
+        return self._phases[phase].steps
+
+    # --- What is to be written ------------------------------------------------
+
+    def take_buckets(self, phase_name: Phase) -> list[Bucket]:
+        """Returns the buckets that closed since the last call."""
+        with self._lock:
+            phase = self._phases[phase_name]
+            closed, phase.closed = phase.closed, []
+            for bucket in closed:
+                bucket.widen(len(phase.probes))
+            return closed
+
+    def take_flight(self, last: bool = False) -> Flight | None:
+        """Returns the flight recorder of a new onset, once the steps after it are in.
+
+        Args:
+            last: no more steps will come.
+        """
+        with self._lock:
+            episode = self.deciding
+            if episode is None or self._flight_of == episode.id:
+                return None
+            phase = self._phases[episode.start.phase]
+            onset = self.tracker.opened_step(episode)
+            if not last and phase.steps <= onset + FLIGHT_AFTER:
+                return None
+            self._flight_of = episode.id
+            kept = [
+                (first + i, row)
+                for first, rows in phase.recent
+                for i, row in enumerate(rows)
+                if onset - FLIGHT_BEFORE <= first + i <= onset + FLIGHT_AFTER
+            ]
+            if not kept:  # a stall is known long after it began
+                return None
+            looks = [
+                look
+                for look in phase.recent_looks
+                if kept[0][0] <= look.step <= kept[-1][0]
+            ]
+            return _flight(phase, kept, looks)
+
+    def finish(self) -> None:
+        """Says that no more steps will come: everything open closes."""
+        with self._lock:
+            self._updates.release()
+            for name, phase in self._phases.items():
+                self._close(phase)
+                if phase.steps or phase.last_look >= 0:
+                    self.tracker.end(name, max(phase.steps - 1, phase.last_look))
+
+
+def _flight(
+    phase: _Phase, rows: list[tuple[int, Array]], looks: list[FullLook]
+) -> Flight:
+    n = len(phase.probes)
+    rms = np.full((len(rows), n), np.nan, np.float32)
+    for i, (_, row) in enumerate(rows):
+        with np.errstate(over="ignore"):
+            rms[i, : len(row)] = row
+    stats = np.zeros((len(looks), n, len(RANGE_COLUMNS)), np.float32)
+    counts = np.zeros((len(looks), n, len(COUNT_COLUMNS)), np.int64)
+    for i, look in enumerate(looks):
+        bucket = Bucket.empty(look.step, n)
+        bucket.add_look(look)
+        finite = np.full((1, n), np.nan)
+        for index, healths in look.healths.items():
+            finite[0, index] = max(h.rms for h in healths)
+        bucket.add_rows(finite, np.zeros((1, n), np.bool_))
+        stats[i], counts[i] = bucket.stats(), bucket.counts
+    return Flight(
+        phase.name,
+        np.array([step for step, _ in rows], np.int64),
+        rms,
+        np.array([look.step for look in looks], np.int64),
+        stats,
+        counts,
+    )

@@ -1,0 +1,1 @@
+"""All that is known of a KerasTuner search in the process that trains."""

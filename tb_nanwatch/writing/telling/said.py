@@ -1,0 +1,224 @@
+"""What a training says: a short line as it goes bad, the answer at its end.
+
+Both go where `outlets` puts them. An exception says it all in its message instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of, place_text
+from tb_nanwatch.diagnosis.facts import Facts
+from tb_nanwatch.diagnosis.ranking import (
+    Cause,
+    diagnose,
+    position_text,
+    probe_text,
+    stall_text,
+    tensor_text,
+)
+from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position, Status
+from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.text import clean, shell_word
+from tb_nanwatch.wording.trial_names import trial_name
+from tb_nanwatch.writing.log.files import as_given
+from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
+
+# TensorBoard opens on the tab where its address ends in this.
+LINK: Final = "http://localhost:6006/#nanwatch"
+_MAX_LINE: Final = 1000
+# Hyperparameters that the line of a trial shows.
+_MAX_HPARAMS: Final = 4
+
+
+class Speaker:
+    """Words what one training has to say.
+
+    Args:
+        session: of the training.
+        log_dir, given: where it logs, as a path and as it was given.
+        silent: nothing is printed; what an exception says is worded all the same.
+    """
+
+    def __init__(
+        self, session: Session, log_dir: str, given: str, silent: bool = False
+    ) -> None:
+        self._session = session
+        self._log_dir, self._given = log_dir, given
+        trial = session.trial
+        self._outlet = (
+            Nowhere() if silent else outlet_of(None if trial is None else trial.tuner)
+        )
+
+    @property
+    def _place(self) -> str:
+        """The log directory, as the user's shell takes it where the training is now."""
+        return shell_word(as_given(self._log_dir, self._given))
+
+    def began(self) -> None:
+        """Says that the training is watched, where that stands out of the way."""
+        what = "watching, all finite so far."
+        self._outlet.watching(Card(f"{self._whose()}: {what}", False))
+
+    def went_bad(self, onset: Position, origin: BadTensor | None, mode: str) -> None:
+        """Says in a line or two that the training has gone bad, or stalled."""
+        facts, causes = self._known()
+        label = _label(facts, causes)
+        likely = f" Likely: {label}." if label else ""
+        if facts.status == "stalled":
+            what = (
+                f"most steps are skipped since {place_text(onset).removeprefix('at ')}."
+            )
+            what = f"{what} {stall_text(facts)}"
+        elif origin is None:
+            what = f"loss or weights left all scale {place_text(onset)}."
+        else:
+            tensor = probe_text(origin.kind, origin.name)
+            what = f"NaN or Inf {place_text(onset)} ({tensor})."
+        goes_on = {
+            "stop": "Training is stopped here.",
+            "record": 'Training goes on; on_nonfinite="stop" would end it here.',
+        }.get(mode, "")
+        if facts.status not in BAD_STATUSES or facts.status == "stalled":
+            goes_on = "Training goes on."
+        whose = f"{self._whose()}, " if self._session.trial is not None else ""
+        self._outlet.onset(Card(f"{whose}{what}{likely}", True, (Part("", goes_on),)))
+
+    def error_text(self, onset: Position, origin: BadTensor | None) -> str:
+        """Returns the message of the exception that ends the training."""
+        # Exceptions are passed on: into KerasTuner's files, and into the log of a CI job.
+        _, causes = self._known(with_data=False)
+        made = self._session.made()
+        parts = [
+            f"NaN Watch: {clean(self._session.run)} went bad at {position_text(onset)}"
+            + (f": {clean(tensor_text(origin), 400)}." if origin is not None else "."),
+            f"It comes from {clean(made, _MAX_LINE)}." if made else "",
+            clean(_cause_text(causes), _MAX_LINE),
+            f"To see why: tensorboard --logdir {self._place} (tab NaN Watch), or "
+            f"tb-nanwatch report {self._place}",
+        ]
+        return " ".join(filter(None, parts))
+
+    def ended(self) -> None:
+        """Says what has become of the training, once it has ended."""
+        facts, causes = self._known()
+        answer = answer_of(facts, causes, self._steps_after(facts))
+        trial = self._session.trial
+        if trial is not None:
+            if answer is not None and facts.status in BAD_STATUSES:
+                self._outlet.trial(self._card_of_trial(answer, facts))
+        elif answer is None:
+            self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
+        else:
+            self._outlet.end(self._card(answer), alone=False)
+
+    def raises(self) -> None:
+        """Takes note that an exception with `error_text` is to end the training."""
+        facts, causes = self._known()
+        answer = answer_of(facts, causes, self._steps_after(facts))
+        if answer is None:
+            return
+        if self._session.trial is not None:
+            self._outlet.raised(self._card_of_trial(answer, facts))
+        else:
+            self._outlet.raised(self._card(answer))
+
+    def see(self) -> str:
+        """Returns the command that shows more."""
+        if self._outlet.is_passed_on:
+            return f"tb_nanwatch.report({as_given(self._log_dir, self._given)!r})"
+        return f"tb-nanwatch report {self._place}"
+
+    def search_ended(self, statuses: dict[str, Status]) -> Callable[[], None]:
+        """Returns what says how many trials of a search went bad, where some did.
+
+        Args:
+            statuses: of its trials; may grow until then.
+        """
+        see, outlet = self.see(), self._outlet
+
+        def say() -> None:
+            bad = sum(status in BAD_STATUSES for status in statuses.values())
+            if bad:
+                trials = f"{bad:,} of {len(statuses):,} watched trials"
+                text = f"{trials} went bad. Why, and what to change: {see}"
+                outlet.end(Card(text, True), alone=False)
+            elif outlet.is_passed_on:  # elsewhere a clean search says nothing
+                text = f"all finite in {len(statuses):,} watched trials."
+                outlet.end(Card(text, False), alone=False)
+
+        return say
+
+    # --- Parts ----------------------------------------------------------------
+
+    def _card(self, answer: Answer) -> Card:
+        return card_of(answer, self._whose(), self._see())
+
+    def _card_of_trial(self, answer: Answer, facts: Facts) -> Card:
+        return Card(self._text_of_trial(answer, facts), True, parts_of(answer))
+
+    def _known(self, with_data: bool = True) -> tuple[Facts, list[Cause]]:
+        facts = self._session.facts()
+        facts.with_data = with_data and not self._outlet.is_passed_on
+        try:
+            return facts, diagnose(facts)
+        except Exception:  # what is known is said all the same
+            return facts, []
+
+    def _whose(self) -> str:
+        trial = self._session.trial
+        if trial is None:
+            return clean(self._session.run) or "the training"
+        return trial_name(clean(trial.trial_id, 40), trial.number)
+
+    def _see(self) -> list[str]:
+        if self._outlet.is_passed_on:
+            return [
+                self.see(),
+                f"%tensorboard --logdir {self._place}   (%load_ext tensorboard first)",
+            ]
+        return [self.see(), f"tensorboard --logdir {self._place}   {LINK}"]
+
+    def _text_of_trial(self, answer: Answer, facts: Facts) -> str:
+        shown = [h for h in facts.hparams if h.active][:_MAX_HPARAMS]
+        values = ", ".join(
+            f"{clean(h.name, 40)} {clean(_value(h.value), 40)}" for h in shown
+        )
+        values = f" ({values})" if values else ""
+        sure = f" ({answer.sure})" if answer.sure else ""
+        cause = clean(answer.cause, 200)
+        return f"{self._whose()} {answer.happened}{values}: {cause}{sure}."
+
+    def _text_of_clean(self, facts: Facts) -> str:
+        steps = facts.steps
+        tensors = len(self._session.recorder.probes("train"))
+        counted = f"{steps:,} step{'s' * (steps != 1)}, {tensors:,} tensors"
+        if facts.status == "contained":
+            return (
+                f"{self._whose()}: some values were NaN or Inf, but none reached "
+                f"a loss or a weight ({counted}). {self.see()}"
+            )
+        return f"all finite ({counted})."
+
+    def _steps_after(self, facts: Facts) -> int:
+        return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0
+
+
+def _label(facts: Facts, causes: list[Cause]) -> str:
+    answer = answer_of(facts, causes)
+    return answer.cause if answer is not None and answer.sure else ""
+
+
+def _cause_text(causes: list[Cause]) -> str:
+    if not causes or causes[0].id == "unknown":
+        return ""
+    name = causes[0].id.replace("_", " ")
+    tested = causes[0].sure == "tested"
+    said = f"Cause: {name} (tested)" if tested else f"Likely cause: {name}"
+    return f"{said}. {causes[0].fix}"
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
