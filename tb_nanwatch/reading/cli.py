@@ -220,7 +220,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     # Imported late, so that --help and usage errors are instant.
-    from tb_nanwatch.reading.report import logs, progress, shown, terminal
+    from tb_nanwatch.reading.log import progress
+    from tb_nanwatch.reading.report import logs, shown, terminal
     from tb_nanwatch.wording.text import clean
 
     # What is printed is read here; all else is passed on.

@@ -21,8 +21,10 @@ def test_public_names() -> None:
         "NanWatchError",
         "NanWatchWarning",
         "NonFiniteError",
+        "StabilitySearch",
         "UnsupportedError",
         "__version__",
+        "report",
     ]
     assert dir(tb_nanwatch) == sorted(tb_nanwatch.__all__)
     assert all(getattr(tb_nanwatch, name) is not None for name in tb_nanwatch.__all__)

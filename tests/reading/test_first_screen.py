@@ -28,7 +28,8 @@ ANSWER = {
     "names": ["Trial #3"],
 }
 FINDING = Finding(
-    "s", "rate", "rate >= 0.5", (4, 5), (0, 19), 0.002, "hp.Float()", "removes 4 of 4 bad",
+    "s", "rate", "rate >= 0.5", (4, 5), (0, 19), 0.002, "hp.Float()", "Put it there.",
+    "removes 4 of 4 bad",
     "units <= 48 fits the counts better.", "all of it",
 )  # fmt: skip
 COUNTS = "rate >= 0.5 went bad in 4 of 5 trials, elsewhere 0 of 19; corrected p = 0.002."

@@ -10,9 +10,9 @@ from typing import Any, Final
 from tensorboard.util import tb_logging
 
 from tb_nanwatch.diagnosis.ranking import Cause, Facts, diagnose, facts_of, has_cause
+from tb_nanwatch.reading.log.progress import Tell, untold
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.report.progress import Tell, untold
 from tb_nanwatch.record import metadata
 from tb_nanwatch.record.schema import FINITE_STATUSES
 

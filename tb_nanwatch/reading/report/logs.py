@@ -12,12 +12,12 @@ from tensorboard.context import RequestContext
 from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.log.causes import Causes
+from tb_nanwatch.reading.log.progress import Tell, untold
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.unwatched import SCALARS_PLUGIN
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.report.page_table import Lanes
-from tb_nanwatch.reading.report.progress import Tell, untold
 from tb_nanwatch.record import metadata, schema, strict_json
 
 # Points of a scalar: more epochs than that are rare, and a scalar of each batch, which

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 from tb_nanwatch.diagnosis.answer import place_text
 from tb_nanwatch.diagnosis.ranking import tensor_text
+from tb_nanwatch.reading.log.progress import is_terminal
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.text import clean, shell_word
@@ -237,14 +238,6 @@ def _value(value: object) -> str:
 
 
 # --- Drawing -----------------------------------------------------------------------
-
-
-def is_terminal(out: IO[str]) -> bool:
-    """Returns whether someone looks at `out` as it is written."""
-    try:
-        return out.isatty()
-    except (AttributeError, ValueError):
-        return False
 
 
 def width_of(out: IO[str]) -> int:

@@ -8,12 +8,12 @@ import hashlib
 import json
 import math
 import os
-from pathlib import Path
 import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from tensorboard import errors as tb_errors

@@ -81,8 +81,8 @@ class WatchedFit:
         below = _FITS.get(model)
         model.make_test_function()  # so that there is one without probes
         # What stood there before, and what Keras made without any probes.
-        self._before = {phase: getattr(model, name) for phase, name in FUNCTIONS.items()}
-        self._plain: dict[Phase, Any] = below[0]._plain if below else dict(self._before)
+        self.before = {phase: getattr(model, name) for phase, name in FUNCTIONS.items()}
+        self._plain: dict[Phase, Any] = below[0]._plain if below else dict(self.before)
         self.probed: dict[Phase, Any] = {}
         self._aside = 0
         self._ran: set[Phase] = set()
@@ -205,7 +205,7 @@ class WatchedFit:
         remove_above(self)
         fits.remove(self)
         for phase, name in FUNCTIONS.items():
-            setattr(self.model, name, self._before[phase])
+            setattr(self.model, name, self.before[phase])
         if not fits:
             _FITS.pop(self.model, None)
 

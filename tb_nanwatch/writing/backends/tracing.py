@@ -300,12 +300,16 @@ class Tracer:
                 seen.add(id(variable))
                 yield *self._known(variable), variable
 
+    def leave_out(self, layer: str) -> None:
+        """Notes a layer whose outputs are not to be had where it runs."""
+        self._trace.inner.add(layer)
+
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure."""
         base = name
         if kind in ("activation", "prediction"):
             if not self.in_step:  # it counts as no call of the step
-                self._trace.inner.add(layer)
+                self.leave_out(layer)
                 return
             base = self.numbered(kind, name)
         leaves = keras.tree.flatten_with_path(outputs) if outputs is not None else []

@@ -49,7 +49,7 @@ class WatchedFit(fits.WatchedFit):
 
         self._make(catch)
         for phase, name in fits.FUNCTIONS.items():
-            setattr(model, name, self._before[phase])
+            setattr(model, name, self.before[phase])
 
     def make_probed(self) -> None:
         """Has the model's functions made anew; the probes are in the model."""

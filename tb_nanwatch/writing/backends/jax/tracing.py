@@ -89,7 +89,7 @@ class Tracer(tracing.Tracer):
             tensors = [self.tensor_of(leaf) for leaf in keras.tree.flatten(outputs)]
             scope = self.scope()
             if not all(t is None or self.is_of(t, scope) for t in tensors):
-                self._trace.inner.add(layer)  # it counts as no call of the step
+                self.leave_out(layer)  # it counts as no call of the step
                 return
         super().add_outputs(kind, name, layer, outputs)
 

@@ -6,14 +6,20 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from tb_nanwatch.reading.report.tables import is_terminal
-
 # Hears what is done, how much of it, and of how much; None where that is not known.
 Tell = Callable[[str, int, int | None], None]
 
 
 def untold(what: str, done: int, total: int | None) -> None:
     """Tells nobody."""
+
+
+def is_terminal(out: IO[str]) -> bool:
+    """Returns whether someone looks at `out` as it is written."""
+    try:
+        return out.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
 @contextlib.contextmanager
