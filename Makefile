@@ -81,7 +81,7 @@ format: $(DONE)/dev $(DONE)/npm
 # pytest comes last, so that the output ends with its closing line.
 test: setup check built-tab
 	$(NPM) test
-	$(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=10 $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=40 $(PYTEST_ARGS)
 
 bench: $(DONE)/dev
 	@$(PY) benchmarks/overhead.py $(BENCH_ARGS)

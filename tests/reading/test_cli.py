@@ -350,7 +350,7 @@ def test_a_comparison_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_bar_on_a_terminal_alone() -> None:
-    from tb_nanwatch.reading.report import progress
+    from tb_nanwatch.reading.log import progress
 
     looked, plain = Terminal(), io.StringIO()
     for stream in (looked, plain):
