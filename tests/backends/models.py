@@ -43,7 +43,7 @@ class BadOutput(Counting):
         ones = ops.ones_like(x)
         first = ops.cast(ops.equal(ops.cumsum(ops.ravel(ones)), 1.0), "float32")
         hit = bad * ops.reshape(first, ops.shape(x))
-        return x + hit / (1.0 - hit)
+        return (x + 2.0 * hit) / (1.0 - hit)
 
 
 class BadGradient(Counting):
