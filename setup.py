@@ -98,7 +98,9 @@ setup(
         "dev": DEV,
     },
     entry_points={
-        "tensorboard_plugins": ["nanwatch = tb_nanwatch.reading.tab.loader:NanWatchLoader"],
+        "tensorboard_plugins": [
+            "nanwatch = tb_nanwatch.reading.tab.loader:NanWatchLoader"
+        ],
         "console_scripts": ["tb-nanwatch = tb_nanwatch.reading.cli:main"],
     },
 )

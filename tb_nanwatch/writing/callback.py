@@ -23,6 +23,7 @@ from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.supported import check_backend
 
 if TYPE_CHECKING:
+    from tb_nanwatch.writing.telling.bad_run import BadRun
     from tb_nanwatch.writing.watched import Watched
 
 OnNonFinite = Literal["record", "stop", "fail", "raise"]
@@ -76,6 +77,9 @@ class NanWatch(keras.callbacks.Callback):
             memory, with one thing changed at a time (a lower learning rate, scaled data,
             clipped gradients, ...); in a search for all its runs together, or 5 % of its
             time so far where that is more; 0 tries nothing.
+        on_bad: is called with a `BadRun` (its answer, step, hyperparameters) once a run
+            that went bad has ended and was looked into, e.g. to send it to a webhook;
+            `to_dict()` makes JSON of it. What it raises is one warning.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -100,6 +104,7 @@ class NanWatch(keras.callbacks.Callback):
         capsule_bytes: int = 512 << 20,
         rewind_bytes: int | None = None,
         experiments: float = 10.0,
+        on_bad: Callable[[BadRun], object] | None = None,
         **removed: Any,
     ) -> None:
         super().__init__()
@@ -132,6 +137,11 @@ class NanWatch(keras.callbacks.Callback):
                 "hparams must be a mapping of names to values; received "
                 f"{hparams!r:.200} of type {type(hparams).__name__}."
             )
+        if on_bad is not None and not callable(on_bad):
+            raise TypeError(
+                "on_bad must be a function that takes a BadRun, or None; received "
+                f"{on_bad!r:.200} of type {type(on_bad).__name__}."
+            )
         if on_nonfinite not in _ON_NONFINITE:
             raise ValueError(
                 f"on_nonfinite must be one of {', '.join(map(repr, _ON_NONFINITE))}; "
@@ -156,6 +166,7 @@ class NanWatch(keras.callbacks.Callback):
         self.capsule_bytes = capsule_bytes
         self.rewind_bytes = rewind_bytes
         self.experiments = float(experiments)
+        self.on_bad = on_bad
         self.silent = False  # no option: for what runs trainings of its own
         self.status: Status | None = None  # as of the last look, or the training's end
         self._watch: Watched | None = None

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.search.alike import Tried, Way, way_of
 from tb_nanwatch.writing.supported import check_model
 from tb_nanwatch.writing.telling import notebook
+from tb_nanwatch.writing.telling.bad_run import BadRun
 from tb_nanwatch.writing.telling.said import Speaker
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
@@ -61,6 +62,7 @@ class Options(Protocol):
     rewind_bytes: int | None
     experiments: float
     silent: bool
+    on_bad: Callable[[BadRun], object] | None
 
     @property
     def model(self) -> Any:
@@ -422,6 +424,7 @@ class Watched:
         else:
             error = NonFiniteError(message, step=onset.step)
         self._end_failed(error)
+        self._tell_bad()
         return error
 
     # --- The end --------------------------------------------------------------
@@ -459,6 +462,19 @@ class Watched:
     def _say_end(self) -> None:
         with contextlib.suppress(Exception):  # it is in the log all the same
             self._speaker.ended()
+        self._tell_bad()
+
+    def _tell_bad(self) -> None:
+        """Tells what the user gave for it that the run went bad."""
+        on_bad = self._options.on_bad
+        if on_bad is None:
+            return
+        try:
+            run = self._speaker.bad_run()
+            if run is not None:
+                on_bad(run)
+        except Exception as e:
+            warn(f"on_bad failed, training goes on: {of_error(e)}")
 
     def _end_failed(self, error: BaseException | None) -> None:
         try:

@@ -24,6 +24,7 @@ from tb_nanwatch.wording.text import clean, shell_word
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing.log.files import as_given
 from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.telling.bad_run import BadRun
 from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
 
 # TensorBoard opens on the tab where its address ends in this.
@@ -124,6 +125,23 @@ class Speaker:
             self._outlet.raised(self._card_of_trial(answer, facts))
         else:
             self._outlet.raised(self._card(answer))
+
+    def bad_run(self) -> BadRun | None:
+        """Returns what is known of the run, None of one that did not go bad."""
+        facts, causes = self._known(with_data=False)
+        answer = answer_of(facts, causes, self._steps_after(facts))
+        if answer is None or facts.onset is None or facts.status not in BAD_STATUSES:
+            return None
+        trial = self._session.trial
+        return BadRun(
+            run=self._session.run,
+            log_dir=self._log_dir,
+            trial_id=None if trial is None else trial.trial_id,
+            status=facts.status,
+            step=facts.onset.step,
+            hparams={h.name: h.value for h in facts.hparams if h.active},
+            answer=answer,
+        )
 
     def see(self) -> str:
         """Returns the command that shows more."""

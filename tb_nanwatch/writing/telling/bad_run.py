@@ -1,0 +1,40 @@
+"""A run that went bad, as `NanWatch(on_bad=...)` is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tb_nanwatch.diagnosis.answer import Answer
+from tb_nanwatch.record.schema import Status
+from tb_nanwatch.record.strict_json import json_safe
+
+
+@dataclass(frozen=True)
+class BadRun:
+    """What is known of a run that went bad, once it has ended and was looked into.
+
+    Values of single rows of data are left out: whoever is told may pass it on.
+
+    Attributes:
+        run: its name, "0003/execution0" in a search.
+        log_dir: where it is logged, absolute.
+        trial_id: of KerasTuner; None outside of a search.
+        status: "diverged", "score_lost", "runaway" or "stalled".
+        step: the first bad step, counted from 0; of a runaway its take-off.
+        hparams: the run's hyperparameters.
+        answer: what happened, why, what to change, and what was tested.
+    """
+
+    run: str
+    log_dir: str
+    trial_id: str | None
+    status: Status
+    step: int
+    hparams: dict[str, Any]
+    answer: Answer
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all of it as values of JSON; non-finite numbers are strings."""
+        told: dict[str, Any] = json_safe(asdict(self))
+        return told
