@@ -201,7 +201,7 @@ def _next_step(
             "trials."
         )
     return (
-        f"{again} Or go on with the same space: overwrite=False and "
+        f"{again} To go on where it ended instead: overwrite=False and "
         f"max_consecutive_failed_trials={raised}."
     )
 
