@@ -119,12 +119,12 @@ def test_others_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UnsupportedError, match="Layer` with Keras' own training"):
         check_model(keras.layers.Dense(1))
     check_model(kinds.TrainerAndLayer())
-    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
     model = kinds.BUILDS["built"](kinds.Plain)
     model.compile("adam", "mse")
     x, y = kinds.data()
     before = [np.array(w) for w in model.get_weights()]
-    with pytest.warns(NanWatchWarning, match="the backend here is 'torch'") as caught:
+    with pytest.warns(NanWatchWarning, match="the backend here is 'openvino'") as caught:
         model.fit(x, y, verbose=0, callbacks=[NanWatch(tmp_path)])
     assert len([w for w in caught if w.category is NanWatchWarning]) == 1
     assert not np.array_equal(before[0], model.get_weights()[0])  # it trained
