@@ -496,6 +496,7 @@ def test_a_place_that_cannot_be_written_is_one_warning(tmp_path: Path) -> None:
 def test_another_backend_is_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tb_nanwatch.errors._TOLD", set())
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
     model = mlp()
     with pytest.warns(NanWatchWarning, match="the backend here is 'openvino'") as caught:
