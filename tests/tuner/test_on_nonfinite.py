@@ -161,7 +161,7 @@ def test_what_to_set_is_said_once(
     failed = {r["trial_id"] for r in runs(tmp_path) if r["tuner_status"] == "FAILED"}
     assert len(failed) == 2
     (line,) = advice(capsys)
-    assert f"trial {min(failed)} failed (its objective was NaN)" in line
+    assert f"Trial #{int(min(failed)) + 1} failed (its objective was NaN)" in line
     assert "once 2 trials in a row fail" in line
     assert line.endswith("max_consecutive_failed_trials=3.")
 
@@ -178,7 +178,7 @@ def test_another_exception_is_told_as_well(
     with pytest.raises(RuntimeError):
         search(tuner, NanWatch(tmp_path / "log"), Broken(), batch_size=32)
     (line,) = advice(capsys)
-    assert "trial 0 failed (ValueError: no disk). " in line
+    assert "Trial #1 failed (ValueError: no disk). " in line
 
 
 @pytest.mark.parametrize(
