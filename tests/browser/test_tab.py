@@ -151,7 +151,8 @@ def test_cut_moves_by_keyboard_and_says_what_it_does(
         code = edit_of(tab)
         if code:
             match = re.fullmatch(
-                r'(?:rate = )?hp\.Float\("learning_rate", 0\.001, (.+), sampling="log"\)', code
+                r'(?:rate = )?hp\.Float\("learning_rate", 0\.001, (.+), sampling="log"\)',
+                code,
             )
             assert match, code
             assert rates[place + 1] <= float(match[1]) < lowest_removed

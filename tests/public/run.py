@@ -37,7 +37,7 @@ ROOT = HERE.parents[1]
 PROGRAMS = sorted((HERE / "programs").glob("[0-9]*.py"))
 RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs" / "public.md"
-MODULE = ROOT / "tb_nanwatch" / "rules" / "track_record.py"
+MODULE = ROOT / "tb_nanwatch" / "diagnosis" / "rules" / "track_record.py"
 # The first program of each set. Those from 23 on were written when the diagnosis' rules were
 # no longer changed; those from 41 on when rules had been added for what 23 to 40 had shown.
 SETS = ("01", "23", "41")

@@ -75,7 +75,7 @@ def test_the_report_holds_findings_verdict_and_rates(
     assert finding["inside"] == [5, 5] and finding["outside"] == [0, 19]
     assert list(report.report(full)["findings"][0]) == [
         *("search", "hparam", "condition", "inside", "outside", "p_value"),
-        *("edit", "saves", "rivals", "text"),
+        *("edit", "where", "saves", "rivals", "text"),
     ]
     shown = next(s for s in full["searches"] if s["search"] == "search-1")
     assert (
