@@ -61,6 +61,6 @@ def test_a_trial_that_got_no_time_says_what_came_out_on_one_alike(
     assert tried(first)[0] == "unchanged" and first["untried"] == ""
     assert tried(second) == []
     assert second["untried"].startswith(
-        "the time for experiments is spent; trial 0, which went bad alike, "
+        "the time for experiments is spent; Trial #1, which went bad alike, "
         "stayed finite with the learning rate divided by "
     )
