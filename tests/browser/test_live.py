@@ -54,8 +54,9 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
             stderr=subprocess.STDOUT,
         )
     try:
-        # Low, so that the panel's facts have to be scrolled.
-        tab = Tab(browser, serve(logs, load_fast), height=560)
+        # Low, so that the panel's facts have to be scrolled; with room for what the verdict
+        # says of the first bad trial: the selected row stays in sight before all else.
+        tab = Tab(browser, serve(logs, load_fast), height=660)
         tab.wait_for_rows()
         row(tab, "12").get_by_text("clean so far").wait_for(timeout=60_000)
         tab.frame.get_by_text("1 running").wait_for()
