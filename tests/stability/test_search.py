@@ -73,6 +73,7 @@ def test_the_frontier_of_a_linear_model(
     full = overview(log)
     real, frontier = full["searches"]
     assert (real["purpose"], frontier["purpose"]) == ("search", "stability")
+    assert "went bad" in frontier["verdict"] and "scored" not in frontier["verdict"]
     assert frontier["frontier"]["boundaries"][0]["name"] == "rate"
     assert "0 of 2 trials went bad inside the stable space" in real["afterwards"]
     assert not [f for f in full["findings"] if f["search"] == frontier["search"]]

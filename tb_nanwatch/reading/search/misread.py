@@ -27,6 +27,8 @@ def misread(session: Session) -> Misread | None:
     is any score of one that stalled: the model is as it was before.
     """
     trial, status = session.trial, session.status
+    if status.search is not None and status.search.purpose == "stability":
+        return None  # whether it went bad is its score
     if session.goes_on:
         return None  # the score is that of a training that came after it
     if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
