@@ -121,7 +121,9 @@ def watched(program: Path, fixed: bool = False) -> dict[str, Any]:
 
 def told(program: Path, logs: str) -> dict[str, Any]:
     """Returns what the report says of the worst run below `logs`, which the program wrote."""
-    report = python("-m", "tb_nanwatch.reading.cli", "report", logs, "--json", "--with-data")
+    report = python(
+        "-m", "tb_nanwatch.reading.cli", "report", logs, "--json", "--with-data"
+    )
     if report.returncode or not report.stdout:
         return {"error": report.stderr[-2000:]}
     runs = json.loads(report.stdout)["runs"]
