@@ -32,6 +32,7 @@ from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.jax.aftermath import post_mortem
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
 from tb_nanwatch.writing.backends.silent import Silent
+from tb_nanwatch.writing.backends.untried import complete, examine_runaway
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
@@ -62,11 +63,6 @@ def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
     return Instrument(model, observer, wishes)
 
 
-def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
-    """Returns False: no capsule of this backend is incomplete."""
-    return False
-
-
 def examine(
     model: Any,
     capsule: Capsule,
@@ -80,18 +76,3 @@ def examine(
     result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
     result.untried = tape if isinstance(tape, str) else ""
     return result
-
-
-def examine_runaway(
-    model: Any,
-    take_off: int,
-    *,
-    tape: Tape | str = "",
-    seconds: float = 0.0,
-    first: First = lambda found: (),
-) -> PostMortem:
-    """Returns that experiments are not made on JAX."""
-    return PostMortem(
-        reason="Every value stayed finite: no step of it went bad.",
-        untried=tape if isinstance(tape, str) else "",
-    )

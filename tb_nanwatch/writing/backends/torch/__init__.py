@@ -26,6 +26,7 @@ from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
 from tb_nanwatch.writing.backends.torch.instrument import Instrument
+from tb_nanwatch.writing.backends.untried import complete, examine_runaway
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
@@ -57,11 +58,6 @@ def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
     return Instrument(model, observer, wishes)
 
 
-def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
-    """Returns False: there is no tape to complete a capsule from."""
-    return False
-
-
 def examine(
     model: Any,
     capsule: Capsule,
@@ -75,18 +71,3 @@ def examine(
     result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
     result.untried = tape if isinstance(tape, str) else ""
     return result
-
-
-def examine_runaway(
-    model: Any,
-    take_off: int,
-    *,
-    tape: Tape | str = "",
-    seconds: float = 0.0,
-    first: First = lambda found: (),
-) -> PostMortem:
-    """Returns that experiments are not made on PyTorch."""
-    return PostMortem(
-        reason="Every value stayed finite: no step of it went bad.",
-        untried=tape if isinstance(tape, str) else "",
-    )
