@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch.diagnosis.ranking import Cause
-from tb_nanwatch.reading.log.reader import Snapshot
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.report.page import page

@@ -14,7 +14,8 @@ from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.comparison.before_after import Half, before_after, space_of
 from tb_nanwatch.reading.comparison.differences import Training, differences_of
 from tb_nanwatch.reading.log.causes import Causes
-from tb_nanwatch.reading.log.reader import NotFoundError, Reader, Snapshot
+from tb_nanwatch.reading.log.reader import NotFoundError, Reader
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
