@@ -203,7 +203,7 @@ describe("operation and line", () => {
       decodeRun({ run: { run: "0", postmortem } }).run.postmortem!.outliers;
     expect(decoded(POSTMORTEM)).toEqual([]);
     expect(decoded({ ...POSTMORTEM, outliers: [{ ...outlier, usual: 3, batches: 5 }] })).toEqual([
-      { ...outlier, usual: 3, batches: 5, count: 0, size: 0, ago: 0 },
+      { ...outlier, usual: 3, batches: 5, count: 1, size: 0, ago: 0 },
     ]);
   });
 

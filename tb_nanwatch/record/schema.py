@@ -120,7 +120,12 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass
 class Condition:
-    """A hyperparameter is active where its parent `name` has one of `values`."""
+    """A hyperparameter is active where its parent has one of some values.
+
+    Attributes:
+        name: of the parent.
+        values: of the parent.
+    """
 
     name: str
     values: list[JSONScalar]
@@ -246,7 +251,14 @@ class Boundary:
 
 @dataclass
 class Lineage:
-    """How a trial continues another one (Hyperband's bookkeeping values)."""
+    """How a trial continues another one (Hyperband's bookkeeping values).
+
+    Attributes:
+        trial_id: the trial that it continues, None for none.
+        initial_epoch: the epoch that it begins with, from 0.
+        epochs: the epoch that it ends before.
+        bracket, round: of Hyperband.
+    """
 
     trial_id: str | None = None
     initial_epoch: int | None = None
