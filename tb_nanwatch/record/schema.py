@@ -112,6 +112,8 @@ HParamType = Literal["int", "float", "choice", "boolean", "fixed", "text", "numb
 # A number that is not finite comes back as its word ("Infinity"): it cannot be told from
 # a text, and no order or threshold would hold for it.
 JSONScalar: TypeAlias = bool | int | float | str | None
+# What Keras' `get_config` and its like return.
+Config: TypeAlias = dict[str, Any]
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -635,7 +637,7 @@ class SessionRecord(Record):
     train_probes: list[Probe]
     validation_probes: list[Probe]
     model: str = ""
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: Config = field(default_factory=dict)
     loss: str = ""
     label_interval: list[float] = field(default_factory=list)
     precision: str = ""
