@@ -14,10 +14,12 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
+from generator import cases
 from generator import decoders
 from generator import tables
 from generator import typescript
 
+CASES = HERE / "test" / "golden" / "words.gen.json"
 API = HERE / "src" / "api"
 PAGE = ROOT / "tb_nanwatch" / "reading" / "tab" / "http_api.md"
 
@@ -27,6 +29,7 @@ def main(argv: list[str]) -> int:
     made = {
         API / "schema.gen.ts": typescript.generate(),
         API / "decode.gen.ts": decoders.generate(),
+        CASES: cases.generate(),
         PAGE: tables.generate(PAGE.read_text(encoding="utf-8")),
     }
     stale = 0

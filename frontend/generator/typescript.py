@@ -10,6 +10,7 @@ import typing
 
 from generator.classes import classes, hints_of, said_of
 from tb_nanwatch.record import metadata, schema
+from tb_nanwatch.wording.places import KIND_TEXT
 
 UNIONS = ("State", "Status", "Misread", "Phase", "Kind", "HParamType")
 # Tuples whose order or membership the browser relies on; with the union that the
@@ -98,6 +99,9 @@ def generate() -> str:
             lines += _comment(said[name])
             lines.append(f"  {name}: {typescript(hint)};")
         lines.append("}")
+    words = json.dumps(KIND_TEXT)
+    lines += ["", "/** What stands before a tensor's name, where it is not its kind. */"]
+    lines.append(f"export const KIND_TEXT: Partial<Record<Kind, string>> = {words};")
     # A declaration is all that the tab knows of a hyperparameter.
     lines += ["", "export type HParam = SpaceHParam;"]
     return "\n".join(lines) + "\n"

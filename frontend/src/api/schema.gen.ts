@@ -1045,4 +1045,7 @@ export interface SpaceEdit {
   where: string;
 }
 
+/** What stands before a tensor's name, where it is not its kind. */
+export const KIND_TEXT: Partial<Record<Kind, string>> = {"sample_weight": "sample weight", "activation": "output of", "gradient": "gradient of", "optimizer": "optimizer slot", "layer_state": "state of"};
+
 export type HParam = SpaceHParam;

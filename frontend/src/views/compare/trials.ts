@@ -308,7 +308,7 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
 
 export const titleOf = (run: RunSummary): string => {
   const name = run.trial_id === null ? run.run : `Trial ${run.trial_id}`;
-  return run.execution > 0 ? `${name}, execution ${run.execution}` : name;
+  return run.attempt ? `${name} ${run.attempt}` : name;
 };
 
 function hparamTable(model: Model, left: Trial, right: Trial): HTMLElement {
