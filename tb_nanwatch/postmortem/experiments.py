@@ -466,9 +466,10 @@ def _bad_log(logs: dict[str, Any]) -> str | None:
 def _bad_variable(model: Any) -> str | None:
     for role, variable in variables_of(model):
         value = variable.numpy()
-        if role != "random" and value.dtype.kind not in "iub":
-            if not np.isfinite(value.astype(np.float64)).all():
-                return str(variable.path)
+        if role == "random" or value.dtype.kind in "iub":
+            continue
+        if not np.isfinite(value.astype(np.float64)).all():
+            return str(variable.path)
     return None
 
 

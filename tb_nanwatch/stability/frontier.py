@@ -223,9 +223,9 @@ def _changes(
         inside = range(0 if low is None else low + 1, len(line) if high is None else high)
         # What is unsure beside, or between, what is known on one side alone is a
         # boundary only if it leans to the other one.
-        if {first, last} - {0} and first != -last:
-            if _same_side(dead, inside, first or last):
-                continue
+        one_side = {first, last} - {0} and first != -last
+        if one_side and _same_side(dead, inside, first or last):
+            continue
         living = next((i for i, s in ((low, first), (high, last)) if s == -1), None)
         died = next((i for i, s in ((low, first), (high, last)) if s == 1), None)
         above = first == -1 or (first == 0 and last != -1)

@@ -18,8 +18,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from werkzeug.test import Client
 
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.tab.plugin import NanWatchPlugin
 from tb_nanwatch.record.schema import RANGE_COLUMNS

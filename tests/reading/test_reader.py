@@ -13,8 +13,8 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.record import codec, metadata
 from tb_nanwatch.writing.log.summary import EventWriter, record_event
 from tests.reading.records import (

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tb_nanwatch.diagnosis.ranking import Cause
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.reading.report.same_cause import MIN_RUNNER_UP, same_causes

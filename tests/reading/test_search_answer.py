@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tb_nanwatch.diagnosis.ranking import Cause
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.record.schema import HParam
 from tests.reading.records import a_status

@@ -15,8 +15,8 @@ from tb_nanwatch.reading.comparison.before_after import Half, before_after, spac
 from tb_nanwatch.reading.comparison.differences import Training, differences_of
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata

@@ -16,8 +16,8 @@ from tb_nanwatch.diagnosis.answer import answer_of, clean_text, label_of
 from tb_nanwatch.diagnosis.closest import closest_call
 from tb_nanwatch.diagnosis.ranking import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading.log.grouping import trials_of, worst
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.unwatched import bad_scalar_text
 from tb_nanwatch.reading.report import reproduction
 from tb_nanwatch.reading.search import aborted, frontiers

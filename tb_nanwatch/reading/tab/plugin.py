@@ -28,8 +28,8 @@ from tb_nanwatch.diagnosis.answer import MEANINGS
 from tb_nanwatch.reading.comparison import compare
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
-from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.session import Session
+from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report, told
 from tb_nanwatch.reading.search.asked_edit import Where, edit_for
 from tb_nanwatch.reading.search.edit import Cut

@@ -145,9 +145,10 @@ def _layer_of(jaxpr: Any, layout: Layout, equation: int) -> str | None:
     That is the first of which it is: layers within others come first.
     """
     for probe, source in zip(layout.probes, layout.sources, strict=True):
-        if probe.kind in ("activation", "prediction"):
-            if equation in needed_for(jaxpr, [jaxpr.outvars[source]]):
-                return probe.layer
+        if probe.kind not in ("activation", "prediction"):
+            continue
+        if equation in needed_for(jaxpr, [jaxpr.outvars[source]]):
+            return probe.layer
     return None
 
 
