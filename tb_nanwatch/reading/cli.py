@@ -194,6 +194,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from tensorboard.context import RequestContext
 
     from tb_nanwatch.reading.comparison import compare, compare_text
+    from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
     from tb_nanwatch.reading.log.causes import Causes
     from tb_nanwatch.reading.log.reader import Reader
 
@@ -202,7 +203,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         return compare.Place(reader, RequestContext(), "", Causes(reader), where)
 
     if len(what) == 1:
-        found = compare.newest(place(what[0], ""))
+        found: RunComparison | SearchComparison = compare.newest(place(what[0], ""))
     elif len(what) == 3:
         here = place(what[0], "")
         found = compare.named((here, what[1]), (here, what[2]))
@@ -231,7 +232,7 @@ def _report(arguments: argparse.Namespace) -> int:
         found = logs.read(
             arguments.logdir, with_data=printed or arguments.with_data, tell=tell
         )
-    for sentence in found.full["warnings"]:
+    for sentence in found.full.warnings:
         print(f"tb-nanwatch: warning: {clean(sentence, 1000)}", file=sys.stderr)
     told = shown.Report(found)
     if arguments.json:
@@ -247,8 +248,8 @@ def _report(arguments: argparse.Namespace) -> int:
     sys.stdout.flush()
     if arguments.fail_on is not None:
         limit = schema.STATUSES.index(arguments.fail_on)
-        for run in found.full["runs"]:
-            if not run["superseded"] and schema.STATUSES.index(run["status"]) >= limit:
+        for run in found.full.runs:
+            if not run.superseded and schema.STATUSES.index(run.status) >= limit:
                 return EXIT_FAIL_ON
     return EXIT_OK
 

@@ -218,7 +218,7 @@ class Search:
     purpose: str = "search"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Boundary:
     """Where, along one number, trainings begin to go bad.
 
@@ -292,7 +292,7 @@ class Position:
     batch: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class BadTensor:
     """A probe that was non-finite, with exact counts at the step named.
 

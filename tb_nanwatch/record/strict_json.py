@@ -7,6 +7,7 @@ Python's own `json` writes `NaN`, which no browser parses. Here they are "NaN",
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from typing import Any, Final
@@ -18,6 +19,10 @@ NONFINITE: Final[dict[str, float]] = {
     "Infinity": math.inf,
     "-Infinity": -math.inf,
 }
+
+
+class LeftOut(float):
+    """A number that is not told: NaN to whoever calculates with it, null in JSON."""
 
 
 def json_safe(value: Any) -> Any:
@@ -55,6 +60,8 @@ def _other(value: Any) -> Any:
         return _text(str(value))
     if isinstance(value, int):
         return int(value)
+    if isinstance(value, LeftOut):
+        return None
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _word(value)
     if isinstance(value, np.generic):
@@ -62,10 +69,14 @@ def _other(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return json_safe(value.tolist())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            f.name: json_safe(getattr(value, f.name)) for f in dataclasses.fields(value)
-        }
+        return {name: json_safe(getattr(value, name)) for name in _names(type(value))}
     return _text(text_of(value))
+
+
+@functools.cache
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    """Returns the names of a dataclass' fields."""
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def text_of(value: Any) -> str:

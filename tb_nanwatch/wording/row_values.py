@@ -7,13 +7,16 @@ of a row, and stay.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Final
+import math
+from dataclasses import replace
+from typing import Final
 
 from tb_nanwatch.record.schema import Link, PostMortem
+from tb_nanwatch.record.strict_json import LeftOut
 
 # Stands where a value was left out.
 LEFT_OUT: Final = "[left out]"
+_UNTOLD: Final = LeftOut(math.nan)
 # What is said once where that occurs.
 NOTE: Final = (
     f"{LEFT_OUT}: the value of a single row of your data; --with-data (with_data=True) "
@@ -26,14 +29,16 @@ def of_a_row(link: Link) -> bool:
     return link.row >= 0 or link.origin == "data"
 
 
-def without_values(found: PostMortem | None) -> dict[str, Any] | None:
-    """Returns a post-mortem as JSON has it, null for every value of a single row."""
+def without_values(found: PostMortem | None) -> PostMortem | None:
+    """Returns a post-mortem in which every value of a single row is left out."""
     if found is None:
         return None
-    told = dataclasses.asdict(found)
-    for link, entry in zip(found.chain, told["chain"], strict=True):
-        if of_a_row(link):
-            entry |= {"value": None, "low": None, "high": None, "operands": []}
-    for entry in told["outliers"]:
-        entry["value"] = None
-    return told
+    return replace(
+        found,
+        chain=[_without(link) if of_a_row(link) else link for link in found.chain],
+        outliers=[replace(o, value=_UNTOLD) for o in found.outliers],
+    )
+
+
+def _without(link: Link) -> Link:
+    return replace(link, value=_UNTOLD, low=_UNTOLD, high=_UNTOLD, operands=[])

@@ -6,8 +6,23 @@ seen, and no other is shown beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
+
+
+class Named(Protocol):
+    """A run of the report."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def trial_id(self) -> str | None:
+        """Its trial's, None for none."""
+
+    @property
+    def number(self) -> int | None:
+        """The n of "Trial #n"."""
 
 
 def number_of(trial_id: object) -> int | None:
@@ -21,8 +36,8 @@ def trial_name(trial_id: object, number: int | None) -> str:
     return f"Trial #{number}" if number is not None else f"Trial {trial_id}"
 
 
-def run_name(run: Mapping[str, Any]) -> str:
-    """Returns the same of a run's entry in an overview; elsewhere the run's own name."""
-    if run["trial_id"] is None:
-        return str(run["name"])
-    return trial_name(run["trial_id"], run["number"])
+def run_name(run: Named) -> str:
+    """Returns the same of a run of the report; elsewhere the run's own name."""
+    if run.trial_id is None:
+        return run.name
+    return trial_name(run.trial_id, run.number)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tb_nanwatch.errors import RecordError
+from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report import report, terminal
@@ -38,6 +39,7 @@ from tests.reading.records import (
     an_events,
     session_id,
 )
+from tests.support.told import as_json, as_overview
 
 # An address space beyond this is what a bomb would take.
 MEMORY_BYTES = 4 << 30
@@ -255,12 +257,14 @@ def show(rows: Sequence[list[bytes]], mutant: str = "mutant") -> None:
         max_age=0,
     )
     snapshot = reader.snapshot(CTX, "")
-    full = report.overview(snapshot, Causes(reader).of(CTX, "", snapshot.sessions))
+    full = as_json(
+        report.overview(snapshot, Causes(reader).of(CTX, "", snapshot.sessions))
+    )
     assert {run["run"] for run in full["runs"]} >= set(_HEALTHY)
     json.loads(strict_json.dumps(full))
-    json.loads(strict_json.dumps(report.report(full)))
+    json.loads(strict_json.dumps(in_report(as_overview(full))))
     out = io.StringIO()
-    terminal.render(full, out)
+    terminal.render(as_overview(full), out)
     assert "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
     for session in snapshot.sessions:
         lanes.packed([session])

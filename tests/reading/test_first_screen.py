@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tb_nanwatch.diagnosis.answer import LABELS, MEANINGS
-from tb_nanwatch.reading.search.analysis import Finding
+from tb_nanwatch.reading.contract.searches import (
+    Aborted,
+    Cost,
+    Finding,
+    FirstScreen,
+    SearchAnswer,
+    SearchSummary,
+)
 from tb_nanwatch.reading.search.attempts import attempts
 from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.record.schema import CAUSES
 
-ANSWER = {
-    "happened": "diverged at epoch 1, batch 7",
-    "cause": "learning rate too high",
-    "why": "Learning rate too high. The learning rate is 0.31.",
-    "sure": "tested",
-    "record": "",
-    "fix": "Lower the learning rate to 0.1.",
-    "tested": "Tested: all 71 steps are finite.",
-    "where": "`tf.math.square` in the loss",
-    "after": "",
-    "count": 4,
-    "of": 4,
-    "whose": "Trial #3",
-    "names": ["Trial #3"],
-}
+ANSWER = SearchAnswer(
+    happened="diverged at epoch 1, batch 7",
+    cause="learning rate too high",
+    why="Learning rate too high. The learning rate is 0.31.",
+    sure="tested",
+    record="",
+    fix="Lower the learning rate to 0.1.",
+    tested="Tested: all 71 steps are finite.",
+    where="`tf.math.square` in the loss",
+    after="",
+    count=4,
+    of=4,
+    whose="Trial #3",
+    names=["Trial #3"],
+)
 FINDING = Finding(
     "s", "rate", "rate >= 0.5", (4, 5), (0, 19), 0.002, "hp.Float()", "Put it there.",
     "removes 4 of 4 bad",
@@ -35,56 +44,62 @@ FINDING = Finding(
 COUNTS = "rate >= 0.5 went bad in 4 of 5 trials, elsewhere 0 of 19; corrected p = 0.002."
 
 
-def search(**fields: Any) -> dict[str, Any]:
-    return {
-        "search": "s",
-        "trials": 24,
-        "by_status": {"clean": 20, "diverged": 4},
-        "aborted": None,
-        "answer": ANSWER,
-        "cost": {"text": "9 % of the time."},
-        "verdict": "No trial went bad.",
-        **fields,
-    }
+def search(**changes: Any) -> SearchSummary:
+    made = SearchSummary(
+        search="s",
+        name="s",
+        tuner="RandomSearch",
+        objective="val_loss",
+        direction="min",
+        started=0.0,
+        trials=24,
+        by_status={"clean": 20, "diverged": 4},
+        aborted=None,
+        cost=Cost(100.0, 9.0, 0.09, "9 % of the time."),
+        counted="No trial went bad.",
+        verdict="No trial went bad.",
+        answer=ANSWER,
+        hparams=[],
+    )
+    return replace(made, **changes)
 
 
 def test_a_condition_leads_and_its_statistics_stand_behind() -> None:
     shown = first_screen(search(), [FINDING], COUNTS, [], ["Trial #16"])
-    assert shown["happened"] == "4 of 24 trials diverged"
-    assert shown["why"] == (
+    assert shown.happened == "4 of 24 trials diverged"
+    assert shown.why == (
         "Learning rate too high: 4 of the 5 trials with rate >= 0.5 went bad, "
         "0 of the 19 others."
     )
-    assert shown["fix"] == "Narrow `rate` by this edit: it removes 4 of 4 bad."
-    assert "overwrite=True" in shown["next"]
-    assert shown["notes"] == ["Trial #16 went bad but has a score: do not use it."]
-    first = [v for k, v in shown.items() if k != "more"]
+    assert shown.fix == "Narrow `rate` by this edit: it removes 4 of 4 bad."
+    assert "overwrite=True" in shown.next
+    assert shown.notes == ["Trial #16 went bad but has a score: do not use it."]
+    first = replace(shown, more=[])
     assert not any(word in str(first) for word in ("p =", "units", "%", "tested'"))
-    assert shown["more"][:2] == [COUNTS, FINDING.rivals]
-    assert shown["more"][-1] == "9 % of the time."
+    assert shown.more[:2] == [COUNTS, FINDING.rivals]
+    assert shown.more[-1] == "9 % of the time."
     # What the experiment tested is the rate of one trial, not the edit.
-    assert (shown["sure"], shown["tested"]) == ("likely", "")
+    assert (shown.sure, shown.tested) == ("likely", "")
 
 
 def test_the_cause_leads_where_the_counts_say_nothing_yet() -> None:
     few = "3 trials are too few to tell which hyperparameter is to blame."
-    alone = {**ANSWER, "count": 1, "of": 1, "whose": "Trial #1"}
+    alone = replace(ANSWER, count=1, of=1, whose="Trial #1")
     by_status = {"clean": 2, "diverged": 1}
     shown = first_screen(
         search(trials=3, by_status=by_status, answer=alone), [], few, [], []
     )
-    assert shown["happened"] == "Trial #1 of 3 diverged at epoch 1, batch 7"
-    assert {k: shown[k] for k in ("why", "fix", "tested")} == {
-        k: ANSWER[k] for k in ("why", "fix", "tested")
-    }
-    assert few in shown["more"] and few not in str({**shown, "more": []})
+    assert shown.happened == "Trial #1 of 3 diverged at epoch 1, batch 7"
+    told = ("why", "fix", "tested")
+    assert [getattr(shown, k) for k in told] == [getattr(ANSWER, k) for k in told]
+    assert few in shown.more and few not in str(replace(shown, more=[]))
 
 
 def test_what_lies_in_the_program_leads_before_a_condition() -> None:
     mend = f"4 of 4 bad trials alike: loss domain. {COUNTS}"
     shown = first_screen(search(), [FINDING], mend, [], [])
-    assert shown["why"] == ANSWER["why"] and shown["next"] == ""
-    assert "All 4 bad trials alike" in shown["notes"][0]
+    assert shown.why == ANSWER.why and shown.next == ""
+    assert "All 4 bad trials alike" in shown.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -96,34 +111,31 @@ def test_what_lies_in_the_program_leads_before_a_condition() -> None:
     ],
 )
 def test_an_abort_says_how_the_search_ended(message: str, said: str) -> None:
-    abort = {"trials": ["0"], "names": ["Trial #1"], "reasons": ["why"]}
-    abort |= {"message": message, "fix": "Long.", "next": "Short."}
+    abort = Aborted(["0"], ["Trial #1"], ["why"], message, "Long.", "Short.")
     shown = first_screen(search(aborted=abort), [], "", [], [])
-    assert shown["happened"].startswith(said.replace("1 trials", "1 trial"))
-    assert shown["next"] == "Short."
-    assert {"Trial #1: why.", "Long."} <= set(shown["more"])
+    assert shown.happened.startswith(said.replace("1 trials", "1 trial"))
+    assert shown.next == "Short."
+    assert {"Trial #1: why.", "Long."} <= set(shown.more)
 
 
 def test_a_search_that_went_well_says_each_thing_once() -> None:
-    well = search(by_status={"clean": 24}, answer=None, cost=None)
-    well["verdict"] = "No trial went bad. 2 failed."
+    said = "No trial went bad. 2 failed."
+    well = search(by_status={"clean": 24}, answer=None, cost=None, verdict=said)
     shown = first_screen(well, [], "", ["2 failed."], [])
-    assert shown["happened"] == well["verdict"]
-    assert not any(v for k, v in shown.items() if k != "happened")
+    assert shown == FirstScreen(said)
 
 
 def test_several_kinds_of_bad_are_listed() -> None:
     kinds = search(by_status={"runaway": 1, "diverged": 3, "clean": 20})
     said = "4 of 24 trials went bad: 1 runaway, 3 diverged"
-    assert first_screen(kinds, [], "", [], [])["happened"] == said
+    assert first_screen(kinds, [], "", [], []).happened == said
 
 
 def test_each_attempt_is_told_apart() -> None:
     def run(trial: str | None, execution: int = 0, fit: int = 0, retry: int = 0) -> Any:
-        return {
-            "search": "s", "run": "r", "trial_id": trial,
-            "execution": execution, "fit": fit, "retry": retry,
-        }  # fmt: skip
+        return SimpleNamespace(
+            search="s", run="r", trial_id=trial, execution=execution, fit=fit, retry=retry
+        )
 
     two = [run("0", 0), run("0", 1, 0), run("0", 1, 1), run("1"), run(None, retry=1)]
     assert attempts(two) == [

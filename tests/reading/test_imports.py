@@ -83,6 +83,14 @@ def test_no_room_knows_one_above_it(module: str) -> None:
         assert not {name.split(".")[0] for name in imports(MODULES[module])} & FRAMEWORKS
 
 
+def test_what_is_sent_is_told_to_nothing_that_makes_it() -> None:
+    contract = [m for m in MODULES if m.startswith("reading.contract.")]
+    assert contract
+    for module in contract:
+        known = {m for m in ours(MODULES[module]) if m.startswith("reading.")}
+        assert all(m.startswith("reading.contract.") for m in known), module
+
+
 def test_the_pure_rooms_are_there() -> None:
     assert {m.split(".")[0] for m in MODULES} >= {*NEVER}
 

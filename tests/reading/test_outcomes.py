@@ -9,6 +9,7 @@ from typing import Any
 
 from tensorboard.context import RequestContext
 
+from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.report import report, terminal
@@ -16,6 +17,7 @@ from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record.schema import Lineage
 from tests.reading.records import a_search, a_status, a_verdict, write
 from tests.reading.searches import frontier
+from tests.support.told import as_json, as_overview
 
 
 def session(number: int = 1, **changes: Any) -> Session:
@@ -69,11 +71,11 @@ def test_the_report_holds_findings_verdict_and_rates(
         )
     other = a_search(2)
     write(tmp_path / "other", a_status(99, trial_id="0099", search=other))
-    full = report.overview(read().snapshot(RequestContext(), ""))
+    full = as_json(report.overview(read().snapshot(RequestContext(), "")))
     (finding,) = full["findings"]
     assert finding["search"] == "search-1"
     assert finding["inside"] == [5, 5] and finding["outside"] == [0, 19]
-    assert list(report.report(full)["findings"][0]) == [
+    assert list(in_report(as_overview(full))["findings"][0]) == [
         *("search", "hparam", "condition", "inside", "outside", "p_value"),
         *("edit", "where", "saves", "rivals", "text"),
     ]
@@ -85,7 +87,7 @@ def test_the_report_holds_findings_verdict_and_rates(
         shown["rates"][0].items()
     )
     out = io.StringIO()
-    terminal.render(full, out)
+    terminal.render(as_overview(full), out)
     assert (
         '\n        learning_rate = hp.Float("learning_rate", 1e-4, 1.5' in out.getvalue()
     )

@@ -25,6 +25,7 @@ from tests.reading.records import (
     write,
 )
 from tests.reading.searches import frontier
+from tests.support.told import as_json, as_overview
 
 EVIL = "</style></title><script>alert(1)</script><img src=x onerror='a'>\"&amp;\u202e"
 VOID = {"meta", "rect", "path", "br"}
@@ -126,7 +127,7 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
         status,
         a_verdict(1, tuner_status=EVIL, aborted=EVIL, trial_id=EVIL, search_id=EVIL),
     )
-    full = report.overview(read().snapshot(CTX, ""))
+    full = as_json(report.overview(read().snapshot(CTX, "")))
     full["warnings"].append(EVIL)
     finding = {
         "search": EVIL,
@@ -135,11 +136,13 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
         "saves": EVIL,
         "where": EVIL,
     }
-    full["findings"].append({**finding, "condition": EVIL, "hparam": EVIL})
+    finding |= {"condition": EVIL, "hparam": EVIL, "rivals": EVIL}
+    counts = {"inside": [1, 1], "outside": [0, 1], "p_value": 0.01}
+    full["findings"].append({**finding, **counts})
     full["searches"] *= 2  # with a list of contents
     full["searches"][0]["search"] = full["runs"][0]["search"] = EVIL
     full["runs"][0]["causes"][0]["evidence"] = [EVIL]
-    shown = page(full, {})
+    shown = page(as_overview(full), {})
     reading = read_page(shown)
     assert not {"script", "img", "link", "iframe", "use"} & set(reading.tags)
     assert not [n for n, _ in reading.attributes if n.startswith("on") or n == "src"]
@@ -152,7 +155,7 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
 
 def test_without_trials_there_is_a_page_all_the_same() -> None:
     full: dict[str, Any] = {"searches": [], "runs": [], "findings": [], "warnings": []}
-    assert "NaN Watch report" in read_page(page(full, {})).text
+    assert "NaN Watch report" in read_page(page(as_overview(full), {})).text
 
 
 # --- Lanes --------------------------------------------------------------------------

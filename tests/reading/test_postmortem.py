@@ -7,21 +7,23 @@ import io
 from pathlib import Path
 from typing import Any
 
+from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.report.logs import make_provider
 from tb_nanwatch.record.schema import BadTensor, Experiment, HParam
 from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write
+from tests.support.told import as_json, as_overview
 
 
 def full(logdir: Path) -> dict[str, Any]:
     reader = Reader(make_provider(str(logdir)), clock=lambda: 1_700_000_100.0)
-    return report.overview(reader.snapshot(CTX, ""))
+    return as_json(report.overview(reader.snapshot(CTX, "")))
 
 
 def printed(overview: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(overview, out, every=True)
+    terminal.render(as_overview(overview), out, every=True)
     return " ".join(out.getvalue().split())
 
 
@@ -38,7 +40,7 @@ def test_the_report_names_operation_and_line(tmp_path: Path) -> None:
     text = printed(found)
     assert "`tf.math.divide` at loss.py:12: 1 of 32 denominators are 0" in text
     assert "error / tf.abs(labels)" in text
-    (shown, _) = report.report(found)["runs"]
+    (shown, _) = in_report(as_overview(found))["runs"]
     assert shown["origin"]["source"] == "loss.py:12"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch.diagnosis.ranking import Facts, diagnose, position_text, tensor_text
+from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.tab import plugin
@@ -26,13 +27,14 @@ from tests.reading.records import (
     a_verdict,
     write,
 )
+from tests.support.told import as_json, as_overview
 
 Read = Callable[..., Reader]
 ABORT = "RuntimeError: Number of consecutive failures exceeded the limit of 3."
 
 
 def overview(reader: Reader) -> dict[str, Any]:
-    return report.overview(reader.snapshot(CTX, ""))
+    return as_json(report.overview(reader.snapshot(CTX, "")))
 
 
 def one_run(tmp_path: Path, read: Read, *records: Any) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def one_run(tmp_path: Path, read: Read, *records: Any) -> dict[str, Any]:
 def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     write(tmp_path / "0001", a_status(bad=True), a_verdict(score=math.inf))
     full = overview(read())
-    shown = json.loads(strict_json.dumps(report.report(full)))
+    shown = json.loads(strict_json.dumps(in_report(as_overview(full))))
     assert list(shown) == [
         *("schema_version", "searches", "runs", "findings", "with_data")
     ]

@@ -17,6 +17,7 @@ from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.reading.report.same_cause import MIN_RUNNER_UP, same_causes
 from tests.reading.records import a_status
+from tests.support.told import as_json, as_overview
 
 
 def told(*causes: list[Cause], **changes: Any) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def told(*causes: list[Cause], **changes: Any) -> dict[str, Any]:
         run = f"{number:04d}/execution0"
         sessions.append(Session(run, status.session_id, status, state=status.state))
         known[run, status.session_id] = those
-    return report.overview(Snapshot(sessions, []), known)
+    return as_json(report.overview(Snapshot(sessions, []), known))
 
 
 def rate(value: float, confidence: float = 0.9) -> Cause:
@@ -43,11 +44,11 @@ def second(cause: str, confidence: float) -> Cause:
 def in_words(full: dict[str, Any]) -> tuple[list[str], str]:
     """What the terminal's lines say of causes, and the page as text."""
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     lines = out.getvalue().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("  Cause in"))
     end = next(i for i, line in enumerate(lines) if line.startswith("  trial"))
-    made = re.sub(r"<[^>]+>", " ", page(full, {}, now=0))
+    made = re.sub(r"<[^>]+>", " ", page(as_overview(full), {}, now=0))
     return lines[start:end], " ".join(made.split())
 
 
@@ -75,7 +76,7 @@ def test_of_one_trial_or_of_trials_alike_nobody_asks_whose_they_are() -> None:
 
 def test_runs_without_a_trial_are_called_runs() -> None:
     full = told([rate(10)], [rate(20)], trial_id=None, search=None)
-    (found,) = same_causes(full["runs"])
+    (found,) = same_causes(as_overview(full).runs)
     assert found.names == ["0001/execution0", "0002/execution0"]
     assert found.whose == "In 0001/execution0:"
 
@@ -126,6 +127,6 @@ def test_the_threshold_is_where_no_cause_was_right() -> None:
 def test_names_of_others_do_no_harm() -> None:
     evil = "\x1b[31m\u202e<b>"
     full = told([rate(10)], [rate(20)], trial_id=evil)
-    (found,) = same_causes(full["runs"])
+    (found,) = same_causes(as_overview(full).runs)
     assert found.whose == "In Trial \ufffd<b>:"
-    assert "&lt;b&gt;" in page(full, {}) and "\x1b" not in found.whose
+    assert "&lt;b&gt;" in page(as_overview(full), {}) and "\x1b" not in found.whose

@@ -13,6 +13,7 @@ from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.report.tables import table_of
 from tb_nanwatch.record.schema import HParam
 from tests.reading.records import CTX, a_status, a_verdict, write
+from tests.support.told import as_json, as_overview
 
 NOISE = [f"noise_{i}" for i in range(20)]
 
@@ -34,12 +35,12 @@ def wide(tmp_path: Path, read: Any) -> dict[str, Any]:
     """A search over 22 hyperparameters in which high rates went bad."""
     for i in range(16):
         write(tmp_path / str(i) / "execution0", *a_run(i, bad=i < 8))
-    return report.overview(read().snapshot(CTX, ""))
+    return as_json(report.overview(read().snapshot(CTX, "")))
 
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     return out.getvalue()
 
 
@@ -62,7 +63,7 @@ def test_what_matters_comes_first_and_fits(wide: dict[str, Any]) -> None:
 
 def test_what_went_bad_and_a_count_of_the_others(wide: dict[str, Any]) -> None:
     out = io.StringIO()
-    terminal.render(wide, out)
+    terminal.render(as_overview(wide), out)
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines if line.startswith("  #")] == [
@@ -74,7 +75,8 @@ def test_what_went_bad_and_a_count_of_the_others(wide: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("width", [40, 220, 1000])
 def test_the_width_decides_how_many_are_shown(width: int, wide: dict[str, Any]) -> None:
-    table = table_of(wide["runs"], wide["findings"], wide["searches"][0]["rates"], width)
+    full = as_overview(wide)
+    table = table_of(full.runs, full.findings, full.searches[0].rates, width)
     shown = [name for name in table.rows[0] if name in ("rate", *NOISE)]
     assert shown[0] == "rate"
     assert (len(shown) == 1) == (width == 40)
@@ -94,10 +96,10 @@ def test_nothing_is_said_twice(wide: dict[str, Any]) -> None:
 
 def test_columns_that_say_nothing_are_left_out(tmp_path: Path, read: Any) -> None:
     write(tmp_path / "a", a_status(1), a_verdict(1))
-    full = report.overview(read().snapshot(CTX, ""))
+    full = as_json(report.overview(read().snapshot(CTX, "")))
     assert "first bad step" not in printed(full) and "cause" not in printed(full)
     write(tmp_path / "b", a_status(2, bad=True), a_verdict(2))
-    full = report.overview(read().snapshot(CTX, ""))
+    full = as_json(report.overview(read().snapshot(CTX, "")))
     assert "first bad step" in printed(full) and "cause" in printed(full)
 
 
@@ -143,7 +145,7 @@ def test_the_closest_call_is_reported_of_clean_runs_alone(
     write(tmp_path / "a", a_status(1, **near))
     write(tmp_path / "b", a_status(2))
     write(tmp_path / "c", a_status(3, bad=True, **near))
-    full = report.overview(read().snapshot(CTX, ""))
+    full = as_json(report.overview(read().snapshot(CTX, "")))
     calls = {r["trial_id"]: r["closest_call"] for r in full["runs"]}
     assert calls["0002"] is calls["0003"] is None
     text = "output of dense_1 reached 3e+04 of 65504 in float16"
@@ -154,5 +156,5 @@ def test_the_closest_call_is_reported_of_clean_runs_alone(
         f"Closest call of what stayed finite: Trial 0001, {text}."
     )
     write(tmp_path / "a", a_status(4, trial_id="0001"))
-    full = report.overview(read().snapshot(CTX, ""))
+    full = as_json(report.overview(read().snapshot(CTX, "")))
     assert "Closest call" not in printed(full)

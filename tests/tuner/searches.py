@@ -16,6 +16,7 @@ from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.report.logs import make_provider
+from tests.support.told import as_json
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(64, 4).astype(np.float32)
@@ -82,7 +83,7 @@ def overview(log: Path) -> dict[str, Any]:
     reader = Reader(make_provider(str(log)), clock=time.time)
     snapshot = reader.snapshot(RequestContext(), "")
     causes = Causes(reader).of(RequestContext(), "", snapshot.sessions)
-    full = report.overview(snapshot, causes)
+    full = as_json(report.overview(snapshot, causes))
     assert full["warnings"] == []
     assert [r["damage"] for r in full["runs"]] == [[]] * len(full["runs"])
     return full

@@ -14,6 +14,7 @@ import pytest
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.report import terminal
 from tb_nanwatch.writing.search import advice
+from tests.support.told import as_overview
 from tests.tuner.searches import X, linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
@@ -51,7 +52,7 @@ def run_search(
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     return " ".join(out.getvalue().split())
 
 

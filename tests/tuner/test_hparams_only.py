@@ -16,6 +16,7 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report import report, terminal
 from tests.reading.records import LOADERS
+from tests.support.told import as_json, as_overview
 from tests.tuner.searches import linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
@@ -47,7 +48,9 @@ def test_they_appear_with_their_values_and_bad_epochs(
         reader = Reader(loaded.provider, max_age=0)
 
         def runs() -> Any:
-            found: Any = report.overview(reader.snapshot(RequestContext(), ""))["runs"]
+            found: Any = as_json(report.overview(reader.snapshot(RequestContext(), "")))[
+                "runs"
+            ]
             return found
 
         loaded.wait(lambda: runs() == full["runs"])
@@ -98,7 +101,7 @@ def history(directory: Path) -> dict[int, float]:
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     return " ".join(out.getvalue().split())
 
 

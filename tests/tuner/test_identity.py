@@ -12,6 +12,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.report import terminal
+from tests.support.told import as_overview
 from tests.tuner.searches import good, linear, make, overview, run_of, search, with_rates
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     return out.getvalue()
 
 

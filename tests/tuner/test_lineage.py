@@ -10,6 +10,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.report import terminal
+from tests.support.told import as_overview
 from tests.tuner.searches import make, overview, search, with_rates
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
@@ -27,7 +28,7 @@ def run_search(
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     return " ".join(out.getvalue().split())
 
 

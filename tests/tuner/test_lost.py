@@ -14,9 +14,11 @@ import pytest
 from keras_tuner.errors import FailedTrialError, FatalError, FatalValueError
 
 from tb_nanwatch import NanWatch, NanWatchWarning
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.contract.overview import in_report
+from tb_nanwatch.reading.report import terminal
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.record import strict_json
+from tests.support.told import as_overview
 from tests.tuner.searches import linear, make, overview, run_of, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
@@ -108,8 +110,12 @@ def own(path: Path, how: str, error: Any = None) -> Any:
 def shown(full: dict[str, Any]) -> list[str]:
     """Returns the overview as a terminal, the JSON and the page have it."""
     out = io.StringIO()
-    terminal.render(full, out, every=True)
-    texts = [out.getvalue(), strict_json.dumps(report.report(full)), page(full, {})]
+    terminal.render(as_overview(full), out, every=True)
+    texts = [
+        out.getvalue(),
+        strict_json.dumps(in_report(as_overview(full))),
+        page(as_overview(full), {}),
+    ]
     return [" ".join(text.split()) for text in texts]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.report import terminal
+from tests.support.told import as_overview
 from tests.tuner.searches import (
     TUNERS,
     linear,
@@ -216,5 +217,5 @@ def test_weights_that_are_finite_again(repaired: bool, tmp_path: Path) -> None:
 
 def printed(full: dict[str, Any]) -> str:
     out = io.StringIO()
-    terminal.render(full, out, every=True)
+    terminal.render(as_overview(full), out, every=True)
     return " ".join(out.getvalue().split())

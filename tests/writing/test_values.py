@@ -24,6 +24,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
+from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report import report, terminal
 from tb_nanwatch.reading.report.logs import make_provider
@@ -35,6 +36,7 @@ from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.search import tuner as tuners
 from tb_nanwatch.writing.values import MAX_HPARAMS, name, plain, plain_hparams, scalar
 from tests.reading.records import a_status
+from tests.support.told import as_json, as_overview
 from tests.tuner.searches import overview, run_of
 from tests.writing.logs import read_log
 from tests.writing.test_callback import fit, mlp
@@ -195,10 +197,12 @@ def test_whatever_is_given_the_report_is_read(
     reader = Reader(make_provider(str(root)))
     snapshot = reader.snapshot(RequestContext(), "")
     assert len(snapshot.sessions) == 3 and snapshot.warnings == []
-    full = report.overview(snapshot)
-    json.loads(strict_json.dumps(report.report(full)), parse_constant=pytest.fail)
-    terminal.render(full, io.StringIO())
-    page(full, {})
+    full = as_json(report.overview(snapshot))
+    json.loads(
+        strict_json.dumps(in_report(as_overview(full))), parse_constant=pytest.fail
+    )
+    terminal.render(as_overview(full), io.StringIO())
+    page(as_overview(full), {})
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from tb_nanwatch.reading.contract.comparisons import Change, Removed, Share
 from tb_nanwatch.reading.search.edit import declaration, listed
 from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
 from tb_nanwatch.reading.search.trials import Trial
@@ -40,49 +41,6 @@ class Half:
     space: Sequence[HParam]
     direction: str | None = None
     objective: str | None = None
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many trials went bad, with Wilson's interval of the rate, 95 %."""
-
-    bad: int
-    total: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Change:
-    """One declaration that was edited.
-
-    Attributes:
-        hparam: name.
-        first, second: as code; None where it is not in the space.
-        text: the sentence.
-    """
-
-    hparam: str
-    first: str | None
-    second: str | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Removed:
-    """The first search's trials that are outside of the second one's space.
-
-    Attributes:
-        bad, clean: (outside, in all).
-        best: whether the best trial of the first search is among them; None where it
-            has no scored trial.
-        text: the sentence.
-    """
-
-    bad: tuple[int, int]
-    clean: tuple[int, int]
-    best: bool | None
-    text: str
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""Two runs or two searches: found in snapshots, read, and compared.
-
-The answers are plain dicts of JSON values, as http_api.md describes them.
-"""
+"""Two runs or two searches: found in snapshots, read, and compared."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from typing import Any, Final
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.comparison.before_after import Half, before_after, space_of
 from tb_nanwatch.reading.comparison.differences import Training, differences_of
+from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
+from tb_nanwatch.reading.contract.searches import SearchSummary
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
@@ -20,9 +19,7 @@ from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata
-from tb_nanwatch.record.strict_json import json_safe
 
-COMPARE_VERSION: Final = 1
 _KINDS: Final = (metadata.KIND_SESSION, metadata.KIND_RANGES)
 # Names that an error lists.
 _MAX_LISTED: Final = 8
@@ -56,8 +53,8 @@ class Place:
 # --- Two runs -------------------------------------------------------------------------
 
 
-def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> dict[str, Any]:
-    """Returns the body of the route `compare_runs`."""
+def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> RunComparison:
+    """Returns what two runs differ in."""
     runs_of = [first[1].run, second[1].run]
     if runs_of[0] == runs_of[1] and first[0] is second[0]:
         runs_of = [f"{_project(s)}:{s.run}" for _, s in (first, second)]
@@ -70,20 +67,15 @@ def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> dict[st
         report.run_entry(session, training.causes)
         for (_, session), training in zip((first, second), trainings, strict=True)
     ]
-    safe: dict[str, Any] = json_safe(
-        {
-            "schema_version": COMPARE_VERSION,
-            "kind": "runs",
-            "runs": entries,
-            "names": names,
-            "verdict": found.verdict,
-            "differences": found.differences,
-            "parting": found.parting,
-            "alike": found.alike,
-            "notes": found.notes,
-        }
+    return RunComparison(
+        runs=entries,
+        names=list(names),
+        verdict=found.verdict,
+        differences=found.differences,
+        parting=found.parting,
+        alike=found.alike,
+        notes=found.notes,
     )
-    return safe
 
 
 def _training(place: Place, session: Session, name: str) -> Training:
@@ -116,8 +108,8 @@ def _labels(
 # --- Two searches ---------------------------------------------------------------------
 
 
-def searches(first: tuple[Place, str], second: tuple[Place, str]) -> dict[str, Any]:
-    """Returns the body of the route `compare_searches`.
+def searches(first: tuple[Place, str], second: tuple[Place, str]) -> SearchComparison:
+    """Returns what became of a search after its space was edited.
 
     Args:
         first, second: where each is, and its id.
@@ -134,24 +126,19 @@ def searches(first: tuple[Place, str], second: tuple[Place, str]) -> dict[str, A
     found = before_after(
         *(replace(h, name=n) for n, (h, _) in zip(names, halves, strict=True))
     )
-    safe: dict[str, Any] = json_safe(
-        {
-            "schema_version": COMPARE_VERSION,
-            "kind": "searches",
-            "searches": [entry for _, entry in halves],
-            "names": names,
-            "verdict": found.verdict,
-            "shares": found.shares,
-            "p_value": found.p_value,
-            "changes": found.changes,
-            "removed": found.removed,
-            "best_scores": found.best_scores,
-        }
+    return SearchComparison(
+        searches=[entry for _, entry in halves],
+        names=list(names),
+        verdict=found.verdict,
+        shares=found.shares,
+        p_value=found.p_value,
+        changes=found.changes,
+        removed=found.removed,
+        best_scores=found.best_scores,
     )
-    return safe
 
 
-def _half(place: Place, search_id: str) -> tuple[Half, dict[str, Any]]:
+def _half(place: Place, search_id: str) -> tuple[Half, SearchSummary]:
     snapshot = place.snapshot()
     sessions = [s for s in snapshot.sessions if s.search_id == search_id]
     if not search_id or not sessions:
@@ -160,13 +147,13 @@ def _half(place: Place, search_id: str) -> tuple[Half, dict[str, Any]]:
         )
     causes = place.causes.of(place.ctx, place.experiment_id, sessions)
     full = report.overview(Snapshot(sessions, []), causes)
-    (entry,) = full["searches"]
+    (entry,) = full.searches
     half = Half(
-        entry["name"] or entry["search"],
+        entry.name or entry.search,
         trials_to_compare(sessions, causes),
         space_of([h for s in sessions for h in s.status.hparams]),
-        entry["direction"],
-        entry["objective"],
+        entry.direction,
+        entry.objective,
     )
     return half, entry
 
@@ -176,7 +163,7 @@ def _half(place: Place, search_id: str) -> tuple[Half, dict[str, Any]]:
 
 def named(
     first: tuple[Place, str | None], second: tuple[Place, str | None]
-) -> dict[str, Any]:
+) -> RunComparison | SearchComparison:
     """Returns the comparison of two things by their names.
 
     Args:
@@ -211,7 +198,7 @@ def named(
     )
 
 
-def newest(place: Place) -> dict[str, Any]:
+def newest(place: Place) -> SearchComparison:
     """Returns the newest search beside the older one of the same project.
 
     Raises:

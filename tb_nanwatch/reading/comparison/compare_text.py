@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import IO, Any, Final
+from typing import IO, Final
 
+from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
 from tb_nanwatch.reading.report.tables import status_text
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.text import clean
@@ -21,48 +22,51 @@ _TOPICS: Final = {
 _MAX_TEXT: Final = 2000
 
 
-def render(found: dict[str, Any], out: IO[str]) -> None:
-    """Prints what `compare.runs` or `compare.searches` returned."""
-    (_runs if found["kind"] == "runs" else _searches)(found, out)
+def render(found: RunComparison | SearchComparison, out: IO[str]) -> None:
+    """Prints a comparison."""
+    if isinstance(found, RunComparison):
+        _runs(found, out)
+    else:
+        _searches(found, out)
 
 
-def _runs(found: dict[str, Any], out: IO[str]) -> None:
-    _say(found["verdict"], out)
-    bad = next((r for r in found["runs"] if r["causes"]), None)
+def _runs(found: RunComparison, out: IO[str]) -> None:
+    _say(found.verdict, out)
+    bad = next((r for r in found.runs if r.causes), None)
     if bad is not None:
-        cause = bad["causes"][0]
-        for sentence in cause["evidence"][1:4]:  # the first says where
+        cause = bad.causes[0]
+        for sentence in cause.evidence[1:4]:  # the first says where
             _say(sentence, out, "  ")
-        _say(f"Fix: {cause['fix']}", out, "  ")
+        _say(f"Fix: {cause.fix}", out, "  ")
     for topic, title in _TOPICS.items():
-        those = [d for d in found["differences"] if d["topic"] == topic]
+        those = [d for d in found.differences if d.topic == topic]
         if those:
             print(f"{title}", file=out)
         for d in those:
-            _say(d["text"], out, "* " if d["likely"] else "  ")
-    if any(d["likely"] for d in found["differences"]):
+            _say(d.text, out, "* " if d.likely else "  ")
+    if any(d.likely for d in found.differences):
         print("* is what the likely cause is about.", file=out)
-    if found["parting"]:
+    if found.parting:
         print("Where they first differ", file=out)
-        _say(found["parting"]["text"], out, "  ")
-    if found["alike"]:
-        alike = ", ".join(_TOPICS[t].lower() for t in found["alike"])
+        _say(found.parting.text, out, "  ")
+    if found.alike:
+        alike = ", ".join(_TOPICS[t].lower() for t in found.alike)
         _say(f"Alike: {alike}.", out)
-    for note in found["notes"]:
+    for note in found.notes:
         _say(f"Note: {note}", out)
     first, second = (
         f"{clean(name, 80)} ({status_text(run)})"
-        for name, run in zip(found["names"], found["runs"], strict=True)
+        for name, run in zip(found.names, found.runs, strict=True)
     )
     _say(f"Each line reads: {first} against {second}.", out)
 
 
-def _searches(found: dict[str, Any], out: IO[str]) -> None:
-    _say(found["verdict"], out)
-    if found["changes"]:
+def _searches(found: SearchComparison, out: IO[str]) -> None:
+    _say(found.verdict, out)
+    if found.changes:
         print("Edited", file=out)
-    for change in found["changes"]:
-        _say(change["text"], out, "  ")
+    for change in found.changes:
+        _say(change.text, out, "  ")
 
 
 def _say(text: str, out: IO[str], begin: str = "") -> None:

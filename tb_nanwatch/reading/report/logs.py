@@ -11,6 +11,7 @@ from tensorboard.context import RequestContext
 
 from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchError
+from tb_nanwatch.reading.contract.overview import Overview
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.progress import Tell, untold
 from tb_nanwatch.reading.log.reader import Reader
@@ -18,7 +19,7 @@ from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.unwatched import SCALARS_PLUGIN
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.report.page_table import Lanes
-from tb_nanwatch.record import metadata, schema, strict_json
+from tb_nanwatch.record import metadata, schema
 
 # Points of a scalar: more epochs than that are rare, and a scalar of each batch, which
 # is not read, must not fill the memory.
@@ -38,12 +39,12 @@ class Logs:
     """What a log directory held when it was read.
 
     Attributes:
-        full: the overview, see `report.overview`.
+        full: the overview.
         sessions: what it was made of.
         causes: of the runs that went bad, by (run, session id).
     """
 
-    full: dict[str, Any]
+    full: Overview
     sessions: list[Session]
     causes: report.CausesByRun
 
@@ -51,8 +52,7 @@ class Logs:
         """Returns what the page draws of each run, by (run, session id)."""
         growth = schema.LANE_SERIES.index("growth")
         return {
-            # As the names stand in the overview.
-            (strict_json.json_safe(s.run), s.id): (
+            (s.run, s.id): (
                 s.status.lane_steps.tolist(),
                 s.status.lane[:, growth].tolist(),
             )

@@ -8,9 +8,13 @@ forbids scripts and requests as well, should anything ever slip through.
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from tb_nanwatch import __version__
+from tb_nanwatch.reading.contract.overview import Overview
+from tb_nanwatch.reading.contract.runs import RunSummary
+from tb_nanwatch.reading.contract.searches import Aborted, SearchSummary
 from tb_nanwatch.reading.report import told
 from tb_nanwatch.reading.report.page_table import Lanes, table, text
 from tb_nanwatch.reading.report.same_cause import same_causes
@@ -62,11 +66,11 @@ svg.lane { display: block; margin-top: 3px; }
 """
 
 
-def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
+def page(full: Overview, lanes: Lanes, now: float | None = None) -> str:
     """Returns the report as an HTML document.
 
     Args:
-        full: the overview (`report.overview`).
+        full: the overview.
         lanes: of its runs, by (run, session id) as they stand in it.
         now: seconds since the epoch.
     """
@@ -75,9 +79,9 @@ def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
         "<h1>NaN Watch report</h1>",
         f'<p class="soft">Made {made} by tb-nanwatch {text(__version__)}. Epochs and '
         "batches count from 1, steps from 0.</p>",
-        *(f'<p class="note">{text(w, _LONG)}</p>' for w in full["warnings"]),
-        _contents(full["searches"]),
-        *(_search(search, full, lanes) for search in full["searches"]),
+        *(f'<p class="note">{text(w, _LONG)}</p>' for w in full.warnings),
+        _contents(full.searches),
+        *(_search(search, full, lanes) for search in full.searches),
     ]
     if any(LEFT_OUT in part for part in body):
         body.insert(2, f'<p class="soft">{text(NOTE, _LONG)}</p>')
@@ -92,23 +96,23 @@ def page(full: dict[str, Any], lanes: Lanes, now: float | None = None) -> str:
     )
 
 
-def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
-    runs = [r for r in full["runs"] if r["search"] == search["search"]]
+def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
+    runs = [r for r in full.runs if r.search == search.search]
     shown = told.runs_of(full, search)
     findings = told.findings_of(full, search)
-    cards = told.cards_of({**full, "searches": [search]})
+    cards = told.cards_of(replace(full, searches=[search]))
     parts = [_title(search), card.in_html(cards)]
-    if search["aborted"]:
-        parts.append(_aborted(search["aborted"], shown))
+    if search.aborted:
+        parts.append(_aborted(search.aborted, shown))
     beyond = told.beyond(search, findings)
     if beyond:
         parts.append("<h3>How sure</h3>")
         parts += [f"<p>{text(said, _LONG)}</p>" for said in beyond]
     parts += _causes(shown)
-    if search["cost"] and search["cost"]["text"]:
-        parts.append(f"<h3>Cost</h3><p>{text(search['cost']['text'], _LONG)}</p>")
-    title = "Trials" if search["search"] else "Runs"
-    parts.append(table(shown, lanes, title, findings, search["rates"]))
+    if search.cost and search.cost.text:
+        parts.append(f"<h3>Cost</h3><p>{text(search.cost.text, _LONG)}</p>")
+    title = "Trials" if search.search else "Runs"
+    parts.append(table(shown, lanes, title, findings, search.rates))
     replaced = len(runs) - len(shown)
     if replaced:
         parts.append(
@@ -116,22 +120,24 @@ def _search(search: dict[str, Any], full: dict[str, Any], lanes: Lanes) -> str:
             "not shown; the latest decides.</p>"
         )
     parts += [
-        f'<p class="soft">Damage in an earlier attempt of {text(r["run"])}: '
+        f'<p class="soft">Damage in an earlier attempt of {text(r.run)}: '
         f"{text(sentence)}</p>"
         for r in runs
-        if r["superseded"]
-        for sentence in r["damage"]
+        if r.superseded
+        for sentence in r.damage
     ]
-    return f'<section id="{_anchor(full["searches"].index(search))}">{"".join(parts)}</section>'
+    return (
+        f'<section id="{_anchor(full.searches.index(search))}">{"".join(parts)}</section>'
+    )
 
 
-def _contents(searches: list[dict[str, Any]]) -> str:
+def _contents(searches: list[SearchSummary]) -> str:
     """Returns the list of what stands on the page, where that is more than one thing."""
     if len(searches) < 2:
         return ""
     items = "".join(
         f'<li><a href="#{_anchor(i)}">{_heading(search)}</a>: '
-        f"{text(search['first']['happened'], _LONG)}</li>"
+        f"{text(search.first.happened, _LONG)}</li>"
         for i, search in enumerate(searches)
     )
     return f"<nav><h2>Contents</h2><ul>{items}</ul></nav>"
@@ -141,40 +147,40 @@ def _anchor(index: int) -> str:
     return f"search-{index}"  # never a name: those come from a log
 
 
-def _heading(search: dict[str, Any]) -> str:
-    if not search["search"]:
+def _heading(search: SearchSummary) -> str:
+    if not search.search:
         return "Runs without a search"
-    return text(search["name"]) or "Search"
+    return text(search.name) or "Search"
 
 
-def _title(search: dict[str, Any]) -> str:
-    if not search["search"]:
+def _title(search: SearchSummary) -> str:
+    if not search.search:
         return f"<h2>{_heading(search)}</h2>"
-    about = [text(search["tuner"])] if search["tuner"] else []
-    if search["objective"]:
-        about.append(f"objective {text(search['objective'])}")
-    if search["started"]:
-        started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(search["started"]))
+    about = [text(search.tuner)] if search.tuner else []
+    if search.objective:
+        about.append(f"objective {text(search.objective)}")
+    if search.started:
+        started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(search.started))
         about.append(f"started {started}")
-    about.append(text(search["search"], 40))
+    about.append(text(search.search, 40))
     return f'<h2>{_heading(search)}</h2><p class="soft">{", ".join(about)}</p>'
 
 
-def _aborted(aborted: dict[str, Any], runs: list[dict[str, Any]]) -> str:
-    names = {run["trial_id"]: run_name(run) for run in runs}
+def _aborted(aborted: Aborted, runs: list[RunSummary]) -> str:
+    names = {run.trial_id: run_name(run) for run in runs}
     reasons = "".join(
         f"<li>{text(names.get(trial, trial), 60)}: {text(reason, 500)}</li>"
-        for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True)
+        for trial, reason in zip(aborted.trials, aborted.reasons, strict=True)
     )
     return (
         '<h3>The search was aborted</h3><article class="bad">'
-        f"<p>{text(aborted['message'], 1000)}</p>"
+        f"<p>{text(aborted.message, 1000)}</p>"
         f"{f'<ul>{reasons}</ul>' if reasons else ''}"
-        f"<p>What to do: {text(aborted['fix'], _LONG)}</p></article>"
+        f"<p>What to do: {text(aborted.fix, _LONG)}</p></article>"
     )
 
 
-def _causes(runs: list[dict[str, Any]]) -> list[str]:
+def _causes(runs: list[RunSummary]) -> list[str]:
     """Returns each cause once with its fix, and which trials it was found in."""
     causes = same_causes(runs)
     parts = ["<h3>Causes</h3>"] if causes else []

@@ -7,13 +7,17 @@ ended, and why. Cells wrap, so that a window of 900 pixels shows all of it.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from tb_nanwatch.diagnosis.ranking import position_text, tensor_text
+from tb_nanwatch.reading.contract.runs import RunSummary
+from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.report import lane_svg
 from tb_nanwatch.reading.report.tables import hparams_of, replay_command, status_text
-from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES, BadTensor, Position
+from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
+from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
 
@@ -22,7 +26,6 @@ Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
 
 # Hyperparameters with a column of their own; the others share one.
 _COLUMNS: Final = 2
-_ORIGIN: Final = tuple(BadTensor.__dataclass_fields__)
 
 
 def text(value: object, limit: int = 200) -> str:
@@ -31,16 +34,16 @@ def text(value: object, limit: int = 200) -> str:
 
 
 def table(
-    runs: Sequence[dict[str, Any]],
+    runs: Sequence[RunSummary],
     lanes: Lanes,
     title: str,
-    findings: Sequence[dict[str, Any]],
-    rates: Sequence[dict[str, Any]],
+    findings: Sequence[Finding],
+    rates: Sequence[Rate],
 ) -> str:
     """Returns a heading, the legend, the table and remarks on single runs.
 
     Args:
-        runs: entries of an overview, of one search.
+        runs: of one search.
         lanes: of these runs, by (run, session id).
         title: of the table.
         findings: of the search.
@@ -48,7 +51,7 @@ def table(
     """
     same, names = hparams_of(runs, findings, rates)
     columns, others = names[:_COLUMNS], names[_COLUMNS:]
-    steps = max((r["steps"] for r in runs), default=0)
+    steps = max((r.steps for r in runs), default=0)
     head = ["trial", *(text(n, 40) for n in columns), "outcome", "cause", _axis(steps)]
     head += ["score"] + (["other values"] if others else [])
     rows = [_row(run, lanes, steps, columns, others) for run in runs]
@@ -57,9 +60,7 @@ def table(
         for run in runs
         for sentence in _remarks(run)
     )
-    values = ", ".join(
-        f"{clean(n, 40)} = {_value(runs[0]['hparams'].get(n))}" for n in same
-    )
+    values = ", ".join(f"{clean(n, 40)} = {_value(runs[0].hparams.get(n))}" for n in same)
     alike = f'<p class="soft">The same in all: {text(values, 2000)}.</p>' if same else ""
     return (
         f"<h3>{title}</h3>{_legend()}{alike}"
@@ -70,16 +71,14 @@ def table(
 
 
 def _row(
-    run: dict[str, Any],
+    run: RunSummary,
     lanes: Lanes,
     steps: int,
     columns: Sequence[str],
     others: Sequence[str],
 ) -> str:
-    score = _value(run["score"])
-    tuner = (
-        f"<br><small>{text(run['tuner_status'])}</small>" if run["tuner_status"] else ""
-    )
+    score = _value(run.score)
+    tuner = f"<br><small>{text(run.tuner_status)}</small>" if run.tuner_status else ""
     cells = [
         f"<td>{text(_name(run), 80)}</td>",
         *(f'<td class="number">{_own_value(run, name)}</td>' for name in columns),
@@ -89,38 +88,35 @@ def _row(
         f'<td class="number">{text(score, 60)}{tuner}</td>',
     ]
     if others:
-        told = [
-            f"{text(n, 40)} {_own_value(run, n)}" for n in others if n in run["hparams"]
-        ]
+        told = [f"{text(n, 40)} {_own_value(run, n)}" for n in others if n in run.hparams]
         cells.append(f'<td class="long"><small>{", ".join(told)}</small></td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _outcome(run: dict[str, Any]) -> str:
-    bad = run["status"] in BAD_STATUSES
+def _outcome(run: RunSummary) -> str:
+    bad = run.status in BAD_STATUSES
     parts = [text(status_text(run))]
-    if bad and run["onset"]:
-        parts.append(f"<small>{text(position_text(Position(**run['onset'])))}</small>")
-    if bad and run["origin"]:
-        tensor = BadTensor(**{k: run["origin"][k] for k in _ORIGIN})
-        parts.append(f"<small>{text(tensor_text(tensor))}</small>")
-    kind = "bad" if bad else text(run["status"])
+    if bad and run.onset:
+        parts.append(f"<small>{text(position_text(run.onset))}</small>")
+    if bad and run.origin:
+        parts.append(f"<small>{text(tensor_text(run.origin))}</small>")
+    kind = "bad" if bad else text(run.status)
     return f'<td class="long s-{kind}">{"<br>".join(parts)}</td>'
 
 
-def _cause(run: dict[str, Any]) -> str:
+def _cause(run: RunSummary) -> str:
     """Returns the likeliest cause, the operation with its line, and how to run it again."""
-    if run["status"] not in BAD_STATUSES:
+    if run.status not in BAD_STATUSES:
         return "-"
-    answer, found = run["answer"], run["postmortem"]
+    answer, found = run.answer, run.postmortem
     parts = []
     if answer:
-        sure = f" ({answer['sure']})" if answer["sure"] else ""
-        parts.append(text(f"{answer['cause']}{sure}"))
-    if found and found["op"]:
-        source = found["source"]
-        line = f" at {source['file']}:{source['line']}" if source else ""
-        parts.append(f"<code>{text(found['op'] + line)}</code>")
+        sure = f" ({answer.sure})" if answer.sure else ""
+        parts.append(text(f"{answer.cause}{sure}"))
+    if found and found.op:
+        source = found.source
+        line = f" at {source.file}:{source.line}" if source else ""
+        parts.append(f"<code>{text(found.op + line)}</code>")
     command = replay_command(run)
     if command:
         parts.append(f"<code>{text(command, 500)}</code>")
@@ -147,41 +143,40 @@ def _legend() -> str:
     )
 
 
-def _lane(run: dict[str, Any], lanes: Lanes, steps: int) -> str:
-    ends, growth = lanes.get((run["run"], run["session"]), ([], []))
-    bad = run["status"] in BAD_STATUSES and run["onset"]
-    onset = run["onset"]["step"] if bad else None
-    said = f"{run['steps']:,} steps"
+def _lane(run: RunSummary, lanes: Lanes, steps: int) -> str:
+    ends, growth = lanes.get((run.run, run.session), ([], []))
+    bad = run.status in BAD_STATUSES
+    onset = run.onset.step if run.onset and bad else None
+    said = f"{run.steps:,} steps"
     if onset is not None:
         said += f", the first bad one {onset:,}"
-    finite = run["status"] in FINITE_STATUSES
+    finite = run.status in FINITE_STATUSES
     return lane_svg.lane(ends, growth, steps, onset, text(said), finite)
 
 
-def _name(run: dict[str, Any]) -> str:
+def _name(run: RunSummary) -> str:
     name = run_name(run)
-    if run["attempt"]:
-        name += f" {run['attempt']}"
-    lineage = run["lineage"]
-    if lineage and lineage["trial_id"] is not None:
-        parent = lineage["trial_id"]
+    if run.attempt:
+        name += f" {run.attempt}"
+    lineage = run.lineage
+    if lineage and lineage.trial_id is not None:
+        parent = lineage.trial_id
         name += f", continues {trial_name(parent, number_of(parent))}"
     return name
 
 
-def _remarks(run: dict[str, Any]) -> list[str]:
-    remarks = [
-        run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
-    ]
-    remarks += [scalar["text"] for scalar in run["scalars"]]
-    return remarks + [f"damage: {sentence}" for sentence in run["damage"]]
+def _remarks(run: RunSummary) -> list[str]:
+    said = (run.failure_text, run.unwatched_text, run.misread_text)
+    remarks = [text for text in said if text]
+    remarks += [scalar.text for scalar in run.scalars]
+    return remarks + [f"damage: {sentence}" for sentence in run.damage]
 
 
-def _own_value(run: dict[str, Any], name: str) -> str:
-    return text(_value(run["hparams"].get(name)), 60)
+def _own_value(run: RunSummary, name: str) -> str:
+    return text(_value(run.hparams.get(name)), 60)
 
 
 def _value(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.3g}" if math.isfinite(value) else str(json_safe(value))
     return "-" if value is None else str(value)

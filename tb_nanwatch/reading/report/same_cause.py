@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import run_name
 
@@ -43,46 +44,44 @@ class SameCause:
     next: str
 
 
-def same_causes(runs: Sequence[dict[str, Any]]) -> list[SameCause]:
+def same_causes(runs: Sequence[RunSummary]) -> list[SameCause]:
     """Returns the likeliest causes of `runs`, each with its fix once.
 
     Args:
-        runs: entries of an overview.
+        runs: of one search, or of none.
     """
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str], list[RunSummary]] = {}
     for run in runs:
-        for cause in run["causes"][:1]:
+        for cause in run.causes[:1]:
             # The numbers of a fix are of one run each.
-            fix = re.sub(r"\d[\d.e+-]*", "#", cause["fix"])
-            found.setdefault((cause["id"], fix), []).append(run)
+            fix = re.sub(r"\d[\d.e+-]*", "#", cause.fix)
+            found.setdefault((cause.id, fix), []).append(run)
     return [_told(runs) for runs in found.values()]
 
 
-def _told(runs: Sequence[dict[str, Any]]) -> SameCause:
+def _told(runs: Sequence[RunSummary]) -> SameCause:
     surest = max(runs, key=_sureness)
-    cause = surest["causes"][0]
-    alike = all(r["causes"][0]["evidence"] == cause["evidence"] for r in runs)
+    cause = surest.causes[0]
+    alike = all(r.causes[0].evidence == cause.evidence for r in runs)
     return SameCause(
         _cause_name(cause),
-        ""
-        if cause["id"] == "unknown"
-        else _words([r["causes"][0]["sure"] for r in runs]),
-        clean(cause["fix"], 2000),
+        "" if cause.id == "unknown" else _words([r.causes[0].sure for r in runs]),
+        clean(cause.fix, 2000),
         list(dict.fromkeys(map(_name, runs))),
-        [clean(sentence, 1000) for sentence in cause["evidence"]],
+        [clean(sentence, 1000) for sentence in cause.evidence],
         "" if alike else f"In {_name(surest)}:",
         _next(runs),
     )
 
 
-def _next(runs: Sequence[dict[str, Any]]) -> str:
+def _next(runs: Sequence[RunSummary]) -> str:
     """Returns "Next likely: unscaled targets in 02, 14."."""
     seconds: dict[str, list[tuple[float, str]]] = {}
     for run in runs:
-        others = [c for c in run["causes"][1:] if c["confidence"] >= MIN_RUNNER_UP]
+        others = [c for c in run.causes[1:] if c.confidence >= MIN_RUNNER_UP]
         if others:
-            second = max(others, key=lambda c: float(c["confidence"]))
-            sure = float(second["confidence"])
+            second = max(others, key=lambda c: c.confidence)
+            sure = second.confidence
             seconds.setdefault(_cause_name(second), []).append((sure, _name(run)))
     parts = []
     for cause, those in sorted(seconds.items(), key=lambda item: -max(item[1])[0]):
@@ -93,9 +92,9 @@ def _next(runs: Sequence[dict[str, Any]]) -> str:
     return f"Next likely: {'; '.join(parts)}." if parts else ""
 
 
-def _sureness(run: dict[str, Any]) -> tuple[bool, float]:
-    cause = run["causes"][0]
-    return cause["sure"] == "tested", float(cause["confidence"])
+def _sureness(run: RunSummary) -> tuple[bool, float]:
+    cause = run.causes[0]
+    return cause.sure == "tested", cause.confidence
 
 
 def _words(sure: Sequence[str]) -> str:
@@ -106,9 +105,9 @@ def _words(sure: Sequence[str]) -> str:
     return f"{surest} in {len(sure) - len(others)} of {len(sure)}, else {max(others, key=SURE.index)}"
 
 
-def _cause_name(cause: dict[str, Any]) -> str:
-    return clean(str(cause["id"]).replace("_", " "), 40)
+def _cause_name(cause: NamedCause) -> str:
+    return clean(cause.id.replace("_", " "), 40)
 
 
-def _name(run: dict[str, Any]) -> str:
+def _name(run: RunSummary) -> str:
     return clean(run_name(run), _LONGEST_NAME)

@@ -6,12 +6,12 @@ import os
 from typing import Any
 
 from tb_nanwatch.errors import NanWatchError
-from tb_nanwatch.reading.report import logs, report
+from tb_nanwatch.reading.contract.overview import in_report
+from tb_nanwatch.reading.report import logs
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.reading.report.told import cards_of
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.reading.search.stable_space import NoSpaceError, stable_space
-from tb_nanwatch.record import strict_json
 from tb_nanwatch.wording import card
 
 
@@ -48,8 +48,8 @@ class Report:
 
         Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity".
         """
-        safe: dict[str, Any] = strict_json.json_safe(report.report(self._logs.full))
-        return safe
+        told: dict[str, Any] = in_report(self._logs.full)
+        return told
 
     def page(self) -> str:
         """Returns the whole report as one page without scripts."""
@@ -99,17 +99,13 @@ class Report:
         )
         ```
         """
-        searches = [s for s in self._logs.full["searches"] if s["search"]]
+        searches = [s for s in self._logs.full.searches if s.search]
         for found in searches:  # newest first
-            if search is None or search in (found["search"], found["name"]):
-                sessions = [
-                    s
-                    for s in self._logs.sessions
-                    if strict_json.json_safe(s.search_id) == found["search"]
-                ]
+            if search is None or search in (found.search, found.name):
+                sessions = [s for s in self._logs.sessions if s.search_id == found.search]
                 trials = trials_to_compare(sessions, self._logs.causes)
-                return stable_space(trials, found["direction"])
-        names = ", ".join(repr(s["name"] or s["search"]) for s in searches[:8])
+                return stable_space(trials, found.direction)
+        names = ", ".join(repr(s.name or s.search) for s in searches[:8])
         raise NoSpaceError(
             f"no search {'of KerasTuner' if search is None else repr(search)} in these "
             f"logs; expected {f'one of {names}' if names else 'logs of a tuner.search()'}"

@@ -7,16 +7,20 @@ fit into the terminal's width are left to a line below, those that all runs shar
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import IO, Any, Final
+from dataclasses import dataclass, replace
+from typing import IO, Final
 
 from tb_nanwatch.diagnosis.answer import place_text
 from tb_nanwatch.diagnosis.ranking import tensor_text
+from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
+from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.log.progress import is_terminal
-from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
+from tb_nanwatch.record.schema import BAD_STATUSES, Lineage
+from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.text import clean, shell_word
 from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
@@ -44,16 +48,16 @@ class Table:
 
 
 def table_of(
-    runs: Sequence[dict[str, Any]],
-    findings: Sequence[dict[str, Any]],
-    rates: Sequence[dict[str, Any]],
+    runs: Sequence[RunSummary],
+    findings: Sequence[Finding],
+    rates: Sequence[Rate],
     width: int,
     every: bool = True,
 ) -> Table:
     """Returns the runs of one search as a table.
 
     Args:
-        runs: entries of an overview.
+        runs: of the search.
         findings: of the search.
         rates: of the search, by hyperparameter.
         width: of the terminal, in characters.
@@ -92,13 +96,13 @@ def table_of(
     if every and rest:
         notes.append(f"Without a column here, for want of width: {', '.join(rest)}.")
     rows = [order, *(list(row) for row in zip(*(columns[t] for t in order), strict=True))]
-    return Table(rows, [run["status"] in BAD_STATUSES for run in runs], notes)
+    return Table(rows, [run.status in BAD_STATUSES for run in runs], notes)
 
 
 def hparams_of(
-    runs: Sequence[dict[str, Any]],
-    findings: Sequence[dict[str, Any]],
-    rates: Sequence[dict[str, Any]],
+    runs: Sequence[RunSummary],
+    findings: Sequence[Finding],
+    rates: Sequence[Rate],
 ) -> tuple[list[str], list[str]]:
     """Returns the hyperparameters that all runs have the same value of, and the others.
 
@@ -108,37 +112,35 @@ def hparams_of(
     return same, _by_weight(names, _blamed(findings), rates)
 
 
-def _names(runs: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def _names(runs: Sequence[RunSummary]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     for run in runs:
-        names += [n for n in (*run["hparams"], *run["inactive"]) if n not in names]
+        names += [n for n in (*run.hparams, *run.inactive) if n not in names]
     same = []
     if len(runs) > 1:
         for name in names:
-            values = {json.dumps(r["hparams"].get(name, [])) for r in runs}
+            values = {json.dumps(r.hparams.get(name, [])) for r in runs}
             if len(values) == 1:
                 same.append(name)
     return same, [n for n in names if n not in same]
 
 
-def _blamed(findings: Sequence[dict[str, Any]]) -> list[str]:
+def _blamed(findings: Sequence[Finding]) -> list[str]:
     """Returns the hyperparameters that findings are about."""
     found: list[str] = []
     for finding in findings:
-        words = re.split(r" and | (?:>=|<=|=|in) ", finding["condition"])
-        found += [finding["hparam"], *words]
+        words = re.split(r" and | (?:>=|<=|=|in) ", finding.condition)
+        found += [finding.hparam, *words]
     return found
 
 
 def _by_weight(
-    names: Sequence[str], blamed: Sequence[str], rates: Sequence[dict[str, Any]]
+    names: Sequence[str], blamed: Sequence[str], rates: Sequence[Rate]
 ) -> list[str]:
     """Returns the names in order of how much they go with going bad."""
 
     def spread(name: str) -> float:
-        shares = [
-            r["bad"] / r["total"] for r in rates if r["hparam"] == name and r["total"]
-        ]
+        shares = [r.bad / r.total for r in rates if r.hparam == name and r.total]
         return max(shares) - min(shares) if shares else 0.0
 
     return sorted(
@@ -147,91 +149,88 @@ def _by_weight(
     )
 
 
-def _value_of(run: dict[str, Any], name: str) -> str:
-    return _value(run["hparams"][name]) if name in run["hparams"] else "-"
+def _value_of(run: RunSummary, name: str) -> str:
+    return _value(run.hparams[name]) if name in run.hparams else "-"
 
 
-def _name_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+def _name_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
     name = clean(run_name(run), _MAX_NAME).removeprefix("Trial ")
-    if run["trial_id"] is None and len(run_name(run)) > _MAX_NAME:
+    if run.trial_id is None and len(run_name(run)) > _MAX_NAME:
         name = f"…{clean(run_name(run))[1 - _MAX_NAME :]}"  # its end tells it from others
-    if run["attempt"]:
-        name += f" {run['attempt']}"
-    return name + _lineage_text(run["lineage"])
+    if run.attempt:
+        name += f" {run.attempt}"
+    return name + _lineage_text(run.lineage)
 
 
-def _step_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
-    if not run["onset"] or run["status"] not in BAD_STATUSES:
+def _step_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
+    if not run.onset or run.status not in BAD_STATUSES:
         return "-"
-    return place_text(Position(**run["onset"])).removeprefix("at ")
+    return place_text(run.onset).removeprefix("at ")
 
 
-def _tensor_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
-    bad = run["origin"] and run["status"] in BAD_STATUSES
-    return _origin_text(run["origin"]) if bad else "-"
+def _tensor_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
+    if run.origin is None or run.status not in BAD_STATUSES:
+        return "-"
+    return tensor_text(replace(run.origin, name=clean(run.origin.name, 80)))
 
 
-def _cause_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
-    return _cause_text(run["causes"][0]) if run["causes"] else "-"
+def _cause_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
+    return _cause_text(run.causes[0]) if run.causes else "-"
 
 
-def _cause_text(cause: dict[str, Any]) -> str:
-    sure = f" ({cause['sure']})" if cause["id"] != "unknown" else ""
-    return clean(str(cause["id"]).replace("_", " "), 40) + sure
+def _cause_text(cause: NamedCause) -> str:
+    sure = f" ({cause.sure})" if cause.id != "unknown" else ""
+    return clean(cause.id.replace("_", " "), 40) + sure
 
 
-def _lineage_text(lineage: dict[str, Any] | None) -> str:
+def _lineage_text(lineage: Lineage | None) -> str:
     """Returns " bracket 1 round 0, continues 0003" for a trial of Hyperband."""
     if not lineage:
         return ""
     parts = []
-    if lineage["bracket"] is not None and lineage["round"] is not None:
-        parts.append(f" bracket {lineage['bracket']} round {lineage['round']}")
-    if lineage["trial_id"] is not None:
-        parent = lineage["trial_id"]
+    if lineage.bracket is not None and lineage.round is not None:
+        parts.append(f" bracket {lineage.bracket} round {lineage.round}")
+    if lineage.trial_id is not None:
+        parent = lineage.trial_id
         parts.append(f" continues {clean(trial_name(parent, number_of(parent)), 40)}")
     return ",".join(parts)
 
 
-def replay_command(run: dict[str, Any]) -> str:
+def replay_command(run: RunSummary) -> str:
     """Returns the command that runs a run's failing step again, "" where it has no capsule."""
-    found = run["postmortem"]
-    if not found or not found["capsule"]:
+    found = run.postmortem
+    if not found or not found.capsule:
         return ""
-    command = f"tb-nanwatch replay {shell_word(found['capsule'])}"
-    if not found["own_code"]:
+    command = f"tb-nanwatch replay {shell_word(found.capsule)}"
+    if not found.own_code:
         return command
     # The model's own code is not in the capsule.
-    source = found["source"]
-    return f"{command} --model {shell_word(source['file']) if source else 'FILE.py'}:FUNCTION"
+    source = found.source
+    return (
+        f"{command} --model {shell_word(source.file) if source else 'FILE.py'}:FUNCTION"
+    )
 
 
-def status_text(run: dict[str, Any]) -> str:
+def status_text(run: RunSummary) -> str:
     """Returns the status as users read it, with the state where it matters."""
-    text = str(run["status"]).replace("_", " ")
-    if run["state"] == "running":
+    text = run.status.replace("_", " ")
+    if run.state == "running":
         text = "clean so far" if text == "clean" else f"{text}, running"
-    elif run["state"] == "failed":
-        error = f": {clean(run['error_type'], 40)}" if run["error_type"] else ""
+    elif run.state == "failed":
+        error = f": {clean(run.error_type, 40)}" if run.error_type else ""
         text += f", failed{error}"
-    elif run["state"] == "interrupted":
+    elif run.state == "interrupted":
         text += ", interrupted"
-    if run["misread"]:
+    if run.misread:
         text += ", scored anyway"
     return text
-
-
-def _origin_text(origin: dict[str, Any]) -> str:
-    fields = {k: origin[k] for k in BadTensor.__dataclass_fields__}
-    fields["name"] = clean(origin["name"], 80)
-    return tensor_text(BadTensor(**fields))
 
 
 def _value(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.5g}"
+        return f"{value:.5g}" if math.isfinite(value) else str(json_safe(value))
     if isinstance(value, str):
         return clean(value, 40)
     return clean(json.dumps(value), 40)
@@ -291,14 +290,14 @@ def _coloured(table: Table, out: IO[str]) -> None:
         console.print(shown)
 
 
-_FACTS: Final[dict[str, Callable[[dict[str, Any], Sequence[dict[str, Any]]], str]]] = {
+_FACTS: Final[dict[str, Callable[[RunSummary, Sequence[RunSummary]], str]]] = {
     "trial": _name_of,
     "status": lambda run, _: status_text(run),
     "first bad step": _step_of,
     "first bad tensor": _tensor_of,
     "cause": _cause_of,
-    "score": lambda run, _: _value(run["score"]),
-    "KerasTuner": lambda run, _: clean(run["tuner_status"] or "-", 40),
+    "score": lambda run, _: _value(run.score),
+    "KerasTuner": lambda run, _: clean(run.tuner_status or "-", 40),
 }
 # Without a tuner there is nothing to set beside ours.
 _LAST: Final = ("score", "KerasTuner")

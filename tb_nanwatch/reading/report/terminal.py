@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import IO, Any, Final
+from typing import IO, Final
 
+from tb_nanwatch.reading.contract.overview import Overview
+from tb_nanwatch.reading.contract.runs import RunSummary
+from tb_nanwatch.reading.contract.searches import Aborted, Cost, SearchSummary
 from tb_nanwatch.reading.report import told
 from tb_nanwatch.reading.report.same_cause import same_causes
 from tb_nanwatch.reading.report.tables import (
@@ -21,7 +24,7 @@ from tb_nanwatch.reading.report.tables import (
     width_of,
 )
 from tb_nanwatch.reading.search.edit import REMINDER
-from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.record.schema import BAD_STATUSES, PostMortem
 from tb_nanwatch.wording import card
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
@@ -35,8 +38,8 @@ _FEW: Final = 3
 _MORE: Final = "--all: every trial, and how sure. --markdown, --html FILE: to pass it on."
 
 
-def render(full: dict[str, Any], out: IO[str], every: bool = False) -> None:
-    """Prints an overview (`report.overview`) for people.
+def render(full: Overview, out: IO[str], every: bool = False) -> None:
+    """Prints an overview for people.
 
     Args:
         full: the overview.
@@ -44,32 +47,32 @@ def render(full: dict[str, Any], out: IO[str], every: bool = False) -> None:
         every: whether every trial, and all that is behind the answers, is printed.
     """
     clean_before = reminded = False
-    for search in full["searches"]:
+    for search in full.searches:
         shown = told.runs_of(full, search)
-        runs = [r for r in full["runs"] if r["search"] == search["search"]]
+        runs = [r for r in full.runs if r.search == search.search]
         is_clean = not every and told.is_clean(search, runs)
-        if not (is_clean and clean_before) and search is not full["searches"][0]:
+        if not (is_clean and clean_before) and search is not full.searches[0]:
             print(file=out)
         clean_before = is_clean
         reminded |= _print_cards(full, search, shown, reminded, out)
         _print_frontier(search, out)
         if is_clean:
             continue
-        if search["search"] or search["rates"]:
+        if search.search or search.rates:
             _print_search(full, search, shown, out, every)
         else:
             for run in shown:
                 _print_run(run, out, every)
-            _print_cost(search["cost"], out, every)
+            _print_cost(search.cost, out, every)
         _print_damage(runs, out)
-    if not every and any(r["status"] in BAD_STATUSES for r in full["runs"]):
+    if not every and any(r.status in BAD_STATUSES for r in full.runs):
         print(f"\n{_MORE}", file=out)
 
 
 def _print_cards(
-    full: dict[str, Any],
-    search: dict[str, Any],
-    shown: list[dict[str, Any]],
+    full: Overview,
+    search: SearchSummary,
+    shown: list[RunSummary],
     reminded: bool,
     out: IO[str],
 ) -> bool:
@@ -79,11 +82,11 @@ def _print_cards(
         full, search, shown, out: as in `render`.
         reminded: whether a card before has said how to search again.
     """
-    if search["search"] or search["rates"]:
+    if search.search or search.rates:
         found = told.findings_of(full, search)
         cards = [told.search_card(search, shown, found, listed=False)]
     else:
-        cards = told.cards_of({**full, "searches": [search]})
+        cards = told.cards_of(replace(full, searches=[search]))
     has = any(REMINDER in part.text for one in cards for part in one.parts)
     if reminded:
         cards = list(map(_without_reminder, cards))
@@ -100,9 +103,9 @@ def _without_reminder(one: card.Card) -> card.Card:
 
 
 def _print_search(
-    full: dict[str, Any],
-    search: dict[str, Any],
-    shown: list[dict[str, Any]],
+    full: Overview,
+    search: SearchSummary,
+    shown: list[RunSummary],
     out: IO[str],
     every: bool,
 ) -> None:
@@ -111,23 +114,23 @@ def _print_search(
     if every:
         for text in told.beyond(search, findings):
             _say(text, out)
-        _print_cost(search["cost"], out, every)
+        _print_cost(search.cost, out, every)
         _print_causes(shown, out)
         _print_closest_call(shown, out)
-        if search["aborted"]:
-            _print_aborted(search["aborted"], shown, out)
+        if search.aborted:
+            _print_aborted(search.aborted, shown, out)
     else:
         _print_other_causes(search, shown, out)
-    bad = [r for r in shown if r["status"] in BAD_STATUSES]
+    bad = [r for r in shown if r.status in BAD_STATUSES]
     listed = shown if every else bad[:_MAX_BAD]
     # Where all few went bad, values tell nothing: the card has said it all.
     if every or len(bad) < len(shown) or len(bad) > _FEW:
-        table = table_of(listed, findings, search["rates"], width_of(out), every)
+        table = table_of(listed, findings, search.rates, width_of(out), every)
         if listed:
             draw(table, out)
     if not every:
         _print_the_others(shown, len(bad) - len(listed), out)
-    replaced = sum(r["search"] == search["search"] for r in full["runs"]) - len(shown)
+    replaced = sum(r.search == search.search for r in full.runs) - len(shown)
     if replaced:
         _say(
             f"{replaced} earlier attempt{'s' if replaced > 1 else ''} of these trials not "
@@ -136,7 +139,7 @@ def _print_search(
         )
     # What several runs have to say is said once.
     said: dict[str, list[str]] = {}
-    for run in shown if every else [r for r in shown if r["misread"] or r in listed]:
+    for run in shown if every else [r for r in shown if r.misread or r in listed]:
         for sentence in _remarks(run, answered=not every):
             said.setdefault(sentence, []).append(run_name(run))
     told_of = list(said.items())[: None if every else _MOST]
@@ -148,9 +151,9 @@ def _print_search(
         _print_replay(run, out)
 
 
-def _print_the_others(shown: list[dict[str, Any]], bad: int, out: IO[str]) -> None:
+def _print_the_others(shown: list[RunSummary], bad: int, out: IO[str]) -> None:
     """Prints how many runs have no row, by what became of them."""
-    rest = Counter(status_text(r) for r in shown if r["status"] not in BAD_STATUSES)
+    rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]
     if parts:
@@ -158,22 +161,22 @@ def _print_the_others(shown: list[dict[str, Any]], bad: int, out: IO[str]) -> No
 
 
 def _print_other_causes(
-    search: dict[str, Any], shown: list[dict[str, Any]], out: IO[str]
+    search: SearchSummary, shown: list[RunSummary], out: IO[str]
 ) -> None:
     """Prints the causes that the search's answer is not about."""
-    answered = search["answer"] and search["answer"]["cause"]
+    answered = search.answer and search.answer.cause
     for found in same_causes(shown):
-        runs = [r for r in shown if run_name(r) in found.names and r["answer"]]
-        if runs and any(r["answer"]["cause"] == answered for r in runs):
+        runs = [r for r in shown if run_name(r) in found.names and r.answer]
+        if runs and any(r.answer and r.answer.cause == answered for r in runs):
             continue
         if found.name != "unknown":
             sure = f" ({found.sure})" if found.sure else ""
             _say(f"{told.names_text(found.names)}: {found.name}{sure}.", out)
 
 
-def _print_cost(cost: dict[str, Any] | None, out: IO[str], every: bool) -> None:
-    if every and cost and cost["text"]:
-        _say(cost["text"], out)
+def _print_cost(cost: Cost | None, out: IO[str], every: bool) -> None:
+    if every and cost and cost.text:
+        _say(cost.text, out)
 
 
 def _say(text: str, out: IO[str], indent: str = "  ") -> None:
@@ -183,33 +186,33 @@ def _say(text: str, out: IO[str], indent: str = "  ") -> None:
         print(*card.wrapped(safe, indent, indent + "  "), sep="\n", file=out)
 
 
-def _print_frontier(search: dict[str, Any], out: IO[str]) -> None:
+def _print_frontier(search: SearchSummary, out: IO[str]) -> None:
     """Prints what a stability search found, and what came of the one before a search."""
-    _say(search["afterwards"], out)
-    found = search["frontier"]
+    _say(search.afterwards, out)
+    found = search.frontier
     if found is None:
         return
-    for boundary in found["boundaries"]:
-        _say(boundary["text"], out)
+    for boundary in found.boundaries:
+        _say(boundary.text, out)
     _say(
-        f"This holds for {found['steps']:,} steps of training; "
-        f"the space that lives keeps {found['kept']:.0%} of what was searched.",
+        f"This holds for {found.steps:,} steps of training; "
+        f"the space that lives keeps {found.kept:.0%} of what was searched.",
         out,
     )
-    for line in found["code"].splitlines():
+    for line in found.code.splitlines():
         indent = " " * (len(line) - len(line.lstrip(" ")))
         print(f"    {indent}{clean(line, 2000)}", file=out)
 
 
-def _print_damage(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:
+def _print_damage(runs: Sequence[RunSummary], out: IO[str]) -> None:
     for run in runs:
-        which = "an earlier attempt of " if run["superseded"] else ""
-        for sentence in run["damage"]:
-            name = f"{which}{clean(run['name'])}"
+        which = "an earlier attempt of " if run.superseded else ""
+        for sentence in run.damage:
+            name = f"{which}{clean(run.name)}"
             print(f"  Damage in {name}: {clean(sentence)}", file=out)
 
 
-def _print_run(run: dict[str, Any], out: IO[str], every: bool) -> None:
+def _print_run(run: RunSummary, out: IO[str], every: bool) -> None:
     """Prints what is to be said of a run below its card."""
     if every:
         _print_closest_call([run], out)
@@ -223,15 +226,15 @@ def _print_run(run: dict[str, Any], out: IO[str], every: bool) -> None:
         _print_replay(run, out)
 
 
-def _behind(run: dict[str, Any]) -> list[str]:
+def _behind(run: RunSummary) -> list[str]:
     """Returns the evidence for a run's answer that the answer does not hold."""
-    if not run["answer"] or not run["causes"]:
+    if not run.answer or not run.causes:
         return []
-    said = f"{run['answer']['why']} {run['answer']['tested']}"
-    return [e for e in run["causes"][0]["evidence"] if e not in said]
+    said = f"{run.answer.why} {run.answer.tested}"
+    return [e for e in run.causes[0].evidence if e not in said]
 
 
-def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
+def _print_causes(runs: list[RunSummary], out: IO[str]) -> None:
     """Prints each cause with its evidence, and which trials it was found in."""
     for found in same_causes(runs):
         sure = f" ({found.sure})" if found.sure else ""
@@ -247,82 +250,75 @@ def _print_causes(runs: list[dict[str, Any]], out: IO[str]) -> None:
             _say(found.next, out, "    ")
 
 
-def _print_closest_call(runs: Sequence[dict[str, Any]], out: IO[str]) -> None:
+def _print_closest_call(runs: Sequence[RunSummary], out: IO[str]) -> None:
     """Prints which run that stayed finite came nearest to an overflow, if any did."""
-    near = [r for r in runs if r["closest_call"]]
+    near = [r for r in runs if r.closest_call]
     if not near:
         return
-    run = max(near, key=lambda r: float(r["closest_call"]["share"]))
+    run = max(near, key=lambda r: r.closest_call.share if r.closest_call else 0.0)
     more = f"; {len(near) - 1} more came within a decade" if len(near) > 1 else ""
-    text = run["closest_call"]["text"]
+    text = run.closest_call.text if run.closest_call else ""
     _say(f"Closest call of what stayed finite: {run_name(run)}, {text}{more}.", out)
 
 
-def _print_aborted(
-    aborted: dict[str, Any], runs: Sequence[dict[str, Any]], out: IO[str]
-) -> None:
-    names = {r["trial_id"]: run_name(r) for r in runs}
-    said = aborted["message"].partition("\n")[0]  # the last trial's traceback follows
+def _print_aborted(aborted: Aborted, runs: Sequence[RunSummary], out: IO[str]) -> None:
+    names = {r.trial_id: run_name(r) for r in runs}
+    said = aborted.message.partition("\n")[0]  # the last trial's traceback follows
     _say(f"The search was aborted: {said}", out)
-    for trial, reason in zip(aborted["trials"], aborted["reasons"], strict=True):
+    for trial, reason in zip(aborted.trials, aborted.reasons, strict=True):
         _say(f"{names.get(trial, trial)}: {reason}", out, "    ")
-    _say(f"What to do: {aborted['fix']}", out)
+    _say(f"What to do: {aborted.fix}", out)
 
 
-def _remarks(run: dict[str, Any], answered: bool) -> list[str]:
+def _remarks(run: RunSummary, answered: bool) -> list[str]:
     """Returns what is to be said of a run beside its row, a line each, to be printed.
 
     Args:
-        run: entry of an overview.
+        run: the run.
         answered: whether its answer has been printed.
     """
-    remarks = [
-        run[t] for t in ("failure_text", "unwatched_text", "misread_text") if run[t]
-    ]
-    if not (answered and run["answer"]):
-        remarks += _postmortem(run["postmortem"])
-    lineage = run["lineage"]
-    if run["inherited"]:
-        bad = run["inherited"].replace("_", " ")
-        parent = lineage["trial_id"] if lineage and not run["fit"] else None
+    said = (run.failure_text, run.unwatched_text, run.misread_text)
+    remarks = [text for text in said if text]
+    if not (answered and run.answer):
+        remarks += _postmortem(run.postmortem)
+    lineage = run.lineage
+    if run.inherited:
+        bad = run.inherited.replace("_", " ")
+        parent = lineage.trial_id if lineage and not run.fit else None
         whose = "its earlier fit"
         if parent is not None:
             whose = trial_name(parent, number_of(parent))
         remarks.append(f"its weights come from {whose}, which had gone bad ({bad}).")
-    remarks += [scalar["text"] for scalar in run["scalars"]]
+    remarks += [scalar.text for scalar in run.scalars]
     return remarks
 
 
-def _postmortem(found: dict[str, Any] | None) -> list[str]:
+def _postmortem(found: PostMortem | None) -> list[str]:
     if not found:
         return []
     said = []
-    if found["text"]:
-        source = found["source"]
-        line = f" (the line: {source['text']})" if source and source["text"] else ""
-        said.append(f"the first bad tensor comes from {found['text']}{line}.")
-    elif found["reason"]:
-        said.append(found["reason"])
-    kept = [
-        e["text"]
-        for e in found["experiments"]
-        if e["finite"] and e["learns"] is not False
-    ]
+    if found.text:
+        source = found.source
+        line = f" (the line: {source.text})" if source and source.text else ""
+        said.append(f"the first bad tensor comes from {found.text}{line}.")
+    elif found.reason:
+        said.append(found.reason)
+    kept = [e.text for e in found.experiments if e.finite and e.learns is not False]
     if kept:
         said.append(f"it would have stayed finite with {', or '.join(kept)}.")
     return said
 
 
-def _print_replay(run: dict[str, Any], out: IO[str]) -> None:
+def _print_replay(run: RunSummary, out: IO[str]) -> None:
     """Prints the command that runs a capsule's step again, in a line that can be copied."""
-    command = replay_command(run)
-    if not command:
+    command, found = replay_command(run), run.postmortem
+    if not command or found is None:
         return
     _say(f"{run_name(run)}, the failing step again:", out)
     print(f"    {command}", file=out)
-    if not run["postmortem"]["own_code"]:
+    if not found.own_code:
         return
-    which = "" if run["postmortem"]["source"] else "FILE.py is your program, and "
+    which = "" if found.source else "FILE.py is your program, and "
     _say(
         f"({which}FUNCTION the one in it that returns the compiled model, such as the "
         "build function of a search.)",

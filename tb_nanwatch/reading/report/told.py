@@ -7,10 +7,13 @@ stands below.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from tb_nanwatch.diagnosis.answer import Answer, card_of, parts_of
+from tb_nanwatch.diagnosis.answer import card_of, parts_of
+from tb_nanwatch.reading.contract.overview import Overview
+from tb_nanwatch.reading.contract.runs import RunSummary
+from tb_nanwatch.reading.contract.searches import Finding, SearchSummary
 from tb_nanwatch.reading.search.aborted import was_interrupted
 from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.record.schema import BAD_STATUSES
@@ -23,25 +26,23 @@ _MAX_RUNS: Final = 8
 # Trials that a sentence lists.
 _MAX_NAMES: Final = 6
 
-Full = Mapping[str, Any]
 
-
-def cards_of(full: Full) -> list[Card]:
+def cards_of(full: Overview) -> list[Card]:
     """Returns a card for each search of an overview, and for each run without one.
 
     Runs that are compared as a search's trials are have one card together.
     """
     cards = []
-    for search in full["searches"]:
+    for search in full.searches:
         runs = runs_of(full, search)
-        if search["search"] or search["rates"]:
+        if search.search or search.rates:
             cards.append(search_card(search, runs, findings_of(full, search)))
         else:
             cards += _run_cards(runs)
     return cards
 
 
-def _run_cards(runs: Sequence[dict[str, Any]]) -> list[Card]:
+def _run_cards(runs: Sequence[RunSummary]) -> list[Card]:
     """Returns a card for each of a few runs; of many, those that went bad come first."""
     if len(runs) <= _MAX_RUNS:
         return list(map(run_card, runs))
@@ -52,39 +53,35 @@ def _run_cards(runs: Sequence[dict[str, Any]]) -> list[Card]:
     return [*cards, Card(f"{len(rest):,} more runs, {bad:,} of them bad.", bad > 0)]
 
 
-def runs_of(full: Full, search: Full) -> list[dict[str, Any]]:
+def runs_of(full: Overview, search: SearchSummary) -> list[RunSummary]:
     """Returns the runs of a search that decide, without earlier attempts."""
-    return [
-        r for r in full["runs"] if r["search"] == search["search"] and not r["superseded"]
-    ]
+    return [r for r in full.runs if r.search == search.search and not r.superseded]
 
 
-def findings_of(full: Full, search: Full) -> list[dict[str, Any]]:
+def findings_of(full: Overview, search: SearchSummary) -> list[Finding]:
     """Returns the findings of a search."""
-    return [f for f in full["findings"] if f["search"] == search["search"]]
+    return [f for f in full.findings if f.search == search.search]
 
 
-def is_clean(search: Full, runs: Sequence[dict[str, Any]]) -> bool:
+def is_clean(search: SearchSummary, runs: Sequence[RunSummary]) -> bool:
     """Returns whether there is nothing but good news of a search or of runs."""
-    quiet = all(
-        r["status"] == "clean" and not (r["damage"] or r["failure_text"]) for r in runs
-    )
-    return quiet and not search["aborted"]
+    quiet = all(r.status == "clean" and not (r.damage or r.failure_text) for r in runs)
+    return quiet and not search.aborted
 
 
-def run_card(run: Full) -> Card:
+def run_card(run: RunSummary) -> Card:
     """Returns the card of one run."""
-    if run["answer"]:
-        return card_of(Answer(**run["answer"]), run_name(run))
-    said = run["clean_text"] or f"{str(run['status']).replace('_', ' ')}."
-    remarks = [run[t] for t in ("failure_text", "unwatched_text") if run[t]]
+    if run.answer:
+        return card_of(run.answer, run_name(run))
+    said = run.clean_text or f"{run.status.replace('_', ' ')}."
+    remarks = filter(None, (run.failure_text, run.unwatched_text))
     return Card(f"{run_name(run)}: {' '.join([said, *remarks])}", _is_bad(run))
 
 
 def search_card(
-    search: Full,
-    runs: Sequence[dict[str, Any]],
-    findings: Sequence[dict[str, Any]],
+    search: SearchSummary,
+    runs: Sequence[RunSummary],
+    findings: Sequence[Finding],
     listed: bool = True,
 ) -> Card:
     """Returns the card of a search.
@@ -98,34 +95,34 @@ def search_card(
     which = _which(runs) if listed else ""
     return Card(
         f"{search_name(search)}: {_counted(search)}{which}",
-        any(map(_is_bad, runs)) or bool(search["aborted"]),
+        any(map(_is_bad, runs)) or bool(search.aborted),
         tuple(_parts(search, findings)),
     )
 
 
-def _counted(search: Full) -> str:
+def _counted(search: SearchSummary) -> str:
     """Returns how many trials went bad, in one word where they all did alike."""
-    kinds = [s for s in BAD_STATUSES if s in search["by_status"]]
-    text = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", str(search["counted"]))
+    kinds = [s for s in BAD_STATUSES if s in search.by_status]
+    text = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", search.counted)
     if len(kinds) != 1:
         return text
     word = kinds[0].replace("_", " ")
-    said = f"went bad ({search['by_status'][kinds[0]]} {word})"
+    said = f"went bad ({search.by_status[kinds[0]]} {word})"
     return text.replace(said, _WENT_BAD.get(kinds[0], said), 1)
 
 
-def search_name(search: Full) -> str:
+def search_name(search: SearchSummary) -> str:
     """Returns a search's name, "search" where it has none."""
-    if not search["search"]:
+    if not search.search:
         return "Runs without a search"
-    return str(search["name"]) or "search"
+    return search.name or "search"
 
 
-def _is_bad(run: Full) -> bool:
-    return run["status"] in BAD_STATUSES
+def _is_bad(run: RunSummary) -> bool:
+    return run.status in BAD_STATUSES
 
 
-def _which(runs: Sequence[dict[str, Any]]) -> str:
+def _which(runs: Sequence[RunSummary]) -> str:
     """Returns " Bad: Trial #3, #15." of the trials that went bad, unless all did."""
     names = list(dict.fromkeys(run_name(r) for r in runs if _is_bad(r)))
     if not names or len(names) == len({run_name(r) for r in runs}):
@@ -142,44 +139,42 @@ def names_text(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
-def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
-    answer, aborted = search["answer"], search["aborted"]
+def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
+    answer, aborted = search.answer, search.aborted
     parts: list[Part] = []
     if answer:
         alike = ""
-        if answer["of"] > 1:
-            alike = f" ({answer['count']} of {answer['of']} bad alike; {answer['whose']})"
-        why, fix, *rest = parts_of(
-            Answer(**{name: answer[name] for name in Answer.__dataclass_fields__})
-        )
+        if answer.of > 1:
+            alike = f" ({answer.count} of {answer.of} bad alike; {answer.whose})"
+        why, fix, *rest = parts_of(answer)
         said = why.text
-        if answer["sure"] == "tested":  # by more than the reasons that come second
+        if answer.sure == "tested":  # by more than the reasons that come second
             said = " ".join(sentences(said)[:2])
-        where = " ".join(first_sentence(f["text"]) for f in findings)
+        where = " ".join(first_sentence(f.text) for f in findings)
         parts.append(Part("Why", f"{said}{alike} {where}".strip()))
         parts.append(fix)
         parts += rest
     elif findings:
-        parts.append(Part("Why", " ".join(first_sentence(f["text"]) for f in findings)))
-    edits = [f for f in findings if f["edit"]]
+        parts.append(Part("Why", " ".join(first_sentence(f.text) for f in findings)))
+    edits = [f for f in findings if f.edit]
     for finding in edits:
-        said = f"{finding['where']} It {finding['saves']}."
-        parts.append(Part("Edit", said, finding["edit"]))
+        said = f"{finding.where} It {finding.saves}."
+        parts.append(Part("Edit", said, finding.edit))
     if aborted:
-        title = "Stopped" if was_interrupted(aborted["message"]) else "Then"
-        parts.append(Part(title, aborted["next"]))
-    elif edits and search["search"]:
+        title = "Stopped" if was_interrupted(aborted.message) else "Then"
+        parts.append(Part(title, aborted.next))
+    elif edits and search.search:
         parts.append(Part("Then", REMINDER))
     return parts
 
 
-def beyond(search: Full, findings: Sequence[dict[str, Any]]) -> list[str]:
+def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
     """Returns what statistics say of a search and its card does not, a text each."""
     if not findings:
-        return list(filter(None, [_beyond(search["verdict"], search["counted"])]))
-    texts = [_beyond(f["text"], first_sentence(f["text"])) for f in findings]
+        return list(filter(None, [_beyond(search.verdict, search.counted)]))
+    texts = [_beyond(f.text, first_sentence(f.text)) for f in findings]
     return [
-        text.replace(f"The edit {f['saves']}. {REMINDER}", "").strip()
+        text.replace(f"The edit {f.saves}. {REMINDER}", "").strip()
         for text, f in zip(texts, findings, strict=True)
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from tb_nanwatch.diagnosis.ranking import (
     Cause,
@@ -14,6 +14,7 @@ from tb_nanwatch.diagnosis.ranking import (
     raised_failure_limit,
     tensor_text,
 )
+from tb_nanwatch.reading.contract.searches import Aborted
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.search.edit import REMINDER
@@ -35,7 +36,7 @@ def explain(
     search: Search | None,
     sessions: list[Session],
     causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
-) -> dict[str, Any] | None:
+) -> Aborted | None:
     """Returns what an aborted search is told with, None of another one.
 
     `fix` is what to do, with reasons; `next` the same in one sentence or two, for where
@@ -57,25 +58,25 @@ def explain(
     message = last.trial.aborted or ""
     resumes = search.oracle != "GridSearchOracle"
     if not in_a_row(message):
-        return {
-            "trials": [last.trial.trial_id],
-            "names": [name_of(last)],
-            "reasons": [failure(last) or _reason([last], causes or {})],
-            "message": message,
-            "fix": _go_on(was_interrupted(message), resumes),
-            "next": _go_on(was_interrupted(message), resumes),
-        }
+        return Aborted(
+            trials=[last.trial.trial_id],
+            names=[name_of(last)],
+            reasons=[failure(last) or _reason([last], causes or {})],
+            message=message,
+            fix=_go_on(was_interrupted(message), resumes),
+            next=_go_on(was_interrupted(message), resumes),
+        )
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
     begun = len(trials_of(sessions))
     row = _failed_in_a_row(sessions, limit)
     bad = sum(any(s.status.status in BAD_STATUSES for s in g) for g in row)
     shared = _shared_cause(row, causes or {})
-    return {
-        "trials": [str(group[0].status.trial_id) for group in row],
-        "names": [name_of(group[0]) for group in row],
-        "reasons": [_reason(group, causes or {}) for group in row],
-        "message": message,
-        "fix": _fix(
+    return Aborted(
+        trials=[str(group[0].status.trial_id) for group in row],
+        names=[name_of(group[0]) for group in row],
+        reasons=[_reason(group, causes or {}) for group in row],
+        message=message,
+        fix=_fix(
             limit,
             search.max_trials,
             begun,
@@ -84,8 +85,8 @@ def explain(
             resumes,
             shared,
         ),
-        "next": _next_step(limit, search.max_trials, begun, resumes, shared),
-    }
+        next=_next_step(limit, search.max_trials, begun, resumes, shared),
+    )
 
 
 def in_a_row(message: str) -> bool:

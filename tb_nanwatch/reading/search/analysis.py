@@ -14,10 +14,11 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
 from tb_nanwatch.reading.search.edit import Cut, Edit
-from tb_nanwatch.reading.search.rates import Rate, rates_of
+from tb_nanwatch.reading.search.rates import rates_of
 from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
     Space,
@@ -43,23 +44,6 @@ from tb_nanwatch.record.schema import JSONScalar
 _MAX_FINDINGS: Final = 3
 # A value shared by all bad trials is worth a word where chance gives that so rarely.
 _SHARED_BY_CHANCE: Final = 0.05
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A condition under which trials went bad; fields as in the report's JSON."""
-
-    search: str
-    hparam: str
-    condition: str
-    inside: tuple[int, int]
-    outside: tuple[int, int]
-    p_value: float
-    edit: str
-    where: str
-    saves: str
-    rivals: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from tb_nanwatch.reading.contract.searches import Cost
 from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 _MIN_SHARE: Final = 0.01
 
 
-def cost(sessions: Sequence[Session]) -> dict[str, Any] | None:
-    """Returns {"seconds", "seconds_after_onset", "share", "text"}, or None.
+def cost(sessions: Sequence[Session]) -> Cost | None:
+    """Returns what going bad cost a search, or None.
 
     Of all trainings, attempts that a later one replaced included: their time was
     spent as well. None where no run went bad.
@@ -42,12 +43,7 @@ def cost(sessions: Sequence[Session]) -> dict[str, Any] | None:
             f"{duration_text(seconds)}) was spent after the first bad step; "
             f'on_nonfinite="stop" would have saved {duration_text(after)}.'
         ).replace("%", " %", 1)
-    return {
-        "seconds": seconds,
-        "seconds_after_onset": after,
-        "share": share,
-        "text": text,
-    }
+    return Cost(seconds, after, share, text)
 
 
 def duration_text(seconds: float) -> str:

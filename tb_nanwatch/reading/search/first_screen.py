@@ -7,13 +7,18 @@ module decides what of it leads and what is told to those who ask how sure it is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from tb_nanwatch.diagnosis.answer import SURENESS
+from tb_nanwatch.reading.contract.searches import (
+    Aborted,
+    Finding,
+    FirstScreen,
+    SearchAnswer,
+    SearchSummary,
+)
 from tb_nanwatch.reading.search import aborted as aborts
-from tb_nanwatch.reading.search.analysis import Finding
 from tb_nanwatch.reading.search.separation import ALPHA
 from tb_nanwatch.record.schema import BAD_STATUSES
 
@@ -23,99 +28,70 @@ _DID: Final = {
     "score_lost": "lost their score",
     "stalled": "stalled",
 }
+_FROM_ANSWER: Final = ("why", "sure", "where", "fix", "tested")
 # Names that one sentence lists.
 _MAX_NAMES: Final = 3
 _AGAIN: Final = "Search again with overwrite=True or a new project_name"
 
 
-@dataclass(frozen=True)
-class FirstScreen:
-    """Sentences; each may be empty but the first.
-
-    Attributes:
-        happened: "4 of 24 trials diverged".
-        why: what most bad trials have in common: their cause, their hyperparameters.
-        sure: "tested", "likely" or "unclear"; empty where the cause is unknown.
-        where: operation and line, or the first bad tensor, where that tells something of
-            all bad trials.
-        fix: what to change.
-        tested: what an experiment has shown of `fix`.
-        next: how to go on once that is changed.
-        notes: what nobody must miss beside it.
-        more: what the answer rests on: counts, p values, what else fits them, the reasons
-            of an abort, cost.
-    """
-
-    happened: str
-    why: str = ""
-    sure: str = ""
-    where: str = ""
-    fix: str = ""
-    tested: str = ""
-    next: str = ""
-    notes: list[str] = field(default_factory=list)
-    more: list[str] = field(default_factory=list)
-
-
 def first_screen(
-    search: Mapping[str, Any],
+    search: SearchSummary,
     findings: Sequence[Finding],
     statistics: str,
     notes: Sequence[str],
     misread: Sequence[str],
-) -> dict[str, Any]:
-    """Returns the fields of `FirstScreen`.
+) -> FirstScreen:
+    """Returns what the first screen says of a search.
 
     Args:
-        search: its entry in the overview: `search`, `trials`, `by_status`, `aborted`,
-            `answer`, `cost` and `verdict`, which stands where nothing went bad.
+        search: the search; its `verdict` stands where nothing went bad.
         findings: of the search, the clearest first.
         statistics: what the comparison of its trials says (`Analysis.verdict`).
         notes: sentences on what else happened: failures, trials without NaN Watch.
         misread: names of the bad trials that have a score.
     """
-    answer, abort = search["answer"], search["aborted"]
-    bad = sum(search["by_status"].get(status, 0) for status in BAD_STATUSES)
+    answer, abort = search.answer, search.aborted
+    bad = sum(search.by_status.get(status, 0) for status in BAD_STATUSES)
     # What lies in program or data is told before any condition: then it comes first here.
     top = next(iter(findings), None)
     leads = top is not None and statistics.startswith(top.condition)
     told = [*notes, *_scored(misread, search)]
-    parts: dict[str, Any] = {"happened": _happened(search, bad)}
+    parts = {"happened": _happened(search, bad)}
     more: list[str] = []
     if leads and top is not None:
         parts |= _by_condition(search, top)
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
     elif answer is not None:
-        parts |= {key: answer[key] for key in ("why", "sure", "where", "fix", "tested")}
+        parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
         told = [*_alike(answer, search), *told]
         more += [_sureness(answer), statistics]
     elif statistics:
         parts["why"] = statistics
     if abort is not None:
-        parts["next"] = abort["next"]
-        more += [*_reasons(abort), abort["fix"]]
+        parts["next"] = abort.next
+        more += [*_reasons(abort), abort.fix]
     elif leads and top is not None and top.edit:
         parts["next"] = f"{_AGAIN}."
-    if search["cost"] is not None:
-        more.append(search["cost"]["text"])
+    if search.cost is not None:
+        more.append(search.cost.text)
     # No sentence is told twice.
     more = [text for text in dict.fromkeys(more) if text and text != parts.get("why")]
     told = [text for text in told if text not in parts["happened"]]
-    return asdict(FirstScreen(**parts, notes=told, more=more))
+    return FirstScreen(**parts, notes=told, more=more)
 
 
-def _happened(search: Mapping[str, Any], bad: int) -> str:
-    abort, answer = search["aborted"], search["answer"]
-    total = search["trials"]
-    noun = "trial" if search["search"] else "run"
+def _happened(search: SearchSummary, bad: int) -> str:
+    abort, answer = search.aborted, search.answer
+    total = search.trials
+    noun = "trial" if search.search else "run"
     if abort is not None:
         return _ended(abort, answer, total)
     if not bad:
-        return str(search["verdict"])
-    kinds = {s: n for s, n in search["by_status"].items() if s in BAD_STATUSES}
+        return search.verdict
+    kinds = {s: n for s, n in search.by_status.items() if s in BAD_STATUSES}
     if bad == 1 and answer is not None:
-        among = f" of {total}" if total > 1 and search["search"] else ""
-        return f"{answer['whose']}{among} {answer['happened']}"
+        among = f" of {total}" if total > 1 and search.search else ""
+        return f"{answer.whose}{among} {answer.happened}"
     which = f"All {total} {noun}s" if bad == total else f"{bad} of {total} {noun}s"
     if len(kinds) == 1:
         return f"{which} {_DID[next(iter(kinds))]}"
@@ -123,31 +99,31 @@ def _happened(search: Mapping[str, Any], bad: int) -> str:
     return f"{which} went bad: {listed}"
 
 
-def _ended(abort: Mapping[str, Any], answer: Mapping[str, Any] | None, total: int) -> str:
-    message = str(abort["message"])
+def _ended(abort: Aborted, answer: SearchAnswer | None, total: int) -> str:
+    message = abort.message
     trials = f"{total} trial{'s' * (total != 1)}"
     if aborts.was_interrupted(message):
         return f"Search interrupted by hand after {trials}"
     if not aborts.in_a_row(message):
         return f"Search ended by an exception after {trials}: {message.splitlines()[0]}"
-    row = len(abort["trials"])
-    alike = answer is not None and answer["count"] == answer["of"] == row
+    row = len(abort.trials)
+    alike = answer is not None and answer.count == answer.of == row
     same = ", all for the same reason" if alike and row > 1 else ""
     return f"Search aborted: {row} trial{'s' * (row != 1)} in a row failed{same}"
 
 
-def _by_condition(search: Mapping[str, Any], top: Finding) -> dict[str, str]:
+def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     """Returns why and what to change where a condition on the hyperparameters says it."""
-    answer = search["answer"]
-    noun = "trial" if search["search"] else "run"
+    answer = search.answer
+    noun = "trial" if search.search else "run"
     hits, size = top.inside
     others, rest = top.outside
     counted = (
         f"{hits} of the {size} {noun}s with {top.condition} went bad, {others} of the "
         f"{rest} others"
     )
-    known = answer is not None and answer["sure"] and 2 * answer["count"] > answer["of"]
-    cause = str(answer["cause"]) if known and answer is not None else ""
+    known = answer is not None and answer.sure and 2 * answer.count > answer.of
+    cause = answer.cause if known and answer is not None else ""
     why = f"{cause[:1].upper()}{cause[1:]}: {counted}." if cause else f"{counted}."
     fix = (
         f"Narrow `{top.hparam}` by this edit: it {top.saves}."
@@ -155,38 +131,38 @@ def _by_condition(search: Mapping[str, Any], top: Finding) -> dict[str, str]:
         else f"Keep out of {top.condition}."
     )
     if not top.edit and known and answer is not None:
-        fix += f" For {answer['whose']}: {answer['fix']}"
+        fix += f" For {answer.whose}: {answer.fix}"
     # That the counts prove the condition is not that an experiment confirmed it.
     sure = "likely" if top.p_value <= ALPHA or cause else "unclear"
     return {"why": why, "sure": sure, "fix": fix}
 
 
-def _numbers_of_one(answer: Mapping[str, Any] | None) -> list[str]:
+def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:
     """Returns what is known of the trial that is surest of the cause."""
-    if answer is None or not answer["sure"]:
+    if answer is None or not answer.sure:
         return []
-    texts = (f"{answer['whose']} {answer['happened']}.", answer["why"], answer["fix"])
-    return [" ".join(filter(None, (*texts, answer["tested"]))), _sureness(answer)]
+    texts = (f"{answer.whose} {answer.happened}.", answer.why, answer.fix)
+    return [" ".join(filter(None, (*texts, answer.tested))), _sureness(answer)]
 
 
-def _sureness(answer: Mapping[str, Any]) -> str:
-    meaning = SURENESS.get(answer["sure"], "")
+def _sureness(answer: SearchAnswer) -> str:
+    meaning = SURENESS.get(answer.sure, "")
     if not meaning:
         return ""
-    record = f"; {answer['record']}" if answer["record"] else ""
-    return f"The cause is {answer['sure']}: {meaning}{record}."
+    record = f"; {answer.record}" if answer.record else ""
+    return f"The cause is {answer.sure}: {meaning}{record}."
 
 
-def _alike(answer: Mapping[str, Any], search: Mapping[str, Any]) -> list[str]:
-    count, of = answer["count"], answer["of"]
+def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:
+    count, of = answer.count, answer.of
     if of < 2:
         return []
-    noun = "trials" if search["search"] else "runs"
+    noun = "trials" if search.search else "runs"
     which = f"All {of}" if count == of else f"{count} of {of}"
-    return [f"{which} bad {noun} alike; the numbers are those of {answer['whose']}."]
+    return [f"{which} bad {noun} alike; the numbers are those of {answer.whose}."]
 
 
-def _scored(misread: Sequence[str], search: Mapping[str, Any]) -> list[str]:
+def _scored(misread: Sequence[str], search: SearchSummary) -> list[str]:
     if not misread:
         return []
     if len(misread) == 1:
@@ -196,6 +172,6 @@ def _scored(misread: Sequence[str], search: Mapping[str, Any]) -> list[str]:
     return [f"{names}{more} went bad but have a score: do not use them."]
 
 
-def _reasons(abort: Mapping[str, Any]) -> list[str]:
-    reasons = zip(abort["names"], abort["reasons"], strict=True)
+def _reasons(abort: Aborted) -> list[str]:
+    reasons = zip(abort.names, abort.reasons, strict=True)
     return [f"{name}: {reason}." for name, reason in reasons if reason]

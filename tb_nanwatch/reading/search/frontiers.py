@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from tb_nanwatch.reading.contract.searches import (
+    FirstScreen,
+    Frontier,
+    SearchSummary,
+    ToldBoundary,
+)
 from tb_nanwatch.reading.log.grouping import trials_of, worst
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES, FrontierRecord, HParam
 from tb_nanwatch.wording.stability_text import boundary_text
 
 
-def entry(record: FrontierRecord | None) -> dict[str, Any] | None:
-    """Returns the frontier as the JSON report has it; None where none was logged."""
+def entry(record: FrontierRecord | None) -> Frontier | None:
+    """Returns the frontier as it is told; None where none was logged."""
     if record is None:
         return None
-    return {
-        "boundaries": [
-            {**dataclasses.asdict(b), "text": boundary_text(b)} for b in record.boundaries
-        ],
-        "code": record.code,
-        "kept": record.kept,
-        "trials": record.trials,
-        "bad": record.bad,
-        "steps": record.steps,
-        "spent_steps": record.spent_steps,
-        "seconds": record.seconds,
-    }
+    return Frontier(
+        [ToldBoundary(**vars(b), text=boundary_text(b)) for b in record.boundaries],
+        record.code,
+        record.kept,
+        record.trials,
+        record.bad,
+        record.steps,
+        record.spent_steps,
+        record.seconds,
+    )
 
 
 def is_inside(space: Sequence[HParam], session: Session) -> bool:
@@ -62,21 +64,17 @@ def _holds(spec: HParam, hparam: HParam) -> bool:
     return not listed or value in listed
 
 
-def first_screen(search: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
-    """Returns what the first screen says of a stability search, as `FirstScreen` has it."""
-    found = search["frontier"]
-    boundaries = [b["text"] for b in found["boundaries"]] if found else []
-    return {
-        "happened": search["counted"],
-        "why": " ".join(boundaries) or "No frontier has been found yet.",
-        "sure": "",
-        "where": "",
-        "fix": f"Search in the space that lives: {found['code']}" if found else "",
-        "tested": f"In trials of up to {found['steps']:,} steps." if found else "",
-        "next": "",
-        "notes": list(notes),
-        "more": [],
-    }
+def first_screen(search: SearchSummary, notes: Sequence[str]) -> FirstScreen:
+    """Returns what the first screen says of a stability search."""
+    found = search.frontier
+    boundaries = [b.text for b in found.boundaries] if found else []
+    return FirstScreen(
+        search.counted,
+        " ".join(boundaries) or "No frontier has been found yet.",
+        fix=f"Search in the space that lives: {found.code}" if found else "",
+        tested=f"In trials of up to {found.steps:,} steps." if found else "",
+        notes=list(notes),
+    )
 
 
 def afterwards(record: FrontierRecord, sessions: Sequence[Session]) -> str:

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from tb_nanwatch.reading.contract.searches import Rate
 from tb_nanwatch.reading.search.axes import Axis, Bools
 from tb_nanwatch.reading.search.statistics import wilson
 from tb_nanwatch.reading.search.trials import Space, counts, value_text
 
 # Bins along an axis in which rates are given.
 _RATE_BINS: Final = 5
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How many trials went bad at one value, or in one part of an axis.
-
-    Attributes:
-        hparam: name.
-        label: of the value or the part.
-        bad, total: trials.
-        low, high: Wilson's interval of the rate, 95 %.
-    """
-
-    hparam: str
-    label: str
-    bad: int
-    total: int
-    low: float
-    high: float
 
 
 def rates_of(space: Space) -> list[Rate]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from tb_nanwatch.diagnosis.answer import answer_of
-from tb_nanwatch.diagnosis.facts import facts_of
+from tb_nanwatch.diagnosis.facts import Facts, facts_of
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose
+from tb_nanwatch.reading.contract.searches import SearchAnswer
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.wording.trial_names import trial_name
@@ -21,7 +22,7 @@ def search_answer(
     trials: Sequence[Sequence[Session]],
     causes: Mapping[tuple[str, str], Sequence[Cause]],
     with_data: bool = True,
-) -> dict[str, Any] | None:
+) -> SearchAnswer | None:
     """Returns the answer that most bad trials share, of the trial that is surest of it.
 
     Args:
@@ -30,9 +31,7 @@ def search_answer(
         with_data: whether values of single rows of data are told.
 
     Returns:
-        The fields of `answer.Answer`, with `count` and `of` (the bad trials that share the
-        cause, and all) and `whose` (the trial whose numbers these are, in words); None
-        where none went bad.
+        None where none went bad.
     """
     bad = [session for session in map(_worst, trials) if session is not None]
     by_cause: dict[str, list[tuple[Session, Sequence[Cause]]]] = {}
@@ -55,13 +54,13 @@ def search_answer(
     )
     if answer is None:
         return None
-    return {
+    return SearchAnswer(
         **vars(answer),
-        "count": len(group),
-        "of": len(bad),
-        "whose": name_of(session),
-        "names": [name_of(s) for s, _ in group[:_MAX_NAMES]],
-    }
+        count=len(group),
+        of=len(bad),
+        whose=name_of(session),
+        names=[name_of(s) for s, _ in group[:_MAX_NAMES]],
+    )
 
 
 def name_of(session: Session) -> str:
@@ -72,7 +71,7 @@ def name_of(session: Session) -> str:
     return trial_name(status.trial_id, status.number)
 
 
-def _facts(session: Session, with_data: bool) -> Any:
+def _facts(session: Session, with_data: bool) -> Facts:
     return facts_of(session.status, session.began_with, session.postmortem, with_data)
 
 

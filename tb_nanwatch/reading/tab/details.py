@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
 from tb_nanwatch.diagnosis.answer import clean_text
 from tb_nanwatch.diagnosis.facts import facts_of
 from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.contract.details import (
+    Environment,
+    LossScaling,
+    Probes,
+    RunDetail,
+)
 from tb_nanwatch.reading.log.reader import Detail
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.report.report import run_entry
@@ -17,41 +24,29 @@ from tb_nanwatch.reading.tab.frame import frame
 from tb_nanwatch.record import metadata
 from tb_nanwatch.record.schema import (
     COUNT_COLUMNS,
-    PHASES,
     RANGE_COLUMNS,
     Array,
     FlightRecord,
+    Phase,
     RangesRecord,
     SessionRecord,
     StatusRecord,
 )
 
-_ENVIRONMENT = (
-    "model",
-    "optimizer",
-    "loss",
-    "precision",
-    "replicas",
-    "jit_compile",
-    "steps_per_execution",
-    "versions",
-    "notes",
-)
+_PHASES: Final[tuple[Phase, ...]] = ("train", "validation")
 _FLIGHT_ARRAYS = ("steps", "rms", "full_steps", "stats", "counts")
 
 
 def run(
     session: Session, detail: Detail, causes: Sequence[Cause] | None = None
-) -> dict[str, Any]:
-    """Returns the body of the route `run`.
+) -> RunDetail:
+    """Returns one run in full.
 
     Args:
         session: the session.
         detail: its "session" and "events" records.
         causes: from all of its records.
     """
-    entry = run_entry(session, causes)
-    entry["damage"] = [*session.damage, *detail.damage]
     found = detail.records[metadata.KIND_SESSION]
     if found:
         record = found[-1]  # rewritten whole when probes are added
@@ -59,31 +54,45 @@ def run(
         record = SessionRecord(session.id, 0, train_probes=[], validation_probes=[])
     # The validation's tensors are those of the training, but for a few.
     tensors = max(len(record.train_probes), len(record.validation_probes))
-    entry["clean_text"] = clean_text(facts_of(session.status), tensors)
-    probes = {"train": record.train_probes, "validation": record.validation_probes}
+    entry = replace(
+        run_entry(session, causes),
+        damage=[*session.damage, *detail.damage],
+        clean_text=clean_text(facts_of(session.status), tensors),
+    )
+    probes = Probes(record.train_probes, record.validation_probes)
     episodes = {}
     for events in detail.records[metadata.KIND_EVENTS]:
         for episode in events.episodes:
             episodes[episode.id] = episode  # a later one replaces an earlier one
-    return {
-        "run": entry,
-        "probes": probes,
-        "episodes": [episodes[i] for i in sorted(episodes)],
-        "environment": {name: getattr(record, name) for name in _ENVIRONMENT},
-        "phases": [phase for phase in PHASES if probes[phase]],
-        "loss_scaling": _loss_scaling(session.status),
-    }
+    return RunDetail(
+        run=entry,
+        probes=probes,
+        episodes=[episodes[i] for i in sorted(episodes)],
+        environment=Environment(
+            record.model,
+            record.optimizer,
+            record.loss,
+            record.precision,
+            record.replicas,
+            record.jit_compile,
+            record.steps_per_execution,
+            record.versions,
+            record.notes,
+        ),
+        phases=[phase for phase in _PHASES if getattr(probes, phase)],
+        loss_scaling=_loss_scaling(session.status),
+    )
 
 
-def _loss_scaling(status: StatusRecord) -> dict[str, Any] | None:
+def _loss_scaling(status: StatusRecord) -> LossScaling | None:
     """Returns the loss scale and the skipped steps, None where no loss is scaled."""
     if not len(status.lane_loss_scale):
         return None
-    return {
-        "steps": status.lane_steps.tolist(),
-        "loss_scale": status.lane_loss_scale.tolist(),
-        "skipped_steps": status.lane_skipped.tolist(),
-    }
+    return LossScaling(
+        status.lane_steps.tolist(),
+        status.lane_loss_scale.tolist(),
+        status.lane_skipped.tolist(),
+    )
 
 
 def ranges(records: list[RangesRecord], damage: list[str]) -> bytes:

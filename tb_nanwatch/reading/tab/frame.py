@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tb_nanwatch.reading.contract.details import ArraySpec
 from tb_nanwatch.record import strict_json
 from tb_nanwatch.record.schema import Array
 
@@ -24,7 +25,7 @@ def frame(header: dict[str, Any], arrays: Mapping[str, Array]) -> bytes:
         arrays: of little-endian dtypes.
     """
     entries = [
-        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+        ArraySpec(name, array.dtype.name, list(array.shape))
         for name, array in arrays.items()
     ]
     text = strict_json.dumps({**header, "arrays": entries}).encode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -26,6 +27,7 @@ from werkzeug import wrappers
 
 from tb_nanwatch.diagnosis.answer import MEANINGS
 from tb_nanwatch.reading.comparison import compare
+from tb_nanwatch.reading.contract.details import Markdown, SpaceEdit
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
@@ -248,24 +250,24 @@ class NanWatchPlugin(base_plugin.TBPlugin):
 
     def _make_overview(self, snapshot: Snapshot, causes: report.CausesByRun) -> _Served:
         full = report.overview(snapshot, causes)
-        full["warnings"] += self._warnings
-        full["logdir"] = self._logdir
-        full["meanings"] = dict(MEANINGS)
         by_search: dict[str, list[Session]] = {}
         for session in snapshot.sessions:
             by_search.setdefault(session.search_id, []).append(session)
         blocks = {
-            strict_json.json_safe(search): [
-                (lanes.version(block), block) for block in lanes.blocks(sessions)
-            ]
+            search: [(lanes.version(block), block) for block in lanes.blocks(sessions)]
             for search, sessions in by_search.items()
         }
-        for entry in full["searches"]:
-            entry["lanes"] = [version for version, _ in blocks[entry["search"]]]
-        # Made of JSON values already: `strict_json.dumps` would look at each once more.
-        text = json.dumps(
-            full, separators=(",", ":"), allow_nan=False, ensure_ascii=False
-        ).encode("utf-8")
+        full = dataclasses.replace(
+            full,
+            searches=[
+                dataclasses.replace(s, lanes=[version for version, _ in blocks[s.search]])
+                for s in full.searches
+            ],
+            warnings=[*full.warnings, *self._warnings],
+            logdir=self._logdir,
+            meanings=dict(MEANINGS),
+        )
+        text = strict_json.dumps(full).encode("utf-8")
         # mtime 0: the same overview is the same bytes.
         body = gzip.compress(text, _GZIP_LEVEL, mtime=0)
         etag = f'"{hashlib.blake2b(text, digest_size=8).hexdigest()}"'
@@ -340,12 +342,11 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         known = self._causes_to_pass_on.of(ctx, experiment_id, sessions)
         if one is not None:
             found = known.get((one.run, one.id))
-            entry = strict_json.json_safe(report.run_entry(one, found, with_data=False))
-            cards = [told.run_card(entry)]
+            cards = [told.run_card(report.run_entry(one, found, with_data=False))]
         else:
             full = report.overview(Snapshot(sessions, []), known, with_data=False)
             cards = told.cards_of(full)
-        body = strict_json.dumps({"markdown": card.markdown(cards)})
+        body = strict_json.dumps(Markdown(card.markdown(cards)))
         return http_util.Respond(request, body, "application/json")
 
     def _ranges(self, request: wrappers.Request) -> Any:
@@ -395,12 +396,8 @@ class NanWatchPlugin(base_plugin.TBPlugin):
                 f"no search {search!r:.200}; expected a search that the overview lists"
             )
         found = edit_for(trials, cut, where)
-        body = strict_json.dumps(
-            {
-                "code": found.code if found else "",
-                "where": found.where if found else "",
-            }
-        )
+        edit = SpaceEdit(found.code, found.where) if found else SpaceEdit("", "")
+        body = strict_json.dumps(edit)
         return http_util.Respond(request, body, "application/json")
 
     def _session(

@@ -21,10 +21,7 @@ from tb_nanwatch.reading.comparison.differences.data import data_ranges
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
     TOPICS,
-    Difference,
     Differences,
-    Parting,
-    PartingTensor,
     Training,
 )
 from tb_nanwatch.reading.comparison.differences.outcome import (

@@ -6,10 +6,10 @@ import math
 from typing import Any, Final
 
 from tb_nanwatch.reading.comparison.differences.found import (
-    Difference,
     Training,
 )
 from tb_nanwatch.reading.comparison.differences.values import compared
+from tb_nanwatch.reading.contract.comparisons import Difference
 from tb_nanwatch.record.schema import (
     JSONScalar,
     SessionRecord,

@@ -16,10 +16,10 @@ import numpy as np
 from tb_nanwatch.diagnosis.measured import largest, looks_of
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
-    Difference,
     Training,
 )
 from tb_nanwatch.reading.comparison.differences.values import decades_between, difference
+from tb_nanwatch.reading.contract.comparisons import Difference
 from tb_nanwatch.reading.search.statistics import log_tails
 from tb_nanwatch.record.schema import (
     JSONScalar,

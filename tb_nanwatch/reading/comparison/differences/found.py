@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.contract.comparisons import Difference, Parting
 from tb_nanwatch.record.schema import (
     BAD_STATUSES,
-    JSONScalar,
     RangesRecord,
     SessionRecord,
     StatusRecord,
@@ -51,56 +51,6 @@ class Training:
     def bad(self) -> bool:
         """Returns whether it went bad."""
         return self.status.status in BAD_STATUSES
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One difference.
-
-    Attributes:
-        topic: one of `TOPICS`.
-        name: of what differs.
-        first, second: in each run; None where it has no such thing.
-        decades: log10 of the ratio of two numbers, else None.
-        likely: whether the likely cause of a run that went bad is about this.
-        text: the sentence.
-        setting: of the optimizer, where a hyperparameter sets just that.
-    """
-
-    topic: str
-    name: str
-    first: JSONScalar
-    second: JSONScalar
-    decades: float | None
-    likely: bool
-    text: str
-    setting: str | None = None
-
-
-@dataclass(frozen=True)
-class PartingTensor:
-    """A tensor that differs where two runs part: its root mean square in each."""
-
-    kind: str
-    name: str
-    first: float
-    second: float
-
-
-@dataclass(frozen=True)
-class Parting:
-    """Where two runs part.
-
-    Attributes:
-        step, last_step: the steps among which it happened, of both runs.
-        tensors: the first ones to differ, in causal order; NaN where non-finite.
-        text: the sentence.
-    """
-
-    step: int
-    last_step: int
-    tensors: list[PartingTensor]
-    text: str
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from typing import Final
 from tb_nanwatch.diagnosis.measured import number
 from tb_nanwatch.diagnosis.ranking import position_text
 from tb_nanwatch.reading.comparison.differences.found import (
-    Difference,
-    Parting,
     Training,
 )
+from tb_nanwatch.reading.contract.comparisons import Difference, Parting
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )

@@ -13,12 +13,10 @@ from tb_nanwatch.diagnosis.measured import Look, largest, looks_of
 from tb_nanwatch.diagnosis.ranking import probe_text
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
-    Difference,
-    Parting,
-    PartingTensor,
     Training,
 )
 from tb_nanwatch.reading.comparison.differences.values import difference
+from tb_nanwatch.reading.contract.comparisons import Difference, Parting, PartingTensor
 from tb_nanwatch.record.schema import (
     Probe,
     RangesRecord,

@@ -8,8 +8,8 @@ from typing import Final
 from tb_nanwatch.diagnosis.measured import number
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
-    Difference,
 )
+from tb_nanwatch.reading.contract.comparisons import Difference
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )
