@@ -15,7 +15,7 @@ from tb_nanwatch.reading.report import lane_svg
 from tb_nanwatch.reading.report.tables import hparams_of, replay_command, status_text
 from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES, BadTensor, Position
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+from tb_nanwatch.wording.trial_names import run_name
 
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
@@ -162,10 +162,8 @@ def _name(run: dict[str, Any]) -> str:
     name = run_name(run)
     if run["attempt"]:
         name += f" {run['attempt']}"
-    lineage = run["lineage"]
-    if lineage and lineage["trial_id"] is not None:
-        parent = lineage["trial_id"]
-        name += f", continues {trial_name(parent, number_of(parent))}"
+    if run["lineage_text"]:
+        name += f", {run['lineage_text']}"
     return name
 
 

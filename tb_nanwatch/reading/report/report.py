@@ -39,6 +39,7 @@ from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.row_values import without_values
+from tb_nanwatch.wording.trial_names import inherited_text, lineage_text
 
 REPORT_VERSION: Final = 1
 SEARCH_KEYS: Final = (
@@ -188,7 +189,7 @@ def run_entry(
     hparams = [h for h in status.hparams if not _is_bookkeeping(h.name, session)]
     return {
         "run": session.run,
-        "name": session.name,
+        "name": name_of(session),
         "session": session.id,
         "search": session.search_id,
         "trial_id": status.trial_id,
@@ -235,7 +236,12 @@ def run_entry(
         "closest_call": _closest_call(session),
         **_loss_scaling(status),
         "lineage": status.lineage,
+        "lineage_text": _lineage_text(status.lineage),
         "inherited": session.inherited,
+        "inherited_text": inherited_text(
+            session.inherited,
+            status.lineage.trial_id if status.lineage and not status.fit else None,
+        ),
         "scalars": [
             {**dataclasses.asdict(s), "text": bad_scalar_text(s)} for s in session.scalars
         ],
@@ -245,6 +251,12 @@ def run_entry(
         "damage": session.damage,
         "records": {"read": session.read, "written": session.written},
     }
+
+
+def _lineage_text(lineage: schema.Lineage | None) -> str:
+    if lineage is None:
+        return ""
+    return lineage_text(lineage.bracket, lineage.round, lineage.trial_id)
 
 
 def _cause(cause: Cause, found: schema.PostMortem | None) -> dict[str, Any]:
