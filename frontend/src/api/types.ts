@@ -123,7 +123,7 @@ export interface HParamRate {
 
 export interface RunSummary {
   run: string;
-  /** For people; "." as the name of a directory says nothing. */
+  /** For people: "Trial #3", or the run's name; "." as that of a directory says nothing. */
   name: string;
   session: string;
   search: string;
@@ -182,8 +182,12 @@ export interface RunSummary {
   recovered: boolean;
   num_episodes: number;
   lineage: Lineage | null;
+  /** `lineage` in words; "" of all but Hyperband's trials. */
+  lineage_text: string;
   /** Status of the trial whose weights it went on with, where that had gone bad. */
   inherited: Status | null;
+  /** `inherited` in words, or "". */
+  inherited_text: string;
   scalars: BadScalar[];
   objective: number | null;
   /** For each float dtype, the largest |value| over the dtype's largest number. */

@@ -50,6 +50,7 @@ from tb_nanwatch.reading.search.search_answer import name_of, search_answer
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.wording.row_values import without_values
+from tb_nanwatch.wording.trial_names import inherited_text, lineage_text
 
 # Runs with hyperparameters that are compared like the trials of a search.
 _MIN_BY_HAND: Final = 2
@@ -114,7 +115,7 @@ def run_entry(
     scaled = len(status.lane_loss_scale) > 0
     return RunSummary(
         run=session.run,
-        name=session.name,
+        name=name_of(session),
         session=session.id,
         search=session.search_id,
         trial_id=status.trial_id,
@@ -159,13 +160,24 @@ def run_entry(
         loss_scale=float(status.lane_loss_scale[-1]) if scaled else None,
         skipped_steps=int(status.lane_skipped.sum()) if scaled else None,
         lineage=status.lineage,
+        lineage_text=_lineage_text(status.lineage),
         inherited=session.inherited,
+        inherited_text=inherited_text(
+            session.inherited,
+            status.lineage.trial_id if status.lineage and not status.fit else None,
+        ),
         scalars=[ToldScalar(**vars(s), text=bad_scalar_text(s)) for s in session.scalars],
         error_type=status.error_type,
         error_message=status.error_message,
         damage=session.damage,
         records=Records(session.read, session.written),
     )
+
+
+def _lineage_text(lineage: schema.Lineage | None) -> str:
+    if lineage is None:
+        return ""
+    return lineage_text(lineage.bracket, lineage.round, lineage.trial_id)
 
 
 def _cause(cause: Cause, found: schema.PostMortem | None) -> NamedCause:

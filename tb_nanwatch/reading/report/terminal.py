@@ -27,7 +27,7 @@ from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.record.schema import BAD_STATUSES, PostMortem
 from tb_nanwatch.wording import card
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+from tb_nanwatch.wording.trial_names import run_name
 
 # Sentences of evidence that are printed of a cause, with the first that is not.
 _MOST: Final = 6
@@ -281,14 +281,8 @@ def _remarks(run: RunSummary, answered: bool) -> list[str]:
     remarks = [text for text in said if text]
     if not (answered and run.answer):
         remarks += _postmortem(run.postmortem)
-    lineage = run.lineage
     if run.inherited:
-        bad = run.inherited.replace("_", " ")
-        parent = lineage.trial_id if lineage and not run.fit else None
-        whose = "its earlier fit"
-        if parent is not None:
-            whose = trial_name(parent, number_of(parent))
-        remarks.append(f"its weights come from {whose}, which had gone bad ({bad}).")
+        remarks.append(run.inherited_text)
     remarks += [scalar.text for scalar in run.scalars]
     return remarks
 

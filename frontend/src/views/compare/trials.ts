@@ -307,7 +307,7 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
 }
 
 export const titleOf = (run: RunSummary): string => {
-  const name = run.trial_id === null ? run.run : `Trial ${run.trial_id}`;
+  const { name } = run;
   return run.execution > 0 ? `${name}, execution ${run.execution}` : name;
 };
 
