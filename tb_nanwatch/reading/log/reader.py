@@ -22,6 +22,7 @@ from tensorboard.util import tb_logging
 
 from tb_nanwatch.errors import RecordError
 from tb_nanwatch.reading.log import unwatched
+from tb_nanwatch.reading.log.by_hand import gather
 from tb_nanwatch.reading.log.grouping import decide
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.unwatched import BadScalar
@@ -321,6 +322,7 @@ class Reader:
             _if_nothing_was_seen(session)
         ordered = sorted(sessions.values(), key=lambda s: (s.status.started, s.run, s.id))
         decide(ordered)
+        gather(ordered)
         return Snapshot(ordered, sorted(warnings), expires, frontiers)
 
     # --- Searches without NaN Watch ---------------------------------------------

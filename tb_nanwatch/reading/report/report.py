@@ -102,9 +102,6 @@ ORIGIN_KEYS: Final = (
 
 CAUSE_KEYS: Final = ("id", "sure", "record", "confidence", "evidence", "fix")
 
-# Runs with hyperparameters that are compared like the trials of a search.
-_MIN_BY_HAND: Final = 2
-
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
 
@@ -202,8 +199,8 @@ def run_entry(
         "stopped_by": status.stopped_by,
         "status": status.status,
         "tuner_status": trial.tuner_status if trial else None,
-        "score": trial.score if trial and _is_scored(session) else None,
-        "best_step": trial.best_step if trial else None,
+        "score": session.score if _is_scored(session) else None,
+        "best_step": session.best_epoch,
         "message": trial.message if trial else None,
         "failure": failure(session),
         "failure_text": failure_text(session),
@@ -294,10 +291,7 @@ def _compared(
     search: dict[str, Any], sessions: list[Session], causes: CausesByRun
 ) -> Analysis:
     if not search["search"]:
-        # Runs with values of the same hyperparameters are a search by hand.
-        sessions = [s for s in sessions if s.status.hparams and not s.superseded]
-        if len(sessions) < _MIN_BY_HAND:
-            return Analysis()
+        return Analysis()
     return compare(search["search"], sessions, search["direction"], causes)
 
 
@@ -315,7 +309,7 @@ def _search_entry(
     by_status = {s: by_status[s] for s in STATUSES if s in by_status}
     # Any session's copy will do, but one that a callback wrote knows most.
     search = max(
-        (s.status.search for s in sessions if s.status.search),
+        (s.search for s in sessions if s.search),
         key=lambda s: bool(s.tuner),
         default=None,
     )
@@ -369,7 +363,7 @@ def _add_frontiers(
 
 def _is_scored(session: Session) -> bool:
     # A stability search's objective is whether a trial went bad.
-    search = session.status.search
+    search = session.search
     return search is None or search.purpose != "stability"
 
 

@@ -126,7 +126,7 @@ def _print_search(
         if listed:
             draw(table, out)
     if not every:
-        _print_the_others(shown, len(bad) - len(listed), out)
+        _print_the_others(search, shown, len(bad) - len(listed), out)
     replaced = sum(r["search"] == search["search"] for r in full["runs"]) - len(shown)
     if replaced:
         _say(
@@ -148,13 +148,32 @@ def _print_search(
         _print_replay(run, out)
 
 
-def _print_the_others(shown: list[dict[str, Any]], bad: int, out: IO[str]) -> None:
-    """Prints how many runs have no row, by what became of them."""
+def _print_the_others(
+    search: dict[str, Any], shown: list[dict[str, Any]], bad: int, out: IO[str]
+) -> None:
+    """Prints how many runs have no row, by what became of them, and which is the best."""
     rest = Counter(status_text(r) for r in shown if r["status"] not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]
     if parts:
         _say(f"The others: {', '.join(parts)}.", out)
+    _say(_best_text(search, shown), out)
+
+
+def _best_text(search: dict[str, Any], shown: list[dict[str, Any]]) -> str:
+    """Returns which run that did not go bad has the best score, in a sentence."""
+    # Non-finite scores are strings here.
+    scored = [
+        r
+        for r in shown
+        if r["status"] not in BAD_STATUSES and isinstance(r["score"], int | float)
+    ]
+    if not scored or search["direction"] is None:
+        return ""
+    choose = max if search["direction"] == "max" else min
+    best = choose(scored, key=lambda r: float(r["score"]))
+    what = search["objective"] or "score"
+    return f"Best: {run_name(best)}, {what} {best['score']:.4g}."
 
 
 def _print_other_causes(

@@ -165,6 +165,12 @@ def _parts(search: Full, findings: Sequence[dict[str, Any]]) -> list[Part]:
     for finding in edits:
         said = f"{finding['where']} It {finding['saves']}."
         parts.append(Part("Edit", said, finding["edit"]))
+    if search["search"] and findings and not edits:  # no space whose code could be edited
+        parts.append(
+            Part(
+                "Try", f"Keep out of {' and of '.join(f['condition'] for f in findings)}."
+            )
+        )
     if aborted:
         title = "Stopped" if was_interrupted(aborted["message"]) else "Then"
         parts.append(Part(title, aborted["next"]))
