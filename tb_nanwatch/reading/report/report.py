@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from tb_nanwatch.diagnosis.answer import answer_of, clean_text, label_of
 from tb_nanwatch.diagnosis.closest import closest_call
@@ -51,9 +51,6 @@ from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.wording.row_values import without_values
 from tb_nanwatch.wording.trial_names import inherited_text, lineage_text
-
-# Runs with hyperparameters that are compared like the trials of a search.
-_MIN_BY_HAND: Final = 2
 
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
@@ -129,8 +126,8 @@ def run_entry(
         stopped_by=status.stopped_by,
         status=status.status,
         tuner_status=trial.tuner_status if trial else None,
-        score=trial.score if trial and _is_scored(session) else None,
-        best_step=trial.best_step if trial else None,
+        score=session.score if _is_scored(session) else None,
+        best_step=session.best_epoch,
         message=trial.message if trial else None,
         failure=failure(session),
         failure_text=failure_text(session),
@@ -227,10 +224,7 @@ def _compared(
     search: SearchSummary, sessions: list[Session], causes: CausesByRun
 ) -> Analysis:
     if not search.search:
-        # Runs with values of the same hyperparameters are a search by hand.
-        sessions = [s for s in sessions if s.status.hparams and not s.superseded]
-        if len(sessions) < _MIN_BY_HAND:
-            return Analysis()
+        return Analysis()
     return compare(search.search, sessions, search.direction, causes)
 
 
@@ -243,7 +237,7 @@ def _summary(
     by_status = {s: statuses[s] for s in STATUSES if s in statuses}
     # Any session's copy will do, but one that a callback wrote knows most.
     search = max(
-        (s.status.search for s in sessions if s.status.search),
+        (s.search for s in sessions if s.search),
         key=lambda s: bool(s.tuner),
         default=None,
     )
@@ -295,7 +289,7 @@ def _frontier(
 
 def _is_scored(session: Session) -> bool:
     # A stability search's objective is whether a trial went bad.
-    search = session.status.search
+    search = session.search
     return search is None or search.purpose != "stability"
 
 

@@ -6,6 +6,7 @@ goes through `clean` before it reaches the terminal.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -129,7 +130,7 @@ def _print_search(
         if listed:
             draw(table, out)
     if not every:
-        _print_the_others(shown, len(bad) - len(listed), out)
+        _print_the_others(search, shown, len(bad) - len(listed), out)
     replaced = sum(r.search == search.search for r in full.runs) - len(shown)
     if replaced:
         _say(
@@ -151,13 +152,31 @@ def _print_search(
         _print_replay(run, out)
 
 
-def _print_the_others(shown: list[RunSummary], bad: int, out: IO[str]) -> None:
-    """Prints how many runs have no row, by what became of them."""
+def _print_the_others(
+    search: SearchSummary, shown: list[RunSummary], bad: int, out: IO[str]
+) -> None:
+    """Prints how many runs have no row, by what became of them, and which is the best."""
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]
     if parts:
         _say(f"The others: {', '.join(parts)}.", out)
+    _say(_best_text(search, shown), out)
+
+
+def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
+    """Returns which run that did not go bad has the best score, in a sentence."""
+    scores = {
+        i: r.score
+        for i, r in enumerate(shown)
+        if r.status not in BAD_STATUSES and r.score is not None and math.isfinite(r.score)
+    }
+    if not scores or search.direction is None:
+        return ""
+    choose = max if search.direction == "max" else min
+    best = choose(scores, key=scores.__getitem__)
+    what = search.objective or "score"
+    return f"Best: {run_name(shown[best])}, {what} {scores[best]:.4g}."
 
 
 def _print_other_causes(
