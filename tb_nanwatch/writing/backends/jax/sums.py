@@ -17,7 +17,6 @@ from tb_nanwatch.writing.backends.jax.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import Layout
 
-
 # Tensors of at most so many elements are copied into one array, whose rows are summed:
 # three operations for all of them, where each of its own would cost more than its sum.
 _SMALL: Final = 1 << 14
