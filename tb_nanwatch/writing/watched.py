@@ -114,6 +114,7 @@ class Watched:
             after_read=self._after_read,
             on_error=self.end_with,
             on_failure=self.give_up,
+            acts=callback.on_nonfinite != "record",
             capture_bytes=callback.capsule_bytes if callback.capsules else 0,
             rewind_bytes=(
                 default_bytes()
