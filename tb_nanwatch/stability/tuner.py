@@ -67,7 +67,7 @@ class StabilitySearch(keras_tuner.Tuner):
 
     nanwatch_purpose = "stability"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (as KerasTuner's tuners)
         self,
         hypermodel: Any,
         hyperparameters: Any = None,

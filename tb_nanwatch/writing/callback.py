@@ -98,7 +98,7 @@ class NanWatch(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each an option)
         self,
         log_dir: str | os.PathLike[str],
         *,
@@ -187,7 +187,7 @@ class NanWatch(keras.callbacks.Callback):
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.hparams = dict(self.hparams)
-        copy._watch = None
+        copy._watch = None  # noqa: SLF001
         copy.set_model(None)
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
@@ -195,7 +195,7 @@ class NanWatch(keras.callbacks.Callback):
             # KerasTuner may be imported by now.
             verdicts.watch_trials(_trial_begins, searches=found is not None)
             if found is not None:
-                copy._fate = _expect_training(copy.log_dir, *found)
+                copy._fate = _expect_training(copy.log_dir, *found)  # noqa: SLF001
         return copy
 
     # --- Keras' hooks ---------------------------------------------------------
@@ -279,7 +279,8 @@ def _trial_begins(tuner: Any, trial: Any, callbacks: Any) -> None:
     with contextlib.suppress(Exception):
         for callback in callbacks or ():
             if isinstance(callback, NanWatch):
-                callback._fate = _expect_training(callback.log_dir, tuner, trial)
+                fate = _expect_training(callback.log_dir, tuner, trial)
+                callback._fate = fate  # noqa: SLF001
 
 
 def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:

@@ -510,9 +510,8 @@ class Watched:
         with contextlib.suppress(Exception):  # then nothing is tried
             status, onset, _ = self._recorder.status()
             gone = self._recorder.is_bad or status == "runaway"
-            if self._tries and gone and onset is not None:
-                if onset.phase == "train":
-                    self._tape = self._instrument.take_tape(onset.step)
+            if self._tries and gone and onset is not None and onset.phase == "train":
+                self._tape = self._instrument.take_tape(onset.step)
         self._instrument.uninstall()
         self._training.status, _, _ = self._recorder.status()
         if self._trial is not None:

@@ -138,9 +138,17 @@ def _print_search(
             "shown; the latest decides.",
             out,
         )
-    # What several runs have to say is said once.
+    _print_remarks(
+        shown if every else [r for r in shown if r.misread or r in listed], every, out
+    )
+    for run in shown if every else ():
+        _print_replay(run, out)
+
+
+def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> None:
+    """Prints what is to be said of runs beside their rows; what several say, once."""
     said: dict[str, list[str]] = {}
-    for run in shown if every else [r for r in shown if r.misread or r in listed]:
+    for run in runs:
         for sentence in _remarks(run, answered=not every):
             said.setdefault(sentence, []).append(run_name(run))
     told_of = list(said.items())[: None if every else _MOST]
@@ -148,8 +156,6 @@ def _print_search(
         _say(f"{told.names_text(list(dict.fromkeys(names)))}: {sentence}", out)
     if len(told_of) < len(said):
         _say(f"And {len(said) - len(told_of):,} more remarks.", out)
-    for run in shown if every else ():
-        _print_replay(run, out)
 
 
 def _print_the_others(

@@ -83,7 +83,7 @@ class Session:
         best_epoch: the epoch whose objective KerasTuner takes from this training.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a training is known by)
         self,
         run_dir: str,
         run: str,

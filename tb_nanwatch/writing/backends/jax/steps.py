@@ -55,7 +55,7 @@ class Steps:
         lag: steps that may run before the first of them is checked.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what one traced step is made of)
         self,
         phase: Phase,
         observer: Observer,

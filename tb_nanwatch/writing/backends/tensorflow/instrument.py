@@ -65,7 +65,7 @@ class Instrument:
         rewind_bytes: that may be held so that steps can be run again; 0 holds nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it is told, once)
         self,
         model: Any,
         observer: Observer,
