@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +18,28 @@ def version() -> str:
     if match is None:
         raise RuntimeError("tb_nanwatch/__init__.py has no __version__ line")
     return match[1]
+
+
+# Where a release's sources can be read, e.g. https://github.com/OWNER/tb-nanwatch.
+REPOSITORY = os.environ.get("NANWATCH_REPOSITORY", "").rstrip("/")
+
+
+def description() -> str:
+    """Returns README as a package index shows it, where a relative link leads nowhere.
+
+    Links lead to the release's files in `REPOSITORY`; without one their words stand
+    alone, and pictures are left out.
+    """
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    relative = r"\((?![a-z]+:|#)([^)\s]+)\)"
+    if not REPOSITORY:
+        text = re.sub(rf"!\[[^]]*\]{relative}\n?", "", text)
+        return re.sub(rf"\[([^]]*)\]{relative}", r"\1", text)
+    at = f"v{version()}"
+    text = re.sub(rf"(!\[[^]]*\]){relative}", rf"\1({REPOSITORY}/raw/{at}/\2)", text)
+    return re.sub(
+        rf"(?<!!)(\[[^]]*\]){relative}", rf"\1({REPOSITORY}/blob/{at}/\2)", text
+    )
 
 
 # Lower bounds are the oldest versions that are tested; upper bounds the next major one, so
@@ -55,6 +78,7 @@ TEST = [
     "nbclient>=0.10",
     "ipykernel>=6",
     "build>=1",
+    "twine>=5",
     "setuptools",
 ]
 DEV = [*TEST, "ruff", "mypy", "types-protobuf", "wheel"]
@@ -63,8 +87,9 @@ setup(
     name="tb-nanwatch",
     version=version(),
     description="Why a KerasTuner search goes NaN: a Keras callback and a TensorBoard tab",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=description(),
     long_description_content_type="text/markdown",
+    project_urls={"Source": REPOSITORY} if REPOSITORY else {},
     license="Apache-2.0",
     license_files=["LICENSE"],
     classifiers=[

@@ -109,12 +109,16 @@ def _why_not(facts: Facts, cause: str) -> str:
     tried = [e for e in mine if e.tried]
     if any(e.note in (_NO_TIME, _STOPPED) for e in mine if not e.succeeded):
         return f"not tried: {_NO_TIME}"
-    if not tried and found.untried == TOO_SHORT:
+    if tried:
+        return _how_it_went(tried)
+    if found.untried == TOO_SHORT:
         return f"not tried: {_NO_TIME}"
-    if not tried and control.finite:
+    if control.finite:
         return "not tried: run again, it stayed finite"
-    if not tried:
-        return f"not tried: {mine[-1].note if mine else 'no such experiment'}"
+    return f"not tried: {mine[-1].note if mine else 'no such experiment'}"
+
+
+def _how_it_went(tried: list[Experiment]) -> str:
     if any(e.succeeded for e in tried):
         return "tried: it helped, and more was needed to name it"
     if any(e.finite for e in tried):

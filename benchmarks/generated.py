@@ -301,7 +301,7 @@ def _write_scalars(run: pathlib.Path, epochs: int, loss: float, started: float) 
         value.tensor.dtype = 1
         value.tensor.float_val.append(loss * (1 + 1 / (epoch + 1)))
         events.append(event.SerializeToString())
-    writer._append(events)
+    writer._append(events)  # noqa: SLF001
     writer.close()
 
 

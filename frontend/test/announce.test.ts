@@ -12,6 +12,7 @@ function overview(...statuses: string[]) {
       session: "x",
       search: "s",
       trial_id: String(i),
+      name: `Trial ${i}`,
       status,
       state: "running",
       onset: status === "clean" ? null : { phase: "train", step: 37, epoch: 1, batch: 5 },

@@ -39,6 +39,7 @@ const RUNS = [1e-3, 1e-2, 0.1, 1].flatMap((rate, i) =>
       session: "s",
       search: "new",
       trial_id: `${kind}${i}`,
+      name: `Trial ${kind}${i}`,
       state: "finished",
       status: bad ? "diverged" : "clean",
       onset: bad ? { phase: "train", step: 2, epoch: 0, batch: 2 } : null,
@@ -358,36 +359,29 @@ describe("tiles of many trials", () => {
 });
 
 describe("two searches", () => {
-  it("are by themselves the shown one and the likest: by name, by space, by time", () => {
-    const search = (id: string, name: string, started: number, hparams: string) => ({
+  it("are by themselves the shown one and the older one of its project", () => {
+    const search = (id: string, name: string, started: number) => ({
       ...OVERVIEW.searches[0]!,
       search: id,
       name,
       started,
-      hparams: hparams
-        .split(" ")
-        .filter(Boolean)
-        .map((h) => ({ ...OVERVIEW.searches[0]!.hparams[0]!, name: h })),
     });
-    const wide = search("1", "wide", 100, "rate units depth");
-    const loss = search("0", "loss", 90, "rate units");
-    const edited = search("3", "wide", 300, "rate units depth rate_sgd");
-    const renamed = search("4", "wide_2", 400, "rate units depth");
-    const bare = search("", "", 101, "");
-    // The older of two of one name is not put beside what was searched before it.
-    expect(otherOf([renamed, edited, loss, bare], wide, null)).toBe(edited);
+    const wide = search("1", "wide", 100);
+    const loss = search("0", "loss", 90);
+    const edited = search("3", "wide", 300);
+    const renamed = search("4", "wide_2", 400);
+    const bare = search("", "", 101);
     expect(otherOf([renamed, wide, loss, bare], edited, null)).toBe(wide);
-    // Without its name, by the space; where that is as like, by time.
-    expect(otherOf([bare, loss, renamed], wide, null)).toBe(renamed);
-    const later = { ...wide, search: "5", name: "third", started: 420 };
-    expect(otherOf([wide, later], renamed, null)).toBe(later);
-    expect(otherOf([loss, bare], wide, null)).toBe(loss);
-    expect(otherOf([bare], wide, null)).toBe(bare);
+    // The nearest before it; never one of another name, nor one that came after it.
+    const again = { ...wide, search: "5", started: edited.started + 1 };
+    expect(otherOf([wide, edited, loss], again, null)).toBe(edited);
+    expect(otherOf([renamed, edited, loss, bare], wide, null)).toBeNull();
+    expect(otherOf([wide, edited], renamed, null)).toBeNull();
+    expect(otherOf([wide, edited], bare, null)).toBeNull();
   });
 
   it("are the chosen ones where one is chosen", () => {
     const [shown, old] = OVERVIEW.searches;
-    expect(otherOf([old!], shown!, null)).toBe(old);
     expect(otherOf([], shown!, null)).toBeNull();
     const newer = { ...shown!, search: "newer", started: 300 };
     expect(otherOf([newer, old!], shown!, "old")).toBe(old);
@@ -418,6 +412,22 @@ describe("two searches", () => {
     const state = { ...STATE, overview };
     view.update(state, createModel()(state)!);
     expect(view.node.textContent).toContain("overwrite=True");
+    expect(view.node.querySelector<HTMLElement>(".compare-controls")!.hidden).toBe(true);
+  });
+
+  it("can be chosen where none is an older one of the project", () => {
+    const asked: string[] = [];
+    const view = new SearchesView({ compare: never, against: (s) => asked.push(s) });
+    const [shown, old] = OVERVIEW.searches;
+    const overview = { ...OVERVIEW, searches: [shown!, { ...old!, name: "another" }] };
+    const state = { ...STATE, overview };
+    view.update(state, createModel()(state)!);
+    expect(view.node.querySelector(".note")!.textContent).toMatch(/no older search .*"wide"/);
+    const select = view.node.querySelector("select")!;
+    expect(select.value).toBe("");
+    select.value = "old";
+    select.dispatchEvent(new Event("change"));
+    expect(asked).toEqual(["old"]);
   });
 
   it("write a space as people do", () => {

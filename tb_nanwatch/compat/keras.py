@@ -103,3 +103,30 @@ def learning_rate_variable(optimizer: Any) -> Any:
 def optimized_variables(optimizer: Any) -> list[Any]:
     """Returns the variables that an optimizer was built for."""
     return list(_OPTIMIZED.get(optimizer, ()))
+
+
+def better_of(model: Any, name: str) -> str | None:
+    """Returns whether less or more of a logged metric is better, as Keras tells it.
+
+    Keras' callbacks go by the same. Metrics of one's own say nothing.
+
+    Args:
+        model: that was fitted.
+        name: in its logs: "val_accuracy", or "head_accuracy" of a model's output.
+
+    Returns:
+        "min", "max" or None.
+    """
+    bare = name.removeprefix("val_")
+    if bare == "loss" or bare.endswith("_loss"):
+        return "min"
+    found = set()
+    waiting = list(getattr(model, "metrics", ()))
+    while waiting:
+        metric = waiting.pop()
+        waiting += getattr(metric, "metrics", ())
+        own = getattr(metric, "name", None)
+        if own and (bare == own or bare.endswith(f"_{own}")):
+            found.add(getattr(metric, "_direction", None))
+    (way,) = found if len(found) == 1 else (None,)
+    return {"up": "max", "down": "min"}.get(way) if way else None

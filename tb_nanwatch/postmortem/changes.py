@@ -19,7 +19,7 @@ from tb_nanwatch.compat.keras import (
     sublayers,
 )
 from tb_nanwatch.diagnosis.rules.thresholds import at
-from tb_nanwatch.postmortem import epsilon, outliers
+from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
 from tb_nanwatch.record.schema import Config, Experiment, Outlier, PostMortem
 
@@ -139,7 +139,10 @@ def lower_rate(divisor: float) -> Changing:
         altered = Altered()
 
         def begun() -> None:
-            altered.value = float(rate.numpy()) / divisor
+            now = float(rate.numpy())
+            if not np.isfinite(now):
+                raise NotApplicableError(f"the learning rate is {now}")
+            altered.value = now / divisor
             set_value(rate, np.asarray(altered.value, np.float32))
 
         def changed(change: Change) -> Any:
@@ -450,6 +453,11 @@ def _float32(case: Case) -> Iterator[Altered]:
 
 @contextlib.contextmanager
 def _with_epsilon(case: Case) -> Iterator[Altered]:
+    if keras.backend.backend() != "tensorflow":
+        raise NotApplicableError("it is put into operations of TensorFlow alone")
+    # Here alone: it needs TensorFlow.
+    from tb_nanwatch.postmortem import epsilon
+
     op_type = case.found.forward_type
     if op_type is None or not epsilon.applies(op_type):
         raise NotApplicableError("no division, logarithm or root is to blame")

@@ -10,15 +10,14 @@ from typing import Any, Final, overload
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tb_nanwatch.compat.names import MissingError
 from tb_nanwatch.diagnosis.rules.thresholds import at
-from tb_nanwatch.postmortem import changes, state
+from tb_nanwatch.postmortem import changes
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.changes import Altered, Case, Changing, NotApplicableError
-from tb_nanwatch.postmortem.rebuild import tensors_of
-from tb_nanwatch.postmortem.tape import Tape, arrays_of
+from tb_nanwatch.postmortem.means import Means, of_tensorflow
+from tb_nanwatch.postmortem.tape import Tape, array_of, arrays_of
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.record.schema import Experiment, PostMortem
 from tb_nanwatch.wording.messages import of_error
@@ -48,6 +47,7 @@ def run(
     *,
     seconds: float = MAX_SECONDS,
     first: Sequence[Experiment] = (),
+    means: Means | None = None,
 ) -> list[Experiment]:
     """Runs the training again with one thing changed at a time.
 
@@ -65,11 +65,13 @@ def run(
         seconds: for all of them together.
         first: experiments that settled it for a run which went bad alike. They are
             made first, and where they come out here as they did there, no others are.
+        means: of the backend; TensorFlow's where nothing is said.
     """
     if not capsule.has_batch or seconds <= 0:
         return []
-    with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
-        return _Laboratory(model, capsule, found, seconds).run(tape, first)
+    means = means or of_tensorflow()
+    with means.preserved(model), contextlib.redirect_stdout(io.StringIO()):
+        return _Laboratory(model, capsule, found, seconds, means).run(tape, first)
 
 
 def run_runaway(
@@ -79,6 +81,7 @@ def run_runaway(
     *,
     seconds: float = MAX_SECONDS,
     first: Sequence[Experiment] = (),
+    means: Means | None = None,
 ) -> list[Experiment]:
     """Runs a training again that stayed finite and ran away, one thing changed at a time.
 
@@ -90,12 +93,13 @@ def run_runaway(
         model: as it was trained; afterwards it is as it was.
         tape: its steps, from before it took off.
         take_off: number of the first step of the runaway.
-        seconds, first: as of `run`.
+        seconds, first, means: as of `run`.
     """
     if seconds <= 0 or take_off < tape.first:
         return []
-    with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
-        return _Runaway(model, None, PostMortem(), seconds).run_from(
+    means = means or of_tensorflow()
+    with means.preserved(model), contextlib.redirect_stdout(io.StringIO()):
+        return _Runaway(model, None, PostMortem(), seconds, means).run_from(
             _Stretch(tape, take_off - tape.first, STEPS_AFTER, True), first
         )
 
@@ -108,12 +112,19 @@ class _Laboratory:
         capsule: its failing step, None where no step failed.
         found: the post-mortem of that step.
         seconds: for everything.
+        means: of the backend.
     """
 
     def __init__(
-        self, model: Any, capsule: Capsule | None, found: PostMortem, seconds: float
+        self,
+        model: Any,
+        capsule: Capsule | None,
+        found: PostMortem,
+        seconds: float,
+        means: Means,
     ) -> None:
         self._model, self._capsule, self._found = model, capsule, found
+        self._means = means
         self._deadline = time.monotonic() + seconds
         self._trains = capsule is None or capsule.position.phase == "train"
         self.results: list[Experiment] = []
@@ -167,14 +178,14 @@ class _Laboratory:
 
     def _late(self, tape: Tape | None, capsule: Capsule) -> _Stretch:
         """Returns the steps from the failing one on, run operation by operation."""
-        batches, before = [tensors_of(capsule.data)], None
+        batches, before = [self._means.tensors_of(capsule.data)], None
         if tape is not None and self._trains:
             onset = capsule.position.step - tape.first
             batches += tape.batches[onset + 1 :]
             before = arrays_of(tape.batches[onset - 1]) if onset else None
 
         def restore() -> None:
-            state.assign(self._model, capsule.variables)
+            self._means.assign(self._model, capsule.variables)
 
         alone = Tape(
             capsule.position.step,
@@ -303,7 +314,9 @@ class _Laboratory:
             lambda batch, n: (
                 batch
                 if change is changes.UNCHANGED
-                else tensors_of(altered.data(arrays_of(batch), n % stretch.length))
+                else self._means.tensors_of(
+                    altered.data(arrays_of(batch), n % stretch.length)
+                )
             ),
         )
         train = self._eager if change.retraces else None
@@ -434,7 +447,8 @@ class _Altered(Sequence[Any]):
 def _is_state(model: Any, capsule: Capsule) -> bool:
     """Returns whether the model's state is that before the failing step, bit for bit."""
     now = [(role, v) for role, v in variables_of(model) if role != "metric"]
-    then = [s for s in capsule.variables if s.role != "metric"]
+    roles = {role for role, _ in now}  # what is not Keras' own plays no part in it
+    then = [s for s in capsule.variables if s.role in roles]
     return len(now) == len(then) and all(
         s.value is None
         or np.array_equal(s.value, v.numpy(), equal_nan=_is_float(s.value))
@@ -453,12 +467,12 @@ def _grew(result: Experiment) -> bool:
 
 
 def _loss(logs: dict[str, Any]) -> float:
-    return float(np.asarray(logs["loss"])) if "loss" in logs else float("nan")
+    return float(array_of(logs["loss"])) if "loss" in logs else float("nan")
 
 
 def _bad_log(logs: dict[str, Any]) -> str | None:
     for name, value in logs.items():
-        if not np.isfinite(np.asarray(value, np.float64)).all():
+        if not np.isfinite(array_of(value).astype(np.float64)).all():
             return str(name)
     return None
 
@@ -466,9 +480,10 @@ def _bad_log(logs: dict[str, Any]) -> str | None:
 def _bad_variable(model: Any) -> str | None:
     for role, variable in variables_of(model):
         value = variable.numpy()
-        if role != "random" and value.dtype.kind not in "iub":
-            if not np.isfinite(value.astype(np.float64)).all():
-                return str(variable.path)
+        if role == "random" or value.dtype.kind in "iub":
+            continue
+        if not np.isfinite(value.astype(np.float64)).all():
+            return str(variable.path)
     return None
 
 
@@ -482,14 +497,15 @@ def _beside_constant(model: Any, batches: Sequence[Any]) -> tuple[float | None, 
     alike = False
     with contextlib.suppress(Exception):
         parts = [keras.utils.unpack_x_y_sample_weight(batch) for batch in batches]
-        predicted = np.asarray(model(parts[0][0], training=False), np.float64)
+        predicted = array_of(model(parts[0][0], training=False)).astype(np.float64)
         if len(predicted) > 1:
             size = float(np.abs(predicted).max())
             alike = float(predicted.std(axis=0).max()) <= _ALIKE * size
-        labels = [np.asarray(y, np.float64) for _, y, _ in parts]
+        given = [array_of(y) for _, y, _ in parts]
+        labels = [y.astype(np.float64) for y in given]
         if labels[0].shape not in (predicted.shape, predicted.shape[:-1]):
             return None, alike
-        if parts[0][1].dtype.is_integer or predicted.size != labels[0].size:
+        if given[0].dtype.kind in "iu" or predicted.size != labels[0].size:
             return None, alike
         mean = np.concatenate(labels).mean(axis=0, keepdims=True)
         losses = []
@@ -497,9 +513,8 @@ def _beside_constant(model: Any, batches: Sequence[Any]) -> tuple[float | None, 
             constant = np.broadcast_to(mean, label.shape).reshape(
                 len(label), *predicted.shape[1:]
             )
-            loss = model.compute_loss(
-                x, y, tf.constant(constant, tf.float32), weight, training=False
-            )
+            alike_for_all = keras.ops.convert_to_tensor(constant.astype(np.float32))
+            loss = model.compute_loss(x, y, alike_for_all, weight, training=False)
             losses.append(float(loss))
         return float(np.mean(losses)), alike
     return None, alike

@@ -108,6 +108,28 @@ class Origin:
 
 def upstream(flow: Flow, tensor: int) -> Origin:
     """Returns where the non-finite values of `tensor` came from."""
+    ops, data, held = _ancestors(flow, tensor)
+    first = _first(op for op in ops if not op.sources)
+    if first is not None:
+        return Origin(first)
+    if data or held:
+        return Origin(data=data, held=held)
+    if flow.counts.get(tensor, Counts()).nan:
+        # A constant of minus infinity is often meant so; what makes NaN of it is not.
+        made_nan = _first(
+            op
+            for op in ops
+            if any(c.nan for c in op.bad.values())
+            and not any(flow.counts.get(s, Counts()).nan for s in op.sources)
+        )
+        if made_nan is not None:
+            return Origin(made_nan, infinities=True)
+    constant = _first(op for op in ops if op.constants)
+    return Origin(constant, constant=constant is not None)
+
+
+def _ancestors(flow: Flow, tensor: int) -> tuple[list[Op], list[int], list[str]]:
+    """Returns the operations, data and variables that non-finite values came through."""
     ops: dict[int, Op] = {}
     data: dict[int, None] = {}
     held: dict[str, None] = {}
@@ -116,35 +138,14 @@ def upstream(flow: Flow, tensor: int) -> Origin:
         at = waiting.pop()
         if at in flow.data:
             data[at] = None
-            continue
-        if at in flow.held:
+        elif at in flow.held:
             held[flow.held[at]] = None
-            continue
-        op = flow.maker.get(at)
-        if op is None:
-            continue
-        ops[op.index] = op
-        for source in op.sources:
-            if source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    first = _first(op for op in ops.values() if not op.sources)
-    if first is not None:
-        return Origin(first)
-    if data or held:
-        return Origin(data=list(data), held=list(held))
-    if flow.counts.get(tensor, Counts()).nan:
-        # A constant of minus infinity is often meant so; what makes NaN of it is not.
-        made_nan = _first(
-            op
-            for op in ops.values()
-            if any(c.nan for c in op.bad.values())
-            and not any(flow.counts.get(s, Counts()).nan for s in op.sources)
-        )
-        if made_nan is not None:
-            return Origin(made_nan, infinities=True)
-    constant = _first(op for op in ops.values() if op.constants)
-    return Origin(constant, constant=constant is not None)
+        elif (op := flow.maker.get(at)) is not None:
+            ops[op.index] = op
+            new = [source for source in op.sources if source not in seen]
+            seen.update(new)
+            waiting += new
+    return list(ops.values()), list(data), list(held)
 
 
 def _first(ops: Iterable[Op]) -> Op | None:

@@ -152,28 +152,30 @@ def _foreign(config: Any) -> Iterator[str]:
     if config.get("class_name") == "__lambda__":
         yield "a lambda"
     elif "class_name" in config and "config" in config:
-        module, name = config.get("module"), str(config["class_name"])
-        if name == "function":
-            name = str(config["config"])
-            known = any(
-                hasattr(place, name)
-                for place in (
-                    *(keras.activations, keras.losses, keras.metrics),
-                    *(keras.initializers, keras.ops),
-                )
-            )
-            if not known:
-                yield name
+        name = _foreign_name(config)
+        if name is not None:
+            yield name
+        if config["class_name"] == "function":
             return
-        if module in (None, "builtins"):
-            # A class of the program itself, by the name under which Keras registers it;
-            # what is Keras' own is registered under none.
-            if config.get("registered_name"):
-                yield name
-        elif str(module).split(".")[0] != "keras":
-            yield f"{module}.{name}"
     for value in config.values():
         yield from _foreign(value)
+
+
+def _foreign_name(config: dict[str, Any]) -> str | None:
+    """Returns the function or class that a configuration names, if it is not Keras'."""
+    module, name = config.get("module"), str(config["class_name"])
+    if name == "function":
+        name = str(config["config"])
+        places = (
+            *(keras.activations, keras.losses, keras.metrics),
+            *(keras.initializers, keras.ops),
+        )
+        return None if any(hasattr(place, name) for place in places) else name
+    if module in (None, "builtins"):
+        # A class of the program itself, by the name under which Keras registers it;
+        # what is Keras' own is registered under none.
+        return name if config.get("registered_name") else None
+    return f"{module}.{name}" if str(module).split(".")[0] != "keras" else None
 
 
 def _build(model: Any, data: Any, phase: str) -> None:

@@ -84,8 +84,15 @@ class Tape:
 def arrays_of(batch: Any) -> Any:
     """Returns a batch with arrays in the place of tensors, which on CPU share memory."""
     return keras.tree.map_structure(
-        lambda leaf: leaf if leaf is None else np.asarray(leaf), batch
+        lambda leaf: leaf if leaf is None else array_of(leaf), batch
     )
+
+
+def array_of(value: Any) -> Any:
+    """Returns a tensor, or a number, as an array."""
+    if keras.backend.backend() == "torch" and hasattr(value, "detach"):
+        return keras.ops.convert_to_numpy(value)  # it may have a gradient
+    return np.asarray(value)
 
 
 def set_value(variable: Any, value: Any) -> None:

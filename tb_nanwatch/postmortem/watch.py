@@ -201,21 +201,25 @@ class OpWatch:
             self._by_inputs.setdefault(key, []).append(op)
         if written and handle is not None:
             self._write(op, tensor_id(handle), values)
-            return
-        if not bad:
-            return
-        if handle is not None:  # a look-up in a variable
-            op.sources += self._held(tensor_id(handle))
-        if op_type in _CHOICES and sources:
+        elif bad:
+            if handle is not None:  # a look-up in a variable
+                op.sources += self._held(tensor_id(handle))
+            self._explain(op, inputs, outputs, sources)
+
+    def _explain(
+        self, op: Op, inputs: Sequence[Any], outputs: Sequence[Any], sources: list[Any]
+    ) -> None:
+        """Notes of an operation with bad results where these came from."""
+        if op.op_type in _CHOICES and sources:
             sources = _chosen(inputs, outputs[0], sources)
-        elif op_type in _ELEMENTWISE and len(sources) > 1:
+        elif op.op_type in _ELEMENTWISE and len(sources) > 1:
             sources = _coinciding(outputs[0], sources)
         op.sources += [tensor_id(t) for t in sources]
         op.constants = any(self._is_constant(tensor_id(t)) for t in sources)
         if self._details < _MAX_DETAILS:
             self._details += 1
-            worst = next(t for t in results if tensor_id(t) in bad)
-            op.details = _details(op_type, inputs, worst)
+            worst = next(t for t in outputs if tensor_id(t) in op.bad)
+            op.details = _details(op.op_type, inputs, worst)
 
     def _check_limits(self) -> None:
         if time.monotonic() > self._deadline:

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from tb_nanwatch import __version__
 from tb_nanwatch.errors import NanWatchError
@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_report(commands)
+    _add_compare(commands)
+    _add_replay(commands)
+    return parser
+
+
+def _add_report(commands: Any) -> None:
     report = commands.add_parser(
         "report", help="print what NaN Watch recorded in a log directory"
     )
@@ -90,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         help="exit with 1 if any trial has this status or a worse one; one of "
         + ", ".join(_FAIL_ON),
     )
+
+
+def _add_compare(commands: Any) -> None:
     compare = commands.add_parser(
         "compare",
         help="print what two runs, or two searches, differ in",
@@ -109,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         "search and the older one of the same project",
     )
     compare.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_replay(commands: Any) -> None:
     replay = commands.add_parser(
         "replay",
         help="run the one failing step of a capsule again and name operation and line",
@@ -130,7 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         help="try what would have kept the step and those after it finite",
     )
     replay.add_argument("--json", action="store_true", help="print JSON")
-    return parser
 
 
 def _replay(arguments: argparse.Namespace) -> int:

@@ -252,6 +252,23 @@ class Boundary:
 
 
 @dataclass
+class Score:
+    """What a training without a tuner is judged by.
+
+    Attributes:
+        name: of a metric in the logs that Keras gives to callbacks.
+        value: that of the last epoch.
+        direction: "min" or "max"; None where nobody knows which is better.
+        epoch: that it is from, from 0, as Keras counts.
+    """
+
+    name: str
+    value: float
+    direction: str | None
+    epoch: int
+
+
+@dataclass
 class Lineage:
     """How a trial continues another one (Hyperband's bookkeeping values).
 
@@ -750,6 +767,7 @@ class StatusRecord(Record):
             where there was none, or no loss is scaled.
         lost_updates: steps that were not skipped, but had gradients of zero alone, at a
             loss scale below 1.
+        score: of a training that no tuner judges; None where it has none.
         seq_*: how many records of each kind were written before this one, so that
             a reader sees a gap.
     """
@@ -798,6 +816,7 @@ class StatusRecord(Record):
     lane_skipped: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     last_update: int | None = None
     lost_updates: int = 0
+    score: Score | None = None
     written: dict[str, int] = field(default_factory=dict)
 
 

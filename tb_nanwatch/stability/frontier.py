@@ -85,20 +85,11 @@ def frontier_of(
     """
     tried = coordinates.encode(values)
     model = model_of(coordinates, tried, bad)
-    bases = _bases(coordinates, model)
-    effects = {a.name: _effect(coordinates, model, bases, a) for a in coordinates.axes}
-    numeric = [a for a in coordinates.numeric if effects[a.name] > 0]
+    mixed = bool(0 < bad.sum() < len(bad))
+    effects = _effects(coordinates, model) if mixed else {}
+    numeric = [a for a in coordinates.numeric if effects.get(a.name, 0) > 0]
     main = max(numeric, key=lambda a: effects[a.name], default=None)
-    if not 0 < bad.sum() < len(bad):
-        main = None
-    # Without a number along which it runs, what matters is whether a level changes sides.
-    least = effects[main.name] / main.units * _MOVES if main else 2.0
-    movers = sorted(
-        (a for a in coordinates.axes if a is not main and effects[a.name] > least),
-        key=lambda a: -effects[a.name],
-    )
-    if not 0 < bad.sum() < len(bad):
-        movers = []
+    movers = _movers(coordinates, effects, main)
     boundaries: list[Boundary] = []
     kept: list[Axis] = []
     for axis in movers:
@@ -106,12 +97,53 @@ def frontier_of(
         if places <= _MAX_PLACES:
             kept.append(axis)
     usual = _usual(coordinates, values)
-    for place in product(*(_places(a) for a in kept)):
-        where = {a.name: p for a, p in zip(kept, place, strict=True)}
-        boundaries += _along(coordinates, model, main, where, usual)
+    levelled = [a for a in kept if not a.numeric]
+    for levels in product(*(_places(a) for a in levelled)):
+        there = {a.name: p for a, p in zip(levelled, levels, strict=True)}
+        # Other numbers may be active at other levels, and others move the frontier.
+        active = coordinates.decode(usual | there)
+        lines = [a for a in (main, *movers) if a and a.numeric and a.name in active]
+        line = lines[0] if lines else None
+        across = [a for a in kept if a.numeric and a in lines[1:]]
+        for place in product(*(_places(a) for a in across)):
+            where = there | {a.name: p for a, p in zip(across, place, strict=True)}
+            boundaries += _along(coordinates, model, line, where, usual)
     return Frontier(
         model, main, tuple(movers), tuple(boundaries), len(bad), int(bad.sum())
     )
+
+
+def _effects(coordinates: Coordinates, model: Model) -> dict[str, float]:
+    bases = _bases(coordinates)
+    values = [coordinates.decode(b) for b in bases]
+    mean, _ = model.predict(coordinates.encode(values))
+    nearest = np.argsort(np.abs(mean), kind="stable")
+    found = {}
+    for axis in coordinates.axes:
+        active = [bases[i] for i in nearest if axis.name in values[i]][:_BASES]
+        found[axis.name] = _effect(coordinates, model, active, axis) if active else 0.0
+    return found
+
+
+def _movers(
+    coordinates: Coordinates, effects: Mapping[str, float], main: Axis | None
+) -> list[Axis]:
+    """Returns what moves the frontier beside `main`, the strongest first."""
+    if not effects:
+        return []
+    # Without a number along which it runs, what matters is whether a level changes sides.
+    least = effects[main.name] / main.units * _MOVES if main else 2.0
+    movers = [a for a in coordinates.axes if a is not main and effects[a.name] > least]
+    # What decides which numbers there are decides which frontier there is.
+    parents = {
+        c.name
+        for a in (main, *movers)
+        if a is not None and a.numeric
+        for s in a.specs
+        for c in s.conditions
+    }
+    movers += [a for a in coordinates.levelled if a.name in parents and a not in movers]
+    return sorted(movers, key=lambda a: -effects[a.name])
 
 
 def _usual(
@@ -135,22 +167,18 @@ def _places(axis: Axis) -> list[float]:
     return [-half, half] if axis.units < 2 else [-half, 0.0, half]
 
 
-def _bases(coordinates: Coordinates, model: Model) -> list[dict[str, float]]:
-    """Returns places near the frontier, from which the axes' effects are measured."""
+def _bases(coordinates: Coordinates) -> list[dict[str, float]]:
+    """Returns random places, from the nearest of which the axes' effects are measured."""
     rng = np.random.default_rng(0)
-    found: list[dict[str, float]] = []
-    for _ in range(4 * _BASES):
-        found.append(
-            {
-                a.name: float(rng.uniform(-a.units / 2, a.units / 2))
-                if a.numeric
-                else float(rng.integers(len(a.values)))
-                for a in coordinates.axes
-            }
-        )
-    mean, _ = model.predict(coordinates.encode([coordinates.decode(f) for f in found]))
-    nearest = np.argsort(np.abs(mean), kind="stable")[:_BASES]
-    return [found[i] for i in nearest]
+    return [
+        {
+            a.name: float(rng.uniform(-a.units / 2, a.units / 2))
+            if a.numeric
+            else float(rng.integers(len(a.values)))
+            for a in coordinates.axes
+        }
+        for _ in range(4 * _BASES)
+    ]
 
 
 def _effect(
@@ -223,9 +251,9 @@ def _changes(
         inside = range(0 if low is None else low + 1, len(line) if high is None else high)
         # What is unsure beside, or between, what is known on one side alone is a
         # boundary only if it leans to the other one.
-        if {first, last} - {0} and first != -last:
-            if _same_side(dead, inside, first or last):
-                continue
+        one_side = {first, last} - {0} and first != -last
+        if one_side and _same_side(dead, inside, first or last):
+            continue
         living = next((i for i, s in ((low, first), (high, last)) if s == -1), None)
         died = next((i for i, s in ((low, first), (high, last)) if s == 1), None)
         above = first == -1 or (first == 0 and last != -1)

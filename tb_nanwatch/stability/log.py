@@ -47,17 +47,7 @@ def write(tuner: Any, frontier: Frontier, stable: StableSpace) -> None:
 
 
 def hyperparameters_of(specs: Sequence[HParam]) -> Any:
-    """Returns declarations as `keras_tuner.HyperParameters`.
-
-    Raises:
-        ValueError: there are none.
-    """
-    if not specs:
-        raise ValueError(
-            "no part of the searched space was found to live, so there is no space to "
-            "return; search() tried values at both ends of every range. Look at the "
-            "model, its loss and its data, or give StabilitySearch another space."
-        )
+    """Returns declarations as `keras_tuner.HyperParameters`."""
     hp = keras_tuner.HyperParameters()
     for spec in specs:
         _declare(hp, spec, 0)

@@ -18,6 +18,7 @@ def report(
     steps: int,
     spent_steps: int,
     seconds: float,
+    begun: int,
     max_trials: int,
 ) -> str:
     """Returns the report on a stability search.
@@ -27,6 +28,7 @@ def report(
         stable: the space that lives.
         steps: that a trial trains at most.
         spent_steps, seconds: of all trials.
+        begun: trials, those that raised an exception included.
         max_trials: that there may be.
     """
     lines = [
@@ -34,21 +36,26 @@ def report(
         f"({spent_steps:,} steps, {seconds:.0f} s)."
     ]
     lines += [f"  {boundary_text(b)}" for b in frontier.boundaries]
-    lines += _unsure(frontier, max_trials)
+    if begun > frontier.trials:
+        lines.append(
+            f"Of {begun} trials {begun - frontier.trials} raised an exception, or have not "
+            "ended: they tell nothing."
+        )
+    lines += _unsure(frontier, begun, max_trials)
     lines.append(
         f"This holds for {steps:,} steps of training: what goes bad later was not seen."
     )
-    lines += _space(stable)
+    lines += _space(stable, frontier)
     return "\n".join(lines)
 
 
-def _unsure(frontier: Frontier, max_trials: int) -> list[str]:
+def _unsure(frontier: Frontier, begun: int, max_trials: int) -> list[str]:
     unsure = frontier.unsure
     if not unsure:
         return []
     places = [_place(b) for b in unsure[:_MAX_UNSURE]]
     more = f" and {len(unsure) - _MAX_UNSURE} more" if len(unsure) > _MAX_UNSURE else ""
-    spent = frontier.trials >= max_trials
+    spent = begun >= max_trials
     why = f"the {max_trials} trials are spent" if spent else "the search has not ended"
     return [f"Unsure ({why}): {'; '.join(places)}{more}."]
 
@@ -59,9 +66,9 @@ def _place(boundary: Boundary) -> str:
     return f"{name} at {where}" if where else name
 
 
-def _space(stable: StableSpace) -> list[str]:
+def _space(stable: StableSpace, frontier: Frontier) -> list[str]:
     if stable.form == "nothing":
-        return ["No part of the space was found to live: look at model, loss and data."]
+        return [nothing_text(frontier)]
     if stable.form == "whole":
         return ["Nothing died: the whole space is left as it is."]
     lines = [f"The box that lives keeps {stable.kept:.0%} of the searched space."]
@@ -72,3 +79,13 @@ def _space(stable: StableSpace) -> list[str]:
         }[stable.form]
         lines.append(f"As code, {how}, it keeps {stable.code_kept:.0%}.")
     return [*lines, "Code for the model's build function:", "", stable.code]
+
+
+def nothing_text(frontier: Frontier) -> str:
+    """Returns why there is no space that lives."""
+    if frontier.bad == frontier.trials:
+        return "No part of the space was found to live: look at model, loss and data."
+    return (
+        f"After {frontier.trials} trials no part of the space is sure enough to live: give "
+        "the search more trials (max_trials), or a smaller space."
+    )

@@ -12,7 +12,7 @@ from tb_nanwatch.record.schema import BAD_STATUSES, Status
 from tb_nanwatch.writing.callback import NanWatch
 
 # Steps between looks after a runaway, which stays finite and so ends nothing by itself.
-_LOOK_STEPS: Final = 20
+LOOK_STEPS: Final = 20
 
 
 class ShortWatch(NanWatch):
@@ -57,7 +57,7 @@ class Limit(keras.callbacks.Callback):
         # Without a watch (another backend) the loss is all that is seen.
         loss = (logs or {}).get("loss")
         self.finite = self.finite and (loss is None or math.isfinite(float(loss)))
-        if self.steps - self._looked >= _LOOK_STEPS:
+        if self.steps - self._looked >= LOOK_STEPS:
             self._looked = self.steps
             self._look()
         bad = self._status() in BAD_STATUSES or not self.finite

@@ -46,8 +46,9 @@ class StabilitySearch(keras_tuner.Tuner):
             that of a `NanWatch` given to `search`, else "nanwatch" in the project's
             directory. Give it the real search's, and the report tells what came of it.
         seed: of the choice of trials.
-        tune_new_entries, allow_new_entries, max_consecutive_failed_trials: as of
-            `keras_tuner.RandomSearch`; a failed trial is one that raised an exception.
+        tune_new_entries, allow_new_entries, max_retries_per_trial,
+            max_consecutive_failed_trials: as of `keras_tuner.RandomSearch`; a failed trial
+            is one that raised an exception.
         **kwargs: as of `keras_tuner.Tuner`: directory, project_name, overwrite, ...
 
     Raises:
@@ -66,7 +67,7 @@ class StabilitySearch(keras_tuner.Tuner):
 
     nanwatch_purpose = "stability"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (as KerasTuner's tuners)
         self,
         hypermodel: Any,
         hyperparameters: Any = None,
@@ -77,6 +78,7 @@ class StabilitySearch(keras_tuner.Tuner):
         seed: int | None = None,
         tune_new_entries: bool = True,
         allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
         max_consecutive_failed_trials: int = 3,
         **kwargs: Any,
     ) -> None:
@@ -105,6 +107,7 @@ class StabilitySearch(keras_tuner.Tuner):
             hyperparameters=hyperparameters,
             tune_new_entries=tune_new_entries,
             allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
         super().__init__(oracle, hypermodel, **kwargs)
@@ -192,8 +195,8 @@ class StabilitySearch(keras_tuner.Tuner):
             )
         return found  # type: ignore[no-any-return]
 
-    def _stable(self) -> StableSpace:
-        return stable_space_of(self.oracle.coordinates(), self.frontier())
+    def _stable(self, frontier: Frontier) -> StableSpace:
+        return stable_space_of(self.oracle.coordinates(), frontier)
 
     def stable_space(self) -> Any:
         """Returns the space that lives: a `keras_tuner.HyperParameters`.
@@ -202,9 +205,16 @@ class StabilitySearch(keras_tuner.Tuner):
         the bounds in it win over those in the code.
 
         Raises:
-            ValueError, UnsupportedError: as of `frontier`.
+            ValueError: no part of it is known to live, or as of `frontier`.
+            UnsupportedError: as of `frontier`.
         """
-        return log.hyperparameters_of(self._stable().specs)
+        frontier = self.frontier()
+        stable = self._stable(frontier)
+        if stable.form == "nothing":
+            raise ValueError(
+                f"there is no space to return. {told.nothing_text(frontier)}"
+            )
+        return log.hyperparameters_of(stable.specs)
 
     def stable_code(self) -> str:
         """Returns code that declares the space that lives, in place of the old one's.
@@ -214,14 +224,20 @@ class StabilitySearch(keras_tuner.Tuner):
         Raises:
             ValueError, UnsupportedError: as of `frontier`.
         """
-        return self._stable().code
+        return self._stable(self.frontier()).code
 
     def report(self) -> str:
-        """Prints the frontier, what is unsure, and the code; returns what it prints."""
+        """Prints the frontier, what is unsure, and the code; returns what it prints.
+
+        Raises:
+            ValueError, UnsupportedError: as of `frontier`.
+        """
+        frontier = self.frontier()  # first: it says what a worker cannot do
+        stable = self._stable(frontier)
         steps, seconds = self.oracle.spent()
         text = told.report(
-            self.frontier(), self._stable(), self.steps, steps, seconds,
-            self.oracle.max_trials,
+            frontier, stable, self.steps, steps, seconds,
+            len(self.oracle.trials), self.oracle.max_trials,
         )  # fmt: skip
         print(text)
         return text
@@ -231,7 +247,7 @@ class StabilitySearch(keras_tuner.Tuner):
         with contextlib.suppress(ValueError):
             frontier = self.frontier()
             try:
-                log.write(self, frontier, self._stable())
+                log.write(self, frontier, self._stable(frontier))
             except Exception as e:
                 warn(f"NaN Watch could not log the frontier: {of_error(e)}")
 

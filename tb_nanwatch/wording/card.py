@@ -132,8 +132,7 @@ def _plain(text: str) -> str:
     # What a reader of the bare text need not see stays: "val_loss" is emphasised nowhere.
     shown = re.sub(r"([\\*<]|~(?=~)|&(?=\w)|\](?=\()|(?<!\w)_|_(?!\w))", r"\\\1", text)
     # "#3" is a trial and no issue, and nobody is to be called by "@name".
-    shown = re.sub(r"#(\d+)", r"`#\1`", shown).replace("@", "@\u2060")
-    return shown
+    return re.sub(r"#(\d+)", r"`#\1`", shown).replace("@", "@\u2060")
 
 
 def in_html(cards: Sequence[Card]) -> str:

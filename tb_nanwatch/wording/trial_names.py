@@ -16,14 +16,6 @@ class Named(Protocol):
     def name(self) -> str:
         """For people."""
 
-    @property
-    def trial_id(self) -> str | None:
-        """Its trial's, None for none."""
-
-    @property
-    def number(self) -> int | None:
-        """The n of "Trial #n"."""
-
 
 def number_of(trial_id: object) -> int | None:
     """Returns the n of KerasTuner's "Trial #n", None where the id is no number."""
@@ -37,7 +29,34 @@ def trial_name(trial_id: object, number: int | None) -> str:
 
 
 def run_name(run: Named) -> str:
-    """Returns the same of a run of the report; elsewhere the run's own name."""
-    if run.trial_id is None:
-        return run.name
-    return trial_name(run.trial_id, run.number)
+    """Returns the name of a run of the report: its trial's, else the run's own."""
+    return run.name
+
+
+def lineage_text(bracket: int | None, round_: int | None, parent: str | None) -> str:
+    """Returns "bracket 1 round 0, continues Trial #4" of a trial of Hyperband.
+
+    Args:
+        bracket, round_: where it stands, None where that is not known.
+        parent: the id of the trial whose weights it goes on with, None without one.
+    """
+    parts = []
+    if bracket is not None and round_ is not None:
+        parts.append(f"bracket {bracket} round {round_}")
+    if parent is not None:
+        parts.append(f"continues {trial_name(parent, number_of(parent))}")
+    return ", ".join(parts)
+
+
+def inherited_text(status: str | None, parent: str | None) -> str:
+    """Returns what weights a run began with, "" where they had not gone bad.
+
+    Args:
+        status: of the training that they come from, where it had gone bad.
+        parent: the id of that trial, None for an earlier fit of the same model.
+    """
+    if status is None:
+        return ""
+    whose = "its earlier fit" if parent is None else trial_name(parent, number_of(parent))
+    bad = status.replace("_", " ")
+    return f"its weights come from {whose}, which had gone bad ({bad})."

@@ -18,6 +18,7 @@ from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing.log import untrained
 from tb_nanwatch.writing.log.files import resolved, run_directory
+from tb_nanwatch.writing.log.score import checked
 from tb_nanwatch.writing.search import tuner as tuners
 from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.supported import check_backend
@@ -80,6 +81,11 @@ class NanWatch(keras.callbacks.Callback):
         on_bad: is called with a `BadRun` (its answer, step, hyperparameters) once a run
             that went bad has ended and was looked into, e.g. to send it to a webhook;
             `to_dict()` makes JSON of it. What it raises is one warning.
+        score: outside of a KerasTuner search, the metric in the logs of fit by which the
+            runs of one directory are compared: that of the last epoch. By default the
+            validation loss, or else the loss. Whether more is better is known of losses
+            and Keras' own metrics, e.g. "val_accuracy"; of others say so, e.g.
+            `("val_f1", "max")`. In a search the tuner's objective is the score.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -92,7 +98,7 @@ class NanWatch(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each an option)
         self,
         log_dir: str | os.PathLike[str],
         *,
@@ -105,6 +111,7 @@ class NanWatch(keras.callbacks.Callback):
         rewind_bytes: int | None = None,
         experiments: float = 10.0,
         on_bad: Callable[[BadRun], object] | None = None,
+        score: str | tuple[str, str] | None = None,
         **removed: Any,
     ) -> None:
         super().__init__()
@@ -167,6 +174,7 @@ class NanWatch(keras.callbacks.Callback):
         self.rewind_bytes = rewind_bytes
         self.experiments = float(experiments)
         self.on_bad = on_bad
+        self.score = checked(score)
         self.silent = False  # no option: for what runs trainings of its own
         self.status: Status | None = None  # as of the last look, or the training's end
         self._watch: Watched | None = None
@@ -179,7 +187,7 @@ class NanWatch(keras.callbacks.Callback):
         copy = type(self).__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy.hparams = dict(self.hparams)
-        copy._watch = None
+        copy._watch = None  # noqa: SLF001
         copy.set_model(None)
         # The copy is made before the model is built, which may fail.
         with contextlib.suppress(Exception):
@@ -187,7 +195,7 @@ class NanWatch(keras.callbacks.Callback):
             # KerasTuner may be imported by now.
             verdicts.watch_trials(_trial_begins, searches=found is not None)
             if found is not None:
-                copy._fate = _expect_training(copy.log_dir, *found)
+                copy._fate = _expect_training(copy.log_dir, *found)  # noqa: SLF001
         return copy
 
     # --- Keras' hooks ---------------------------------------------------------
@@ -227,7 +235,7 @@ class NanWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes what the epoch brought."""
-        self._guarded(lambda watch: watch.end_epoch())
+        self._guarded(lambda watch: watch.end_epoch(epoch, logs))
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Notes where a validation pass begins."""
@@ -271,7 +279,8 @@ def _trial_begins(tuner: Any, trial: Any, callbacks: Any) -> None:
     with contextlib.suppress(Exception):
         for callback in callbacks or ():
             if isinstance(callback, NanWatch):
-                callback._fate = _expect_training(callback.log_dir, tuner, trial)
+                fate = _expect_training(callback.log_dir, tuner, trial)
+                callback._fate = fate  # noqa: SLF001
 
 
 def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:

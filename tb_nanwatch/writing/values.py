@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
 def _plain(value: Any, depth: int, seen: Iterator[int]) -> Any:
     if next(seen) >= _MAX_ITEMS:
         return "…"
-    if isinstance(value, np.ndarray) and 0 < value.ndim and value.size <= _MAX_ITEMS:
+    if isinstance(value, np.ndarray) and value.ndim > 0 and value.size <= _MAX_ITEMS:
         value = value.tolist()
     if depth < _MAX_DEPTH and isinstance(value, dict | list | tuple):
         if isinstance(value, dict):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ from tb_nanwatch.writing.log.environment import (
     replicas_of,
 )
 from tb_nanwatch.writing.log.files import run_directory
+from tb_nanwatch.writing.log.score import Scoring, Wanted
 from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
@@ -63,6 +64,7 @@ class Options(Protocol):
     experiments: float
     silent: bool
     on_bad: Callable[[BadRun], object] | None
+    score: Wanted
 
     @property
     def model(self) -> Any:
@@ -112,6 +114,7 @@ class Watched:
             after_read=self._after_read,
             on_error=self.end_with,
             on_failure=self.give_up,
+            acts=callback.on_nonfinite != "record",
             capture_bytes=callback.capsule_bytes if callback.capsules else 0,
             rewind_bytes=(
                 default_bytes()
@@ -139,6 +142,7 @@ class Watched:
             self._instrument.notes,
             place=callback.log_dir,
             earlier=earlier.training_of(self._model),
+            scoring=None if trial else Scoring(callback.score, self._model),
         )
         self._speaker = Speaker(
             self._session, callback.log_dir, callback.given_log_dir, callback.silent
@@ -185,9 +189,11 @@ class Watched:
         self._recorder.begin_epoch(epoch, self._instrument.steps("train"))
         self._session.epochs = epoch + 1
 
-    def end_epoch(self) -> None:
-        """Writes what the epoch brought."""
+    def end_epoch(self, epoch: int, logs: Mapping[str, Any] | None) -> None:
+        """Writes what the epoch brought; epochs count from 0."""
         self._read()
+        if self._session.scoring is not None:
+            self._session.scoring.note(epoch, logs)
         self._session.flush()
 
     def begin_validation(self) -> None:
@@ -504,9 +510,8 @@ class Watched:
         with contextlib.suppress(Exception):  # then nothing is tried
             status, onset, _ = self._recorder.status()
             gone = self._recorder.is_bad or status == "runaway"
-            if self._tries and gone and onset is not None:
-                if onset.phase == "train":
-                    self._tape = self._instrument.take_tape(onset.step)
+            if self._tries and gone and onset is not None and onset.phase == "train":
+                self._tape = self._instrument.take_tape(onset.step)
         self._instrument.uninstall()
         self._training.status, _, _ = self._recorder.status()
         if self._trial is not None:

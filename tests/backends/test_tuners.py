@@ -40,18 +40,27 @@ def reported(log: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("tuner", ["RandomSearch", "Hyperband"])
+# Settings of each that make a handful of trials, some of them with either rate.
+TUNERS: dict[str, dict[str, Any]] = {
+    "RandomSearch": {"max_trials": 5},
+    "Hyperband": {"max_epochs": 4, "factor": 2},
+    "BayesianOptimization": {"max_trials": 5, "num_initial_points": 4},
+    "GridSearch": {"max_trials": 8},
+}
+
+
+@pytest.mark.parametrize("tuner", list(TUNERS))
 def test_a_search_with_a_rate_that_diverges(
     tuner: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common: dict[str, Any] = {"directory": tmp_path / "tuner", "seed": 3}
-    common |= {"max_consecutive_failed_trials": 20}
-    if tuner == "RandomSearch":
-        search = keras_tuner.RandomSearch(build, "val_loss", max_trials=5, **common)
-    else:
-        search = keras_tuner.Hyperband(
-            build, "val_loss", max_epochs=4, factor=2, **common
-        )
+    search = getattr(keras_tuner, tuner)(
+        build,
+        "val_loss",
+        directory=tmp_path / "tuner",
+        seed=3,
+        max_consecutive_failed_trials=20,
+        **TUNERS[tuner],
+    )
     log = tmp_path / "log"
     search.search(
         X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=[NanWatch(log)]

@@ -4,6 +4,8 @@ import re
 import urllib.parse
 from typing import Any
 
+from tb_nanwatch.wording.trial_names import trial_name
+
 # TensorBoard's own frontend says this of itself.
 NOT_OURS = re.compile(r"Multiple instances of Three\.js")
 BAD = ("stalled", "score_lost", "runaway", "diverged")
@@ -12,6 +14,11 @@ BAD = ("stalled", "score_lost", "runaway", "diverged")
 def bad_runs(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The report's runs that went bad, in its order."""
     return [run for run in report["runs"] if run["status"] in BAD]
+
+
+def called(run: dict[str, Any]) -> str:
+    """What people are told of a trial: as KerasTuner prints it."""
+    return trial_name(run["trial_id"], run["number"])
 
 
 class Tab:
@@ -67,7 +74,7 @@ class Tab:
             """() => [...document.querySelectorAll(".row")]
                 .filter((r) => r.getAttribute("aria-rowindex"))
                 .sort((a, b) => a.getAttribute("aria-rowindex") - b.getAttribute("aria-rowindex"))
-                .map((r) => r.querySelector(".trial .id")?.textContent)
+                .map((r) => r.querySelector(".trial .id")?.dataset.trial)
                 .filter((t) => t)"""
         )
         return ids
@@ -94,8 +101,9 @@ class Tab:
         self.frame.wait_for_selector('html[data-theme="dark"]', state="attached")
 
     def select(self, trial: str) -> None:
-        row = self.frame.locator(f'.row:has(.id:text-is("{trial}"))')
-        title = re.compile(rf"Trial {re.escape(trial)}(?!\d)")
+        row = self.frame.locator(f'.row:has(.id[data-trial="{trial}"])')
+        name = row.locator(".id").inner_text().strip("↳ ")
+        title = re.compile(rf"{re.escape(name)}(?!\d)")
         chosen = self.frame.locator(".detail h2", has_text=title)
         row.click()
         self.frame.wait_for_selector(".detail:not([hidden])")

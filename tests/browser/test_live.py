@@ -28,7 +28,7 @@ SEEN = """() => {
 
 
 def row(tab: Tab, trial: str) -> Any:
-    return tab.frame.locator(f'.row:has(.id:text-is("{trial}"))')
+    return tab.frame.locator(f'.row:has(.id[data-trial="{trial}"])')
 
 
 # The other loader tells the same tale twice as slowly; tests/live has both.
@@ -74,7 +74,7 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
 
         (flags / "go").touch()
         news = tab.frame.locator("p[aria-live=polite]")
-        news.get_by_text("Trial 13: ").wait_for(timeout=60_000, state="attached")
+        news.get_by_text("Trial #14: ").wait_for(timeout=60_000, state="attached")
         # It stands above all others, out of sight: what was read stays where it was.
         new = tab.frame.evaluate(SEEN)
         assert new["row"] == seen["row"] and new["scrolled"] >= seen["scrolled"] + 22

@@ -77,7 +77,7 @@ def test_trial_is_found_by_the_number_that_was_printed(
     tab.frame.get_by_role("searchbox").fill("#2")
     tab.frame.get_by_text(f"1 of {len(runs)} shown").wait_for()
     assert tab.trials() == [run["trial_id"]]
-    assert tab.frame.locator(".row .number").inner_text() == "#2"
+    assert tab.frame.locator(".row .id").first.inner_text() == "#2"
     tab.select(run["trial_id"])
     assert "Trial #2" in tab.frame.locator(".facts").inner_text()
     tab.page.keyboard.press("Escape")
@@ -88,7 +88,7 @@ def test_what_is_inactive_is_no_missing_value(tab: Tab, told: dict[str, Any]) ->
     inactive = {r["trial_id"] for r in runs if "extra" not in r["hparams"]}
     assert inactive and len(inactive) < len(runs)
     for run in runs:
-        row = tab.frame.locator(f'.row:has(.id:text-is("{run["trial_id"]}"))')
+        row = tab.frame.locator(f'.row:has(.id[data-trial="{run["trial_id"]}"])')
         assert row.locator(".hparam.inactive").count() == (run["trial_id"] in inactive)
 
 
@@ -126,7 +126,7 @@ def test_unwatched_trials_tell_their_scalars(tab: Tab, told: dict[str, Any]) -> 
     (search,) = [s for s in told["searches"] if s["search"].startswith("hparams:")]
     tab.frame.locator(".picker").select_option(value=search["search"])
     run = next(r for r in told["runs"] if r["scalars"])
-    row = tab.frame.locator(f'.row:has(.id:text-is("{run["trial_id"]}"))')
+    row = tab.frame.locator(f'.row:has(.id[data-trial="{run["trial_id"]}"])')
     scalar = run["scalars"][0]
     row.get_by_text(
         f"{scalar['tag']} not finite from epoch {scalar['first_epoch'] + 1}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch.record.schema import LANE_SERIES
-from tests.browser.tab import BAD, Tab, bad_runs
+from tests.browser.tab import BAD, Tab, bad_runs, called
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -85,7 +85,7 @@ def test_pictures_are_saved(tab: Tab, report: dict[str, Any]) -> None:
         detail.get_by_role("button", name="SVG").click()
     svg = pathlib.Path(saved.value.path()).read_text()
     text = "".join(ET.fromstring(svg).itertext())
-    assert f"Trial {run['trial_id']}: {run['status']}" in text
+    assert f"{called(run)}: {run['status']}" in text
     assert "hidden/kernel" in text
     assert "NaN," not in svg and "undefined" not in svg
     tab.frame.locator(".detail .plain").click()
@@ -191,8 +191,8 @@ def test_two_trials_side_by_side(tab: Tab, report: dict[str, Any]) -> None:
     tab.select(run["trial_id"])
     go_to(tab, "Trials")
     heads = tab.frame.locator(".side-by-side").first.locator("thead th").all_inner_texts()
-    assert heads[0] == f"Trial {run['trial_id']}"
-    beside = next(r for r in report["runs"] if f"Trial {r['trial_id']}" == heads[1])
+    assert heads[0] == called(run)
+    beside = next(r for r in report["runs"] if called(r) == heads[1])
     assert beside["status"] not in BAD
     assert re.match(r"They first differ (at|by) step", tab.fact("parting"))
     rate = tab.frame.get_by_role("row").filter(has_text="≠ learning_rate")
@@ -202,13 +202,13 @@ def test_two_trials_side_by_side(tab: Tab, report: dict[str, Any]) -> None:
     told = [c.get_attribute("aria-label") or "" for c in charts.all()]
     assert len(told) == len(LANE_SERIES)
     for text in told:
-        assert f"Trial {run['trial_id']} from" in text and f"{heads[1]} from" in text
+        assert f"{called(run)} from" in text and f"{heads[1]} from" in text
     drawn = (
         "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
     )
     assert all(c.evaluate(drawn) for c in tab.frame.locator(".course canvas").all())
     charts.first.hover()
-    tab.frame.locator(".tooltip", has_text=f"Trial {run['trial_id']}: ≈ ").wait_for()
+    tab.frame.locator(".tooltip", has_text=f"{called(run)}: ≈ ").wait_for()
     # Another one, by hand; the link holds both.
     select = tab.frame.get_by_label("second trial")
     select.select_option(index=0)
@@ -231,7 +231,7 @@ def test_lanes_are_coloured_by_what_is_measured_now_and_then(
     tab.wait_for_hash(f"colour={series}")
     assert "thin: as last measured" in tab.frame.locator(".controls .legend").inner_text()
     # Steps 1 to 3 are measured in every run; exact numbers come when somebody points there.
-    row = tab.frame.locator(f'.row:has(.id:text-is("{run["trial_id"]}"))')
+    row = tab.frame.locator(f'.row:has(.id[data-trial="{run["trial_id"]}"])')
     row.scroll_into_view_if_needed()
     box = row.locator(".lane-cell").bounding_box()
     assert box

@@ -229,7 +229,7 @@ def test_a_file_cut_anywhere_shows_all_that_is_before_the_cut(read: Read) -> Non
         assert session.status.steps == newest.steps, run
         detail = read.reader.detail(CTX, "", session, KINDS)
         for kind in KINDS:
-            expected = [r.seq for r in whole if r.KIND == kind]
+            expected = [r.seq for r in whole if kind == r.KIND]
             assert [r.seq for r in detail.records[kind]] == expected, (run, kind)
         ended = newest.state == "finished"
         assert session.state == ("finished" if ended else "interrupted"), run

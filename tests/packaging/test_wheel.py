@@ -8,6 +8,7 @@ that a user would call, in an environment that has neither TensorFlow nor Keras.
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import os
 import re
@@ -244,3 +245,114 @@ def test_the_report_needs_no_more_than_that(python: Path, logdir: Path) -> None:
     report = json.loads(run(command, "report", logdir, "--json", cwd=logdir))
     assert [run["status"] for run in report["runs"]].count("diverged") == 1
     assert "epoch 2, batch 6" in run(command, "report", logdir, cwd=logdir)
+
+
+# --- Beside what is installed already -----------------------------------------------------
+
+# Of the images that notebook services run; who publishes them, as of when.
+NOTEBOOKS = {
+    # googlecolab/backend-info, pip-freeze.txt of 2026-08-19 (Python 3.13).
+    "Colab": "tensorflow 2.20.0 keras 3.13.2 tensorboard 2.20.0 protobuf 5.29.6 numpy 2.1.3 "
+    "werkzeug 3.1.8 rich 13.9.4 scipy 1.16.3 scikit-learn 1.6.1 six 1.17.0",
+    # Kaggle/docker-python of 2026-08-12 is built on Colab's image of 2026-05-14, whose
+    # versions googlecolab/backend-info lists on 2026-05-08, with the newest KerasTuner.
+    "Kaggle": "tensorflow 2.20.0 keras 3.13.2 tensorboard 2.20.0 protobuf 5.29.6 numpy 2.0.2 "
+    "werkzeug 3.1.8 rich 13.9.4 scipy 1.16.3 scikit-learn 1.6.1 six 1.17.0 keras-tuner 1.4.8",
+}
+
+
+def version_sets() -> dict[str, dict[str, str]]:
+    """Returns what is installed where: on notebook services, and by docs/versions.md."""
+    found = {}
+    for name, text in NOTEBOOKS.items():
+        words = text.split()
+        found[name] = dict(zip(words[::2], words[1::2], strict=True))
+    table = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (3\..*) \|$", table, re.MULTILINE):
+        python, tensorflow, keras, tuner, board, protobuf, numpy, _ = row.split(" | ")
+        found[f"Python {python}, TensorFlow {tensorflow}"] = {
+            "tensorflow": tensorflow,
+            "keras": keras,
+            "keras-tuner": tuner,
+            "tensorboard": board,
+            "protobuf": protobuf,
+            "numpy": numpy,
+            # Brought by TensorBoard, and by Keras.
+            "werkzeug": "3.1.8",
+            "rich": "13.9.4",
+        }
+    return found
+
+
+def planned(wheel: Path, installed: dict[str, str], home: Path) -> list[str]:
+    """Returns the names of what pip would install beside these; the network is not asked."""
+    venv.create(home, with_pip=False)
+    (site,) = home.glob("lib/python3.*/site-packages")
+    for name, version in installed.items():
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (info / "METADATA").write_text(said)
+        (info / "INSTALLER").write_text("pip\n")
+    pip = (sys.executable, "-m", "pip", "--python", home / "bin" / "python", "--quiet")
+    plan = home / "plan.json"
+    options = ("--dry-run", "--no-index", "--report", plan)
+    run(*pip, "--disable-pip-version-check", "install", *options, wheel)
+    found = json.loads(plan.read_text())["install"]
+    return [entry["metadata"]["name"] for entry in found]
+
+
+@pytest.mark.parametrize("where", version_sets())
+def test_nothing_that_is_installed_is_changed(
+    where: str, wheel: Path, tmp_path: Path
+) -> None:
+    assert planned(wheel, version_sets()[where], tmp_path / "home") == ["tb-nanwatch"]
+
+
+def test_what_is_too_old_would_be_noticed(wheel: Path, tmp_path: Path) -> None:
+    (old,) = [dict(v) for n, v in version_sets().items() if n == "Colab"]
+    with pytest.raises(AssertionError, match="tensorboard"):
+        planned(wheel, old | {"tensorboard": "2.17.0"}, tmp_path / "home")
+
+
+# --- For a package index ------------------------------------------------------------------
+
+
+def long_description(repository: str) -> str:
+    code = "import runpy, sys; sys.argv = ['setup.py', '--long-description']; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "runpy.run_path('setup.py', run_name='__main__')"],
+        cwd=ROOT,
+        env={**os.environ, "NANWATCH_REPOSITORY": repository},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("repository", ["", "https://example.org/nobody/nothing"])
+def test_no_link_of_the_description_is_relative(repository: str) -> None:
+    shown = long_description(repository)
+    links = re.findall(r"\]\(([^)\s]+)\)", shown)
+    assert [at for at in links if not re.match(r"https?://|#", at)] == []
+    pictures = re.findall(r"!\[[^]]*\]\(([^)\s]+)\)", shown)
+    if repository:
+        assert (
+            [p for p in pictures if p.endswith("/docs/tab.png")]
+            == [p for p in pictures if p.startswith(f"{repository}/raw/v")]
+            != []
+        )
+        assert f"{repository}/blob/v" in shown
+    else:
+        assert pictures == [] and "docs/stability.md" in shown
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("twine") or os.environ.get("CI")),
+    reason="twine is missing: make test installs it",
+)
+def test_twine_finds_nothing_wrong(wheel: Path) -> None:
+    said = run(sys.executable, "-m", "twine", "check", "--strict", wheel)
+    assert "PASSED" in said

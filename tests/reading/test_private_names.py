@@ -102,9 +102,9 @@ def _in_node(
     elif isinstance(node, ast.ImportFrom) and node.module:
         for alias in node.names:
             name = f"{node.module}.{alias.name}"
-            if _is_private_module(name):
-                yield name
-            elif is_private(alias.name) and not node.module.startswith("tb_nanwatch"):
+            if _is_private_module(name) or (
+                is_private(alias.name) and not node.module.startswith("tb_nanwatch")
+            ):
                 yield name
     elif isinstance(node, ast.Attribute):
         text = ast.unparse(node)
@@ -122,9 +122,11 @@ def _in_node(
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         if isinstance(parents[node], ast.Expr):
             return  # a docstring
-        if node.value in REGISTERED or _is_private_module(node.value):
-            yield repr(node.value)
-        elif is_private(node.value) and _is_access(node, parents[node]):
+        if (
+            node.value in REGISTERED
+            or _is_private_module(node.value)
+            or (is_private(node.value) and _is_access(node, parents[node]))
+        ):
             yield repr(node.value)
 
 

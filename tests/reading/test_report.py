@@ -97,8 +97,9 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
 
 
 def test_a_run_is_named_by_its_directory(tmp_path: Path, read: Read) -> None:
-    write(tmp_path, dataclasses.replace(a_status(), run="my fit"))
-    write(tmp_path / "other", dataclasses.replace(a_status(), run="else"))
+    alone = dataclasses.replace(a_status(), trial_id=None, number=None, search=None)
+    write(tmp_path, dataclasses.replace(alone, run="my fit"))
+    write(tmp_path / "other", dataclasses.replace(alone, run="else"))
     names = {r["run"]: r["name"] for r in overview(read())["runs"]}
     assert names == {".": "my fit", "other": "other"}
 

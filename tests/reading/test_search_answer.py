@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.reading.log.by_hand import gather
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report
@@ -64,21 +65,21 @@ def test_a_search_in_which_nothing_went_bad_has_none() -> None:
 
 
 def by_hand(*runs: tuple[float, bool]) -> dict[str, Any]:
-    """The overview of runs without a search, each with a rate of its own."""
+    """The overview of runs without a tuner in one directory, each with a rate of its own."""
     sessions = []
     for number, (rate, bad) in enumerate(runs):
         hparams = [HParam("rate", rate, "number")]
         status = a_status(number, bad=bad, search=None, trial_id=None, hparams=hparams)
         sessions.append(Session(f"{number}", status.session_id, status, state="finished"))
+    gather(sessions)
     return as_json(report.overview(Snapshot(sessions, [])))
 
 
 def test_runs_by_hand_with_hyperparameters_are_compared() -> None:
     found = by_hand(*[(0.1 * 1.1**n, False) for n in range(8)], (5.0, True), (6.0, True))
     (search,) = found["searches"]
-    assert search["search"] == "" and search["verdict"].startswith(
-        "2 of 10 runs went bad"
-    )
+    assert search["search"] == "by-hand:"
+    assert search["verdict"].startswith("2 of 10 trials went bad")
     assert search["rates"], "how often each value went bad is counted"
     assert search["answer"]["whose"] in ("8", "9")
     for finding in found["findings"]:  # there is no space whose code could be edited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras_tuner
@@ -89,9 +90,8 @@ def test_a_range_of_one_fate_is_told_after_few_trials(fate: float) -> None:
     assert found.trials <= 10
     stable = stable_space_of(space, found)
     assert stable.form == ("whole" if fate < 0 else "nothing")
-    if fate > 0:
-        with pytest.raises(ValueError, match="no part of the searched space"):
-            hyperparameters_of(stable.specs)
+    declared = {h.name for h in hyperparameters_of(stable.specs).space}
+    assert declared == (set() if fate > 0 else {"rate", "scale", "optimizer"})
 
 
 def test_a_level_that_alone_dies_is_found() -> None:
@@ -117,6 +117,32 @@ def test_each_optimizer_has_its_own_frontier() -> None:
     stable = stable_space_of(space, found)
     assert stable.form == "scopes"
     assert_code_lives(stable, lambda v: log_of(v["rate"]) - edges[v["optimizer"]])
+
+
+@pytest.mark.parametrize("adams", [-2.0, 9.0])
+def test_rates_with_scopes_of_their_own_have_frontiers_of_their_own(adams: float) -> None:
+    edges = {"sgd": -3.0, "adam": adams}
+    specs = [OPTIMIZER]
+    for name in edges:
+        rate = number(f"{name} rate", 1e-5, 1.0)
+        specs.append(replace(rate, conditions=[Condition("optimizer", [name])]))
+
+    def truth(v: Values) -> float:
+        name = str(v["optimizer"])
+        return log_of(v[f"{name} rate"]) - edges[name]
+
+    space, found = search(specs, truth)
+    by_level = {b.where["optimizer"]: b for b in found.boundaries}
+    assert by_level["sgd"].name == "sgd rate"
+    assert abs(log_of(by_level["sgd"].middle) + 3) < 1 / 3
+    if adams > 0:
+        assert by_level["adam"].all_living
+    else:
+        assert by_level["adam"].name == "adam rate"
+        assert abs(log_of(by_level["adam"].middle) - adams) < 1 / 3
+    stable = stable_space_of(space, found)
+    assert stable.kept > 0.3
+    assert_box_lives(stable, truth)
 
 
 def test_two_numbers_that_work_together() -> None:

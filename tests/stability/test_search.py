@@ -98,6 +98,37 @@ def test_an_exception_is_a_failure_and_no_outcome(tmp_path: Path) -> None:
         search.frontier()
 
 
+def test_what_failed_is_tried_again_and_counted_as_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builds = []
+
+    def flaky(hp: Any) -> Any:
+        model = build(hp)
+        builds.append(hp)
+        if len(builds) in (3, 5, 6):
+            raise ValueError("now and then")
+        return model
+
+    search = make(tmp_path, flaky, steps=2, max_trials=3, max_retries_per_trial=1)
+    run(search)
+    # The first build declares the space; the second trial lives at its second attempt.
+    ended = {t: trial.status for t, trial in search.oracle.trials.items()}
+    assert ended == {"0": "COMPLETED", "1": "COMPLETED", "2": "FAILED"}
+    text = search.report()
+    assert "Of 3 trials 1 raised an exception" in text
+    assert "the 3 trials are spent" in text or "Unsure" not in text
+    if "enough" in text:  # too few to say that anything lives
+        with pytest.raises(ValueError, match="max_trials"):
+            search.stable_space()
+
+
+def test_a_model_without_hyperparameters_has_a_space_that_lives(tmp_path: Path) -> None:
+    search = make(tmp_path, lambda hp: linear(0.1), steps=2, max_trials=1)
+    run(search)
+    assert search.stable_space().space == []
+
+
 class Silent(keras_tuner.HyperModel):
     """Keeps the callbacks from the fit."""
 

@@ -32,10 +32,8 @@ Trainer = next(cls for cls in keras.Model.__mro__ if cls.__name__ == "TensorFlow
 
 def _built(base: type, **options: Any) -> Any:
     bases = (base, keras.Sequential)
-    model = type("Built", bases, {})(
-        [keras.Input((6,)), *_layers(**options)], name="model"
-    )
-    return model
+    layers = [keras.Input((6,)), *_layers(**options)]
+    return type("Built", bases, {})(layers, name="model")
 
 
 def _lazy(base: type, **options: Any) -> Any:

@@ -22,7 +22,7 @@ class Log:
     others: dict[str, bytes] = field(default_factory=dict)
 
     def all(self, kind: str) -> list[Any]:
-        return [r for r in self.records if r.KIND == kind]
+        return [r for r in self.records if kind == r.KIND]
 
     @property
     def status(self) -> schema.StatusRecord:

@@ -11,18 +11,14 @@ import pytest
 
 from tb_nanwatch.record.schema import RANGE_COLUMNS, Probe
 from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.recording.flight import FLIGHT_AFTER, FLIGHT_BEFORE
 from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
     NO_LIMIT,
     Expectation,
     Layout,
 )
-from tb_nanwatch.writing.recording.recorder import (
-    FIRST_LOOKS,
-    FLIGHT_AFTER,
-    FLIGHT_BEFORE,
-    Recorder,
-)
+from tb_nanwatch.writing.recording.recorder import FIRST_LOOKS, Recorder
 from tests.writing.logs import read_log
 
 SIZE = 8

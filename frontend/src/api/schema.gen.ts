@@ -636,7 +636,10 @@ export interface RunSummary {
    * `overwrite=True` uses names again.
    */
   run: string;
-  /** for people: "." as the name of a directory says nothing. */
+  /**
+   * for people: the trial as KerasTuner prints it ("Trial #3"; "Trial ID" where it has no
+   * number), else the run's own name; "." as that of a directory says nothing.
+   */
   name: string;
   /** id of the training that wrote it. */
   session: string;
@@ -761,12 +764,16 @@ export interface RunSummary {
   skipped_steps: number | null;
   /** how a trial of Hyperband continues another, null elsewhere. */
   lineage: Lineage | null;
+  /** the same in words, "" where there is none. */
+  lineage_text: string;
   /**
    * the status of the training whose weights it began with (the trial's that it continues, or
    * the `fit` before) where that had gone bad otherwise than by stalling, which spares the
    * weights; else null.
    */
   inherited: Status | null;
+  /** the same in words, or "". */
+  inherited_text: string;
   /** of a run without NaN Watch, those that were not finite. */
   scalars: ToldScalar[];
   /** class of the exception that ended it. */

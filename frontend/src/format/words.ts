@@ -7,7 +7,6 @@ import {
   type JSONScalar,
   KIND_TEXT,
   type Kind,
-  type Lineage,
   type Misread,
   type Position,
   type State,
@@ -134,22 +133,9 @@ export function decades(share: number): string {
   return `${Math.floor(below)} ${Math.floor(below) === 1 ? "decade" : "decades"} below`;
 }
 
-/** "bracket 1, round 0, continues 0003": of a trial of Hyperband; "" of all others. */
-export function lineage(l: Lineage | null): string {
-  if (!l) return "";
-  const parts: string[] = [];
-  if (l.bracket !== null && l.round !== null)
-    parts.push(`bracket ${l.bracket}`, `round ${l.round}`);
-  if (l.trial_id !== null) parts.push(`continues ${l.trial_id}`);
-  return parts.join(", ");
-}
-
-/** What a trial started with, where the trial that it continues had gone bad; or "". */
-export function inherited(run: { inherited: Status | null; lineage: Lineage | null }): string {
-  return run.inherited === null
-    ? ""
-    : `Its weights come from trial ${run.lineage?.trial_id ?? "?"}, which had gone bad ` +
-        `(${STATUS_WORDS[run.inherited]}).`;
+/** A run's name where a column or an axis says already that it is a trial: "#3". */
+export function shortName(run: { name: string }): string {
+  return run.name.replace(/^Trial /, "");
 }
 
 export function episodeSpan(e: Episode): string {

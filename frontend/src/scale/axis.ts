@@ -4,7 +4,7 @@
 
 import type { RunSummary } from "../api/types";
 import { duration } from "../format/words";
-import { type StepScale, spread, stepScale, type Tick, tickLabel } from "./step";
+import { decades, type StepScale, spread, stepScale, type Tick, tickLabel } from "./step";
 
 export type AxisName = "log" | "linear" | "epoch" | "time" | "onset";
 
@@ -161,8 +161,7 @@ function onsetAxis(runs: readonly RunSummary[]): LaneAxis {
           label: before ? `−${tickLabel(before)}` : "0",
         });
       tick(0);
-      for (let power = 1; power < most; power *= 10) tick(power);
-      for (let power = 3; power < most; power *= 10) tick(power);
+      for (const before of decades(most)) tick(before);
       return spread(ticks, width);
     }),
   };

@@ -57,15 +57,16 @@ export function stepScale(name: StepScaleName, steps: number): StepScale {
   return scale;
 }
 
-// 0, 1, 10, 100, ... first; then the thirds between.
+/** 0, 1, 10, 100, ...; a run of ten steps has no third of them, and is marked at 3. */
 function logTicks(total: number): number[] {
-  const decades: number[] = [0];
-  const thirds: number[] = [];
-  for (let power = 1; power < total; power *= 10) {
-    decades.push(power);
-    if (power * 3 < total) thirds.push(power * 3);
-  }
-  return [...decades, ...thirds];
+  return [0, ...decades(total)];
+}
+
+/** 1, 10, 100, ... below a number of steps, and 3 where that is ten at most. */
+export function decades(total: number): number[] {
+  const found: number[] = [];
+  for (let power = 1; power < total; power *= 10) found.push(power);
+  return total > 3 && total <= 10 ? [...found, 3] : found;
 }
 
 function linearTicks(total: number, width: number): number[] {

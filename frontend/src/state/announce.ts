@@ -26,7 +26,7 @@ export function announcement(before: Overview, state: State): string {
     .map((t) => {
       const run = t.runs.find((r) => isBad(r.status)) ?? t.runs[0]!;
       const where = run.onset ? ` at ${position(run.onset)}` : "";
-      return `Trial ${t.id}: ${status(run.status, run.state)}${where}.`;
+      return `${run.name}: ${status(run.status, run.state)}${where}.`;
     })
     .join(" ");
 }

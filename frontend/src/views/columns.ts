@@ -1,6 +1,6 @@
 // How wide each column of the table is, and which hyperparameters have room.
 
-import { shortPosition, value as valueText } from "../format/words";
+import * as words from "../format/words";
 import { hparamOf } from "../state/order";
 import type { Model } from "../state/state";
 
@@ -56,7 +56,7 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
     names.unshift(sorted);
   }
   const longest = model.trials.reduce(
-    (most, t) => Math.max(most, (t.runs[0]?.trial_id ?? t.runs[0]?.run ?? "").length),
+    (most, t) => Math.max(most, words.shortName(t.runs[0]!).length),
     4,
   );
   const attempt = model.trials.reduce(
@@ -68,11 +68,9 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
     0,
   );
   const continued = model.trials.some((t) => t.continues !== null) ? 14 : 0;
-  const numbers = Math.max(...model.trials.map((t) => t.runs[0]?.number ?? 0), 0);
-  const number = numbers ? 16 + 6.4 * String(numbers).length : 0;
   const trial = Math.min(
     230,
-    Math.max(58, longest * 7.4 + 22 + number + continued + (attempt ? 6.2 * attempt + 10 : 0)),
+    Math.max(58, longest * 7.4 + 22 + continued + (attempt ? 6.2 * attempt + 10 : 0)),
   );
   const status = statusWidth(model);
   const fixed = trial + status + SCORE + GAPS;
@@ -159,7 +157,7 @@ function labelWidth(name: string, sorted: boolean): number {
 function categoryWidth(model: Model, name: string): number {
   let longest = 0;
   for (const trial of model.trials) {
-    longest = Math.max(longest, valueText(trial.hparams[name]).length);
+    longest = Math.max(longest, words.value(trial.hparams[name]).length);
   }
   return Math.min(CATEGORY_MAX, Math.max(CATEGORY_MIN, longest * CHARACTER + 18));
 }
@@ -168,7 +166,7 @@ function statusWidth(model: Model): number {
   let longest = 0;
   for (const trial of model.trials) {
     for (const run of trial.runs) {
-      const aside = run.onset && trial.bad ? shortPosition(run.onset) : "";
+      const aside = run.onset && trial.bad ? words.shortPosition(run.onset) : "";
       longest = Math.max(longest, aside.length);
     }
   }

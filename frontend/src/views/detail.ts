@@ -130,11 +130,10 @@ export class DetailView {
         "h2",
         {},
         isBad(run.status) ? markImage(run.status) : null,
-        titleOf(run),
-        run.number === null ? null : el("span", { class: "number" }, `#${run.number}`),
+        run.name,
         el("span", { class: `word ${run.status}` }, words.status(run.status, run.state)),
       ),
-      run.run !== "." && el("span", { class: "run-name" }, run.run),
+      run.run !== "." && run.run !== run.name && el("span", { class: "run-name" }, run.run),
       ...elsewhere(run, state.plugins),
       el("span", { class: "spring" }),
       ...this.figureButtons([
@@ -200,7 +199,7 @@ export class DetailView {
     const parts = [heat, range].filter((p) => p !== null);
     if (!parts.length) return;
     const onset = run.onset && isBad(run.status) ? `, ${words.position(run.onset)}` : "";
-    const title = `${titleOf(run)}: ${words.status(run.status, run.state)}${onset}; ${this.chart.heading}`;
+    const title = `${run.name}: ${words.status(run.status, run.state)}${onset}; ${this.chart.heading}`;
     const family = getComputedStyle(this.node).fontFamily;
     const colours = { ground: themeColour("ground"), ink: themeColour("ink"), family };
     savePicture(type, name, composed(title, parts, colours));
@@ -302,9 +301,6 @@ function telling({ ranking, findings }: Model): string[] {
   const found = ranking.names.filter((name) => condition.includes(name));
   return [...new Set([...found, ...ranking.ranked.map((s) => s.name), ...ranking.names])];
 }
-
-const titleOf = (run: RunSummary): string =>
-  run.trial_id === null ? run.name : `Trial ${run.trial_id}`;
 
 const PICTURE_WIDTH = 720;
 

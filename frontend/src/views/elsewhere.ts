@@ -14,8 +14,7 @@ export function elsewhere(run: RunSummary, plugins: ReadonlySet<string>): Child[
   if (plugins.has("scalars"))
     links.push(link(scalarsHash(run.run), "Scalars", `the scalars of ${run.run}`));
   if (plugins.has("hparams")) {
-    const trial = run.trial_id === null ? run.run : `trial ${run.trial_id}`;
-    links.push(link("hparams", "HParams", `the HParams tab, which holds ${trial}, too`));
+    links.push(link("hparams", "HParams", `the HParams tab, which holds ${run.name}, too`));
   }
   return links.length ? [el("span", { class: "elsewhere" }, "in ", ...links)] : [];
 }

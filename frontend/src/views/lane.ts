@@ -185,7 +185,7 @@ export function laneFacts(
   const span = style.width - 2 * LANE_INSET;
   const step = style.axis.of(run).invert((pixel - LANE_INSET) / span);
   const points = run.lane.steps;
-  const title = run.trial_id === null ? run.run : `trial ${run.trial_id}`;
+  const title = run.name;
   const facts: string[] = [];
   const index = points.findIndex((last) => last >= step);
   if (!points.length && run.steps > 0) facts.push("its lane is being read");

@@ -65,7 +65,7 @@ export function lanesPicture(state: State, model: Model, family: string): Pictur
       }
       const { run } = line;
       c.font = font;
-      c.fillText(line.first ? (run.trial_id ?? run.run).slice(0, 10) : "", 0, middle);
+      c.fillText(line.first ? words.shortName(run).slice(0, 10) : "", 0, middle);
       for (const [k, name] of names.entries())
         c.fillText(words.value(run.hparams[name]).slice(0, 15), 70 + k * COLUMN, middle);
       const at = 70 + names.length * COLUMN;

@@ -16,7 +16,7 @@ import type { LaneStyle } from "./lane";
 import { markImage, setMark } from "./marks";
 
 export const ROW_HEIGHT = 22;
-export const FACET_HEIGHT = 26;
+export const FACET_HEIGHT = 24;
 
 export interface RowContext {
   model: Model;
@@ -34,15 +34,8 @@ interface HParamView {
 export class Row {
   readonly node: HTMLElement;
   private readonly id = el("span", { class: "id" });
-  private readonly number = el("span", { class: "number" });
   private readonly exec = el("span", { class: "exec" });
-  private readonly trial = el(
-    "div",
-    { role: "gridcell", class: "cell trial" },
-    this.id,
-    this.number,
-    this.exec,
-  );
+  private readonly trial = el("div", { role: "gridcell", class: "cell trial" }, this.id, this.exec);
   private readonly hparams: HParamView[];
   private readonly mark = markImage("clean");
   private readonly word = el("span", { class: "word" });
@@ -161,21 +154,20 @@ export class Row {
   }
 
   private bindTrial(trial: Trial, run: RunSummary, first: boolean): void {
-    const name = run.trial_id ?? run.run;
-    const number = run.number === null ? "" : `#${run.number}`;
+    const name = words.shortName(run);
     const label = [run.attempt, run.superseded && "earlier"].filter(Boolean).join(", ");
     const full = run.superseded
       ? `${run.attempt} an earlier attempt: a later one decides`
       : run.attempt;
     const continues = trial.continues !== null && trial.root !== trial.id;
     setText(this.id, first ? `${continues ? "↳ " : ""}${name}` : "");
-    setText(this.number, first ? number : "");
+    this.id.dataset.trial = first ? trial.id : "";
     setText(this.exec, label);
     this.node.classList.toggle("continued", continues);
     this.trial.title = [
-      number ? `${name} (KerasTuner's Trial ${number})` : name,
+      run.trial_id === null ? run.name : `${run.name} (id ${run.trial_id})`,
       full.trim(),
-      words.lineage(run.lineage),
+      run.lineage_text,
     ]
       .filter(Boolean)
       .join(", ");
@@ -209,7 +201,7 @@ export class Row {
           : failed || aside || cleanNote,
     );
     const parts = [words.STATUS_MEANING[run.status], ...run.scalars.map((s) => s.text)];
-    if (run.inherited) parts.push(words.inherited(run));
+    if (run.inherited) parts.push(run.inherited_text);
     for (const text of [run.failure_text ?? run.failure, run.unwatched_text])
       if (text) parts.push(text);
     if (run.skipped_steps)

@@ -20,7 +20,7 @@ import { LaneTiles } from "./lane_tiles";
 import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
 import type { Tooltip } from "./tooltip";
 
-const HEAD_HEIGHT = 40;
+const HEAD_HEIGHT = 34;
 const SPARE_LINES = 6;
 
 const TIMELINES: Record<AxisName, string> = {

@@ -13,7 +13,7 @@ export function tunerView(run: RunSummary, model: Model): Child[] {
     ["NaN Watch says", words.status(run.status, run.state)],
     ["tuner says", run.tuner_status ?? "nothing yet"],
   ];
-  if (run.number !== null) rows.push(["printed as", `Trial #${run.number}`]);
+  rows.push(["id", run.trial_id]);
   if (run.score !== null) {
     const when = run.best_step === null ? "" : `, from epoch ${integer(run.best_step + 1)}`;
     rows.push(["score", `${model.search.objective ?? "score"} ${compact(run.score, 5)}${when}`]);
@@ -29,12 +29,16 @@ export function tunerView(run: RunSummary, model: Model): Child[] {
     const later = run.superseded ? "an earlier one; a later one decides" : "";
     rows.push(["attempt", [run.attempt, later].filter(Boolean).join("; ")]);
   }
-  const lineage = words.lineage(run.lineage);
-  if (lineage) rows.push(["Hyperband", el("span", { "data-fact": "lineage" }, lineage)]);
+  if (run.lineage_text)
+    rows.push(["Hyperband", el("span", { "data-fact": "lineage" }, run.lineage_text)]);
   if (run.inherited !== null) {
     rows.push([
       "inherited",
-      el("span", { class: "bad-text", "data-fact": "inherited" }, words.inherited(run)),
+      el(
+        "span",
+        { class: "bad-text", "data-fact": "inherited" },
+        words.capital(run.inherited_text),
+      ),
     ]);
   }
   const nodes: Child[] = [el("h3", {}, "The tuner's view beside ours"), list(rows)];

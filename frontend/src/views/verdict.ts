@@ -242,7 +242,7 @@ class EditBox {
 
   update(edit: Edit | null): void {
     this.node.hidden = edit === null;
-    setText(this.title, edit?.title ?? "");
+    replace(this.title, ...prose(edit?.title ?? ""));
     setText(this.code, edit?.code ?? "");
     this.pre.parentElement!.hidden = !edit?.code;
     this.none.hidden = edit === null || edit.code !== "";

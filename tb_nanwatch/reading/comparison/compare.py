@@ -309,7 +309,7 @@ def _run_of(newest_first: Sequence[Session], name: str) -> Session | None:
 
 
 def _project(session: Session) -> str:
-    return session.status.search.name if session.status.search else ""
+    return session.search.name if session.search else ""
 
 
 def _searches_of(newest_first: Sequence[Session], name: str) -> list[str]:
@@ -324,12 +324,12 @@ def _searches_of(newest_first: Sequence[Session], name: str) -> list[str]:
 
 
 def _started(session: Session) -> tuple[float, float]:
-    search = session.status.search
+    search = session.search
     return (search.started if search else 0.0, session.status.started)
 
 
 def _names(sessions: Sequence[Session]) -> list[str]:
-    names = [s.status.search.name for s in sessions if s.status.search]
+    names = [s.search.name for s in sessions if s.search]
     names += [s.run for s in sessions]
     return list(dict.fromkeys(n for n in names if n))
 

@@ -127,7 +127,8 @@ class RunSummary:
     Attributes:
         run: its name in TensorBoard; with `session` its key, since a search that is run
             again with `overwrite=True` uses names again.
-        name: for people: "." as the name of a directory says nothing.
+        name: for people: the trial as KerasTuner prints it ("Trial #3"; "Trial ID" where it
+            has no number), else the run's own name; "." as that of a directory says nothing.
         session: id of the training that wrote it.
         search: id of its search, "" for none.
         trial_id: of its trial, null outside of a search.
@@ -189,9 +190,11 @@ class RunSummary:
         skipped_steps: how many of its steps a `LossScaleOptimizer` skipped, exact at any
             scale; null likewise.
         lineage: how a trial of Hyperband continues another, null elsewhere.
+        lineage_text: the same in words, "" where there is none.
         inherited: the status of the training whose weights it began with (the trial's that
             it continues, or the `fit` before) where that had gone bad otherwise than by
             stalling, which spares the weights; else null.
+        inherited_text: the same in words, or "".
         scalars: of a run without NaN Watch, those that were not finite.
         error_type: class of the exception that ended it.
         error_message: what that said.
@@ -282,7 +285,9 @@ class RunSummary:
     loss_scale: float | None
     skipped_steps: int | None
     lineage: Lineage | None
+    lineage_text: str
     inherited: Status | None
+    inherited_text: str
     scalars: list[ToldScalar]
     error_type: str | None
     error_message: str | None

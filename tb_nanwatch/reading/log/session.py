@@ -28,6 +28,7 @@ class Session:
         nth: how many runs outside of a search began before it in the same directory.
         began_with: the status of the training whose weights this one began with,
             "unwatched" where it is not known; None for a model's first training.
+        by_hand: what it belongs to together with the runs beside it, where no tuner ran it.
         scalars: of a run that NaN Watch did not watch, those that were not finite.
         postmortem: of its failing step, where there was one.
         version: changes whenever the status record does, or the post-mortem.
@@ -47,6 +48,7 @@ class Session:
     retry: int = 0
     nth: int = 0
     began_with: schema.Status | None = None
+    by_hand: schema.Search | None = None
     scalars: list[BadScalar] = field(default_factory=list)
     postmortem: PostMortem | None = None
     version: str = ""
@@ -68,9 +70,28 @@ class Session:
         return f"{name} (run {self.nth + 1})" if self.nth else name
 
     @property
+    def search(self) -> schema.Search | None:
+        """The search that it belongs to, None for a run without one."""
+        return self.status.search or self.by_hand
+
+    @property
     def search_id(self) -> str:
         """The search's id, or "" for a run without one."""
-        return self.status.search.id if self.status.search else ""
+        return self.search.id if self.search else ""
+
+    @property
+    def score(self) -> float | None:
+        """The tuner's score of its trial, or what a run without a tuner is judged by."""
+        if self.trial is not None:
+            return self.trial.score
+        return self.status.score.value if self.status.score else None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 0, that the score is from."""
+        if self.trial is not None:
+            return self.trial.best_step
+        return self.status.score.epoch if self.status.score else None
 
     @property
     def trial_key(self) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch.reading.log import unwatched
+from tb_nanwatch.reading.log.by_hand import gather
 from tb_nanwatch.reading.log.grouping import decide
 from tb_nanwatch.reading.log.records import Listing, Loaded
 from tb_nanwatch.reading.log.session import Session
@@ -84,6 +85,7 @@ def snapshot_of(
         parts.sessions.values(), key=lambda s: (s.status.started, s.run, s.id)
     )
     decide(ordered)
+    gather(ordered)
     return Snapshot(ordered, sorted(parts.warnings), expires, parts.frontiers)
 
 

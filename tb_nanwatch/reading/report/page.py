@@ -120,7 +120,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
             "not shown; the latest decides.</p>"
         )
     parts += [
-        f'<p class="soft">Damage in an earlier attempt of {text(r.run)}: '
+        f'<p class="soft">Damage in an earlier attempt of {text(r.name)}: '
         f"{text(sentence)}</p>"
         for r in runs
         if r.superseded

@@ -19,7 +19,7 @@ from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+from tb_nanwatch.wording.trial_names import run_name
 
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
@@ -158,10 +158,8 @@ def _name(run: RunSummary) -> str:
     name = run_name(run)
     if run.attempt:
         name += f" {run.attempt}"
-    lineage = run.lineage
-    if lineage and lineage.trial_id is not None:
-        parent = lineage.trial_id
-        name += f", continues {trial_name(parent, number_of(parent))}"
+    if run.lineage_text:
+        name += f", {run.lineage_text}"
     return name
 
 

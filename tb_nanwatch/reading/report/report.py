@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from tb_nanwatch.diagnosis.answer import answer_of, clean_text, label_of
 from tb_nanwatch.diagnosis.closest import closest_call
@@ -50,9 +50,7 @@ from tb_nanwatch.reading.search.search_answer import name_of, search_answer
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.wording.row_values import without_values
-
-# Runs with hyperparameters that are compared like the trials of a search.
-_MIN_BY_HAND: Final = 2
+from tb_nanwatch.wording.trial_names import inherited_text, lineage_text
 
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
@@ -114,7 +112,7 @@ def run_entry(
     scaled = len(status.lane_loss_scale) > 0
     return RunSummary(
         run=session.run,
-        name=session.name,
+        name=name_of(session),
         session=session.id,
         search=session.search_id,
         trial_id=status.trial_id,
@@ -128,8 +126,8 @@ def run_entry(
         stopped_by=status.stopped_by,
         status=status.status,
         tuner_status=trial.tuner_status if trial else None,
-        score=trial.score if trial and _is_scored(session) else None,
-        best_step=trial.best_step if trial else None,
+        score=session.score if _is_scored(session) else None,
+        best_step=session.best_epoch,
         message=trial.message if trial else None,
         failure=failure(session),
         failure_text=failure_text(session),
@@ -159,13 +157,24 @@ def run_entry(
         loss_scale=float(status.lane_loss_scale[-1]) if scaled else None,
         skipped_steps=int(status.lane_skipped.sum()) if scaled else None,
         lineage=status.lineage,
+        lineage_text=_lineage_text(status.lineage),
         inherited=session.inherited,
+        inherited_text=inherited_text(
+            session.inherited,
+            status.lineage.trial_id if status.lineage and not status.fit else None,
+        ),
         scalars=[ToldScalar(**vars(s), text=bad_scalar_text(s)) for s in session.scalars],
         error_type=status.error_type,
         error_message=status.error_message,
         damage=session.damage,
         records=Records(session.read, session.written),
     )
+
+
+def _lineage_text(lineage: schema.Lineage | None) -> str:
+    if lineage is None:
+        return ""
+    return lineage_text(lineage.bracket, lineage.round, lineage.trial_id)
 
 
 def _cause(cause: Cause, found: schema.PostMortem | None) -> NamedCause:
@@ -215,10 +224,7 @@ def _compared(
     search: SearchSummary, sessions: list[Session], causes: CausesByRun
 ) -> Analysis:
     if not search.search:
-        # Runs with values of the same hyperparameters are a search by hand.
-        sessions = [s for s in sessions if s.status.hparams and not s.superseded]
-        if len(sessions) < _MIN_BY_HAND:
-            return Analysis()
+        return Analysis()
     return compare(search.search, sessions, search.direction, causes)
 
 
@@ -231,7 +237,7 @@ def _summary(
     by_status = {s: statuses[s] for s in STATUSES if s in statuses}
     # Any session's copy will do, but one that a callback wrote knows most.
     search = max(
-        (s.status.search for s in sessions if s.status.search),
+        (s.search for s in sessions if s.search),
         key=lambda s: bool(s.tuner),
         default=None,
     )
@@ -283,7 +289,7 @@ def _frontier(
 
 def _is_scored(session: Session) -> bool:
     # A stability search's objective is whether a trial went bad.
-    search = session.status.search
+    search = session.search
     return search is None or search.purpose != "stability"
 
 

@@ -86,7 +86,8 @@ class Report:
             search: its project's name or id; the newest one by default.
 
         Returns:
-            A `keras_tuner.HyperParameters` with the defaults as values.
+            A `keras_tuner.HyperParameters` with the defaults as values. Where nothing is
+            known to avoid, the space as it was searched, with a `NanWatchWarning`.
 
         Raises:
             NanWatchError: there is no such search, or it declares no space.

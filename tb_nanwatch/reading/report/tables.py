@@ -17,12 +17,12 @@ from typing import IO, Final
 from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.log.progress import is_terminal
-from tb_nanwatch.record.schema import BAD_STATUSES, Lineage
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.places import short_text, tensor_text
 from tb_nanwatch.wording.text import clean, shell_word
-from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+from tb_nanwatch.wording.trial_names import run_name
 
 # Columns of a text that goes into a file or a pipe.
 _PLAIN_WIDTH: Final = 80
@@ -158,7 +158,8 @@ def _name_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
         name = f"…{clean(run_name(run))[1 - _MAX_NAME :]}"  # its end tells it from others
     if run.attempt:
         name += f" {run.attempt}"
-    return name + _lineage_text(run.lineage)
+    lineage = clean(run.lineage_text, 80)
+    return f"{name} {lineage}" if lineage else name
 
 
 def _step_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
@@ -180,19 +181,6 @@ def _cause_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
 def _cause_text(cause: NamedCause) -> str:
     sure = f" ({cause.sure})" if cause.id != "unknown" else ""
     return clean(cause.id.replace("_", " "), 40) + sure
-
-
-def _lineage_text(lineage: Lineage | None) -> str:
-    """Returns " bracket 1 round 0, continues 0003" for a trial of Hyperband."""
-    if not lineage:
-        return ""
-    parts = []
-    if lineage.bracket is not None and lineage.round is not None:
-        parts.append(f" bracket {lineage.bracket} round {lineage.round}")
-    if lineage.trial_id is not None:
-        parent = lineage.trial_id
-        parts.append(f" continues {clean(trial_name(parent, number_of(parent)), 40)}")
-    return ",".join(parts)
 
 
 def replay_command(run: RunSummary) -> str:

@@ -6,6 +6,7 @@ goes through `clean` before it reaches the terminal.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.record.schema import BAD_STATUSES, PostMortem
 from tb_nanwatch.wording import card
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
+from tb_nanwatch.wording.trial_names import run_name
 
 # Sentences of evidence that are printed of a cause, with the first that is not.
 _MOST: Final = 6
@@ -129,7 +130,7 @@ def _print_search(
         if listed:
             draw(table, out)
     if not every:
-        _print_the_others(shown, len(bad) - len(listed), out)
+        _print_the_others(search, shown, len(bad) - len(listed), out)
     replaced = sum(r.search == search.search for r in full.runs) - len(shown)
     if replaced:
         _say(
@@ -137,9 +138,17 @@ def _print_search(
             "shown; the latest decides.",
             out,
         )
-    # What several runs have to say is said once.
+    _print_remarks(
+        shown if every else [r for r in shown if r.misread or r in listed], every, out
+    )
+    for run in shown if every else ():
+        _print_replay(run, out)
+
+
+def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> None:
+    """Prints what is to be said of runs beside their rows; what several say, once."""
     said: dict[str, list[str]] = {}
-    for run in shown if every else [r for r in shown if r.misread or r in listed]:
+    for run in runs:
         for sentence in _remarks(run, answered=not every):
             said.setdefault(sentence, []).append(run_name(run))
     told_of = list(said.items())[: None if every else _MOST]
@@ -147,17 +156,33 @@ def _print_search(
         _say(f"{told.names_text(list(dict.fromkeys(names)))}: {sentence}", out)
     if len(told_of) < len(said):
         _say(f"And {len(said) - len(told_of):,} more remarks.", out)
-    for run in shown if every else ():
-        _print_replay(run, out)
 
 
-def _print_the_others(shown: list[RunSummary], bad: int, out: IO[str]) -> None:
-    """Prints how many runs have no row, by what became of them."""
+def _print_the_others(
+    search: SearchSummary, shown: list[RunSummary], bad: int, out: IO[str]
+) -> None:
+    """Prints how many runs have no row, by what became of them, and which is the best."""
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]
     if parts:
         _say(f"The others: {', '.join(parts)}.", out)
+    _say(_best_text(search, shown), out)
+
+
+def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
+    """Returns which run that did not go bad has the best score, in a sentence."""
+    scores = {
+        i: r.score
+        for i, r in enumerate(shown)
+        if r.status not in BAD_STATUSES and r.score is not None and math.isfinite(r.score)
+    }
+    if not scores or search.direction is None:
+        return ""
+    choose = max if search.direction == "max" else min
+    best = choose(scores, key=scores.__getitem__)
+    what = search.objective or "score"
+    return f"Best: {run_name(shown[best])}, {what} {scores[best]:.4g}."
 
 
 def _print_other_causes(
@@ -281,14 +306,8 @@ def _remarks(run: RunSummary, answered: bool) -> list[str]:
     remarks = [text for text in said if text]
     if not (answered and run.answer):
         remarks += _postmortem(run.postmortem)
-    lineage = run.lineage
     if run.inherited:
-        bad = run.inherited.replace("_", " ")
-        parent = lineage.trial_id if lineage and not run.fit else None
-        whose = "its earlier fit"
-        if parent is not None:
-            whose = trial_name(parent, number_of(parent))
-        remarks.append(f"its weights come from {whose}, which had gone bad ({bad}).")
+        remarks.append(run.inherited_text)
     remarks += [scalar.text for scalar in run.scalars]
     return remarks
 

@@ -160,6 +160,9 @@ def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
     for finding in edits:
         said = f"{finding.where} It {finding.saves}."
         parts.append(Part("Edit", said, finding.edit))
+    if search.search and findings and not edits:  # no space whose code could be edited
+        conditions = " and of ".join(f.condition for f in findings)
+        parts.append(Part("Try", f"Keep out of {conditions}."))
     if aborted:
         title = "Stopped" if was_interrupted(aborted.message) else "Then"
         parts.append(Part(title, aborted.next))

@@ -9,7 +9,7 @@ search space (`edit`) with what that would have saved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
 from tb_nanwatch.reading.search.edit import Cut, Edit
+from tb_nanwatch.reading.search.pointed import pointed
 from tb_nanwatch.reading.search.rates import rates_of
 from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
@@ -140,6 +141,9 @@ def _separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
     left = np.ones(len(space.trials), np.bool_)
     for _ in range(_MAX_FINDINGS):
         separation = separate(space.axes, space.bad, space.best, left, suspects)
+        everything = bool(left.all())
+        if separation.best is None and everything:
+            separation = replace(separation, best=pointed(space))
         yield separation, left.copy()
         if separation.best is None:
             return

@@ -175,23 +175,14 @@ def within(
     if len(axis.specs) != 1 or len(parent.specs) != 1:
         return None
     spec, of = axis.specs[0], parent.specs[0]
-    found, every = _found(spec), listed(of)
-    if every is None or not all(any(_same(v, e) for e in every) for v in levels):
+    parts = _parted(of, levels)
+    if parts is None or not _has_room_for_scopes(spec, of, known):
         return None
-    if spec.declared is not None and found is None:
-        return None
-    if any(c.name == spec.name for h in known for c in h.conditions):
-        return None  # a scope of its own would leave the scopes that it opens without it
-    # A scope of a parent opens only where that is declared under the same conditions.
-    if spec.conditions != of.conditions:
-        return None
+    hit, rest = parts
+    found = _found(spec)
     declared = ""  # the parent, where it may not be by then
     if not _comes_before(of, spec, parent_first):
         declared = (declaration(of, _hp(spec)) or "") + "\n"
-    hit = [v for v in every if any(_same(v, w) for w in levels)]
-    rest = [v for v in every if not any(_same(v, w) for w in hit)]
-    if not hit or not rest:
-        return None
     # Two scopes cannot share a name: KerasTuner drops the value of an active
     # hyperparameter whose name stands in an inactive scope as well.
     name = _new_name(cut.name, hit, {h.name for h in known})
@@ -220,6 +211,31 @@ def within(
     if found is not None:
         place = "statement" if found.assigned else "above"
     return _edit(spec, code, place, keeps)
+
+
+def _parted(
+    parent: HParam, levels: Sequence[JSONScalar]
+) -> tuple[list[JSONScalar], list[JSONScalar]] | None:
+    """Returns the values of a parent at which a cut holds, and the others.
+
+    None where they cannot be listed, or one of both is empty.
+    """
+    every = listed(parent)
+    if every is None or not all(any(_same(v, e) for e in every) for v in levels):
+        return None
+    hit = [v for v in every if any(_same(v, w) for w in levels)]
+    rest = [v for v in every if not any(_same(v, w) for w in hit)]
+    return (hit, rest) if hit and rest else None
+
+
+def _has_room_for_scopes(spec: HParam, parent: HParam, known: Sequence[HParam]) -> bool:
+    """Returns whether a hyperparameter can be declared in scopes of a parent's values."""
+    if spec.declared is not None and _found(spec) is None:
+        return False
+    if any(c.name == spec.name for h in known for c in h.conditions):
+        return False  # the scopes that it opens would be left without it
+    # A scope of a parent opens only where that is declared under the same conditions.
+    return spec.conditions == parent.conditions
 
 
 # --- Where it goes ------------------------------------------------------------------

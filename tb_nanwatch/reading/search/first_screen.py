@@ -58,7 +58,13 @@ def first_screen(
     told = [*notes, *_scored(misread, search)]
     parts = {"happened": _happened(search, bad)}
     more: list[str] = []
-    if leads and top is not None:
+    if leads and top is not None and top.p_value > ALPHA and answer and answer.sure:
+        # So few trials prove nothing: what one of them died of tells where to cut.
+        parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
+        parts["fix"] = _narrow(top) if top.edit else f"{_narrow(top)} {answer.fix}"
+        told = [*_alike(answer, search), *told]
+        more += [_sureness(answer), statistics, top.rivals]
+    elif leads and top is not None:
         parts |= _by_condition(search, top)
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
     elif answer is not None:
@@ -125,16 +131,19 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
     cause = answer.cause if known and answer is not None else ""
     why = f"{cause[:1].upper()}{cause[1:]}: {counted}." if cause else f"{counted}."
-    fix = (
-        f"Narrow `{top.hparam}` by this edit: it {top.saves}."
-        if top.edit
-        else f"Keep out of {top.condition}."
-    )
+    fix = _narrow(top)
     if not top.edit and known and answer is not None:
         fix += f" For {answer.whose}: {answer.fix}"
     # That the counts prove the condition is not that an experiment confirmed it.
     sure = "likely" if top.p_value <= ALPHA or cause else "unclear"
     return {"why": why, "sure": sure, "fix": fix}
+
+
+def _narrow(top: Finding) -> str:
+    """Returns what to change in the space, or in what suggests values by hand."""
+    if top.edit:
+        return f"Narrow `{top.hparam}` by this edit: it {top.saves}."
+    return f"Keep out of {top.condition}."
 
 
 def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:

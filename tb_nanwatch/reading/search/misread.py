@@ -31,15 +31,19 @@ def misread(session: Session) -> Misread | None:
         return None  # whether it went bad is its score
     if session.goes_on:
         return None  # the score is that of a training that came after it
-    if trial is None or trial.tuner_status != "COMPLETED" or trial.score is None:
+    score = session.score
+    if score is None or (trial is not None and trial.tuner_status != "COMPLETED"):
         return None
-    if math.isinf(trial.score):
-        return "infinite_score"
+    if trial is None and session.state not in ("finished", "stopped"):
+        return None  # whoever trained it was told by the exception
+    if math.isinf(score):
+        # By hand nobody has taken it for a result.
+        return "infinite_score" if trial is not None else None
     epoch = scored_epoch(session)
     if (
         status.status not in BAD_STATUSES
         or status.status == "stalled"
-        or not math.isfinite(trial.score)
+        or not math.isfinite(score)
         or epoch is None
         or status.onset is None
     ):
@@ -71,7 +75,7 @@ def scored_epoch(session: Session) -> int | None:
     """
     trial, lineage = session.trial, session.status.lineage
     if trial is None:
-        return None
+        return session.best_epoch  # by Keras' count
     best = trial.best_step if trial.own_best_epoch is None else trial.own_best_epoch
     initial = (lineage.initial_epoch if lineage else None) or 0
     return None if best is None else best + initial
@@ -79,28 +83,27 @@ def scored_epoch(session: Session) -> int | None:
 
 def misread_text(session: Session) -> str | None:
     """Returns the misreading as a sentence or two, None where there is none."""
-    kind, trial, status = misread(session), session.trial, session.status
-    if kind is None or trial is None or trial.score is None:
+    kind, score, status = misread(session), session.score, session.status
+    if kind is None or score is None:
         return None
     search = status.search
+    scored = f"KerasTuner completed it with the score {score:.5g}, that"
+    if session.trial is None and status.score is not None:
+        scored = f"Its score is the {status.score.name} {score:.5g}"
     if kind == "damaged_score":
         epoch = scored_epoch(session)
         assert epoch is not None
         kinds = _damage_kinds(status, epoch) or []
         what = " and ".join(_DAMAGED[k] for k in kinds if k in _DAMAGED)
         return (
-            f"KerasTuner completed it with the score {trial.score:.5g}, that of epoch "
-            f"{epoch + 1}, measured while {what or 'the model'} held NaN or infinite "
+            f"{scored} of epoch {epoch + 1}, measured while {what or 'the model'} held NaN or infinite "
             "values: it compares with nothing."
         )
     if kind == "stale_score":
         epoch = scored_epoch(session)
         assert epoch is not None and status.onset is not None
-        return (
-            f"KerasTuner completed it with the score {trial.score:.5g}, that of epoch "
-            f"{epoch + 1}; it went bad in epoch {status.onset.epoch + 1}."
-        )
-    text = f"KerasTuner took the infinite objective ({trial.score}) for a result."
+        return f"{scored} of epoch {epoch + 1}; it went bad in epoch {status.onset.epoch + 1}."
+    text = f"KerasTuner took the infinite objective ({score}) for a result."
     if search is not None and search.oracle == "BayesianOptimizationOracle":
         text += " The Bayesian oracle read it as 0"
         if search.direction == "min":

@@ -89,7 +89,7 @@ def _trial(
     bad = worst.status.status in BAD_STATUSES
     if not bad and any(s.state in ("running", "interrupted") for s in watched):
         return None  # nobody knows how it would have gone on
-    scores = [s.trial.score for s in watched if s.trial and s.trial.score is not None]
+    scores = [s.score for s in watched if s.score is not None]
     # What went on with bad weights says no more than that: the cause is where they
     # went bad.
     first = [s for s in watched if s.status.status in BAD_STATUSES and not s.inherited]
@@ -106,4 +106,5 @@ def _trial(
         found[0].about if found else None,
         made_by(worst.postmortem) if bad else None,
         found[0].fix if found else "",
+        found[0].sure if found else "",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tb_nanwatch.compat.kerastuner import empty_space
-from tb_nanwatch.errors import NanWatchError
+from tb_nanwatch.errors import NanWatchError, warn
 from tb_nanwatch.reading.search.analysis import stable_cuts
 from tb_nanwatch.reading.search.edit import Cut, declaration, narrowed
 from tb_nanwatch.reading.search.trials import Trial, known_space
@@ -56,13 +56,25 @@ def stable_space(trials: Sequence[Trial], direction: str | None = "min") -> Any:
         direction: "min" or "max", of the objective.
 
     Returns:
-        A `keras_tuner.HyperParameters` with the defaults as values.
+        A `keras_tuner.HyperParameters` with the defaults as values. Where nothing is known to
+        avoid, the space as it was searched, with a `NanWatchWarning`.
 
     Raises:
         NoSpaceError: the runs are no search of KerasTuner's, which alone declares a space.
         ImportError: KerasTuner is not installed.
     """
     found = declared(trials, direction)
+    if not any(one.changed for one in found):
+        bad = sum(t.bad for t in trials)
+        warn(
+            f"stable_space(): nothing was cut away, this is the space as it was searched; {bad} "
+            f"of {len(trials)} trials went bad, and "
+            + (
+                "no hyperparameter is known to be to blame. The report says what is."
+                if bad
+                else "there is nothing to avoid."
+            )
+        )
     hp = empty_space()
     for one in found:
         kind, args, named = _parsed(one.code)

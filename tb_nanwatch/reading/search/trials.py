@@ -35,6 +35,7 @@ class Trial:
         about: value of the setting that this cause is about (a learning rate).
         made: the operation that made `origin`, with its line; None where not known.
         fix: what to change, by the rule that named `cause`; empty where not known.
+        sure: how sure `cause` is: "tested", "likely", "unclear" or "".
     """
 
     hparams: Sequence[HParam]
@@ -45,6 +46,7 @@ class Trial:
     about: float | None = None
     made: str | None = None
     fix: str = ""
+    sure: str = ""
 
 
 @dataclass
@@ -194,20 +196,25 @@ def common_cause(space: Space, within: Bools | None = None) -> str | None:
     return None if cause == "unknown" else cause
 
 
-def suspects_of(space: Space) -> list[int]:
+def suspects_of(space: Space, least: int = 2) -> list[int]:
     """Returns the axes whose values are what the bad trials' causes are about.
 
     A hyperparameter is known by its values, whatever it is called: that which equals
     the optimizer's learning rate in all trials whose cause is that rate is the rate.
+
+    Args:
+        space: the trials.
+        least: so many trials must have such a cause. Of one alone the value may be that
+            of a hyperparameter by chance.
     """
     about = np.array([np.nan if t.about is None else t.about for t in space.trials])
     known = space.bad & ~np.isnan(about)
-    if known.sum() < 2 or known.sum() < _SUSPECT_SHARE * space.bad.sum():
+    if known.sum() < least or known.sum() < _SUSPECT_SHARE * space.bad.sum():
         return []
     return [
         i
         for i, axis in enumerate(space.axes)
         if axis.ordered
-        and len(set(axis.numbers[known])) > 1
+        and len(set(axis.numbers[known])) >= least
         and np.allclose(axis.numbers[known], about[known], rtol=_SAME_NUMBER, atol=0)
     ]

@@ -76,13 +76,15 @@ class WatchedFit:
     def __init__(self, model: Any, caller: Caller) -> None:
         self.model = model
         self._callbacks = weakref.ref(caller.callbacks)
-        self._frame = caller.frame
+        self.frame = caller.frame
         self.instruments: list[Watching] = []
         below = _FITS.get(model)
         model.make_test_function()  # so that there is one without probes
         # What stood there before, and what Keras made without any probes.
         self.before = {phase: getattr(model, name) for phase, name in FUNCTIONS.items()}
-        self._plain: dict[Phase, Any] = below[0]._plain if below else dict(self.before)
+        self.originals: dict[Phase, Any] = (
+            below[0].originals if below else dict(self.before)
+        )
         self.probed: dict[Phase, Any] = {}
         self._aside = 0
         self._ran: set[Phase] = set()
@@ -132,13 +134,13 @@ class WatchedFit:
         """
         callbacks = self._callbacks()
         while frame is not None:
-            if id(frame) == self._frame:
+            if id(frame) == self.frame:
                 return self
             in_callback = frame.f_code.co_name.lstrip("_").startswith("on_")
             if in_callback and frame.f_locals.get("self", self) is callbacks:
                 return None
             for fit in _FITS.get(self.model, ()):
-                if fit is not self and fit._frame == id(frame):
+                if fit is not self and fit.frame == id(frame):
                     remove_above(fit)
                     return fit
             frame = frame.f_back
@@ -181,7 +183,7 @@ class WatchedFit:
     def plainly(self, phase: Phase, *args: Any) -> Any:
         """Runs a call by the function that Keras made, without probes."""
         with self.aside():
-            return self._plain[phase](*args)
+            return self.originals[phase](*args)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -228,7 +230,7 @@ def join(model: Any, caller: Caller, make: Callable[[], _Fit]) -> _Fit:
     """
     fits = _FITS.setdefault(model, [])
     alive = _frames()
-    while fits and not fits[-1].is_of(caller) and fits[-1]._frame not in alive:
+    while fits and not fits[-1].is_of(caller) and fits[-1].frame not in alive:
         _end(fits[-1])
     if not fits or not fits[-1].is_of(caller):
         fit = make()  # looks at those below before it is one of them

@@ -32,6 +32,8 @@ class Wishes:
         after_read: called after rows were handed over because they were due.
         on_error: called with an exception that leaves the training function.
         on_failure: called with an exception of watching itself, which ends nothing.
+        acts: whether a step that goes bad is to end the training. Only then has each to
+            be checked before the next one begins.
         capture_bytes: the largest bad step that is kept; 0 keeps none.
         rewind_bytes: that may be held so that steps can be run again; 0 holds nothing.
     """
@@ -41,6 +43,7 @@ class Wishes:
     after_read: Callable[[], None] = lambda: None
     on_error: Callable[[BaseException], None] = lambda e: None
     on_failure: Callable[[Exception], None] = lambda e: None
+    acts: bool = False
     capture_bytes: int = 0
     rewind_bytes: int = 0
 

@@ -222,7 +222,8 @@ class Tracer:
         self.add("loss", self.numbered("loss", name), "", values)
 
     def _are_labels(self, *trees: Any) -> None:
-        self._trace.labels.update(id(leaf) for leaf in keras.tree.flatten(trees))
+        if self._trace.is_triple:  # else nothing asks for them
+            self._trace.labels.update(id(leaf) for leaf in keras.tree.flatten(trees))
 
     def seen_layers(self) -> set[str]:
         """Returns the layers of which something was met in the step itself."""

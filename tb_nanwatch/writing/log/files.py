@@ -68,7 +68,7 @@ class _LocalFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._file: Any = open(path, "xb", buffering=0)  # closed by `close`
+        self._file: Any = open(path, "xb", buffering=0)  # noqa: SIM115 (closed by `close`)
         self._size = 0
         self._broken = False
 

@@ -19,6 +19,7 @@ from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.log import rename
+from tb_nanwatch.writing.log.score import Scoring
 from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.recording import lane
 from tb_nanwatch.writing.recording.recorder import Recorder
@@ -76,12 +77,13 @@ class Session:
         clock: seconds since the epoch.
         earlier: the training of the same model before this one.
         place: the log directory as the user gave it; `run_dir` is in it.
+        scoring: of a training that no tuner judges.
 
     Attributes:
         best_epoch: the epoch whose objective KerasTuner takes from this training.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a training is known by)
         self,
         run_dir: str,
         run: str,
@@ -93,11 +95,13 @@ class Session:
         clock: Callable[[], float] = time.time,
         place: str | None = None,
         earlier: Training | None = None,
+        scoring: Scoring | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex[:16]
         self.run = run
         self.trial = trial
         self.earlier = earlier
+        self.scoring = scoring
         self.fit = trial.fit if trial is not None else 0
         if trial is None and earlier is not None and earlier.run_dir == run_dir:
             self.fit = earlier.fit + 1
@@ -190,6 +194,8 @@ class Session:
         """Writes everything that is left and the end of the run."""
         self.end_of_steps()
         self._write_status(state, stopped_by, error)
+        if self.scoring is not None:
+            self.scoring.say_what_is_missing()
         if self._written.get("trial"):
             # An exception was noticed late, after the tuner's verdict: nothing follows.
             self.writer.close()
@@ -434,6 +440,7 @@ class Session:
                 closest_in=recorder.closest_in,
                 last_update=scale.last_update if scale is not None else None,
                 lost_updates=scale.lost if scale is not None else 0,
+                score=self.scoring.score() if self.scoring is not None else None,
                 written=dict(self._written),
                 **lane.arrays(recorder.lane()),
             )

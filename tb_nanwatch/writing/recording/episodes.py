@@ -49,6 +49,18 @@ class _Replica:
 
     bad: dict[int, Health]
 
+    def update(self, indices: Sequence[int], healths: Sequence[Health]) -> bool:
+        """Takes in a step; returns whether a probe is non-finite that was finite."""
+        fresh = False
+        for index, health in zip(indices, healths, strict=True):
+            if health.num_bad:
+                # The counts are those of the step at which it went bad.
+                fresh |= index not in self.bad
+                self.bad.setdefault(index, health)
+            else:
+                self.bad.pop(index, None)
+        return fresh
+
 
 class EpisodeTracker:
     """Follows one run. Calls must come in the order of the steps, a phase each.
@@ -136,18 +148,13 @@ class EpisodeTracker:
             indices: for each of them its index among `probes`.
         """
         state = self._replicas.setdefault((phase, replica), _Replica({}))
-        fresh = False  # on this replica
-        for index, health in zip(indices, healths, strict=True):
-            if health.num_bad:
-                # The counts are those of the step at which it went bad.
-                fresh |= index not in state.bad
-                state.bad.setdefault(index, health)
-            else:
-                state.bad.pop(index, None)
-        bad: set[int] = set()
-        for (other, _), replica_state in self._replicas.items():
-            if other == phase:
-                bad |= replica_state.bad.keys()
+        fresh = state.update(indices, healths)
+        bad = {
+            index
+            for (other, _), replica_state in self._replicas.items()
+            if other == phase
+            for index in replica_state.bad
+        }
         if phase == "train":
             self._damaged(
                 step, {probes[i].kind for i in bad if probes[i].kind in MODEL_KINDS}

@@ -97,18 +97,18 @@ class Fate:
 
         Before the run goes bad it is that of which a stall may come, if there is one.
         """
-episode, origin = self._tracker.deciding, self._tracker.origin
-            scale = self._loss_scale
-            if (
-                scale is not None
-                and scale.stall is not None
-                and (not self.is_bad or (scale.is_at_end and self._broken_by_update))
-            ):
-                episode, origin = scale.stall.episode, scale.origin
-            return (
-                episode is not None
-                and origin is not None
-                and origin.replica == replica
-                and episode.start.phase == phase
-                and self._tracker.opened_step(episode) == step
-            )
+        episode, origin = self._tracker.deciding, self._tracker.origin
+        scale = self._loss_scale
+        if (
+            scale is not None
+            and scale.stall is not None
+            and (not self.is_bad or (scale.is_at_end and self._broken_by_update))
+        ):
+            episode, origin = scale.stall.episode, scale.origin
+        return (
+            episode is not None
+            and origin is not None
+            and origin.replica == replica
+            and episode.start.phase == phase
+            and self._tracker.opened_step(episode) == step
+        )

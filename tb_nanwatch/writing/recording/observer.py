@@ -57,6 +57,17 @@ class Expectation(NamedTuple):
         changed = np.isfinite(row) == self.bad
         return bool(changed.any() or total > self.limit)
 
+    def is_met_by(self, rows: Floats) -> bool:
+        """Returns whether no step stands out of those with these rows, [steps, columns].
+
+        It is quick where all is finite, as in a healthy training; where something is
+        known to be bad, each row is asked of its own.
+        """
+        if self.limit < 0 or self.bad.any():
+            return not any(map(self.stands_out, rows))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool((rows.sum(axis=1, dtype=np.float64) <= self.limit).all())
+
 
 @dataclass
 class Layout:

@@ -6,12 +6,9 @@ files; the callback takes from it what is to be written.
 
 from __future__ import annotations
 
-import bisect
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -19,8 +16,6 @@ import numpy.typing as npt
 
 from tb_nanwatch.diagnosis.closest import LARGEST
 from tb_nanwatch.record.schema import (
-    COUNT_COLUMNS,
-    RANGE_COLUMNS,
     BadTensor,
     Damage,
     Episode,
@@ -31,6 +26,13 @@ from tb_nanwatch.record.schema import (
 )
 from tb_nanwatch.writing.recording.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.recording.episodes import EpisodeTracker
+from tb_nanwatch.writing.recording.fate import Fate
+from tb_nanwatch.writing.recording.flight import (
+    FLIGHT_AFTER,
+    FLIGHT_BEFORE,
+    Flight,
+    flight_around,
+)
 from tb_nanwatch.writing.recording.health import Health, tensor_health
 from tb_nanwatch.writing.recording.lane import Lane, Point
 from tb_nanwatch.writing.recording.loss_scale import LossScale
@@ -39,8 +41,9 @@ from tb_nanwatch.writing.recording.observer import (
     NO_LIMIT,
     Expectation,
     Layout,
-    is_summed,
 )
+from tb_nanwatch.writing.recording.phase import PhaseState
+from tb_nanwatch.writing.recording.positions import Positions
 from tb_nanwatch.writing.recording.updates import Updates, is_kernel
 
 Array = npt.NDArray[Any]
@@ -53,47 +56,6 @@ FIRST_LOOKS: Final = 4
 MIN_LOOK_SECONDS: Final = 1.0
 # Tensors that are all zero grow beyond any multiple.
 _SMALLEST_LIMIT: Final = 1e-12
-FLIGHT_BEFORE: Final = 64
-FLIGHT_AFTER: Final = 8
-
-
-@dataclass
-class Flight:
-    """The steps around an onset; arrays as in `schema.FlightRecord`."""
-
-    phase: Phase
-    steps: Array
-    rms: Array
-    full_steps: Array
-    stats: Array
-    counts: Array
-
-
-@dataclass
-class _Phase:
-    """What is known of one phase."""
-
-    name: Phase
-    probes: list[Probe] = field(default_factory=list)
-    index: dict[tuple[str, str], int] = field(default_factory=dict)
-    sizes: dict[int, int] = field(default_factory=dict)
-    bad_when_looked_at: dict[int, bool] = field(default_factory=dict)
-    looks: dict[int, FullLook] = field(default_factory=dict)
-    # Rows that not every replica has handed over yet: step to replica to row.
-    waiting: dict[int, dict[int, tuple[Array, Array]]] = field(default_factory=dict)
-    bucket: Bucket | None = None
-    closed: list[Bucket] = field(default_factory=list)
-    # The last readings of the rings: first step and rows.
-    recent: deque[tuple[int, Array]] = field(default_factory=deque)
-    recent_looks: deque[FullLook] = field(default_factory=lambda: deque(maxlen=256))
-    steps: int = 0
-    last_look: int = -1
-    look_seconds: float = 0.0
-    looked_at: float = 0.0
-
-
-def _is_float(probe: Probe) -> bool:
-    return not probe.dtype.startswith(("bool", "int", "uint"))
 
 
 class Recorder:
@@ -120,15 +82,11 @@ class Recorder:
         self._started = clock()
         self._replicas = replicas
         self._lock = threading.RLock()
-        self._phases: dict[Phase, _Phase] = {
-            "train": _Phase("train"),
-            "validation": _Phase("validation"),
+        self._phases: dict[Phase, PhaseState] = {
+            "train": PhaseState("train"),
+            "validation": PhaseState("validation"),
         }
-        self._epoch_starts: list[int] = []
-        self._epochs: list[int] = []
-        # Validation passes: first step of each, and the training steps before it.
-        self._pass_starts: list[int] = []
-        self._pass_trained: list[int] = []
+        self._positions = Positions()
         self.tracker = EpisodeTracker(objectives, self.locate)
         self._lane = Lane()
         self._updates = Updates()
@@ -137,6 +95,7 @@ class Recorder:
         self._asked = False
         self._looks_in_pairs = False
         self.loss_scale = None if loss_scale is None else LossScale(loss_scale)
+        self._fate = Fate(self.tracker, self._lane, self.loss_scale, self.locate)
         self._loss_scale_name = loss_scale_name
         self._scale_index: int | None = None
         self.closest: dict[str, float] = {}
@@ -149,27 +108,16 @@ class Recorder:
     def begin_epoch(self, epoch: int, step: int) -> None:
         """Says that `epoch` begins before training step `step`."""
         with self._lock:
-            self._epoch_starts.append(step)
-            self._epochs.append(epoch)
+            self._positions.begin_epoch(epoch, step)
 
     def begin_validation(self, step: int, trained: int) -> None:
         """Says that a pass begins before validation step `step`, `trained` steps in."""
         with self._lock:
-            self._pass_starts.append(step)
-            self._pass_trained.append(trained)
+            self._positions.begin_validation(step, trained)
 
     def locate(self, phase: Phase, step: int) -> Position:
         """Returns the position of a phase's own step."""
-        if phase == "train":
-            i = max(0, bisect.bisect_right(self._epoch_starts, step) - 1)
-            start = self._epoch_starts[i] if self._epoch_starts else 0
-            epoch = self._epochs[i] if self._epochs else 0
-            return Position("train", step, epoch, step - start)
-        i = max(0, bisect.bisect_right(self._pass_starts, step) - 1)
-        start = self._pass_starts[i] if self._pass_starts else 0
-        trained = self._pass_trained[i] if self._pass_trained else 0
-        epoch = self.locate("train", max(0, trained - 1)).epoch
-        return Position("validation", trained, epoch, step - start)
+        return self._positions.locate(phase, step)
 
     # --- What the probes report -----------------------------------------------
 
@@ -233,7 +181,11 @@ class Recorder:
         return False
 
     def _suspect(
-        self, phase: _Phase, step: int, indices: Sequence[int], healths: Sequence[Health]
+        self,
+        phase: PhaseState,
+        step: int,
+        indices: Sequence[int],
+        healths: Sequence[Health],
     ) -> None:
         """Tells the loss scale of an episode that began with gradients, if one did."""
         if self.loss_scale is None or phase.name != "train":
@@ -249,45 +201,20 @@ class Recorder:
         if episode is not None and any(t.kind == "gradient" for t in episode.tensors):
             self.loss_scale.suspect(step, episode, scale.max)
 
-    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
-        """Returns whether the episode that decides the status began there.
-
-        Before the run goes bad it is that of which a stall may come, if there is one.
-        """
-        with self._lock:
-            episode, origin = self.tracker.deciding, self.tracker.origin
-            scale = self.loss_scale
-            if (
-                scale is not None
-                and scale.stall is not None
-                and (not self.is_bad or (scale.is_at_end and self._broken_by_update))
-            ):
-                episode, origin = scale.stall.episode, scale.origin
-            return (
-                episode is not None
-                and origin is not None
-                and origin.replica == replica
-                and episode.start.phase == phase
-                and self.tracker.opened_step(episode) == step
-            )
-
-    def _indices(self, phase: _Phase, probes: Sequence[Probe]) -> list[int]:
-        indices = []
-        for probe in probes:
-            key = (probe.kind, probe.name)
-            if key not in phase.index:
-                phase.index[key] = len(phase.probes)
-                phase.probes.append(probe)
-                self.probes_changed = True
-                if phase.name == "train" and self.loss_scale is not None:
-                    # By the time its probe is met, the optimizer has been built.
-                    self._scale_index = phase.index.get(
-                        ("optimizer", self._loss_scale_name())
-                    )
-            indices.append(phase.index[key])
-        if phase.bucket is not None:
-            phase.bucket.widen(len(phase.probes))
+    def _indices(self, phase: PhaseState, probes: Sequence[Probe]) -> list[int]:
+        indices, new = phase.indices(probes)
+        if new:
+            self.probes_changed = True
+            if phase.name == "train" and self.loss_scale is not None:
+                # By the time its probe is met, the optimizer has been built.
+                key = ("optimizer", self._loss_scale_name())
+                self._scale_index = phase.index.get(key)
         return indices
+
+    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
+        """Returns whether the episode that decides the status began there."""
+        with self._lock:
+            return self._fate.is_onset(phase, step, replica)
 
     def _note_closest(self, probe: Probe, health: Health) -> None:
         if probe.kind not in ("activation", "prediction", "gradient"):
@@ -330,7 +257,7 @@ class Recorder:
         with self._lock:
             phase = self._phases[layout.phase]
             indices = self._indices(phase, layout.probes)
-            rms, bad = self._rms(phase, layout, indices, rows)
+            rms, bad = phase.root_mean_squares(layout, indices, rows)
             if self._replicas == 1:
                 self._add_rows(phase, first_step, rms, bad)
                 return
@@ -348,52 +275,23 @@ class Recorder:
                     phase, step, mean[None], np.any([b for _, b in waiting], 0)[None]
                 )
 
-    def _rms(
-        self, phase: _Phase, layout: Layout, indices: Sequence[int], rows: Array
-    ) -> tuple[Array, Array]:
-        """Returns [steps, all probes of the phase] root mean squares and badness.
-
-        A root mean square is NaN where it is unknown, the tensor is empty, or it was not
-        summed, being proved to be finite.
-        """
-        rms = np.full((len(rows), len(phase.probes)), np.nan)
-        bad = np.zeros(rms.shape, np.bool_)
-        columns = np.array(layout.columns)
-        watched = np.flatnonzero(columns >= 0)
-        sizes, per_example = layout.sizes
-        # Where shapes do not tell, the last full look does.
-        looked = [phase.sizes.get(i, 0) for i in indices]
-        size = np.where(np.isnan(sizes), looked, sizes)[watched][None]
-        if layout.has_batch:
-            batch = rows[:, -1:].astype(np.float64)
-            size = np.where(per_example[watched], size * batch, size)
-        places = np.array(indices)[watched]
-        halves = rows[:, columns[watched]]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            roots = np.sqrt(2.0 * halves.astype(np.float64) / size)
-        rms[:, places] = np.where(is_summed(halves), roots, np.nan)
-        bad[:, places] = ~np.isfinite(halves)
-        return rms, bad
-
-    def _add_rows(self, phase: _Phase, first: int, rms: Array, bad: Array) -> None:
-        self._add_what_looks_tell(phase, first, rms, bad)
+    def _add_rows(self, phase: PhaseState, first: int, rms: Array, bad: Array) -> None:
+        phase.correct_by_looks(first, rms, bad)
         skipped = self._skipped(phase, first, rms, bad)
         rms[bad] = np.nan
         seen = rms.copy()
         seen[bad] = np.inf
-        phase.recent.append((first, seen))
         needed = first + len(rms) - (FLIGHT_BEFORE + FLIGHT_AFTER + 1)
         onset = self._awaited_onset(phase)
         if onset is not None:
             needed = min(needed, onset - FLIGHT_BEFORE)
-        while phase.recent[0][0] + len(phase.recent[0][1]) <= needed:
-            phase.recent.popleft()
+        phase.keep_recent(first, seen, needed)
         position = 0
         while position < len(rms):
             start = first + position
             if phase.bucket is None:
                 phase.bucket = Bucket.empty(start, len(phase.probes))
-            bucket, end = phase.bucket, self._bucket_end(phase, phase.bucket)
+            bucket, end = phase.bucket, phase.bucket_end(phase.bucket)
             if start > end:  # steps in between were overwritten before they were read
                 self._close(phase)
                 continue
@@ -413,35 +311,7 @@ class Recorder:
         if phase.name == "train":
             self._updates.release(before=phase.steps)
 
-    def _add_what_looks_tell(
-        self, phase: _Phase, first: int, rms: Array, bad: Array
-    ) -> None:
-        """Corrects consecutive rows by the full looks at some of their steps.
-
-        What is not summed is finite where all sums are. In other steps it is as it was
-        when last looked at: a step in which a sum becomes bad, or good again, is looked at.
-
-        Args:
-            phase: of the rows.
-            first: step of the first row.
-            rms, bad: [steps, probes], changed in place.
-        """
-        floats = np.array([_is_float(probe) for probe in phase.probes], np.bool_)
-        unknown: Array = np.isnan(rms) & ~bad & floats[None]
-        any_bad = np.asarray(bad.any(axis=1))
-        for i in range(len(rms)):
-            look = phase.looks.get(first + i)
-            for index, healths in look.healths.items() if look else ():
-                is_bad = any(h.num_bad for h in healths)
-                phase.bad_when_looked_at[index] = is_bad
-                if not is_bad and (bad[i, index] or unknown[i, index]):
-                    # The sum overflowed, though every element is finite; or there was none.
-                    bad[i, index], rms[i, index] = False, max(h.rms for h in healths)
-            if any_bad[i]:
-                for index in np.flatnonzero(unknown[i]).tolist():
-                    bad[i, index] = phase.bad_when_looked_at.get(index, False)
-
-    def _skipped(self, phase: _Phase, first: int, rms: Array, bad: Array) -> Array:
+    def _skipped(self, phase: PhaseState, first: int, rms: Array, bad: Array) -> Array:
         """Returns [steps], whether the optimizer skipped each; mends the scale in `rms`."""
         index = self._scale_index
         if phase.name != "train" or self.loss_scale is None or index is None:
@@ -461,7 +331,7 @@ class Recorder:
         rms[:, index] = scales
         return skipped
 
-    def _awaited_onset(self, phase: _Phase) -> int | None:
+    def _awaited_onset(self, phase: PhaseState) -> int | None:
         """Returns the onset, in the phase's steps, whose flight is still to be taken."""
         episode = self.deciding
         if (
@@ -472,13 +342,7 @@ class Recorder:
             return None
         return self.tracker.opened_step(episode)
 
-    def _bucket_end(self, phase: _Phase, bucket: Bucket) -> int:
-        if phase.name == "train":
-            return bucket_end(bucket.start)
-        # A bucket ends with a pass: `end_validation` closes it.
-        return bucket.start + (1 << 40)
-
-    def _close(self, phase: _Phase) -> None:
+    def _close(self, phase: PhaseState) -> None:
         bucket, phase.bucket = phase.bucket, None
         if bucket is None or bucket.end < bucket.start:
             return
@@ -500,7 +364,7 @@ class Recorder:
 
     # --- Lane -----------------------------------------------------------------
 
-    def _point(self, phase: _Phase, bucket: Bucket) -> Point:
+    def _point(self, phase: PhaseState, bucket: Bucket) -> Point:
         epoch = self.locate("train", bucket.end).epoch
         seconds = self._clock() - self._started
         point = self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
@@ -523,63 +387,27 @@ class Recorder:
     @property
     def is_bad(self) -> bool:
         """Whether non-finite values reached the loss, the objective or the weights."""
-        return self.tracker.status in ("score_lost", "diverged")
+        return self._fate.is_bad
 
     @property
     def has_stalled(self) -> bool:
         """Whether most steps were skipped and the loss scale is at its end."""
-        return self.loss_scale is not None and self.loss_scale.stalled
-
-    @property
-    def _broken_by_update(self) -> bool:
-        """Whether the run went bad by an update of which all gradients were finite."""
-        origin = self.tracker.origin
-        return origin is not None and origin.kind in ("optimizer", "weight")
-
-    @property
-    def _stall(self) -> LossScale | None:
-        """The loss scale, if the run stalled and nothing else is to blame.
-
-        Keras divides the gradients by the scale. Once that is 0, the first that are finite
-        make NaN of the weights: it is one fault, which began where the stall did.
-        """
-        scale, deciding = self.loss_scale, self.tracker.deciding
-        if scale is None or scale.stalled_by is None:
-            return None
-        if not self.is_bad or deciding is None:
-            return scale
-        later = deciding.start.step >= scale.stalled_by
-        return scale if self._broken_by_update and later and not scale.recovered else None
+        return self._fate.has_stalled
 
     @property
     def deciding(self) -> Episode | None:
         """The episode that made the run go bad, or stall; None where neither is so."""
-        if self._stall is not None:
-            return self._stall.stall.episode if self._stall.stall is not None else None
-        return self.tracker.deciding if self.is_bad else None
-
-    def status(self) -> tuple[Status, Position | None, BadTensor | None]:
-        """Returns status, onset and origin as of now."""
-        with self._lock:
-            tracker = self.tracker
-            if not self.is_bad:
-                take_off = self._lane.take_off()
-                if take_off is not None:
-                    return "runaway", self.locate("train", take_off), None
-            stall = self._stall
-            if stall is not None:
-                begun = self.locate("train", stall.stalled_at)
-                return tracker.status if self.is_bad else "stalled", begun, stall.origin
-            if tracker.deciding is None:
-                return "clean", None, None
-            return tracker.status, tracker.deciding.start, tracker.origin
+        return self._fate.deciding
 
     @property
     def recovered(self) -> bool:
         """Whether a run that had gone bad is finite again, or learns again."""
-        if self.is_bad:
-            return not self.tracker.is_bad_now
-        return self.loss_scale is not None and self.loss_scale.recovered
+        return self._fate.recovered
+
+    def status(self) -> tuple[Status, Position | None, BadTensor | None]:
+        """Returns status, onset and origin as of now."""
+        with self._lock:
+            return self._fate.status()
 
     @property
     def damage(self) -> list[Damage]:
@@ -622,20 +450,7 @@ class Recorder:
             if not last and phase.steps <= onset + FLIGHT_AFTER:
                 return None
             self._flight_of = episode.id
-            kept = [
-                (first + i, row)
-                for first, rows in phase.recent
-                for i, row in enumerate(rows)
-                if onset - FLIGHT_BEFORE <= first + i <= onset + FLIGHT_AFTER
-            ]
-            if not kept:  # a stall is known long after it began
-                return None
-            looks = [
-                look
-                for look in phase.recent_looks
-                if kept[0][0] <= look.step <= kept[-1][0]
-            ]
-            return _flight(phase, kept, looks)
+            return flight_around(phase, onset)
 
     def finish(self) -> None:
         """Says that no more steps will come: everything open closes."""
@@ -645,31 +460,3 @@ class Recorder:
                 self._close(phase)
                 if phase.steps or phase.last_look >= 0:
                     self.tracker.end(name, max(phase.steps - 1, phase.last_look))
-
-
-def _flight(
-    phase: _Phase, rows: list[tuple[int, Array]], looks: list[FullLook]
-) -> Flight:
-    n = len(phase.probes)
-    rms = np.full((len(rows), n), np.nan, np.float32)
-    for i, (_, row) in enumerate(rows):
-        with np.errstate(over="ignore"):
-            rms[i, : len(row)] = row
-    stats = np.zeros((len(looks), n, len(RANGE_COLUMNS)), np.float32)
-    counts = np.zeros((len(looks), n, len(COUNT_COLUMNS)), np.int64)
-    for i, look in enumerate(looks):
-        bucket = Bucket.empty(look.step, n)
-        bucket.add_look(look)
-        finite = np.full((1, n), np.nan)
-        for index, healths in look.healths.items():
-            finite[0, index] = max(h.rms for h in healths)
-        bucket.add_rows(finite, np.zeros((1, n), np.bool_))
-        stats[i], counts[i] = bucket.stats(), bucket.counts
-    return Flight(
-        phase.name,
-        np.array([step for step, _ in rows], np.int64),
-        rms,
-        np.array([look.step for look in looks], np.int64),
-        stats,
-        counts,
-    )

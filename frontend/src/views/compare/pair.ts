@@ -322,7 +322,7 @@ export class PairView {
     }
     const run = trial.runs[0]!;
     return [
-      `${run.trial_id === null ? run.run : `trial ${run.trial_id}`}: ${words.status(trial.status, run.state)}`,
+      `${run.name}: ${words.status(trial.status, run.state)}`,
       ...(this.axes ?? []).map((a) => `${a.title} ${a.text(trial)}`),
       ...(run.onset && trial.bad ? [`first bad step: ${words.position(run.onset)}`] : []),
     ];

@@ -334,7 +334,7 @@ export class ParallelView {
   private facts(trial: Trial): string[] {
     const run = trial.runs[0]!;
     return [
-      `${run.trial_id === null ? run.run : `trial ${run.trial_id}`}: ${words.status(trial.status, run.state)}`,
+      `${run.name}: ${words.status(trial.status, run.state)}`,
       ...this.axes.map(
         (a) =>
           `${a.title}: ${a.at(trial) === null && a.text(trial) === "–" ? a.none : a.text(trial)}`,

@@ -52,20 +52,17 @@ export class SearchesView {
     this.key = key;
     const others = model.overview.searches.filter((s) => s.search !== model.search.search);
     const other = otherOf(others, model.search, state.compare.against);
-    replace(this.select, ...others.map((s) => el("option", { value: s.search }, nameOf(s))));
-    this.controls.hidden = other === null;
+    replace(
+      this.select,
+      !other && el("option", { value: "" }, "choose a search"),
+      ...others.map((s) => el("option", { value: s.search }, nameOf(s))),
+    );
+    this.select.value = other?.search ?? "";
+    this.controls.hidden = others.length === 0;
     if (!other) {
-      replace(
-        this.body,
-        el(
-          "p",
-          { class: "note" },
-          "There is one search only. Run it again with an edited space (overwrite=True or a new project_name) under the same log directory, and the two stand here side by side.",
-        ),
-      );
+      replace(this.body, el("p", { class: "note" }, none(model.search)));
       return;
     }
-    this.select.value = other.search;
     const inOrder = [other, model.search].sort((a, b) => a.started - b.started);
     const sides = inOrder.map((s) => side(s, trialsOf(model.overview, s.search))) as [Side, Side];
     const [before, after] = inOrder as [SearchSummary, SearchSummary];
@@ -112,37 +109,22 @@ interface Side {
 
 const side = (search: SearchSummary, trials: Trial[]): Side => ({ search, trials });
 
-/**
- * The wanted one, else what is most likely the same program before or after an edit: of the
- * same name, then with the most hyperparameters in common, then the nearest in time.
- */
+/** The wanted one, else the search of the same project that was begun last before it. */
 export function otherOf(
   others: readonly SearchSummary[],
   shown: SearchSummary,
   wanted: string | null,
 ): SearchSummary | null {
-  const likeness = (s: SearchSummary): number[] => [
-    Number(s.search !== "" && s.name !== "" && s.name === shown.name),
-    inCommon(s, shown),
-    -Math.abs(s.started - shown.started),
-  ];
-  const likest = (a: SearchSummary, b: SearchSummary) => {
-    const [x, y] = [likeness(a), likeness(b)];
-    const at = x.findIndex((part, i) => part !== y[i]);
-    return at >= 0 && y[at]! > x[at]! ? b : a;
-  };
-  return others.find((s) => s.search === wanted) ?? (others.length ? others.reduce(likest) : null);
+  const chosen = others.find((s) => s.search === wanted);
+  if (chosen || shown.name === "") return chosen ?? null;
+  const older = others.filter((s) => s.name === shown.name && s.started < shown.started);
+  return older.sort((a, b) => b.started - a.started)[0] ?? null;
 }
 
-/** Share of the hyperparameters of two searches that both have. */
-function inCommon(...searches: [SearchSummary, SearchSummary]): number {
-  const [a, b] = searches.map((s) => new Set(s.hparams.map((h) => h.name))) as [
-    Set<string>,
-    Set<string>,
-  ];
-  const both = [...a].filter((name) => b.has(name)).length;
-  return both / Math.max(1, a.size + b.size - both);
-}
+const none = (shown: SearchSummary): string =>
+  `There is no older search${shown.name && ` of the project "${shown.name}"`} in this log ` +
+  "directory. Run it again with an edited space and overwrite=True, with the same log directory, " +
+  "and the two stand here side by side.";
 
 const nameOf = (s: SearchSummary): string =>
   s.search === "" ? "runs without a search" : `${s.name || "search"} · ${words.moment(s.started)}`;

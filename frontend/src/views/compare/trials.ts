@@ -307,8 +307,7 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
 }
 
 export const titleOf = (run: RunSummary): string => {
-  const name = run.trial_id === null ? run.run : `Trial ${run.trial_id}`;
-  return run.attempt ? `${name} ${run.attempt}` : name;
+  return run.attempt ? `${run.name} ${run.attempt}` : run.name;
 };
 
 function hparamTable(model: Model, left: Trial, right: Trial): HTMLElement {

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import time
-import warnings
 from typing import Any, Final
 
 import jax
@@ -13,27 +10,20 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.variables import trained_variables
-from tb_nanwatch.record.schema import BadTensor, Outlier, Phase, PostMortem
-from tb_nanwatch.wording.messages import of_error
+from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
+from tb_nanwatch.writing.backends.afterwards import MAX_SECONDS, run_again
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
-from tb_nanwatch.writing.backends.jax.interpret import (
-    Interpreter,
-    LimitError,
-    needed_for,
-)
+from tb_nanwatch.writing.backends.jax.interpret import Interpreter, needed_for
 from tb_nanwatch.writing.backends.jax.operations import public_name
 from tb_nanwatch.writing.backends.jax.states import parts_of
 from tb_nanwatch.writing.recording.observer import Layout, Observer
 
-# A slow step of a large model takes seconds; a search has more to do than this.
-MAX_SECONDS: Final = 60.0
 _OUTSIDE: Final = "made outside of JAX's operations"
 _BACKWARDS: Final = ("gradient", "optimizer", "weight")
 
@@ -51,26 +41,14 @@ def post_mortem(
         observer: is told nothing.
         activations_only: as the training was watched.
     """
-    began = time.monotonic()
     drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        result = _run(model, capsule, observer, activations_only)
-    except LimitError as e:
-        result = PostMortem(reason=f"The step could not be run again: {e}.")
-    except Exception as e:
-        message = f"The step could not be run again: {of_error(e).rstrip('.')}."
-        result = PostMortem(reason=message)
-        warnings.warn(
-            f"NaN Watch's post-mortem failed, training is not affected. {message}",
-            NanWatchWarning,
-            stacklevel=3,
+        return run_again(
+            lambda: _run(model, capsule, observer, activations_only), capsule
         )
     finally:
         random.setstate(drawn[0])
         np.random.set_state(drawn[1])  # noqa: NPY002
-    result.outliers = _outliers(capsule)
-    result.seconds = time.monotonic() - began
-    return result
 
 
 def _run(
@@ -145,9 +123,10 @@ def _layer_of(jaxpr: Any, layout: Layout, equation: int) -> str | None:
     That is the first of which it is: layers within others come first.
     """
     for probe, source in zip(layout.probes, layout.sources, strict=True):
-        if probe.kind in ("activation", "prediction"):
-            if equation in needed_for(jaxpr, [jaxpr.outvars[source]]):
-                return probe.layer
+        if probe.kind not in ("activation", "prediction"):
+            continue
+        if equation in needed_for(jaxpr, [jaxpr.outvars[source]]):
+            return probe.layer
     return None
 
 
@@ -187,11 +166,3 @@ def _place(layout: Layout, origin: BadTensor) -> int | None:
         if (probe.kind, probe.name) == (origin.kind, origin.name):
             return source
     return None
-
-
-def _outliers(capsule: Capsule) -> list[Outlier]:
-    """Returns what stands out in the batch, whether or not its step could be run again."""
-    with contextlib.suppress(Exception):  # the batch is as good without
-        if capsule.has_batch:
-            return outliers.find(capsule.data, [])
-    return []

@@ -30,7 +30,7 @@ from tb_nanwatch.writing.recording.observer import Layout, Observer
 READ_INTERVAL_SECONDS: Final = 1.0
 # Steps whose rows are handed over at once.
 ROWS: Final = 256
-# Steps that an accelerator may be ahead of the host.
+# Steps that JAX may be ahead of the host, which waits for none that is healthy.
 _LAG: Final = 64
 # How a step that is looked at is compiled first: quickly, for it runs once. Where that
 # shows other tensors than the training had, it is compiled as the training was.
@@ -142,7 +142,7 @@ class Instrument:
             lambda state, data: self._raw[phase](state, data),
             looks,
             self._note,
-            1 if on_host else _LAG,
+            1 if on_host and self._wishes.acts else _LAG,
         )
 
     def _look_by(

@@ -17,6 +17,7 @@ from tb_nanwatch.postmortem import operations as known
 from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users
+from tb_nanwatch.writing.backends.afterwards import LimitError
 from tb_nanwatch.writing.backends.jax.operations import WITH_DOMAINS, type_of
 
 # Equations that stand for a function of their own, and where that is.
@@ -32,10 +33,6 @@ _CALLS: Final = {
     "remat2": "jaxpr",
 }
 _Frames = list[tuple[CodeType, int]]
-
-
-class LimitError(Exception):
-    """Running the step took too long."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
@@ -25,6 +25,10 @@ from tb_nanwatch.writing.recording.observer import (
 
 # Runs a step and hands out all its tensors.
 Look = Callable[[Any, Any], Told]
+
+
+# Multiples of the lag: more steps than these are not left unchecked.
+_MOST_WAITING: Final = 4
 
 
 class _Row(NamedTuple):
@@ -51,7 +55,7 @@ class Steps:
         lag: steps that may run before the first of them is checked.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what one traced step is made of)
         self,
         phase: Phase,
         observer: Observer,
@@ -93,23 +97,38 @@ class Steps:
         self._trail.ended(state)
         self._waiting.append(_Row(self.count, self._layouts[told.layout], told.values))
         self.count += 1
-        if self._asked or len(self._waiting) >= self._lag:
+        if self._asked:
             self.check()
+        elif len(self._waiting) >= self._lag:
+            # Without waiting for those that still run, unless they pile up.
+            piled_up = len(self._waiting) >= _MOST_WAITING * self._lag
+            self.check(sum(map(_is_over, self._waiting)) if not piled_up else None)
 
     def clear(self) -> None:
         """Lets go of what steps could be run again from."""
         self._trail.clear()
 
-    def check(self) -> None:
-        """Looks at the steps that stand out among those that have run."""
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            row = np.asarray(one.values)
-            self._rows.append(one._replace(values=row))
-            key = self._key(one.layout)
-            expectation = self._expected.get(key)
-            if expectation is None or expectation.stands_out(row):
-                self._look(one.step, one.layout, row, key)
+    def check(self, steps: int | None = None) -> None:
+        """Looks at the steps that stand out among those that have run.
+
+        Args:
+            steps: so many of those that wait; None for all.
+        """
+        waiting = self._waiting[:steps]
+        self._waiting = self._waiting[len(waiting) :]
+        for _, group in itertools.groupby(waiting, lambda r: id(r.layout)):
+            rows = [one._replace(values=np.asarray(one.values)) for one in group]
+            self._rows += rows
+            key = self._key(rows[0].layout)
+            expected = self._expected.get(key)
+            if expected is not None and expected.is_met_by(
+                np.stack([one.values for one in rows])
+            ):
+                continue
+            for one in rows:
+                expected = self._expected.get(key)
+                if expected is None or expected.stands_out(one.values):
+                    self._look(one.step, one.layout, one.values, key)
         if waiting:
             self._asked = any(e.limit < 0 for e in self._expected.values())
 
@@ -161,6 +180,12 @@ class Steps:
         self._expected[key] = expectation
         if self._capture is not None and self._observer.is_onset(self._phase, step, 0):
             self._capture.offer(self._phase, step, state, data, layout, row)
+
+
+def _is_over(row: _Row) -> bool:
+    """Returns whether a step has run: they run one after the other."""
+    is_ready = getattr(row.values, "is_ready", None)
+    return is_ready is None or bool(is_ready())
 
 
 def _overflows(tensors: list[Any]) -> Any:

@@ -2,30 +2,83 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
+import keras
+import numpy as np
 
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.jax.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import Layout
 
+# Tensors of at most so many elements are copied into one array, whose rows are summed:
+# three operations for all of them, where each of its own would cost more than its sum.
+_SMALL: Final = 1 << 14
+# Elements of a row; none belongs to two tensors.
+_ROW: Final = 64
 
-def half_sum_of_squares(tensor: Any) -> Any:
-    """Returns half the sum of squares as a float32 scalar."""
-    tensor = jnp.asarray(tensor)
+
+def half_sums_of_squares(tensors: Sequence[Any]) -> Any:
+    """Returns half the sum of squares of each tensor, [tensors] float32."""
+    real = [_real(jnp.asarray(tensor)) for tensor in tensors]
+    sums: dict[int, Any] = {}
+    # On several devices the tensors may be spread out, each in its own way.
+    if keras.distribution.distribution() is None:
+        small = [
+            i
+            for i, tensor in enumerate(real)
+            if 0 < tensor.size <= _SMALL and tensor.dtype == jnp.float32
+        ]
+        if len(small) > 1:
+            together = _sums_together([real[i] for i in small])
+            sums = {i: together[k] for k, i in enumerate(small)}
+            if len(small) == len(real):
+                return together
+    return jnp.stack(
+        [sums[i] if i in sums else _half_sum(tensor) for i, tensor in enumerate(real)]
+    )
+
+
+def _real(tensor: Any) -> Any:
     if jnp.iscomplexobj(tensor):
         tensor = jnp.abs(tensor)
     if tensor.dtype.itemsize < 4:  # half precision would overflow at 256
         tensor = tensor.astype(jnp.float32)
+    return tensor
+
+
+def _half_sum(tensor: Any) -> Any:
     return (0.5 * jnp.sum(tensor * tensor)).astype(jnp.float32)
 
 
-@jax.tree_util.register_pytree_node_class
+def _sums_together(tensors: Sequence[Any]) -> Any:
+    parts: list[Any] = []
+    owners: list[int] = []
+    for i, tensor in enumerate(tensors):
+        rows = -(-tensor.size // _ROW)
+        parts.append(tensor.reshape(-1))
+        if rest := rows * _ROW - tensor.size:
+            parts.append(np.zeros(rest, np.float32))
+        owners += [i] * rows
+    of_rows = jnp.concatenate(parts).reshape(-1, _ROW)
+    of_rows = jnp.sum(of_rows * of_rows, axis=1)
+    # Chosen, not multiplied: what is not finite in one is nothing to the others.
+    whose = np.arange(len(tensors))[:, None] == np.array(owners)
+    return 0.5 * jnp.sum(jnp.where(whose, of_rows, 0), axis=1)
+
+
+# Not by methods of its own: what is told is taken apart twice a step.
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["logs", "values"],
+    meta_fields=["layout", "owner"],
+)
 @dataclass
 class Told:
     """What a step returns in the place of its logs.
@@ -45,15 +98,6 @@ class Told:
     values: Any
     layout: int
     owner: int
-
-    def tree_flatten(self) -> tuple[tuple[Any, Any], tuple[int, int]]:
-        """Returns what is of arrays, and what is static."""
-        return (self.logs, self.values), (self.layout, self.owner)
-
-    @classmethod
-    def tree_unflatten(cls, static: tuple[int, int], children: tuple[Any, Any]) -> Told:
-        """Returns what was flattened."""
-        return cls(*children, *static)
 
 
 def plain_logs(logs: Any) -> Any:
@@ -131,7 +175,7 @@ def told(
     if looks:
         values = [unique[key] for key in tensors]
     elif n:
-        values = jnp.stack([half_sum_of_squares(unique[key]) for key in tensors[:n]])
+        values = half_sums_of_squares([unique[key] for key in tensors[:n]])
     else:
         values = jnp.zeros((0,), jnp.float32)
     return Told(logs, values, layouts.place(layout), id(layouts))

@@ -87,8 +87,15 @@ class WatchedFit(fits.WatchedFit):
         np.random.set_state(drawn[1])  # noqa: NPY002
         if self._num_variables() == made:
             random.setstate(drawn[0])
+        again = iterator if batches is None else batches.again()
+        return self._without(instruments, error, phase, again)
+
+    def _without(
+        self, instruments: list[Any], error: Exception, phase: Phase, data: Any
+    ) -> Any:
+        """Makes a call without probes after it failed with them; says whose error it is."""
         try:
-            out = self.plainly(phase, iterator if batches is None else batches.again())
+            out = self.plainly(phase, data)
         except BaseException as e:  # so it is the user's own
             for instrument in instruments:
                 instrument.failed(e)

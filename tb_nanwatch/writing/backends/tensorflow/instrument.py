@@ -65,7 +65,7 @@ class Instrument:
         rewind_bytes: that may be held so that steps can be run again; 0 holds nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it is told, once)
         self,
         model: Any,
         observer: Observer,
@@ -432,9 +432,11 @@ class Instrument:
                 if not self._watching:
                     return self._unwatched(train_step, data)
                 rewinding = self._rewinding if phase == "train" else None
-                with self._as_if_traced_once(phase, train_step, data):
-                    with rewinding.step(data) if rewinding else _nothing():
-                        logs = self._run_step(phase, train_step, data)
+                with (
+                    self._as_if_traced_once(phase, train_step, data),
+                    rewinding.step(data) if rewinding else _nothing(),
+                ):
+                    logs = self._run_step(phase, train_step, data)
                 with self._kept_apart():
                     if self._fit is not None:
                         self._fit.traced()

@@ -22,7 +22,7 @@ step that exceeds them has every tensor summed) and end where a dtype could over
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -409,27 +409,8 @@ class _Bounds:
         parts = [self._of(t, large, depth + 1) for t in inputs]
         if None in parts:
             return None
-        bits = [max(0.0, part) for part in parts if part is not None]
-        if op.type in _SQUASHES:
-            result = 1.0
-        elif op.type in _ADDS:
-            result = max(bits) + 1
-        elif op.type in _SOFTENS:
-            result = bits[0] + 1
-        elif op.type == "AddN":
-            result = max(bits) + math.log2(len(bits))
-        elif op.type == "RealDiv":
-            result = bits[0] - math.log2(_smallest(op.inputs[1]))
-        elif op.type in _CONTRACTIONS:
-            weights = op.inputs[1].shape
-            if not weights.is_fully_defined():
-                return None
-            result = sum(bits) + math.log2(max(1, weights.num_elements()))
-        elif op.type in ("Mul", "Square"):
-            result = sum(bits) if op.type == "Mul" else 2 * bits[0]
-        else:
-            result = max(bits)
-        if result > _FINITE_BITS[tensor.dtype.name]:
+        result = _bits_of(op, [max(0.0, part) for part in parts if part is not None])
+        if result is None or result > _FINITE_BITS[tensor.dtype.name]:
             return None
         self._via[id(tensor)] = op
         return result
@@ -451,3 +432,26 @@ class _Bounds:
         if self._contracts and op.type in _CONTRACTIONS:
             return inputs
         return None
+
+
+# The bits of a result by those of the inputs, of operations with one rule each.
+_RULES: Final[dict[str, Callable[[list[float]], float]]] = {
+    **dict.fromkeys(_SQUASHES, lambda bits: 1.0),
+    **dict.fromkeys(_ADDS, lambda bits: max(bits) + 1),
+    **dict.fromkeys(_SOFTENS, lambda bits: bits[0] + 1),
+    "AddN": lambda bits: max(bits) + math.log2(len(bits)),
+    "Mul": sum,
+    "Square": lambda bits: 2 * bits[0],
+}
+
+
+def _bits_of(op: Any, bits: list[float]) -> float | None:
+    """Returns the bits of what an operation makes of inputs of so many."""
+    if op.type == "RealDiv":
+        return bits[0] - math.log2(_smallest(op.inputs[1]))
+    if op.type in _CONTRACTIONS:
+        weights = op.inputs[1].shape
+        if not weights.is_fully_defined():
+            return None
+        return sum(bits) + math.log2(max(1, weights.num_elements()))
+    return _RULES.get(op.type, max)(bits)

@@ -7,6 +7,9 @@ accelerator all sums of a step are read at once, for which the step is waited fo
 
     tracing.py     what PyTorch's tensors are
     sums.py        half sums of squares, and tensors as arrays
+    proofs.py      which large tensors need no pass of their own
+    states.py      the values of variables at one moment
+    rewinding.py   what the training is run again from
     capture.py     what a bad step was made of, from before its update
     instrument.py  hooks a model, looks at its steps, takes the hooks out
     operations.py  PyTorch's operations by the names that record and rules have
@@ -19,14 +22,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.postmortem import experiments
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import PostMortem
+from tb_nanwatch.writing.backends import afterwards
 from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.silent import Silent
+from tb_nanwatch.writing.backends.torch import states
 from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
-from tb_nanwatch.writing.backends.torch.instrument import Instrument
-from tb_nanwatch.writing.backends.untried import complete, examine_runaway
+from tb_nanwatch.writing.backends.torch.instrument import Instrument, tensors_of
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
@@ -41,6 +47,7 @@ __all__ = [
 
 REPLAYS: Final = False
 _SILENT: Final = Silent()
+_MEANS: Final = Means(tensors_of, states.snapshot, states.assign, states.preserved)
 
 
 def check_model(model: Any) -> None:
@@ -70,4 +77,32 @@ def examine(
     """Returns the post-mortem of a bad step; see `interface.Backend`."""
     result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
     result.untried = tape if isinstance(tape, str) else ""
+    found = None if isinstance(tape, str) else tape
+    result.experiments = afterwards.tried(
+        lambda: experiments.run(
+            *(model, capsule, result, found),
+            seconds=seconds,
+            first=first(result),
+            means=_MEANS,
+        )
+    )
     return result
+
+
+def examine_runaway(
+    model: Any,
+    take_off: int,
+    *,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
+    first: First = lambda found: (),
+) -> PostMortem:
+    """Returns what experiments show of a run that ran away; see `interface.Backend`."""
+    return afterwards.examine_runaway(
+        *(_MEANS, model, take_off), tape=tape, seconds=seconds, first=first
+    )
+
+
+def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
+    """Gives a capsule the state from before its step; see `interface.Backend`."""
+    return afterwards.complete(_MEANS, capsule, tape, model)

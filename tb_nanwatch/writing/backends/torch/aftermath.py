@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import time
-import warnings
-from collections.abc import Iterator
 from typing import Any, Final
 
-import keras
-import numpy as np
 import torch
 
-from tb_nanwatch.compat.names import Feature, MissingError, require
-from tb_nanwatch.errors import NanWatchWarning
+from tb_nanwatch.compat.names import Feature, require
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.counting import count
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.variables import variables_of
-from tb_nanwatch.record.schema import BadTensor, Outlier, Phase, PostMortem
-from tb_nanwatch.wording.messages import of_error
+from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
+from tb_nanwatch.writing.backends.afterwards import MAX_SECONDS, run_again
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.names import walk
-from tb_nanwatch.writing.backends.torch.capture import GENERATOR
 from tb_nanwatch.writing.backends.torch.instrument import Instrument, tensors_of
+from tb_nanwatch.writing.backends.torch.states import assign, preserved
 from tb_nanwatch.writing.backends.torch.sums import array_of
-from tb_nanwatch.writing.backends.torch.watch import LimitError, OpWatch
+from tb_nanwatch.writing.backends.torch.watch import OpWatch
 from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.observer import Observer
 
-# A slow step of a large model takes seconds; a search has more to do than this.
-MAX_SECONDS: Final = 60.0
 _OUTSIDE: Final = "made outside of PyTorch's operations"
 
 
@@ -50,25 +41,7 @@ def post_mortem(
         observer: is told nothing.
         activations_only: as the training was watched.
     """
-    began = time.monotonic()
-    try:
-        result = _run(model, capsule, observer, activations_only)
-    except MissingError as e:
-        e.warn()
-        result = PostMortem(reason=f"{e}")
-    except LimitError as e:
-        result = PostMortem(reason=f"The step could not be run again: {e}.")
-    except Exception as e:
-        message = f"The step could not be run again: {of_error(e).rstrip('.')}."
-        result = PostMortem(reason=message)
-        warnings.warn(
-            f"NaN Watch's post-mortem failed, training is not affected. {message}",
-            NanWatchWarning,
-            stacklevel=3,
-        )
-    result.outliers = _outliers(capsule)
-    result.seconds = time.monotonic() - began
-    return result
+    return run_again(lambda: _run(model, capsule, observer, activations_only), capsule)
 
 
 def _run(
@@ -84,8 +57,8 @@ def _run(
             + "."
         )
     require(Feature.POST_MORTEM)
-    with _preserved(model):
-        _assign(model, capsule)
+    with preserved(model):
+        assign(model, capsule.variables)
         data = tensors_of(capsule.data)
         paths = {id(layer): path for path, layer in walk(model)}
         watch = OpWatch(_step.__code__, paths, MAX_SECONDS)
@@ -135,49 +108,3 @@ def _step(watch: OpWatch, instrument: Instrument, phase: Phase, data: Any) -> li
 
 def _counts_of(bad: BadTensor) -> Counts:
     return Counts(bad.num_nan, bad.num_pos_inf, bad.num_neg_inf)
-
-
-def _outliers(capsule: Capsule) -> list[Outlier]:
-    """Returns what stands out in the batch, whether or not its step could be run again."""
-    with contextlib.suppress(Exception):  # the batch is as good without
-        if capsule.has_batch:
-            return outliers.find(capsule.data, [])
-    return []
-
-
-def _assign(model: Any, capsule: Capsule) -> None:
-    """Sets the model to its state from before the step."""
-    own = [(role, v) for role, v in variables_of(model) if role != "metric"]
-    kept = [s for s in capsule.variables if s.role not in ("metric", GENERATOR)]
-    if [role for role, _ in own] != [s.role for s in kept]:
-        raise ValueError("the model has other variables than before its step")
-    with torch.no_grad():
-        for (_, variable), saved in zip(own, kept, strict=True):
-            if saved.value is not None:
-                value = keras.ops.convert_to_tensor(saved.value)
-                variable.value.copy_(value)
-    for saved in capsule.variables:
-        if saved.role == GENERATOR and saved.value is not None:
-            torch.set_rng_state(torch.as_tensor(saved.value))
-
-
-@contextlib.contextmanager
-def _preserved(model: Any) -> Iterator[None]:
-    """Puts variables, gradients, mode and random state back, whatever happens within."""
-    tensors = [v.value for _, v in variables_of(model)]
-    before = [(t, t.detach().clone(), t.grad) for t in tensors]
-    modes = [(module, module.training) for module in model.modules()]
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    drawn = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value, gradient in before:
-                tensor.copy_(value)
-                tensor.grad = gradient
-        for module, training in modes:
-            module.training = training
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        torch.set_rng_state(drawn)

@@ -24,15 +24,22 @@ from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED, Kept
 from tb_nanwatch.writing.backends.parts import StepParts
 from tb_nanwatch.writing.backends.torch.capture import Capture, Early
+from tb_nanwatch.writing.backends.torch.proofs import proofs
+from tb_nanwatch.writing.backends.torch.rewinding import Rewinding
 from tb_nanwatch.writing.backends.torch.sums import array_of, half_sums
 from tb_nanwatch.writing.backends.torch.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.recording.observer import Expectation, Floats, Layout, Observer
+from tb_nanwatch.writing.recording.observer import (
+    NOT_SUMMED,
+    Expectation,
+    Floats,
+    Layout,
+    Observer,
+)
 
 READ_INTERVAL_SECONDS: Final = 1.0
 # Rows that are handed over together.
 _ROWS: Final = 256
-NO_TAPE: Final = "experiments are not made on PyTorch"
 
 
 @dataclass
@@ -55,6 +62,23 @@ class _Step:
     sums: dict[int, float] = field(default_factory=dict)
     kept: Kept | None = None
     updates: int = 0
+
+
+@dataclass
+class _Columns:
+    """What the row of a step stands for.
+
+    Attributes:
+        order: places of what was met, in causal order.
+        keys: place in that order of the first of each tensor; those with a column first.
+        layout: of the row.
+        names: what layouts have in common whose columns stand for the same tensors.
+    """
+
+    order: list[int]
+    keys: list[int]
+    layout: Layout
+    names: Any
 
 
 class _Current(threading.local):
@@ -82,9 +106,10 @@ class Instrument:
         self._current = _Current()
         keeps = wishes.capture_bytes > 0 and has(Feature.CAPSULE)
         self.capture = Capture(model, wishes.capture_bytes) if keeps else None
+        self._rewinding: Rewinding | None = None
         self._steps: dict[Phase, int] = {"train": 0, "validation": 0}
         self._asked: set[Phase] = set()
-        self._layouts: dict[Any, Layout] = {}
+        self._layouts: dict[Any, _Columns] = {}
         self._expected: dict[Any, Expectation] = {}
         # What was not finite when a phase was last looked at: kind and name.
         self._bad: dict[Phase, set[tuple[str, str]]] = {
@@ -111,6 +136,9 @@ class Instrument:
         self._hooks = hooks = Hooks()
         try:
             self._hook_parts(hooks)
+            if self._wishes.rewind_bytes:
+                limit = self._wishes.rewind_bytes
+                self._rewinding = Rewinding(model, limit, hooks)
             hooks.put(model, "train_step", self._watch_step("train"))
             hooks.put(model, "test_step", self._watch_step("validation"))
             fit.make_functions(self._make_functions)
@@ -231,9 +259,13 @@ class Instrument:
 
     def validated(self) -> None:
         """Says that a validation pass is over."""
+        if self._rewinding is not None:
+            self._rewinding.validated()
 
     def went_bad(self) -> None:
         """Says that the run went bad in the call that is just over."""
+        if self._rewinding is not None:
+            self._rewinding.went_bad()
 
     @property
     def is_alone(self) -> bool:
@@ -241,8 +273,10 @@ class Instrument:
         return self._fit is None or self._fit.instruments in ([], [self])
 
     def take_tape(self, onset: int) -> Tape | str:
-        """Returns, in words, why the training is not run again."""
-        return NO_TAPE
+        """Returns what the training can be run again from; see `interface.Instrument`."""
+        if self._rewinding is None:
+            return f"rewind_bytes={self._wishes.rewind_bytes} keeps nothing"
+        return self._rewinding.take(onset)
 
     # --- In the step --------------------------------------------------------------
 
@@ -280,6 +314,9 @@ class Instrument:
                 finally:
                     self._current.step = None
                 self._steps[phase] += 1
+                if phase == "train" and self._rewinding is not None:
+                    with self._kept_apart():
+                        self._rewinding.ended(self._steps[phase])
                 if self._trouble is None:
                     with self._kept_apart():
                         self._settle(step, found)
@@ -293,6 +330,8 @@ class Instrument:
         step = _Step(phase, self._steps[phase], data)
         if self.capture is not None and not self.capture.closed:
             step.early = self.capture.begin()
+        if phase == "train" and self._rewinding is not None:
+            self._rewinding.begins(step.number, data)
         return step
 
     def _found_in_step(
@@ -356,26 +395,38 @@ class Instrument:
         }
 
     def _sum(self, step: _Step, found: list[Found]) -> None:
-        """Adds the sums of tensors that have none yet."""
+        """Adds the sums of tensors that have none yet, `NOT_SUMMED` where one is proved."""
+        known, can_be_bad = step.sums, self._tracer.can_be_bad
         new = {
             id(f.tensor): f.tensor
             for f in found
-            if id(f.tensor) not in step.sums and self._tracer.can_be_bad(f.tensor)
+            if id(f.tensor) not in known and can_be_bad(f.tensor)
         }
-        if new:
-            sums = half_sums(list(new.values())).tolist()
-            step.sums.update(zip(new, sums, strict=True))
+        if not new:
+            return
+        proved = proofs(new)
+        self._add_sums(step, {k: t for k, t in new.items() if k not in proved})
+        if not proved:
+            return
+        known.update(dict.fromkeys(proved, float(NOT_SUMMED)))
+        if not all(math.isfinite(known[proof]) for proof in set(proved.values())):
+            self._add_sums(step, {key: new[key] for key in proved})
+
+    def _add_sums(self, step: _Step, tensors: dict[int, Any]) -> None:
+        sums = half_sums(list(tensors.values())).tolist()
+        step.sums.update(zip(tensors, sums, strict=True))
 
     # --- After the step -------------------------------------------------------------
 
     def _settle(self, step: _Step, found: list[Found]) -> None:
         """Reports a step that has run, and looks at it where it stands out."""
-        found = in_causal_order(found)
         self._sum(step, found)
-        unique = {id(f.tensor): f.tensor for f in found}
-        keys = sorted(unique, key=lambda key: key not in step.sums)
-        row = np.array([step.sums[k] for k in keys if k in step.sums], np.float32)
-        layout, names = self._layout(step.phase, found, keys, len(row))
+        columns = self._columns(step, found)
+        found = [found[i] for i in columns.order]
+        layout, names = columns.layout, columns.names
+        tensors = [found[i].tensor for i in columns.keys]
+        sums = [step.sums[id(t)] for t in tensors[: layout.num_columns]]
+        row = np.array(sums, np.float32)
         last = self._rows[-1] if self._rows else None
         if (
             last is not None
@@ -392,7 +443,7 @@ class Instrument:
             return
         self._asked.discard(step.phase)
         self._keep(step, found, [UPDATED] if step.phase == "train" else [])
-        arrays = [array_of(unique[key]) for key in keys]
+        arrays = [array_of(tensor) for tensor in tensors]
         expected = self._observer.observe(layout, 0, step.number, arrays)
         self._expected[names] = expected
         # Not those of which the sum alone is too large: they may go bad yet.
@@ -406,28 +457,45 @@ class Instrument:
         ):
             self.capture.keep(step.kept)
 
-    def _layout(
-        self, phase: Phase, found: list[Found], keys: list[int], columns: int
-    ) -> tuple[Layout, Any]:
-        """Returns the layout of a step, and what all layouts of these names have in common.
+    def _columns(self, step: _Step, found: list[Found]) -> _Columns:
+        """Returns what the row of a step stands for: most steps are like one before.
 
         Args:
-            phase: of the step.
-            found: its tensors in causal order.
-            keys: their ids, each once; those that have a column come first.
-            columns: how many have one.
+            step: all of its sums are known.
+            found: its tensors, as they were met.
         """
-        place = {key: i for i, key in enumerate(keys)}
-        sources = tuple(place[id(f.tensor)] for f in found)
-        names = (phase, tuple((f.kind, f.name) for f in found), sources, columns)
-        shapes = tuple((f.tensor.shape, f.tensor.dtype) for f in found)
-        layout = self._layouts.get((names, shapes))
-        if layout is None:
-            probes = [f.probe() for f in found]
-            own = [source if source < columns else -1 for source in sources]
-            layout = Layout(phase, probes, own, list(sources), columns, False)
-            self._layouts[names, shapes] = layout
-        return layout, names
+        first: dict[int, int] = {}
+        met = tuple(
+            [
+                (
+                    *(f.kind, f.name, f.update, f.tensor.shape, f.tensor.dtype),
+                    first.setdefault(id(f.tensor), i),
+                )
+                for i, f in enumerate(found)
+            ]
+        )
+        columns = self._layouts.get((step.phase, met))
+        if columns is None:
+            columns = self._new_columns(step, found)
+            self._layouts[step.phase, met] = columns
+        return columns
+
+    def _new_columns(self, step: _Step, found: list[Found]) -> _Columns:
+        place = {id(f): i for i, f in enumerate(found)}
+        found = in_causal_order(found)
+        order = [place[id(f)] for f in found]
+        unique: dict[int, int] = {}
+        for i, f in enumerate(found):
+            unique.setdefault(id(f.tensor), i)
+        ids = sorted(unique, key=lambda key: key not in step.sums)
+        at = {key: i for i, key in enumerate(ids)}
+        sources = [at[id(f.tensor)] for f in found]
+        n = sum(key in step.sums for key in ids)
+        own = [source if source < n else -1 for source in sources]
+        probes = [f.probe() for f in found]
+        layout = Layout(step.phase, probes, own, sources, n, False)
+        names = (step.phase, tuple((f.kind, f.name) for f in found), tuple(sources), n)
+        return _Columns(order, [unique[key] for key in ids], layout, names)
 
 
 def tensors_of(data: Any) -> Any:

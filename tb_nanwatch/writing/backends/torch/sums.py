@@ -30,7 +30,9 @@ def half_sums(tensors: Sequence[Any]) -> Floats:
         for i, tensor in enumerate(tensors):
             if tensor.dtype in _SUMMED_BY_NUMPY and tensor.device.type == "cpu":
                 # On a CPU a dot product of NumPy's costs half of PyTorch's norm.
-                flat = tensor.detach().resolve_neg().numpy().reshape(-1)
+                if tensor.is_neg():
+                    tensor = tensor.resolve_neg()
+                flat = _in_memory(tensor.detach().numpy()).reshape(-1)
                 sums[i] = 0.5 * np.dot(flat, flat)
             else:
                 elsewhere.append(i)
@@ -38,6 +40,13 @@ def half_sums(tensors: Sequence[Any]) -> Floats:
             norms = _norms([tensors[i] for i in elsewhere])
             sums[elsewhere] = 0.5 * norms * norms
     return sums
+
+
+def _in_memory(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns an array with its dimensions as they lie in memory: no copy is made of it."""
+    if array.flags.c_contiguous:
+        return array
+    return array.transpose(sorted(range(array.ndim), key=lambda d: -array.strides[d]))
 
 
 def _norms(tensors: Sequence[Any]) -> npt.NDArray[np.float64]:

@@ -60,6 +60,12 @@ class Tracer(tracing.Tracer):
 
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure; shapes are inferred without values."""
+        if isinstance(outputs, torch.Tensor):  # as most are: a tree of PyTorch's is slow
+            if not outputs.is_meta:
+                if kind in ("activation", "prediction"):
+                    name = self.numbered(kind, name)
+                self.add(kind, name, layer, outputs)
+            return
         leaves = [t for t in keras.tree.flatten(outputs) if isinstance(t, torch.Tensor)]
         if leaves and all(t.is_meta for t in leaves):
             return

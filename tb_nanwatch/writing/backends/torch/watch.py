@@ -24,6 +24,7 @@ from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users, shown
 from tb_nanwatch.record.schema import Source
+from tb_nanwatch.writing.backends.afterwards import LimitError
 from tb_nanwatch.writing.backends.torch.operations import forward_of, known
 from tb_nanwatch.writing.backends.torch.sums import array_of
 
@@ -38,10 +39,6 @@ _CHOICES: Final = ("SelectV2",)
 _ENTRY: Final = re.compile(r'File "(.+)", line (\d+), in (\S+)')
 # What autograd adds to a gradient before it is handed over.
 _BOOKKEEPING: Final = ("AccumulateGrad",)
-
-
-class LimitError(Exception):
-    """The step took longer than it may; the message says so."""
 
 
 @dataclass(frozen=True)
