@@ -123,7 +123,7 @@ describe("causal chain", () => {
     const counted = said({ ...FLIGHT, fullSteps: Float32Array.of(3), counts });
     expect(counted.slice(3, 5)).toEqual([
       ["1 → NaN", "step 2: rms 1; step 3: 6 NaN"],
-      ["1 → NaN, Inf, -Inf", "step 2: rms 1; step 3: 1 NaN, 2 Inf, 3 -Inf"],
+      ["1 → NaN, Inf, -Inf", "step 2: rms 1; step 3: 1 NaN, 2 Inf and 3 -Inf"],
     ]);
     // Kept without its counts, or counted in another step.
     const elsewhere = { ...FLIGHT, fullSteps: Float32Array.of(4), counts };
@@ -203,7 +203,7 @@ describe("operation and line", () => {
       decodeRun({ run: { run: "0", postmortem } }).run.postmortem!.outliers;
     expect(decoded(POSTMORTEM)).toEqual([]);
     expect(decoded({ ...POSTMORTEM, outliers: [{ ...outlier, usual: 3, batches: 5 }] })).toEqual([
-      { ...outlier, usual: 3, batches: 5, count: 0, size: 0, ago: 0 },
+      { ...outlier, usual: 3, batches: 5, count: 1, size: 0, ago: 0 },
     ]);
   });
 

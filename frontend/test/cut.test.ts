@@ -159,6 +159,16 @@ describe("cut", () => {
     expect([removedBad, removedClean]).toEqual([0, 4]);
   });
 
+  it("takes no trial that went bad for the best, whatever its score", () => {
+    const runaway = {
+      ...{ run: "r/9", session: "s", search: "x", trial_id: "9", state: "finished" },
+      ...{ status: "runaway", hparams: { a: 0.3, b: "adam" }, score: 0.01 },
+    };
+    expect(modelOf(SORTED, null, [runaway]).cutBasis!.best!.id).toBe("7");
+    const clean = { ...runaway, status: "clean" };
+    expect(modelOf(SORTED, null, [clean]).cutBasis!.best!.id).toBe("9");
+  });
+
   it("finds the place that removes most for what it loses", () => {
     const basis = modelOf({ ...SORTED, facet: "b" }).cutBasis!;
     expect(firstCut(basis)).toEqual({ ...whole(0.05), group: { facet: "b", value: "sgd" } });

@@ -48,7 +48,7 @@ describe("flight recorder", () => {
   });
 
   it("says what was counted, where it was", () => {
-    expect(countedInFlight(FLIGHT, 7, 0)).toBe("3 NaN, 12 Inf");
+    expect(countedInFlight(FLIGHT, 7, 0)).toBe("3 NaN and 12 Inf");
     expect(countedInFlight(FLIGHT, 7, 1)).toBe("");
     expect(countedInFlight(FLIGHT, 6, 0)).toBe("");
   });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { compact, integer, plural, power, scientific, tickLabels } from "../src/format/number";
 import * as words from "../src/format/words";
@@ -57,8 +58,21 @@ describe("words", () => {
 
   it("places validation after the training steps done", () => {
     expect(words.position({ ...at, phase: "validation", batch: 2 })).toBe(
-      "validation in epoch 1, batch 3 (after step 37)",
+      "validation of epoch 1, batch 3 (step 37)",
     );
+  });
+
+  it("says what the server says", () => {
+    const said = JSON.parse(
+      readFileSync(new URL("./golden/words.gen.json", import.meta.url)).toString("utf-8"),
+    );
+    for (const [at, text] of said.position) expect(words.position(at)).toBe(text);
+    for (const [at, text] of said.shortPosition) expect(words.shortPosition(at)).toBe(text);
+    for (const [kind, name, text] of said.tensor) expect(words.tensor(kind, name)).toBe(text);
+    for (const [tensor, text] of said.counts) {
+      const counted = words.counts(tensor);
+      expect(words.tensor(tensor.kind, tensor.name) + (counted && `, ${counted}`)).toBe(text);
+    }
   });
 
   it("counts elements by their kind", () => {
@@ -74,7 +88,7 @@ describe("words", () => {
     } as const;
     expect(words.counts(tensor)).toBe("12 Inf of 2,048");
     expect(words.counts({ ...tensor, num_nan: 3, num_neg_inf: 1 })).toBe(
-      "3 NaN, 12 Inf, 1 -Inf of 2,048",
+      "3 NaN, 12 Inf and 1 -Inf of 2,048",
     );
     expect(words.tensor(tensor.kind, tensor.name)).toBe("gradient of dense_2/kernel");
     expect(words.tensor("prediction", "prediction")).toBe("prediction");

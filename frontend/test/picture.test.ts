@@ -129,7 +129,7 @@ describe("the table as a picture", () => {
   it("cuts no status, and says what was scored anyway", () => {
     const { picture, texts } = drawn([run("0", bad), run("1", { ...bad, misread: "stale_score" })]);
     const words = texts.map((t) => t.textContent);
-    expect(words.filter((w) => w === "score lost epoch 10, batch 23, validation")).toHaveLength(2);
+    expect(words.filter((w) => w === "score lost validation of epoch 10")).toHaveLength(2);
     expect(words.filter((w) => w === "scored anyway")).toHaveLength(1);
     const ends = texts.map((t) => Number(t.getAttribute("x")) + 7 * t.textContent!.length);
     expect(Math.max(...ends)).toBeLessThanOrEqual(picture.width);

@@ -8,7 +8,6 @@ import { valueScale } from "../src/scale/value";
 
 const SPACE: HParam = {
   name: "x",
-  value: null,
   type: "float",
   active: true,
   min: 1e-4,

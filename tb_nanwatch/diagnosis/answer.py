@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from tb_nanwatch.diagnosis.closest import LARGEST
-from tb_nanwatch.diagnosis.ranking import Cause, Facts, has_cause, tensor_text
+from tb_nanwatch.diagnosis.ranking import Cause, Facts, has_cause
 from tb_nanwatch.record.schema import (
     BAD_STATUSES,
     FINITE_STATUSES,
-    Position,
     PostMortem,
     Status,
 )
 from tb_nanwatch.wording.card import Card, Part, printed
 from tb_nanwatch.wording.chain_text import came_from
+from tb_nanwatch.wording.places import place_text, tensor_text
 
 # Causes as people say them. Those of an operation out of its domain are worded by it.
 LABELS: Final[dict[str, str]] = {
@@ -218,13 +218,6 @@ def _what_went_wrong(found: PostMortem) -> str:
 def _happened(facts: Facts) -> str:
     how = _HAPPENED.get(facts.status, facts.status)
     return f"{how} {place_text(facts.onset)}" if facts.onset is not None else how
-
-
-def place_text(position: Position) -> str:
-    """Returns "at epoch 1, batch 3", both counted from 1 as Keras' progress bar does."""
-    if position.phase == "validation":
-        return f"in the validation of epoch {position.epoch + 1}"
-    return f"at epoch {position.epoch + 1}, batch {position.batch + 1}"
 
 
 def _why(cause: Cause, facts: Facts) -> str:

@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.diagnosis.facts import Facts
-from tb_nanwatch.record.schema import BadTensor, FlightRecord, Phase, Probe, RangesRecord
+from tb_nanwatch.record.schema import (
+    BadTensor,
+    Config,
+    FlightRecord,
+    Phase,
+    Probe,
+    RangesRecord,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +89,7 @@ class Measured:
     lowest: Floats = field(default_factory=lambda: np.zeros(0))
     highest: Floats = field(default_factory=lambda: np.zeros(0))
     history: list[tuple[int, int, Floats]] = field(default_factory=list)
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: Config = field(default_factory=dict)
     trained: Measured | None = None
 
     # --- Probes -----------------------------------------------------------------
@@ -331,7 +338,7 @@ def _measure(facts: Facts, phase: Phase) -> Measured:
     return measured
 
 
-def _inner(optimizer: dict[str, Any]) -> dict[str, Any]:
+def _inner(optimizer: Config) -> Config:
     """Returns the configuration of the optimizer that a loss scaler wraps."""
     inner = optimizer.get("inner_optimizer")
     if isinstance(inner, dict):

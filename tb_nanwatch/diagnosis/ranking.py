@@ -25,8 +25,9 @@ from tb_nanwatch.diagnosis.tested import (
     refutation,
     unhelpful_text,
 )
-from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position, Status
+from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Status
 from tb_nanwatch.wording.chain_text import came_from
+from tb_nanwatch.wording.places import position_text, probe_text, tensor_text
 
 __all__ = ["Cause", "Facts", "diagnose", "facts_of", "has_cause"]
 
@@ -222,65 +223,10 @@ def _unknown(facts: Facts, where: list[str]) -> Cause:
 # --- Wording that the report and the callback's message share ------------------
 
 
-def position_text(position: Position) -> str:
-    """Returns a position as users read it: "epoch 1, batch 38 (step 37)".
-
-    Epochs and batches are displayed from 1, as Keras' progress bar shows them
-    ("Epoch 1/10 ... 38/63"); the step is the 0-based count of training steps that
-    JSON, event files and the charts use. Records hold all three from 0. In
-    validation, the step is that of the training steps done so far.
-    """
-    text = (
-        f"epoch {position.epoch + 1}, batch {position.batch + 1} (step {position.step})"
-    )
-    return text if position.phase == "train" else f"{position.phase} of {text}"
-
-
-_KIND_TEXT = {
-    "sample_weight": "sample weight",
-    "activation": "output of",
-    "gradient": "gradient of",
-    "optimizer": "optimizer slot",
-    "layer_state": "state of",
-}
-
-
-def probe_text(kind: str, name: str) -> str:
-    """Returns a probe as users read it: "gradient of dense_2/kernel"."""
-    label = _KIND_TEXT.get(kind, kind)
-    return f"{label} {name}" if name and name != label else label
-
-
-def tensor_text(tensor: BadTensor) -> str:
-    """Returns "gradient of dense_2/kernel, 12 Inf of 2,048"."""
-    name = probe_text(tensor.kind, tensor.name)
-    counts = counts_text(
-        tensor.num_nan, tensor.num_pos_inf, tensor.num_neg_inf, tensor.size
-    )
-    return f"{name}, {counts}" if counts else name
-
-
 def closest_text(call: ClosestCall) -> str:
     """Returns "output of dense_1 reached 3e+04 of 65504 in float16"."""
     who = probe_text(call.kind, call.name) if call.kind else "an output or gradient"
     return f"{who} reached {call.value:.2g} of {call.limit:.5g} in {call.dtype}"
-
-
-def counts_text(num_nan: int, num_pos_inf: int, num_neg_inf: int, size: int = 0) -> str:
-    """Returns "3 NaN and 12 Inf of 2,048"; empty where nothing was counted."""
-    parts = [
-        f"{count:,} {word}"
-        for count, word in (
-            (num_nan, "NaN"),
-            (num_pos_inf, "Inf"),
-            (num_neg_inf, "-Inf"),
-        )
-        if count
-    ]
-    if not parts:
-        return ""
-    of = f" of {size:,}" if size else ""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) + of
 
 
 def raised_failure_limit(limit: int, max_trials: int | None = None) -> int:

@@ -31,8 +31,8 @@ import numpy.typing as npt
 from tb_nanwatch.errors import CapsuleError, RecordError
 from tb_nanwatch.record.codec import build
 from tb_nanwatch.record.metadata import CAPSULE_HEADER
-from tb_nanwatch.record.schema import BadTensor, HParam, Kind, Position, Search
-from tb_nanwatch.record.strict_json import dumps
+from tb_nanwatch.record.schema import BadTensor, Config, HParam, Kind, Position, Search
+from tb_nanwatch.record.strict_json import JSONObject, dumps
 
 CAPSULE_VERSION: Final = 1
 # Capsules larger than this are refused when reading, unless the caller allows more.
@@ -153,10 +153,10 @@ class Capsule:
     execution: int = 0
     hparams: list[HParam] = field(default_factory=list)
     seed: int | None = None
-    model: dict[str, Any] | None = None
-    compiled: dict[str, Any] | None = None
+    model: Config | None = None
+    compiled: Config | None = None
     description: str = ""
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: Config = field(default_factory=dict)
     loss: str = ""
     precision: str = ""
     jit_compile: bool = False
@@ -255,10 +255,10 @@ def _name(i: int) -> str:
     return f"a{i}"
 
 
-def _flatten(capsule: Capsule) -> tuple[dict[str, Any], list[Array]]:
+def _flatten(capsule: Capsule) -> tuple[JSONObject, list[Array]]:
     """Returns the header and the arrays in the order in which it names them."""
     arrays: list[Array] = []
-    specs: list[dict[str, Any]] = []
+    specs: list[JSONObject] = []
 
     def add(value: Any) -> int:
         stored = _stored(value)
@@ -266,7 +266,7 @@ def _flatten(capsule: Capsule) -> tuple[dict[str, Any], list[Array]]:
         arrays.extend(stored.parts)
         return len(specs) - 1
 
-    header: dict[str, Any] = {"version": CAPSULE_VERSION}
+    header: JSONObject = {"version": CAPSULE_VERSION}
     for f in dataclasses.fields(capsule):
         if f.name not in ("data", "variables", "after"):
             header[f.name] = getattr(capsule, f.name)
@@ -286,7 +286,7 @@ def _flatten(capsule: Capsule) -> tuple[dict[str, Any], list[Array]]:
 
 @dataclass
 class _Stored:
-    spec: dict[str, Any]
+    spec: JSONObject
     parts: list[Array]
 
 
@@ -382,7 +382,7 @@ _KINDS: Final = {
 }
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JSONObject:
     try:
         with _open_regular(path, _MAX_JSON_BYTES) as f:
             # It may have grown since its size was asked for.
@@ -396,7 +396,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return header
 
 
-def _check_version(header: dict[str, Any]) -> None:
+def _check_version(header: JSONObject) -> None:
     version = header.get("version")
     if type(version) is not int or version < 1:
         raise CapsuleError(f"the capsule has no valid version: {version!r:.80}")
@@ -408,7 +408,7 @@ def _check_version(header: dict[str, Any]) -> None:
         )
 
 
-def _version_of(header: dict[str, Any]) -> str:
+def _version_of(header: JSONObject) -> str:
     versions = header.get("versions")
     found = versions.get("tb_nanwatch") if isinstance(versions, dict) else None
     return found if isinstance(found, str) else "unknown"
@@ -589,7 +589,7 @@ def _decode_tree(node: Any, arrays: list[Array], used: set[int], depth: int) -> 
     return children if kind == "list" else tuple(children)
 
 
-def _without_values(entries: Any, name: str) -> list[dict[str, Any]]:
+def _without_values(entries: Any, name: str) -> list[JSONObject]:
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise CapsuleError(f"the capsule's {name} are not a list of objects")
     return [{k: v for k, v in entry.items() if k != "value"} for entry in entries]

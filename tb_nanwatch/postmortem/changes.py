@@ -21,7 +21,7 @@ from tb_nanwatch.compat.keras import (
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
-from tb_nanwatch.record.schema import Experiment, Outlier, PostMortem
+from tb_nanwatch.record.schema import Config, Experiment, Outlier, PostMortem
 
 _CLIPPED_TO: Final = 1.0
 # By powers of it the learning rate is divided until the training stays finite, or the rate
@@ -196,7 +196,7 @@ def _odd_settings(optimizer: Any) -> list[str]:
     return [name for name in _SETTINGS if odd.get(name, setting[name] >= 1.0)]
 
 
-def _usual_settings(optimizer: Any) -> dict[str, Any]:
+def _usual_settings(optimizer: Any) -> Config:
     """Returns what Keras' own class of an optimizer takes where nothing is said."""
     for cls in type(optimizer).__mro__:
         if cls.__module__.split(".")[0] == "keras":

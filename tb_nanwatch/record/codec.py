@@ -38,7 +38,7 @@ from tb_nanwatch.record.schema import (
     RangesRecord,
     StatusRecord,
 )
-from tb_nanwatch.record.strict_json import NONFINITE, dumps, json_safe
+from tb_nanwatch.record.strict_json import NONFINITE, JSONObject, dumps, json_safe
 
 # --- Encode -------------------------------------------------------------------
 
@@ -74,8 +74,8 @@ MAX_HEADER_BYTES: Final = 1 << 25
 
 def encode(record: AnyRecord) -> list[bytes]:
     """Returns the elements of the string tensor that carries `record`."""
-    header: dict[str, Any] = {"v": SCHEMA_VERSION, "kind": record.KIND}
-    arrays: dict[str, Any] = {}
+    header: JSONObject = {"v": SCHEMA_VERSION, "kind": record.KIND}
+    arrays: JSONObject = {}
     blobs: list[bytes] = []
     for f in dataclasses.fields(record):
         value = getattr(record, f.name)
@@ -127,7 +127,7 @@ def array_bytes(record: AnyRecord) -> int:
     return sum(v.nbytes for v in values if isinstance(v, np.ndarray))
 
 
-def _parse_header(elements: typing.Sequence[bytes]) -> dict[str, Any]:
+def _parse_header(elements: typing.Sequence[bytes]) -> JSONObject:
     if not elements or not isinstance(elements[0], bytes):
         raise RecordError("record is empty; expected a JSON header")
     if len(elements[0]) > MAX_HEADER_BYTES:

@@ -112,6 +112,8 @@ HParamType = Literal["int", "float", "choice", "boolean", "fixed", "text", "numb
 # A number that is not finite comes back as its word ("Infinity"): it cannot be told from
 # a text, and no order or threshold would hold for it.
 JSONScalar: TypeAlias = bool | int | float | str | None
+# What Keras' `get_config` and its like return.
+Config: TypeAlias = dict[str, Any]
 Array: TypeAlias = npt.NDArray[Any]
 
 
@@ -120,7 +122,12 @@ Array: TypeAlias = npt.NDArray[Any]
 
 @dataclass
 class Condition:
-    """A hyperparameter is active where its parent `name` has one of `values`."""
+    """A hyperparameter is active where its parent has one of some values.
+
+    Attributes:
+        name: of the parent.
+        values: of the parent.
+    """
 
     name: str
     values: list[JSONScalar]
@@ -263,7 +270,14 @@ class Score:
 
 @dataclass
 class Lineage:
-    """How a trial continues another one (Hyperband's bookkeeping values)."""
+    """How a trial continues another one (Hyperband's bookkeeping values).
+
+    Attributes:
+        trial_id: the trial that it continues, None for none.
+        initial_epoch: the epoch that it begins with, from 0.
+        epochs: the epoch that it ends before.
+        bracket, round: of Hyperband.
+    """
 
     trial_id: str | None = None
     initial_epoch: int | None = None
@@ -640,7 +654,7 @@ class SessionRecord(Record):
     train_probes: list[Probe]
     validation_probes: list[Probe]
     model: str = ""
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: Config = field(default_factory=dict)
     loss: str = ""
     label_interval: list[float] = field(default_factory=list)
     precision: str = ""

@@ -10,9 +10,12 @@ import dataclasses
 import functools
 import json
 import math
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+
+# An object as `json` gives it.
+JSONObject: TypeAlias = dict[str, Any]
 
 NONFINITE: Final[dict[str, float]] = {
     "NaN": math.nan,

@@ -14,6 +14,7 @@ import keras
 
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.record.metadata import CAPSULE
+from tb_nanwatch.record.schema import Config
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.recording.recorder import Recorder
@@ -96,9 +97,9 @@ def place_for(log_dir: str, run_dir: str, most: int) -> Path | None:
     return None
 
 
-def _or_none(configuration: Callable[[], Any]) -> dict[str, Any] | None:
+def _or_none(configuration: Callable[[], Any]) -> Config | None:
     with contextlib.suppress(Exception):
-        found: dict[str, Any] = configuration()
+        found: Config = configuration()
         return found
     return None
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tb_nanwatch.record.schema import Position
+from tb_nanwatch.wording.places import position_text
 from tests.browser.tab import BAD, Tab, bad_runs
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "output"
@@ -23,10 +25,7 @@ def url(
 
 
 def position(onset: dict[str, Any]) -> str:
-    where = f"epoch {onset['epoch'] + 1}, batch {onset['batch'] + 1}"
-    if onset["phase"] == "validation":
-        return f"validation in {where} (after step {onset['step']:,})"
-    return f"{where} (step {onset['step']:,})"
+    return position_text(Position(**onset))
 
 
 def test_search_has_both_fates(report: dict[str, Any]) -> None:

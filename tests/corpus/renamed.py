@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def renamed(facts: Facts) -> Facts:
     for h in other.hparams:
         h.name = name(h.name)
     if other.origin is not None:
-        other.origin.name = name(other.origin.name)
+        other.origin = replace(other.origin, name=name(other.origin.name))
     if other.session is not None:
         for probe in (*other.session.train_probes, *other.session.validation_probes):
             probe.name, probe.layer = name(probe.name), name(probe.layer)

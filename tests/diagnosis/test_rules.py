@@ -59,7 +59,7 @@ def test_no_rule_reads_a_name(case: str) -> None:
         probe.name = new[probe.name]
         if probe.layer:
             probe.layer = f"l{sorted(layers).index(probe.layer)}"
-    renamed.origin.name = new[renamed.origin.name]
+    renamed.origin = replace(renamed.origin, name=new[renamed.origin.name])
     renamed.session.loss = "other"
     renamed.hparams = [HParam("learning_rate", 1e9, "float")]
     assert [(c.id, c.confidence) for c in diagnose(renamed)] == [

@@ -107,8 +107,8 @@ def test_a_new_process_names_the_line_and_its_exit_code_tells(
     assert found["postmortem"]["op"] == "tf.math.log"
     assert found["postmortem"]["source"]["file"].endswith("programs.py")
 
-    capsule.origin.num_nan += 1
-    capsule.bad[0].num_nan += 1
+    capsule.origin = replace(capsule.origin, num_nan=capsule.origin.num_nan + 1)
+    capsule.bad[0] = replace(capsule.bad[0], num_nan=capsule.bad[0].num_nan + 1)
     capsule.write(tmp_path / "d", 1 << 26)
     assert main(["replay", str(tmp_path / "d"), "--model", model]) == 1
     assert "did not go bad" in capsys.readouterr().out

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.diagnosis.ranking import Facts, diagnose, position_text, tensor_text
+from tb_nanwatch.diagnosis.ranking import Facts, diagnose
 from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.tab import plugin
 from tb_nanwatch.record import strict_json
 from tb_nanwatch.record.schema import Damage, HParam, Lineage, Position, StatusRecord
+from tb_nanwatch.wording.places import position_text, tensor_text
 from tests.reading.records import (
     CTX,
     STARTED,

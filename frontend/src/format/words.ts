@@ -1,51 +1,37 @@
-// The product's words for positions, tensors, statuses and times. The report in the
-// terminal uses the same ones.
+// The product's words for positions, tensors, statuses and times: those of the server
+// (tb_nanwatch/wording/places.py), whose cases the tests read.
 
-import type {
-  BadTensor,
-  Episode,
-  JSONScalar,
-  Kind,
-  Misread,
-  Position,
-  State,
-  Status,
+import {
+  type BadTensor,
+  type Episode,
+  type JSONScalar,
+  KIND_TEXT,
+  type Kind,
+  type Misread,
+  type Position,
+  type State,
+  type Status,
 } from "../api/schema.gen";
 import { compact, integer, scientific } from "./number";
 
 /** "epoch 1, batch 38": from 1, as progress bars count. */
 export function shortPosition(at: Position): string {
-  const where = `epoch ${integer(at.epoch + 1)}, batch ${integer(at.batch + 1)}`;
-  return at.phase === "validation" ? `${where}, validation` : where;
+  if (at.phase === "validation") return `validation of epoch ${at.epoch + 1}`;
+  return `epoch ${at.epoch + 1}, batch ${at.batch + 1}`;
 }
 
 /** "epoch 1, batch 38 (step 37)": the step from 0, as TensorBoard counts. */
 export function position(at: Position): string {
-  const where = `epoch ${integer(at.epoch + 1)}, batch ${integer(at.batch + 1)}`;
-  return at.phase === "validation"
-    ? `validation in ${where} (after step ${integer(at.step)})`
-    : `${where} (step ${integer(at.step)})`;
+  const where = `epoch ${at.epoch + 1}, batch ${at.batch + 1} (step ${at.step})`;
+  return at.phase === "validation" ? `validation of ${where}` : where;
 }
-
-const SENTENCE: Record<Kind, (name: string) => string> = {
-  input: (n) => `input ${n}`,
-  label: (n) => `label ${n}`,
-  sample_weight: (n) => `sample weight ${n}`,
-  activation: (n) => `output of ${n}`,
-  prediction: (n) => `prediction ${n}`,
-  loss: (n) => `loss ${n}`,
-  metric: (n) => `metric ${n}`,
-  gradient: (n) => `gradient of ${n}`,
-  optimizer: (n) => `optimizer slot ${n}`,
-  weight: (n) => `weight ${n}`,
-  layer_state: (n) => `state ${n}`,
-};
 
 /** "gradient of dense_2/kernel"; "loss" where the name says no more than the kind. */
 export function tensor(kind: Kind, name: string): string {
   const plain = kind.replace("_", " ");
-  if (name === "" || name === kind || name === plain) return plain;
-  return SENTENCE[kind](name);
+  const label = KIND_TEXT[kind] ?? plain;
+  if (name === "" || (label === plain && (name === kind || name === plain))) return plain;
+  return `${label} ${name}`;
 }
 
 export const KIND_HEADINGS: Record<Kind, string> = {
@@ -62,14 +48,20 @@ export const KIND_HEADINGS: Record<Kind, string> = {
   layer_state: "layer state",
 };
 
-/** "12 Inf of 2,048" */
+/** "3 NaN, 12 Inf and 1 -Inf" */
+export function enumerated(parts: readonly string[]): string {
+  const rest = parts.slice(0, -1).join(", ");
+  return [rest, parts.at(-1) ?? ""].filter(Boolean).join(" and ");
+}
+
+/** "3 NaN and 12 Inf of 2,048" */
 export function counts(t: BadTensor): string {
   const parts: string[] = [];
   if (t.num_nan) parts.push(`${integer(t.num_nan)} NaN`);
   if (t.num_pos_inf) parts.push(`${integer(t.num_pos_inf)} Inf`);
   if (t.num_neg_inf) parts.push(`${integer(t.num_neg_inf)} -Inf`);
-  if (parts.length === 0) return "";
-  const all = parts.join(", ");
+  const all = enumerated(parts);
+  if (all === "") return "";
   return t.size > 0 ? `${all} of ${integer(t.size)}` : all;
 }
 

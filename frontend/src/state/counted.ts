@@ -3,14 +3,17 @@
 
 import type { Flight, Ranges } from "../api/types";
 import { integer } from "../format/number";
+import { enumerated } from "../format/words";
 
 const WORDS = ["NaN", "Inf", "-Inf"];
 
 function text(counts: Float32Array, start: number): string {
-  return WORDS.flatMap((word, i) => {
-    const n = counts[start + i] ?? 0;
-    return n > 0 ? [`${integer(n)} ${word}`] : [];
-  }).join(", ");
+  return enumerated(
+    WORDS.flatMap((word, i) => {
+      const n = counts[start + i] ?? 0;
+      return n > 0 ? [`${integer(n)} ${word}`] : [];
+    }),
+  );
 }
 
 /** "12 Inf", where that step was kept in full and the tensor was non-finite; else "". */

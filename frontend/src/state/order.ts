@@ -31,7 +31,6 @@ export function spaceOf(search: SearchSummary, trials: readonly Trial[]): HParam
       known.add(name);
       space.push({
         name,
-        value: null,
         type: typeof value === "number" ? "number" : "text",
         active: true,
         min: null,

@@ -296,10 +296,14 @@ function colourScale(
 }
 
 function scoreScale(search: SearchSummary, trials: readonly Trial[]): ScoreScale {
-  // A score that the tuner misread is no result: it is neither best nor does it stretch
-  // the axis.
+  // The score of a trial that went bad, or that the tuner misread, is no result: it is
+  // neither best nor does it stretch the axis.
   const honest = trials.filter(
-    (t) => t.score !== null && Number.isFinite(t.score) && t.runs.every((r) => r.misread === null),
+    (t) =>
+      t.score !== null &&
+      Number.isFinite(t.score) &&
+      !t.bad &&
+      t.runs.every((r) => r.misread === null),
   );
   const values = honest.map((t) => t.score!);
   const low = Math.min(...values);

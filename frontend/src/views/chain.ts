@@ -157,7 +157,7 @@ function facts(stage: Stage, { chain, probes, run }: ChainData): string[] {
 /** "NaN, Inf" of "6 NaN, 2 Inf": there is room for the numbers in the hover text only. */
 const kinds = (counted: string): string =>
   counted
-    .split(", ")
+    .split(/, | and /)
     .map((part) => part.split(" ").at(-1))
     .join(", ");
 

@@ -423,7 +423,7 @@ function closest(run: RunSummary): Child[] {
   if (!rows.length && !run.closest_call) return [];
   return [
     el("h3", {}, "Closest call"),
-    run.closest_call && el("p", { "data-fact": "closest" }, `${run.closest_call}.`),
+    run.closest_call && el("p", { "data-fact": "closest" }, `${run.closest_call.text}.`),
     rows.length > 0 && list(rows),
   ];
 }

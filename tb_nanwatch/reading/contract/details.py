@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tb_nanwatch.reading.contract.runs import RunSummary
-from tb_nanwatch.record.schema import Episode, Phase, Probe
+from tb_nanwatch.record.schema import Config, Episode, Phase, Probe
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Environment:
     """
 
     model: str
-    optimizer: dict[str, Any]
+    optimizer: Config
     loss: str
     precision: str
     replicas: int

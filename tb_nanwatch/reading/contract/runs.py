@@ -127,7 +127,8 @@ class RunSummary:
     Attributes:
         run: its name in TensorBoard; with `session` its key, since a search that is run
             again with `overwrite=True` uses names again.
-        name: for people: "." as the name of a directory says nothing.
+        name: for people: the trial as KerasTuner prints it ("Trial #3"; "Trial ID" where it
+            has no number), else the run's own name; "." as that of a directory says nothing.
         session: id of the training that wrote it.
         search: id of its search, "" for none.
         trial_id: of its trial, null outside of a search.

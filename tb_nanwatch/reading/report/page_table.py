@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.ranking import position_text, tensor_text
 from tb_nanwatch.reading.contract.runs import RunSummary
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.report import lane_svg
 from tb_nanwatch.reading.report.tables import hparams_of, replay_command, status_text
 from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
+from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import run_name
 

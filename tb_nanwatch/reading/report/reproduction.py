@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from tb_nanwatch.diagnosis.ranking import position_text, tensor_text
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import JSONScalar
+from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import trial_name
 

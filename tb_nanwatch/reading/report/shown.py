@@ -12,6 +12,7 @@ from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.reading.report.told import cards_of
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.reading.search.stable_space import NoSpaceError, stable_space
+from tb_nanwatch.record.strict_json import JSONObject
 from tb_nanwatch.wording import card
 
 
@@ -43,12 +44,12 @@ class Report:
         """The answers as Markdown, for an issue or a chat."""
         return card.markdown(self._cards)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JSONObject:
         """Returns what `tb-nanwatch report --json` prints, see its field `schema_version`.
 
         Numbers that are not finite are the strings "NaN", "Infinity" and "-Infinity".
         """
-        told: dict[str, Any] = in_report(self._logs.full)
+        told: JSONObject = in_report(self._logs.full)
         return told
 
     def page(self) -> str:

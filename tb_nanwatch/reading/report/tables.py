@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Final
 
-from tb_nanwatch.diagnosis.answer import place_text
-from tb_nanwatch.diagnosis.ranking import tensor_text
 from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.log.progress import is_terminal
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.card import wrapped
+from tb_nanwatch.wording.places import short_text, tensor_text
 from tb_nanwatch.wording.text import clean, shell_word
 from tb_nanwatch.wording.trial_names import run_name
 
@@ -166,7 +165,7 @@ def _name_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
 def _step_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
     if not run.onset or run.status not in BAD_STATUSES:
         return "-"
-    return place_text(run.onset).removeprefix("at ")
+    return short_text(run.onset)
 
 
 def _tensor_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:

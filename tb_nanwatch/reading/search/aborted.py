@@ -6,14 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.ranking import (
-    Cause,
-    diagnose,
-    facts_of,
-    position_text,
-    raised_failure_limit,
-    tensor_text,
-)
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of, raised_failure_limit
 from tb_nanwatch.reading.contract.searches import Aborted
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
@@ -23,6 +16,7 @@ from tb_nanwatch.reading.search.search_answer import name_of
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES, Search
 from tb_nanwatch.wording.messages import of_traceback
+from tb_nanwatch.wording.places import position_text, tensor_text
 
 # KerasTuner's own default, for logs that do not say.
 _DEFAULT_LIMIT: Final = 3

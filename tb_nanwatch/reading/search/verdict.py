@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.diagnosis.ranking import probe_text
 from tb_nanwatch.reading.search.axes import MIN_SIDE, Condition
 from tb_nanwatch.reading.search.edit import number_text
 from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
@@ -22,6 +21,7 @@ from tb_nanwatch.reading.search.trials import (
     p_text,
     threshold_text,
 )
+from tb_nanwatch.wording.places import probe_text
 
 # No one runs more trials than this just to be sure.
 _MAX_MORE: Final = 12

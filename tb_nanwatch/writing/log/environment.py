@@ -10,6 +10,7 @@ from typing import Any, Final
 import keras
 
 import tb_nanwatch
+from tb_nanwatch.record.schema import Config
 from tb_nanwatch.writing.log.session import Environment
 from tb_nanwatch.writing.values import plain
 
@@ -40,7 +41,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
     )
 
 
-def _optimizer(model: Any) -> dict[str, Any]:
+def _optimizer(model: Any) -> Config:
     if model.optimizer is None:
         return {}
     try:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tb_nanwatch.diagnosis.facts import Facts, Scaling
 from tb_nanwatch.record import schema
-from tb_nanwatch.record.schema import HParam, Phase, State
+from tb_nanwatch.record.schema import Config, HParam, Phase, State
 from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
@@ -52,7 +52,7 @@ class Environment:
     """What was trained and with what; fields as in `schema.SessionRecord`."""
 
     model: str = ""
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: Config = field(default_factory=dict)
     loss: str = ""
     label_interval: list[float] = field(default_factory=list)
     precision: str = ""

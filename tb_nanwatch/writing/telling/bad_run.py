@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from tb_nanwatch.diagnosis.answer import Answer
-from tb_nanwatch.record.schema import Status
-from tb_nanwatch.record.strict_json import json_safe
+from tb_nanwatch.record.schema import JSONScalar, Status
+from tb_nanwatch.record.strict_json import JSONObject, json_safe
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class BadRun:
     trial_id: str | None
     status: Status
     step: int
-    hparams: dict[str, Any]
+    hparams: dict[str, JSONScalar]
     answer: Answer
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JSONObject:
         """Returns all of it as values of JSON; non-finite numbers are strings."""
-        told: dict[str, Any] = json_safe(asdict(self))
+        told: JSONObject = json_safe(asdict(self))
         return told

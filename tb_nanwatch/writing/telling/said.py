@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of, place_text
+from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of
 from tb_nanwatch.diagnosis.facts import Facts
-from tb_nanwatch.diagnosis.ranking import (
-    Cause,
-    diagnose,
-    position_text,
-    probe_text,
-    stall_text,
-    tensor_text,
-)
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose, stall_text
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position, Status
 from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.places import (
+    place_text,
+    position_text,
+    probe_text,
+    short_text,
+    tensor_text,
+)
 from tb_nanwatch.wording.text import clean, shell_word
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing.log.files import as_given
@@ -69,9 +69,7 @@ class Speaker:
         label = _label(facts, causes)
         likely = f" Likely: {label}." if label else ""
         if facts.status == "stalled":
-            what = (
-                f"most steps are skipped since {place_text(onset).removeprefix('at ')}."
-            )
+            what = f"most steps are skipped since {short_text(onset)}."
             what = f"{what} {stall_text(facts)}"
         elif origin is None:
             what = f"loss or weights left all scale {place_text(onset)}."

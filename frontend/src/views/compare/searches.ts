@@ -96,7 +96,7 @@ function told({ verdict, changes, removed }: SearchComparison): Child[] {
   return [
     verdict !== "" && el("p", { class: "parting", "data-fact": "compared" }, verdict),
     // Where it is known, the verdict ends with it.
-    removed && !verdict.includes(removed) && el("p", {}, removed),
+    removed && !verdict.includes(removed.text) && el("p", {}, removed.text),
     // Of two programs the spaces are told side by side only: nothing of them was edited.
     removed && changes.length > 0 && el("ul", {}, ...changes.map((c) => el("li", {}, c.text))),
   ];
@@ -223,7 +223,7 @@ function spaces(sides: readonly [Side, Side]): HTMLElement {
 export function spaceText(h: HParam): string {
   if (h.type === "choice" && h.values) return h.values.map((v) => words.value(v)).join(", ");
   if (h.type === "boolean") return "True, False";
-  if (h.type === "fixed") return `fixed ${words.value(h.default ?? h.value)}`;
+  if (h.type === "fixed") return `fixed ${words.value(h.default)}`;
   if (h.min === null && h.max === null) return h.type;
   const sampling = h.sampling && h.sampling !== "linear" ? `, ${h.sampling}` : "";
   const step = h.step === null ? "" : `, step ${words.value(h.step)}`;

@@ -307,8 +307,7 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
 }
 
 export const titleOf = (run: RunSummary): string => {
-  const { name } = run;
-  return run.execution > 0 ? `${name}, execution ${run.execution}` : name;
+  return run.attempt ? `${run.name} ${run.attempt}` : run.name;
 };
 
 function hparamTable(model: Model, left: Trial, right: Trial): HTMLElement {

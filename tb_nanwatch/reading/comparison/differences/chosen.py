@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from tb_nanwatch.reading.comparison.differences.found import (
     Training,
@@ -11,6 +11,7 @@ from tb_nanwatch.reading.comparison.differences.found import (
 from tb_nanwatch.reading.comparison.differences.values import compared
 from tb_nanwatch.reading.contract.comparisons import Difference
 from tb_nanwatch.record.schema import (
+    Config,
     JSONScalar,
     SessionRecord,
 )
@@ -31,7 +32,7 @@ def optimizer(a: SessionRecord, b: SessionRecord) -> list[Difference]:
     return compared("optimizer", _flat(a.optimizer), _flat(b.optimizer))
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, JSONScalar]:
+def _flat(config: Config, prefix: str = "") -> dict[str, JSONScalar]:
     """Returns a configuration without nesting; what a loss scaler wraps stands first."""
     inner = config.get("inner_optimizer")
     if isinstance(inner, dict) and isinstance(inner.get("config"), dict):

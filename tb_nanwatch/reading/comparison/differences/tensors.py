@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 
 from tb_nanwatch.diagnosis.measured import Look, largest, looks_of
-from tb_nanwatch.diagnosis.ranking import probe_text
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
     Training,
@@ -21,6 +20,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     RangesRecord,
 )
+from tb_nanwatch.wording.places import probe_text
 
 # Differences among what has become small say nothing: two trainings that have both
 # converged differ by any factor. Below this share of its first value a tensor is small.

@@ -1,26 +1,16 @@
-"""Writes src/api/schema.gen.ts: what the browser knows of tb_nanwatch/record/schema.py.
-
-python generate_schema.py           write the file
-python generate_schema.py --check   fail where the file is out of date
-"""
+"""schema.gen.ts: the words of the log, and the types of all that is sent."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import pathlib
-import sys
+import textwrap
 import types
 import typing
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-
-from tb_nanwatch.record import metadata
-from tb_nanwatch.record import schema
-
-TARGET = HERE / "src" / "api" / "schema.gen.ts"
+from generator.classes import classes, hints_of, said_of
+from tb_nanwatch.record import metadata, schema
+from tb_nanwatch.wording.places import KIND_TEXT
 
 UNIONS = ("State", "Status", "Misread", "Phase", "Kind", "HParamType")
 # Tuples whose order or membership the browser relies on; with the union that the
@@ -39,25 +29,6 @@ TUPLES = {
     "LANE_SERIES": None,
     "LOOKED_SERIES": "LaneSeries",
 }
-RECORD_PARTS = (
-    schema.Condition,
-    schema.HParam,
-    schema.Search,
-    schema.Lineage,
-    schema.Probe,
-    schema.Position,
-    schema.BadTensor,
-    schema.Episode,
-    schema.Operand,
-    schema.Source,
-    schema.Link,
-    schema.Since,
-    schema.Outlier,
-    schema.Experiment,
-    schema.PostMortem,
-)
-# The server alone makes edits.
-NOT_SENT = {(schema.HParam, "declared")}
 MEMBER_TYPES = {
     "CAUSES": "Cause",
     "RANGE_COLUMNS": "RangeColumn",
@@ -66,19 +37,23 @@ MEMBER_TYPES = {
 }
 
 
+def union_of(hint: object) -> str | None:
+    """Returns the name of a union of words, None where a type is none."""
+    return next((n for n in UNIONS if hint == getattr(schema, n)), None)
+
+
 def typescript(hint: object) -> str:
     """Returns the TypeScript type of a dataclass field's type."""
-    for name in UNIONS:
-        if hint == getattr(schema, name):
-            return name
+    name = union_of(hint)
+    if name is not None:
+        return name
     if hint == schema.JSONScalar:
         return "JSONScalar"
-    if hint in (int, float):
-        return "number"
-    if hint is bool:
-        return "boolean"
-    if hint is str:
-        return "string"
+    if hint is typing.Any:
+        return "unknown"
+    plain = {int: "number", float: "number", bool: "boolean", str: "string"}
+    if hint in plain:
+        return plain[hint]
     if hint is type(None):
         return "null"
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -87,6 +62,8 @@ def typescript(hint: object) -> str:
     if origin is list:
         item = typescript(args[0])
         return f"({item})[]" if "|" in item else f"{item}[]"
+    if origin is tuple:
+        return f"[{', '.join(map(typescript, args))}]"
     if origin is dict:
         return f"Record<string, {typescript(args[1])}>"
     if origin in (typing.Union, types.UnionType):
@@ -95,8 +72,9 @@ def typescript(hint: object) -> str:
 
 
 def generate() -> str:
+    """Returns the file."""
     lines = [
-        "// Generated from tb_nanwatch/record/schema.py by generate_schema.py. Do not edit.",
+        "// Generated from tb_nanwatch/record/schema.py and reading/contract. Do not edit.",
         "",
         f"export const SCHEMA_VERSION = {schema.SCHEMA_VERSION};",
         f"export const PLUGIN_NAME = {json.dumps(metadata.PLUGIN_NAME)};",
@@ -114,34 +92,24 @@ def generate() -> str:
         else:
             lines.append(f"export const {name} = {values} as const;")
             lines.append(f"export type {MEMBER_TYPES[name]} = (typeof {name})[number];")
-    for cls in RECORD_PARTS:
-        hints = typing.get_type_hints(cls)
+    for cls in classes():
         lines += ["", f"export interface {cls.__name__} {{"]
-        lines += [
-            f"  {f.name}: {typescript(hints[f.name])};"
-            for f in dataclasses.fields(cls)
-            if (cls, f.name) not in NOT_SENT
-        ]
+        said = said_of(cls)
+        for name, hint in hints_of(cls).items():
+            lines += _comment(said[name])
+            lines.append(f"  {name}: {typescript(hint)};")
         lines.append("}")
+    words = json.dumps(KIND_TEXT)
+    lines += ["", "/** What stands before a tensor's name, where it is not its kind. */"]
+    lines.append(f"export const KIND_TEXT: Partial<Record<Kind, string>> = {words};")
+    # A declaration is all that the tab knows of a hyperparameter.
+    lines += ["", "export type HParam = SpaceHParam;"]
     return "\n".join(lines) + "\n"
 
 
-def main(argv: list[str]) -> int:
-    text = generate()
-    if "--check" not in argv:
-        TARGET.write_text(text, encoding="utf-8")
-        return 0
-    found = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
-    if found == text:
-        return 0
-    sys.stderr.writelines(
-        difflib.unified_diff(
-            found.splitlines(True), text.splitlines(True), str(TARGET), "expected"
-        )
-    )
-    print("schema.gen.ts is out of date: run `npm run generate`.", file=sys.stderr)
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _comment(text: str) -> list[str]:
+    """Returns what is said of a field as a comment."""
+    found = textwrap.wrap(text.replace("*/", "* /"), 90)
+    if len(found) < 2:
+        return [f"  /** {line} */" for line in found]
+    return ["  /**", *(f"   * {line}" for line in found), "   */"]
