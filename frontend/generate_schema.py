@@ -43,6 +43,7 @@ RECORD_PARTS = (
     schema.Condition,
     schema.HParam,
     schema.Search,
+    schema.Boundary,
     schema.Lineage,
     schema.Probe,
     schema.Position,

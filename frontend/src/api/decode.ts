@@ -5,6 +5,7 @@
 import { extremesOf, NO_LANE } from "./lane";
 import {
   type BadTensor,
+  type Boundary,
   type Episode,
   type HParam,
   type JSONScalar,
@@ -37,6 +38,7 @@ import type {
   FirstScreen,
   Flight,
   FramedArray,
+  Frontier,
   HParamRate,
   Lane,
   LossScaling,
@@ -432,6 +434,29 @@ function firstScreen(value: unknown, verdict: string): FirstScreen {
   };
 }
 
+function boundary(value: unknown): Boundary & { text: string } {
+  const b = object(value, "boundary");
+  const where = optionalObject(b.where) ?? {};
+  return {
+    name: text(b.name),
+    where: Object.fromEntries(Object.entries(where).map(([name, v]) => [name, scalar(v)])),
+    dead_above: b.dead_above !== false,
+    living: scalar(b.living ?? null),
+    dead: scalar(b.dead ?? null),
+    middle: scalar(b.middle ?? null),
+    all_living: b.all_living === true,
+    all_dead: b.all_dead === true,
+    sure: b.sure === true,
+    text: text(b.text),
+  };
+}
+
+function frontier(value: unknown): Frontier | null {
+  const f = optionalObject(value);
+  if (!f) return null;
+  return { boundaries: list(f.boundaries, boundary), code: text(f.code), steps: count(f.steps) };
+}
+
 function search(value: unknown): SearchSummary {
   const s = object(value, "search");
   const by = optionalObject(s.by_status) ?? {};
@@ -443,13 +468,17 @@ function search(value: unknown): SearchSummary {
     search: text(s.search),
     name: text(s.name),
     tuner: text(s.tuner),
-    objective: textOrNull(s.objective),
+    // Its trials have no score: what its tuner minimises is how many of them live.
+    objective: s.purpose === "stability" ? null : textOrNull(s.objective),
     direction: s.direction === "min" || s.direction === "max" ? s.direction : null,
     started: count(s.started),
     trials: count(s.trials),
     by_status,
     verdict: text(s.verdict),
     first: firstScreen(s.first, text(s.verdict)),
+    purpose: s.purpose === "stability" ? "stability" : "search",
+    frontier: frontier(s.frontier),
+    afterwards: text(s.afterwards),
     hparams: list(s.hparams, hparam),
     lanes: texts(s.lanes),
     rates: list(s.rates, rate),

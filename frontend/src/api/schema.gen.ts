@@ -62,6 +62,18 @@ export interface Search {
   purpose: string;
 }
 
+export interface Boundary {
+  name: string;
+  where: Record<string, JSONScalar>;
+  dead_above: boolean;
+  living: JSONScalar;
+  dead: JSONScalar;
+  middle: JSONScalar;
+  all_living: boolean;
+  all_dead: boolean;
+  sure: boolean;
+}
+
 export interface Lineage {
   trial_id: string | null;
   initial_epoch: number | null;

@@ -3,6 +3,7 @@
 
 import type {
   BadTensor,
+  Boundary,
   Episode,
   HParam,
   JSONScalar,
@@ -63,6 +64,16 @@ export interface Answer {
   after: string;
 }
 
+/** What a stability search found out. */
+export interface Frontier {
+  /** Each with its line of the report. */
+  boundaries: (Boundary & { text: string })[];
+  /** Declares the space that lives; "" where nothing does. */
+  code: string;
+  /** Steps of training for which it holds. */
+  steps: number;
+}
+
 /** What stands first of a search, in the server's sentences. */
 export interface FirstScreen {
   /** "4 of 24 trials diverged". */
@@ -104,6 +115,11 @@ export interface SearchSummary {
   by_status: Partial<Record<Status, number>>;
   verdict: string;
   first: FirstScreen;
+  /** The trials of a stability search are short, have no score, and went bad on purpose. */
+  purpose: "search" | "stability";
+  frontier: Frontier | null;
+  /** How it fared in the space that an earlier stability search found to live. */
+  afterwards: string;
   hparams: HParam[];
   /** Versions of the blocks in which the lanes are asked for. */
   lanes: string[];
