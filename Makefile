@@ -4,7 +4,7 @@
 # make format  lets the formatters and linters mend what they can
 # make bench   what watching costs, as ratios to plain fit (about an hour; BENCH_ARGS="--help")
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
-# make picture the README's picture, taken of the demo's logs (DEMO_SERVE=0 make demo makes them)
+# make picture the README's picture and docs/stability.md's, of the demo's logs (DEMO_SERVE=0 make demo makes them)
 # make faults  thousands of injected faults instead of hundreds
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
@@ -91,6 +91,7 @@ bench-tab: $(DONE)/dev chromium
 
 picture: $(DONE)/dev chromium
 	@$(PY) -m benchmarks.picture
+	@$(PY) -m benchmarks.picture --stability
 
 faults: $(DONE)/dev
 	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py
