@@ -170,7 +170,7 @@ class Watched:
                 guard(callbacks, self)
             if trial is not None:
                 state = verdicts.state_of(trial.tuner)
-                state.at_end = self._speaker.search_ended(state.statuses)
+                state.at_end = self._speaker.search_ended(state)
                 verdicts.when_trial_ends(
                     trial.tuner,
                     trial.trial_id,

@@ -69,7 +69,8 @@ def table_of(
         del facts["cause"]  # the search's answer names it
     values = {clean(n, 40): [_value_of(run, n) for run in runs] for n in names}
     # The first of these are there at any width, the others as far as they fit.
-    wanted = [t for t in _ALWAYS if t in facts] + list(values)[:_MIN_VALUES]
+    least = min(max(_MIN_VALUES, sum(n in blamed for n in names)), _MAX_BLAMED)
+    wanted = [t for t in _ALWAYS if t in facts] + list(values)[:least]
     must = len(wanted)
     wanted += [t for t in ("cause", "score") if t in facts]
     wanted += list(values)[_MIN_VALUES:]
