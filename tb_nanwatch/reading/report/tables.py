@@ -25,6 +25,8 @@ from tb_nanwatch.wording.trial_names import number_of, run_name, trial_name
 _PLAIN_WIDTH: Final = 80
 # So many hyperparameters are shown, however narrow the terminal is.
 _MIN_VALUES: Final = 1
+# Of those that are blamed so many: two make a condition.
+_MAX_BLAMED: Final = 2
 _MAX_NAME: Final = 32
 
 
