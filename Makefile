@@ -1,4 +1,5 @@
 # make demo    the searches of the classic question, the report, and TensorBoard on their logs
+# make demo-ray  a Ray Tune search, whose worker processes log below one directory, and its report
 # make test    sets everything up, then every check and every test
 # make check   format, lint and types, of Python and of the tab
 # make format  lets the formatters and linters mend what they can
@@ -57,13 +58,19 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
+.PHONY: help demo demo-ray test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 demo: $(DONE)/demo
 	@$(PY) demo/run.py
+
+# Ray runs each trial in a process of its own, with a working directory of its own.
+demo-ray: $(VENV)/ray/.done
+	@rm -rf demo/logs/ray
+	@cd demo && $(CURDIR)/$(VENV)/ray/bin/python with_ray.py
+	@$(VENV)/ray/bin/tb-nanwatch report demo/logs/ray
 
 setup: $(DONE)/dev $(DONE)/npm chromium
 
@@ -178,6 +185,15 @@ $(VENV)/backends/%/.done: $(PACKAGE)
 	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
 		--root-user-action=ignore -c constraints.txt $(BACKENDS_PIP_ARGS) \
 		--no-build-isolation -e '.[$*]' pytest hypothesis
+	@touch $@
+
+$(VENV)/ray/.done: $(PACKAGE) demo/ray.txt
+	@echo "installing Ray, Keras, TensorFlow and this package below $(@D) (once)"
+	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+		--root-user-action=ignore -c constraints.txt setuptools wheel
+	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+		--root-user-action=ignore -c constraints.txt --no-build-isolation -e '.[train]' -r demo/ray.txt
 	@touch $@
 
 $(DONE)/demo: $(DONE)/venv $(PACKAGE)

@@ -224,8 +224,8 @@ class NanWatch(keras.callbacks.Callback):
             warn_once(str(e))
         except Exception as e:
             self._fate.why = (
-                f"NaN Watch could not install its probes and is off for this training: "
-                f"{of_error(e)}"
+                f"NaN Watch: NOT watching: its probes could not be installed "
+                f"({of_error(e)}); training goes on"
             )
             warn(self._fate.why)
 

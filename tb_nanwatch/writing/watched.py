@@ -152,12 +152,12 @@ class Watched:
         self._instrument.install(caller or Caller(self))
         try:
             others = getattr(callbacks, "callbacks", ())
-            self._writes_hparams = (
+            self._session.writes_hparams = (
                 not hparams_log.written_by_others(others, run_dir)
                 and bool(self._session.hparams)
                 and has(Feature.HPARAMS_WRITTEN)
             )
-            if self._writes_hparams:
+            if self._session.writes_hparams:
                 start = hparams_log.session_start(
                     self._session.hparams,
                     hparams_log.group_of(trial.search, trial.trial_id) if trial else None,
@@ -171,7 +171,7 @@ class Watched:
                 guard(callbacks, self)
             if trial is not None:
                 state = verdicts.state_of(trial.tuner)
-                state.at_end = self._speaker.search_ended(state.statuses)
+                state.at_end = self._speaker.search_ended(state)
                 verdicts.when_trial_ends(
                     trial.tuner,
                     trial.trial_id,
@@ -522,11 +522,13 @@ class Watched:
             )
 
     def _close(self) -> None:
-        if self._writes_hparams:
+        if self._session.writes_hparams:
             self._session.writer.write_summary(
                 hparams_log.session_end(not self._recorder.is_bad, self._session.now())
             )
         if self._trial is None:
+            if self._session.writes_hparams:
+                self._session.write_metrics(self._session.score())
             self._session.writer.close()
 
     def _stopped_by(self) -> str | None:
