@@ -140,6 +140,7 @@ class _Laboratory:
         self._try_scales(control)
         self._try(changes.ROWS, for_rows)
         self._try(changes.EPSILON, late)
+        self._try(changes.BEGUN, control)
         if late.before is not None:
             # The next epoch brings the batch again.
             self._try(changes.BATCH, _Stretch(late.tape, 0, 0, False, late.before))

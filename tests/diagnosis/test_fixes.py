@@ -26,7 +26,7 @@ from tb_nanwatch.diagnosis.rules.own_line import (
     without_power,
 )
 from tb_nanwatch.diagnosis.rules.settings import settings_fix
-from tb_nanwatch.record.schema import Experiment, Link, Operand, PostMortem
+from tb_nanwatch.record.schema import Experiment, Link, Operand, PostMortem, Source
 from tests.diagnosis.records import facts, met, operation
 
 
@@ -458,3 +458,34 @@ def test_every_guard_has_words_of_its_own() -> None:
     assert len({g.example for g in guards}) == len(guards)
     for guard in guards:
         assert not re.search(r"\{(?!small|tiny|squared|least|base|most)", guard.example)
+
+
+def test_a_state_that_a_factor_multiplies_at_each_time_step_is_kept_by_that_factor() -> (
+    None
+):
+    line = "total = keep * total + new"
+    here = Source("train.py", 7, "step", line)
+
+    def of(text: str = line, factor: float = 2.5, second: int = 7) -> str:
+        there = replace(here, line=second)
+        found = operation("Mul", text, op="tf.math.multiply", layer="odd")
+        found.source = replace(here, text=text)
+        found.chain = [
+            Link("second input", 2e38, origin="operation", name="add", source=here),
+            Link(
+                "first input",
+                2e38,
+                origin="operation",
+                name="tf.math.multiply",
+                operands=[factor, 8e37],
+                source=there,
+            ),
+        ]
+        return fix(found, "odd", step=5)
+
+    said = of()
+    assert "multiplied by `keep`, which is 2.5" in said
+    assert "`keep = keras.ops.minimum(keep, 1.0)`" in said
+    # Of another line, of a factor that shrinks, or of one of two products: nothing known.
+    others = (of(second=6), of(factor=0.9), of("total = keep * total + open * new"))
+    assert all("keep what enters it small" in said for said in others)
