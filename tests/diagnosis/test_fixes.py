@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tb_nanwatch.diagnosis.measured import measure
 from tb_nanwatch.diagnosis.ranking import diagnose
 from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules.learning_rate import rate_too_high
 from tb_nanwatch.diagnosis.rules.own_line import (
     Edit,
     below_its_largest,
@@ -489,3 +490,26 @@ def test_a_state_that_a_factor_multiplies_at_each_time_step_is_kept_by_that_fact
     # Of another line, of a factor that shrinks, or of one of two products: nothing known.
     others = (of(second=6), of(factor=0.9), of("total = keep * total + open * new"))
     assert all("keep what enters it small" in said for said in others)
+
+
+def test_the_rate_that_a_callback_set_is_the_one_that_is_told() -> None:
+    def of(*tried: Experiment) -> tuple[str, str]:
+        run = facts(
+            "total",
+            later={"total": 1e36},
+            optimizer={"class_name": "SGD", "learning_rate": 1e-3},
+        )
+        candidate = rate_too_high(measure(met(run, PostMortem(experiments=list(tried)))))
+        assert candidate is not None
+        return " ".join(candidate.evidence), candidate.fix
+
+    raised = Experiment("learning_rate/10", "divided by 10", value=0.05)
+    evidence, said = of(raised)
+    assert "The learning rate is 0.5;" in evidence
+    assert "by a callback: the optimizer was made with 0.001." in evidence
+    assert said.endswith("That is the one that a callback sets, which was 0.5.")
+    # As it was made, or never lowered: nothing is known of another.
+    for tried in ((replace(raised, value=1e-4),), (replace(raised, value=None),), ()):
+        evidence, said = of(*tried)
+        assert "The learning rate is 0.001;" in evidence
+        assert "callback" not in evidence + said

@@ -136,13 +136,14 @@ def test_gradients_are_clipped_by_value_where_their_norm_is_no_number() -> None:
 class Divided(L.Layer):
     """Divides by variables that begin with 0, twice by each."""
 
-    def __init__(self, variables: int) -> None:
+    def __init__(self, variables: int, trained: bool = False) -> None:
         super().__init__()
-        self.number = variables
+        self.number, self.trained = variables, trained
 
     def build(self, shape: Any) -> None:
         self.by = [
-            self.add_weight((), "zeros", name=f"by{i}") for i in range(self.number)
+            self.add_weight((), "zeros", trainable=self.trained, name=f"by{i}")
+            for i in range(self.number)
         ]
 
     def call(self, x: Any) -> Any:
@@ -172,6 +173,13 @@ def test_a_variable_that_is_divided_by_is_begun_with_1() -> None:
     found = run(model, capsule, StepTracer(model))
     others = {e.change: e for e in experiments.run(model, capsule, found)}
     assert not others["begun_with_1"].tried  # no variable is divided by
+
+
+def test_a_variable_that_is_one_number_can_be_run_again() -> None:
+    """Its value comes as a number, and not as an array."""
+    model = compiled(mlp(Divided(1, trained=True)))
+    capsule = first_step(model, numbers(8, 4), numbers(8, 1))
+    assert run(model, capsule, StepTracer(model)).op == "tf.math.divide"
 
 
 def test_a_fix_that_was_tried_in_vain_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,7 +236,15 @@ def lower_rate(m: Measured, rate: float) -> str:
     tried = found.experiments if found is not None else []
     clipped = any(e.change == "clip" and e.succeeded and e.learns for e in tried)
     also = ", or clip the gradients (global_clipnorm=1.0)" if clipped else ""
-    return f"Lower the learning rate, e.g. to {rate:.0e}{also}."
+    return f"Lower the learning rate, e.g. to {rate:.0e}{also}.{where_rate_is_set(m)}"
+
+
+def where_rate_is_set(m: Measured) -> str:
+    """Returns in a sentence where a rate is to be lowered that a callback had set, else ""."""
+    rate = m.rate_set_later()
+    if math.isnan(rate):
+        return ""
+    return f" That is the one that a callback sets, which was {rate:.3g}."
 
 
 def _is_kept_in(found: PostMortem) -> bool:
