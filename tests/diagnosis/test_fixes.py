@@ -513,3 +513,23 @@ def test_the_rate_that_a_callback_set_is_the_one_that_is_told() -> None:
         evidence, said = of(*tried)
         assert "The learning rate is 0.001;" in evidence
         assert "callback" not in evidence + said
+
+
+def test_a_sum_of_exponentials_that_are_all_0_is_mended_at_the_exponentials() -> None:
+    line = "each = ops.exp(x / t)"
+
+    def of(total: str = "tf.math.reduce_sum", each: str = "tf.math.exp") -> str:
+        inputs = [Operand("numerator"), Operand("denominator", size=4, num_zero=1)]
+        found = operation("RealDiv", "each / total", layer="odd", inputs=inputs)
+        there = Source("train.py", 9, "call", line)
+        found.chain = [
+            Link("denominator", 0.0, origin="operation", name=total, source=found.source),
+            Link("element", 0.0, origin="operation", name=each, source=there),
+        ]
+        return fix(found, "odd", step=5)
+
+    said = of()
+    assert said.startswith(f"At train.py:9, `{line}`: all exponentials of a row are 0")
+    assert "`ops.exp(x / t - ops.max(x / t, axis=-1, keepdims=True))`" in said
+    others = (of(total="tf.math.reduce_max"), of(each="tf.math.multiply"))
+    assert all("`each / keras.ops.maximum(total, 1e-3)`" in said for said in others)

@@ -440,7 +440,9 @@ def test_the_rate_to_try_is_below_the_one_that_went_bad(rate: float) -> None:
 def test_what_overflows_by_the_scale_of_the_inputs_is_their_fault_where_that_was_tried() -> (
     None
 ):
-    tried = Experiment("inputs", "the inputs standardised", True, 65, first=0, learns=True)
+    tried = Experiment(
+        "inputs", "the inputs standardised", True, 65, first=0, learns=True
+    )
 
     def first(size: float = 70.0, says: str = "is beyond float32", **more: Any) -> str:
         run = facts("total", step=0, sizes={"input": size, "dense": size})

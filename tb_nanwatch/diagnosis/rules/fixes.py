@@ -418,6 +418,8 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
             f"`{factor}`, which is {value:.3g}: keep that factor at 1 or less before each of "
             f"its uses, as in `{factor} = keras.ops.minimum({factor}, 1.0)`."
         )
+    if guard in _DIVISIONS and (shifted := _below_the_largest(found)):
+        return shifted
     joint = ":" if guard in _SIZES else ", as in"
     fix = f"{where}: keep {guard.keep}{joint} {_example(found, guard)}."
     begun = _variable_begun_at_0(m, found) if guard in _DIVISIONS else ""
@@ -468,6 +470,26 @@ def factor_of_what_feeds_back(found: PostMortem) -> tuple[str, float] | None:
         value = link.operands[1 - place]
         return (factor, value) if factor is not None and abs(value) > 1 else None
     return None
+
+
+def _below_the_largest(found: PostMortem) -> str:
+    """Returns the fix of a sum of exponentials that are all 0, "" for any other denominator.
+
+    A bound on the sum would give a row of zeros, whose derivative is 0 as well.
+    """
+    if len(found.chain) < 2:
+        return ""
+    total, each = found.chain[:2]
+    if total.operand != "denominator" or not total.name.endswith(".reduce_sum"):
+        return ""
+    own = below_its_largest(each.source.text) if each.source is not None else None
+    if not each.name.endswith(".exp") or each.source is None or own is None:
+        return ""
+    return (
+        f"At {each.source.file}:{each.source.line}, `{without_comment(each.source.text)}`: "
+        "all exponentials of a row are 0, and so is their sum: take each row's largest off "
+        f"first, as in `{own}`."
+    )
 
 
 def _variable_begun_at_0(m: Measured, found: PostMortem) -> str:

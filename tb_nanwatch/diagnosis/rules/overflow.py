@@ -29,7 +29,9 @@ def overflowed_by_inputs(m: Measured, found: Sequence[Candidate]) -> list[Candid
     domains = [c for c in found if c.id.endswith("_domain")]
     if after is None or "is beyond" not in after.finding or not domains:
         return list(found)
-    learnt = any(e.change == "inputs" and e.finite and e.learns for e in after.experiments)
+    learnt = any(
+        e.change == "inputs" and e.finite and e.learns for e in after.experiments
+    )
     scale = unscaled_inputs(m) if m.first is not None else None
     if scale is None or not learnt or any(c.id == scale.id for c in found):
         return list(found)
