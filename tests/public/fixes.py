@@ -289,7 +289,36 @@ def page(found: Row) -> str:
             ),
             "",
         ]
-    return "\n".join(lines) + "\n" + END
+    return "\n".join([*lines, *_causes(found["cases"])]) + "\n" + END
+
+
+def _causes(rows: Row) -> list[str]:
+    """Returns a table of the causes of the other programs, with those that are right."""
+    asked = {name: row for name, row in rows.items() if row.get("right")}
+    named = {name: _named(row) for name, row in asked.items()}
+    counts = {
+        word: list(named.values()).count(word) for word in ("right", "wrong", "unknown")
+    }
+    return [
+        f"The likeliest cause of the {len(asked)} other programs, as last run: right in "
+        f"**{counts['right']} of {len(asked)}**, wrong in {counts['wrong']}, unknown in "
+        f"{counts['unknown']}.",
+        "",
+        "| program | right cause | named | |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {' or '.join(row['right'])} | {row.get('cause') or 'none'}, "
+            f"{row.get('sure') or 'unclear'} | {named[name]} |"
+            for name, row in asked.items()
+        ),
+        "",
+    ]
+
+
+def _named(row: Row) -> str:
+    if row.get("cause") in (None, "unknown"):
+        return "unknown"
+    return "right" if row["cause"] in row["right"] else "wrong"
 
 
 def write(found: Row) -> None:
