@@ -242,8 +242,15 @@ def _shown(fix: str | None) -> str:
     return words.replace("|", "\\|")
 
 
+def _in_vain(row: Row) -> bool:
+    """Returns whether what is printed says of itself that it does not mend the program."""
+    return (row.get("printed") or "").startswith("Not enough alone")
+
+
 def _verdict(row: Row) -> str:
     ran = row.get("ran")
+    if _in_vain(row):
+        return "said not to"
     if row.get("edits") is None:
         return "nothing to apply"
     if ran is None:
@@ -270,7 +277,7 @@ def page(found: Row) -> str:
         named = {
             name: row
             for name, row in rows.items()
-            if row.get("cause") not in (None, "unknown")
+            if row.get("cause") not in (None, "unknown") and not _in_vain(row)
         }
         good = sum(map(mended, named.values()))
         tested = [row for row in named.values() if row["sure"] == "tested"]
