@@ -1,4 +1,5 @@
 # make demo    the searches of the classic question, the report, and TensorBoard on their logs
+#              (KERAS_BACKEND=torch or jax: in the environment of `make backends`)
 # make demo-ray  a Ray Tune search, whose worker processes log below one directory, and its report
 # make test    sets everything up, then every check and every test
 # make check   format, lint and types, of Python and of the tab
@@ -56,6 +57,8 @@ LINTED := setup.py noxfile.py tb_nanwatch tests demo benchmarks
 # Tests and demo run on the CPU, and TensorFlow keeps its start-up notes to itself.
 export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
+# The demo alone asks which backend is wished for: KERAS_BACKEND=torch make demo
+DEMO_ON := $(or $(KERAS_BACKEND),tensorflow)
 export KERAS_BACKEND := tensorflow
 
 .PHONY: help demo demo-ray test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
@@ -63,8 +66,13 @@ export KERAS_BACKEND := tensorflow
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
+ifeq ($(DEMO_ON),tensorflow)
 demo: $(DONE)/demo
 	@$(PY) demo/run.py
+else
+demo: $(VENV)/backends/$(DEMO_ON)/.done
+	@KERAS_BACKEND=$(DEMO_ON) $(VENV)/backends/$(DEMO_ON)/bin/python demo/run.py
+endif
 
 # Ray runs each trial in a process of its own, with a working directory of its own.
 demo-ray: $(VENV)/ray/.done

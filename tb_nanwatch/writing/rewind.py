@@ -231,17 +231,30 @@ class Rewind:
             return None
         if self._kept is None:
             self._keep(step)
-        assert self._kept is not None
-        end, batches = self._kept
+        tape = self._tape(step, onset, min)
+        if tape is not None:
+            self._states = {tape.first: self._states[tape.first]}
+        return tape
+
+    def stretch(self, step: int, onset: int) -> Tape | None:
+        """Returns the shortest stretch that holds a step; all goes on being kept.
+
+        Args:
+            step, onset: as of `take`.
+        """
+        return None if self.why_not else self._tape(step, onset, max)
+
+    def _tape(
+        self, step: int, onset: int, choose: Callable[[list[int]], int]
+    ) -> Tape | None:
+        end, batches = self._kept or (step, self._source.batches())
         starts = [s for s in self._states if end - len(batches) <= s <= onset < end]
         if not starts:
             return None
-        first = min(starts)
-        state = self._states[first]
-        self._states = {first: state}
+        first = choose(starts)
         return Tape(
             first,
-            state.restore,
+            self._states[first].restore,
             batches[len(batches) - (end - first) :],
             [c for c in self._changes if c.step >= first],
         )

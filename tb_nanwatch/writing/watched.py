@@ -232,12 +232,16 @@ class Watched:
             self._tell_stall()
         if not self._recorder.is_bad or self._told:
             return None
-        self._told = True
         self._read()
         self._session.flush()
+        self._keep_bad_step()
+        return self._act()
+
+    def _keep_bad_step(self) -> None:
+        """Keeps the step at which the run went bad, and what it is run again from."""
+        self._told = True
         self._instrument.went_bad()
         self._keep_capsule()
-        return self._act()
 
     def _tell_stall(self) -> None:
         """Says that the run has stalled, and keeps the step at which that began.
@@ -442,6 +446,7 @@ class Watched:
         self._read()
         if self._recorder.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
+        self._see_late()
         self._take_out()
         self._examine()
         if self._trial is not None:
@@ -459,6 +464,7 @@ class Watched:
             return
         with contextlib.suppress(Exception):  # what cannot be read is lost, no more
             self._read()
+        self._see_late()
         self._take_out()
         if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
             self._examine()
@@ -502,6 +508,12 @@ class Watched:
         warn(
             f"NaN Watch stopped watching, training goes on: {type(error).__name__}: {error}"
         )
+
+    def _see_late(self) -> None:
+        """Keeps the bad step of a run that was seen to be bad by the last reading alone."""
+        if self._recorder.is_bad and not self._told:
+            with contextlib.suppress(Exception):  # the log is as good without
+                self._keep_bad_step()
 
     def _take_out(self) -> None:
         self.over = True
