@@ -181,7 +181,9 @@ def test_executions_and_retries_are_told_apart(
 def test_damage_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "run", a_status(1, written={"events": 2}))
     main(["report", str(tmp_path)])
-    assert "Damage in Trial 0001: The last 2 of 2 events records" in capsys.readouterr().out
+    assert (
+        "Damage in Trial 0001: The last 2 of 2 events records" in capsys.readouterr().out
+    )
 
 
 def test_damage_in_an_attempt_that_a_later_one_replaced_is_shown(

@@ -178,7 +178,7 @@ def _cause_of(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> str:
 
 def _cause_text(cause: dict[str, Any]) -> str:
     sure = f" ({cause['sure']})" if cause["id"] != "unknown" else ""
-    return clean(str(cause["id"]).replace("_", " "), 40) + sure
+    return clean(cause["label"], 40) + sure
 
 
 def replay_command(run: dict[str, Any]) -> str:

@@ -184,6 +184,11 @@ def beyond(search: Full, findings: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def without(text: str, said: str) -> str:
+    """Returns a text without the sentences that `said` holds already."""
+    return " ".join(sentence for sentence in sentences(text) if sentence not in said)
+
+
 def _beyond(text: str, said: str) -> str:
     """Returns a text without what it begins with."""
     return str(text).removeprefix(said).strip()

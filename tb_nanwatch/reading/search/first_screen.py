@@ -88,7 +88,7 @@ def first_screen(
     elif answer is not None:
         parts |= {key: answer[key] for key in ("why", "sure", "where", "fix", "tested")}
         told = [*_alike(answer, search), *told]
-        more += [_sureness(answer), statistics]
+        more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer['fix']}")]
     elif statistics:
         parts["why"] = statistics
     if abort is not None:
@@ -99,7 +99,9 @@ def first_screen(
     if search["cost"] is not None:
         more.append(search["cost"]["text"])
     # No sentence is told twice.
-    more = [text for text in dict.fromkeys(more) if text and text != parts.get("why")]
+    more = [
+        text.strip() for text in dict.fromkeys(more) if text and text != parts.get("why")
+    ]
     told = [text for text in told if text not in parts["happened"]]
     return asdict(FirstScreen(**parts, notes=told, more=more))
 
