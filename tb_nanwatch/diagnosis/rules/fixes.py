@@ -430,22 +430,29 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
             f'initializer "ones", for it is 0 where training begins. Or else: {fix} '
             "Without the former each other line that divides by it needs this too."
         )
+    return fix + _besides(m, found, guard)
+
+
+def _besides(m: Measured, found: PostMortem, guard: Guard) -> str:
+    """Returns what to say beside the rewritten line, in sentences; "" where there is nothing."""
+    assert found.source is not None
+    said = ""
     if guard is _EXPONENTIAL:
-        fix += _of_a_softmax(source.text)
+        said += _of_a_softmax(found.source.text)
     if guard is _LARGE_POWER and found.owner.startswith("the loss"):
-        fix += _of_a_likelihood(source.text)
+        said += _of_a_likelihood(found.source.text)
     if guard in _DIVISIONS and found.layer and _of_fresh_weights(m, found):
-        fix += (
+        said += (
             " All of these denominators are 0: where they are made of weights, begin those "
             'with random numbers ("glorot_uniform"), not with zeros.'
         )
     if guard in _DIVISIONS and m.bad_tensor is not None and m.bad_tensor.kind == "metric":
-        fix += " What else this metric divides by needs the same."
+        said += " What else this metric divides by needs the same."
     masked = m.bad_tensor is not None and m.bad_tensor.kind == "gradient"
     if masked and guard in (*_LOGARITHMS, *_DIVISIONS):
         # The derivative of a branch that is not taken is zero times infinity.
-        fix += " A keras.ops.where around it is not enough: the gradient takes both branches."
-    return fix
+        said += " A keras.ops.where around it is not enough: the gradient takes both branches."
+    return said
 
 
 def factor_of_what_feeds_back(found: PostMortem) -> tuple[str, float] | None:

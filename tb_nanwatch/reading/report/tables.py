@@ -183,7 +183,7 @@ def _cause_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
 
 def _cause_text(cause: NamedCause) -> str:
     sure = f" ({cause.sure})" if cause.id != "unknown" else ""
-    return clean(cause.id.replace("_", " "), 40) + sure
+    return clean(cause.label, 40) + sure
 
 
 def replay_command(run: RunSummary) -> str:
