@@ -73,11 +73,17 @@ class Tape:
         waiting = list(self.changes)
         cuts = {c.step - self.first for c in waiting}
         inside = sorted(cut for cut in cuts if 0 < cut < len(batches))
-        for start, end in itertools.pairwise([0, *inside, len(batches)]):
-            while waiting and waiting[0].step - self.first <= start:
+
+        def set_before(step: int) -> None:
+            while waiting and waiting[0].step - self.first <= step:
                 change = waiting.pop(0)
                 set_value(change.variable, changed(change))
+
+        for start, end in itertools.pairwise([0, *inside, len(batches)]):
+            set_before(start)
             yield from (train or self.train)(batches[start:end])
+        # What comes next, such as a step that failed, begins with what was set before it.
+        set_before(len(batches))
 
 
 def arrays_of(batch: Any) -> Any:
