@@ -29,7 +29,7 @@ def test_a_loop_of_ones_own(tmp_path: Path) -> None:
     assert index == 1
     full = overview(tmp_path)
     (entry,) = full["searches"]
-    assert (entry["search"], entry["trials"]) == ("", 3)
+    assert (entry["search"], entry["trials"]) == ("by-hand:", 3)
     runs = {r["run"]: r for r in full["runs"]}
     assert sorted(runs) == ["0", "1", "2"]
     for i, run in enumerate(runs.values()):
