@@ -29,8 +29,7 @@ const run = (id: string, rate: number, optimizer: string, status: string) => ({
   hparams: { rate, optimizer },
 });
 
-const place = (value: unknown) =>
-  typeof value === "number" ? (Math.log10(value) + 4) / 4 : null;
+const place = (value: unknown) => (typeof value === "number" ? (Math.log10(value) + 4) / 4 : null);
 const whole = (b: object) => ({
   ...{ name: "rate", where: {}, dead_above: true, living: null, dead: null, middle: null },
   ...{ all_living: false, all_dead: false, sure: true, text: "" },
