@@ -19,6 +19,9 @@ from tb_nanwatch.record.schema import Since
 MAX_BATCHES: Final = 5
 # What all of these runs may take: they only say more of what is found already.
 MAX_SECONDS: Final = 2.0
+# A step that took longer than this is not run again: one run for the chain takes about as
+# long as the one that found the operation, and nothing else tells cause and fix.
+LONGEST_STEP: Final = 10.0
 
 
 class Again:

@@ -170,7 +170,7 @@ def _run(
         result = result_of(watch.flow, origin, arrays, operations.public_name, _OUTSIDE)
         if origin.op is not None:
             result.in_model = watch.in_model(origin.op)
-        if origin.op is not None and spent < again.MAX_SECONDS:
+        if origin.op is not None and spent < again.LONGEST_STEP:
             _say_since(result, model, capsule, tracer, tape, watch.flow, origin.op, data)
         if result.dtype == "float16":
             with contextlib.suppress(Exception):  # code of the user's that wants float16

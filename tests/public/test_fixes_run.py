@@ -39,10 +39,10 @@ def test_a_fix_is_applied_as_it_is_worded(program: Path) -> None:
     expressions = {
         ast.unparse(node)
         for node in ast.walk(ast.parse(changed))
-        if isinstance(node, ast.expr)
+        if isinstance(node, ast.expr | ast.stmt)
     }
     shown = re.findall(r"(?:as in|instead:) `(.+?)`", row["fix"])
-    written = [ast.unparse(ast.parse(text, mode="eval").body) for text in shown]
+    written = [ast.unparse(ast.parse(text)) for text in shown]
     # Of a softmax, of a likelihood and of a variable's beginning it shows a second way.
     other = "likelihood" in row["fix"] or row["fix"].startswith("Begin the variable")
     assert not shown or other or expressions & set(written)

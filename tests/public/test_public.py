@@ -62,7 +62,7 @@ def test_every_program_says_what_is_expected() -> None:
         assert set(expect) - {"chain"} == keys, program.name
         assert not set(expect["causes"]) & set(expect["never"]), program.name
         text = program.read_text(encoding="utf-8")
-        code = text[text.index("def main(") :] if "class " not in text else text
+        code = text.partition("\nEXPECT = {\n")[2].partition("\n}\n")[2]
         assert expect["line_text"] is None or expect["line_text"] in code, program.name
 
 
