@@ -11,8 +11,11 @@ that Keras runs on when it is needed: no other backend's package is ever importe
     fits.py        the fits that are watched, and whose call it is
     parts.py       hooks on what a step is made of
     apart.py       what goes wrong in watching, kept apart from the training
+    afterwards.py  a bad training run again, told and tried once it is over
+    untried.py     what a backend answers that makes no experiments
     silent.py      an observer of a step of which nobody is told
     tracing.py     the tensors met while a step is traced, or run
     tensorflow/    a package each
     torch/
+    jax/
 """

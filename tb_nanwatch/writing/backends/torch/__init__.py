@@ -3,7 +3,8 @@
 PyTorch runs a step operation by operation, and hooks on calls see its very tensors. Half the
 sum of squares of each makes the row of a step; where that stands out, the tensors are looked
 at themselves before the next step begins. On a CPU reading a sum costs nothing more; on an
-accelerator all sums of a step are read at once, for which the step is waited for.
+accelerator the sums of many steps are read at once, and a step that stood out among them is
+run again.
 
     tracing.py     what PyTorch's tensors are
     sums.py        half sums of squares, and tensors as arrays
