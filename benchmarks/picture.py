@@ -78,7 +78,7 @@ def take(page: Any, url: str, target: pathlib.Path) -> str:
     page.evaluate("document.fonts.ready")
     page.wait_for_timeout(1000)  # lanes and maps are painted in later frames
     page.screenshot(path=str(target))
-    shown = [frame.locator(s).first.inner_text() for s in (".detail h2", ".verdict p")]
+    shown = [frame.locator(s).first.inner_text() for s in (".detail h2", ".verdict h2")]
     return "\n".join(" ".join(text.split()) for text in shown)
 
 
