@@ -103,7 +103,7 @@ def take(page: Any, url: str, target: pathlib.Path) -> str:
     frame.wait_for_selector(".heat canvas", state="visible", timeout=WAIT_MS)
     page.mouse.move(0, 0)  # or what the pointer is over would be told
     shoot(page, target)
-    shown = [frame.locator(s).first.inner_text() for s in (".detail h2", ".verdict p")]
+    shown = [frame.locator(s).first.inner_text() for s in (".detail h2", ".verdict h2")]
     return "\n".join(" ".join(text.split()) for text in shown)
 
 
