@@ -1,10 +1,12 @@
 # make demo    the searches of the classic question, the report, and TensorBoard on their logs
+#              (KERAS_BACKEND=torch or jax: in the environment of `make backends`)
+# make demo-ray  a Ray Tune search, whose worker processes log below one directory, and its report
 # make test    sets everything up, then every check and every test
 # make check   format, lint and types, of Python and of the tab
 # make format  lets the formatters and linters mend what they can
 # make bench   what watching costs, as ratios to plain fit (about an hour; BENCH_ARGS="--help")
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
-# make picture the README's picture, taken of the demo's logs (DEMO_SERVE=0 make demo makes them)
+# make picture the README's picture and docs/stability.md's, of the demo's logs (DEMO_SERVE=0 make demo makes them)
 # make faults  thousands of injected faults instead of hundreds
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
@@ -55,15 +57,28 @@ LINTED := setup.py noxfile.py tb_nanwatch tests demo benchmarks
 # Tests and demo run on the CPU, and TensorFlow keeps its start-up notes to itself.
 export TF_CPP_MIN_LOG_LEVEL := 3
 export CUDA_VISIBLE_DEVICES :=
+# The demo alone asks which backend is wished for: KERAS_BACKEND=torch make demo
+DEMO_ON := $(or $(KERAS_BACKEND),tensorflow)
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
+.PHONY: help demo demo-ray test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
+ifeq ($(DEMO_ON),tensorflow)
 demo: $(DONE)/demo
 	@$(PY) demo/run.py
+else
+demo: $(VENV)/backends/$(DEMO_ON)/.done
+	@KERAS_BACKEND=$(DEMO_ON) $(VENV)/backends/$(DEMO_ON)/bin/python demo/run.py
+endif
+
+# Ray runs each trial in a process of its own, with a working directory of its own.
+demo-ray: $(VENV)/ray/.done
+	@rm -rf demo/logs/ray
+	@cd demo && $(CURDIR)/$(VENV)/ray/bin/python with_ray.py
+	@$(VENV)/ray/bin/tb-nanwatch report demo/logs/ray
 
 setup: $(DONE)/dev $(DONE)/npm chromium
 
@@ -91,6 +106,7 @@ bench-tab: $(DONE)/dev chromium
 
 picture: $(DONE)/dev chromium
 	@$(PY) -m benchmarks.picture
+	@$(PY) -m benchmarks.picture --stability
 
 faults: $(DONE)/dev
 	NANWATCH_FAULTS=$${NANWATCH_FAULTS:-3000} $(PY) -m pytest tests/writing/test_fault_injection.py
@@ -177,6 +193,15 @@ $(VENV)/backends/%/.done: $(PACKAGE)
 	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
 		--root-user-action=ignore -c constraints.txt $(BACKENDS_PIP_ARGS) \
 		--no-build-isolation -e '.[$*]' pytest hypothesis
+	@touch $@
+
+$(VENV)/ray/.done: $(PACKAGE) demo/ray.txt
+	@echo "installing Ray, Keras, TensorFlow and this package below $(@D) (once)"
+	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+		--root-user-action=ignore -c constraints.txt setuptools wheel
+	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
+		--root-user-action=ignore -c constraints.txt --no-build-isolation -e '.[train]' -r demo/ray.txt
 	@touch $@
 
 $(DONE)/demo: $(DONE)/venv $(PACKAGE)

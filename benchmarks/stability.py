@@ -259,7 +259,9 @@ def random_search(problem: Problem, seed: int, stable: Any) -> dict[str, float]:
 # --- All ----------------------------------------------------------------------------
 
 
-def run(name: str, seeds: int, really: int, kept: dict[str, Any]) -> None:
+def run(
+    name: str, seeds: int, really: int, random_seeds: int, kept: dict[str, Any]
+) -> None:
     """Runs what is not kept of a problem, and keeps it."""
     problem = PROBLEMS[name]
     entry = kept.setdefault(name, {"searches": {}, "random": {}})
@@ -284,12 +286,12 @@ def run(name: str, seeds: int, really: int, kept: dict[str, Any]) -> None:
     for form, space in (("original", None), ("stable", stable)):
         if form == "stable" and stable is None:
             continue
-        for seed in range(RANDOM_SEEDS if seeds else 0):
+        for seed in range(random_seeds):
             done = entry["random"].setdefault(form, [])
             if len(done) <= seed:
                 done.append(random_search(problem, seed, space))
                 save(kept)
-    if entry["random"].get("stable"):
+    if entry["random"].get("stable") and entry["random"].get("original"):
         best = [
             statistics.median(r["best"] for r in entry["random"][form])
             for form in ("original", "stable")
@@ -308,13 +310,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", default=",".join(PROBLEMS))
     parser.add_argument("--seeds", type=int, default=3, help="searches, traced")
+    parser.add_argument("--random", type=int, default=RANDOM_SEEDS, help="its seeds")
     parser.add_argument("--real", type=int, default=1, help="searches with Keras' fit")
     parser.add_argument("--check", type=int, default=0, help="points trained both ways")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     for name in given.problems.split(","):
-        run(name, given.seeds, given.real, kept)
+        run(name, given.seeds, given.real, given.random, kept)
         if given.check and "checked" not in kept[name]:
             check(name, given.check, kept)
     if given.write:

@@ -17,6 +17,7 @@ NEAR: Final = 1 / 3
 STEPS_SHARE: Final = 1 / 4
 STABLE_BAD, ORIGINAL_BAD = 1 / 20, 1 / 4
 _WORDS: Final = 3
+IMAGE: Final = "![each problem's first search over its rates](stability.svg)"
 
 
 def apart(a: float | None, b: float | None, high: float) -> float:
@@ -107,7 +108,8 @@ def _compared(kept: Kept) -> dict[str, Kept]:
     return {
         name: entry
         for name, entry in kept.items()
-        if len(entry["random"].get("stable", ())) == len(entry["random"]["original"])
+        if entry["random"].get("stable")
+        and len(entry["random"]["stable"]) == len(entry["random"]["original"])
     }
 
 
@@ -191,7 +193,7 @@ def tables(kept: Kept) -> str:
     """Returns what stands in docs/stability.md between the marks."""
     kept = {n: kept[n] for n in PROBLEMS if n in kept}
     left = [n for n in PROBLEMS if not kept.get(n, {}).get("searches")]
-    parts = [summary(kept), frontier_table(kept), random_table(kept)]
+    parts = [[IMAGE], summary(kept), frontier_table(kept), random_table(kept)]
     if left:
         parts.append([f"Not run: {', '.join(left)}."])
     return "\n\n".join("\n".join(p) for p in parts) + "\n"

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from benchmarks.stability_problems import RATE, Problem
+from benchmarks.stability_problems import RATE, SCALE, Problem
 from tb_nanwatch.stability.trial import LOOK_STEPS
 from tb_nanwatch.writing.recording.buckets import bucket_end
 from tb_nanwatch.writing.recording.lane import RUNAWAY_GROWTH
@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 Values = Mapping[str, Any]
 # After so many steps a real training is validated: its epoch.
 EPOCH: Final = 50
+# Weights are drawn from so many seeds, the order of the rows from as many as are asked for.
+WEIGHTS: Final = 40
 
 
 class Outcome(NamedTuple):
@@ -52,18 +54,6 @@ def built(problem: Problem, values: Values, seed: int) -> Any:
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     return problem.build(hp)
-
-
-class Start(NamedTuple):
-    """What a training begins with, apart from its rate.
-
-    Attributes:
-        weights: of the model.
-        scales: of its `Rescaling` layers.
-    """
-
-    weights: list[Array]
-    scales: list[float]
 
 
 class Traced:
@@ -92,14 +82,14 @@ class Traced:
         self._train = tf.function(self._trained, jit_compile=True)
         self._judge = tf.function(self._judged)
 
-    def begin(self, start: Start, rate: float) -> None:
-        """Takes over what a freshly built model of the category begins with."""
-        for variable, value in zip(self._model.weights, start.weights, strict=True):
+    def begin(self, weights: list[Array], rate: float, scale: float) -> None:
+        """Begins a training anew: with weights, a rate and a scale of the inputs."""
+        for variable, value in zip(self._model.weights, weights, strict=True):
             variable.assign(value)
         for slot, value in self._slots:
             slot.assign(value)
         self._model.optimizer.learning_rate.assign(rate)
-        for layer, scale in zip(self._scalers, start.scales, strict=True):
+        for layer in self._scalers:
             layer.scale.assign(scale)
 
     def train(self, order: Array) -> tuple[Array, Array]:
@@ -160,20 +150,23 @@ _TRACED: dict[tuple[int, str], Traced] = {}
 
 
 @functools.lru_cache(maxsize=4096)
-def _start(problem: Problem, apart: tuple[tuple[str, Any], ...], seed: int) -> Start:
-    """Returns what a model of these values, all but the rate, begins with."""
-    values = {RATE[0]: problem.numbers[0][1], **dict(apart)}
-    model = built(problem, values, seed)
-    return Start(model.get_weights(), [layer.scale for layer in _scalers(model)])
+def _weights(
+    problem: Problem, apart: tuple[tuple[str, Any], ...], seed: int
+) -> list[Array]:
+    """Returns the weights that a model begins with; neither rate nor scale moves them."""
+    values = {name: low for name, low, _ in problem.numbers} | dict(apart)
+    weights: list[Array] = built(problem, values, seed).get_weights()
+    return weights
 
 
 def _begun(problem: Problem, values: Values, seed: int) -> Traced:
     key = id(problem), repr([values[name] for name in problem.choices])
     if key not in _TRACED:
         _TRACED[key] = Traced(problem, values)
-    names = [*problem.choices, *(name for name, *_ in problem.numbers[1:])]
-    start = _start(problem, tuple((name, values[name]) for name in names), seed)
-    _TRACED[key].begin(start, values[RATE[0]])
+    names = [*problem.choices, *(name for name, *_ in problem.numbers)]
+    apart = [(n, values[n]) for n in names if n not in (RATE[0], SCALE[0])]
+    weights = _weights(problem, tuple(apart), seed % WEIGHTS)
+    _TRACED[key].begin(weights, values[RATE[0]], values.get(SCALE[0], 1.0))
     return _TRACED[key]
 
 

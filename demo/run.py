@@ -31,6 +31,7 @@ PROGRAMS = {
     "03_custom_loss.py": 5,
     "04_wide_search.py": 24,
     "05_plain_training.py": 1,
+    "06_stability_search.py": 38,
 }
 # TensorFlow's start-up notes: "WARNING: All log messages before absl::...", "I0000 00:00:...".
 NOISE = re.compile(r"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d:")

@@ -11,7 +11,8 @@ from typing import Any
 
 from ray import tune
 
-LOGS = Path.cwd() / "logs" / "ray"  # Ray's workers have working directories of their own
+HERE = Path.cwd()  # Ray's workers have working directories of their own
+LOGS = HERE / "logs" / "ray"
 
 
 def train(config: dict[str, Any]) -> None:
@@ -36,12 +37,11 @@ if __name__ == "__main__":
     tuner = tune.Tuner(
         tune.with_resources(train, {"cpu": 1}),
         param_space={
-            "learning_rate": tune.loguniform(1e-3, 10.0),
-            "optimizer": tune.choice(["sgd", "adam"]),
+            "learning_rate": tune.grid_search([0.01, 0.1, 3.0, 10.0]),
+            "optimizer": tune.grid_search(["sgd", "adam"]),
         },
-        tune_config=tune.TuneConfig(
-            metric="loss", mode="min", num_samples=8, max_concurrent_trials=2
-        ),
+        tune_config=tune.TuneConfig(metric="loss", mode="min", max_concurrent_trials=2),
+        run_config=tune.RunConfig(storage_path=str(HERE / "tuners" / "ray")),
     )
     tuner.fit()
     print(f"Done. Now: tb-nanwatch report {LOGS}")

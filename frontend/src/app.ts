@@ -30,6 +30,7 @@ import { lanesPicture } from "./views/lanes_picture";
 import { MessageView } from "./views/message";
 import { RemovedStrip } from "./views/removed";
 import { saveView } from "./views/save_view";
+import { StabilityView } from "./views/stability";
 import { TableView } from "./views/table";
 import { createTooltip } from "./views/tooltip";
 import { VerdictView } from "./views/verdict";
@@ -86,6 +87,7 @@ export function start(root: HTMLElement, client: Client): void {
     badOnly: () => toggleWord("bad"),
     markdown: (search) => client.markdown({ search }),
   });
+  const stability = new StabilityView();
   const answer = new AnswerView((run) => client.markdown(run));
   const controls = new ControlsView({
     xScale: (xScale) => store.set({ xScale, zoom: WHOLE }),
@@ -207,6 +209,7 @@ export function start(root: HTMLElement, client: Client): void {
     header.node,
     answer.node,
     verdict.node,
+    stability.node,
     controls.node,
     removed.node,
     stale,
@@ -250,6 +253,8 @@ export function start(root: HTMLElement, client: Client): void {
     hint.hidden = !frontier || state.selected !== null || shown.shown === 0;
     nothing.hidden = !frontier || shown.shown > 0 || shown.trials.length === 0;
     verdict.node.hidden = single !== null || view === "trials" || view === "searches";
+    stability.update(shown);
+    if (verdict.node.hidden || !frontier) stability.node.hidden = true;
     removed.update(shown.removed);
     if (!frontier) removed.node.hidden = true;
     nav.update(view, frontier || compare.hasPicture(view));

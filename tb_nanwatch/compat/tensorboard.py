@@ -30,6 +30,9 @@ _SESSION_END: Final = Global(
     "SessionEndInfo",
     Feature.HPARAMS_WRITTEN,
 )
+_SCALAR: Final = Global(
+    "tensorboard.plugins.scalar.summary_v2", "scalar_pb", Feature.HPARAMS_WRITTEN
+)
 _SESSION_END_TAG: Final = Global(
     "tensorboard.plugins.hparams.metadata",
     "SESSION_END_INFO_TAG",
@@ -114,6 +117,15 @@ def session_end(good: bool, ended: float) -> Any:
     end = _SESSION_END.find()(status=status, end_time_secs=ended)
     data = _PLUGIN_DATA_WRITTEN.find()(session_end_info=end)
     return _SUMMARY.find()(_SESSION_END_TAG.find(), data)
+
+
+def scalar(tag: str, value: float, description: str) -> Any:
+    """Returns the summary of one number, which the HParams tab shows as a metric.
+
+    Raises:
+        MissingError: of `Feature.HPARAMS_WRITTEN`.
+    """
+    return _SCALAR.find()(tag, value, description=description)
 
 
 def hparams_data(content: bytes) -> Any:

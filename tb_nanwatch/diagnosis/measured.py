@@ -271,7 +271,27 @@ class Measured:
         return now / then if then > 0 else 1.0
 
     def rate(self) -> float:
-        """Returns the learning rate of the optimizer; NaN where it is not a number."""
+        """Returns the learning rate that was in force; NaN where it is not a number.
+
+        A callback may have set another than the optimizer was made with.
+        """
+        rate = self.rate_set_later()
+        return rate if not math.isnan(rate) else self.rate_at_first()
+
+    def rate_set_later(self) -> float:
+        """Returns the rate that a callback has set, as experiments met it; NaN for none."""
+        found, first = self.facts.postmortem, self.rate_at_first()
+        for e in found.experiments if found is not None else ():
+            name, _, divisor = e.change.partition("/")
+            if name == "learning_rate" and divisor and e.value:
+                rate = e.value * float(divisor)
+                # Divisors are rounded, and so are numbers of float32.
+                alike = not math.isnan(first) and math.isclose(rate, first, rel_tol=0.1)
+                return math.nan if alike else rate
+        return math.nan
+
+    def rate_at_first(self) -> float:
+        """Returns the learning rate that the optimizer was made with."""
         rate = self.optimizer.get("learning_rate")
         if isinstance(rate, dict):  # a schedule: what it begins with
             config = rate.get("config")

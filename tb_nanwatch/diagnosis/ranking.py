@@ -21,6 +21,7 @@ from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.diagnosis.tested import (
     confirmation,
     confirmed_text,
+    mends_not,
     needs_both,
     refutation,
     unhelpful_text,
@@ -138,6 +139,9 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     fix = c.fix
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
         fix = f"Lower the learning rate to {kept.value:.3g}."
+        fix += fixes.where_rate_is_set(measure(facts))
+    if mends_not(facts, c.id):
+        fix = f"Not enough alone, as tried: {fix}"
     sure = "tested" if kept else "likely" if confidence >= at("likely") else "unclear"
     return Cause(
         c.id,

@@ -22,7 +22,7 @@ _CHANGES: Final[dict[str, tuple[str, ...]]] = {
     "label_range": ("labels",),
     "loss_domain": ("epsilon", "rows"),
     "metric_domain": ("epsilon", "rows"),
-    "layer_domain": ("epsilon", "rows"),
+    "layer_domain": ("begun_with_1", "epsilon", "rows"),
     "nonfinite_data": ("rows",),
 }
 # These act over many steps: at the failing one the weights may be past help, and a
@@ -79,7 +79,7 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
         tried = [e for e in tried if e.change != "rows"]
         if _left_domain(facts.postmortem):
             # And so may another operation; this one was seen to be.
-            tried = [e for e in tried if e.change != "epsilon"]
+            tried = [e for e in tried if e.change not in ("epsilon", "begun_with_1")]
     if not tried:
         return None
     if cause == "learning_rate" and not any(
@@ -135,13 +135,31 @@ def unhelpful_text(facts: Facts, cause: str) -> str:
     idle = [e for e in tried if e.finite and e.learns is False]
     if idle:
         return f"Run again with {_with(idle[0])}, it stays finite but does not learn."
-    alone = [e for e in tried if e.change == "epsilon" and not e.finite]
-    if not alone or not _left_domain(facts.postmortem) or _passed_onset(facts, alone[0]):
+    alone = _too_little(facts, cause)
+    if not alone or not _left_domain(facts.postmortem):
         return ""
-    return (
-        f"Run again with {alone[0].text}, it went bad all the same ({alone[0].note}): "
-        "another operation leaves its domain as well."
-    )
+    said = [f"with {e.text}, it went bad all the same ({e.note})" for e in alone]
+    return f"Run again {'; '.join(said)}: another operation leaves its domain as well."
+
+
+def mends_not(facts: Facts, cause: str) -> bool:
+    """Returns whether experiments have shown that the fix of a cause is not enough alone.
+
+    What was tried is the fix itself: the operation guarded in the failing step, or the
+    variable begun with another number, and the step went bad all the same.
+    """
+    return confirmation(facts, cause) is None and bool(_too_little(facts, cause))
+
+
+def _too_little(facts: Facts, cause: str) -> list[Experiment]:
+    """Returns the experiments that mended one operation, where the step still went bad."""
+    return [
+        e
+        for e in _tried(facts, cause)
+        if e.change in ("epsilon", "begun_with_1")
+        and not e.finite
+        and (e.change == "begun_with_1" or not _passed_onset(facts, e))
+    ]
 
 
 def _with(kept: Experiment) -> str:

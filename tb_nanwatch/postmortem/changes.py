@@ -21,6 +21,7 @@ from tb_nanwatch.compat.keras import (
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
+from tb_nanwatch.postmortem.variables import trained_variables
 from tb_nanwatch.record.schema import Config, Experiment, Outlier, PostMortem
 
 _CLIPPED_TO: Final = 1.0
@@ -467,6 +468,23 @@ def _with_epsilon(case: Case) -> Iterator[Altered]:
         raise NotApplicableError("the operation could not be changed")
 
 
+@contextlib.contextmanager
+def _begun_with_1(case: Case) -> Iterator[Altered]:
+    link = case.found.chain[0] if case.found.chain else None
+    if link is None or link.origin != "variable" or link.operand != "denominator":
+        raise NotApplicableError("no variable is divided by as it stands")
+    if case.onset or not case.trains:
+        raise NotApplicableError("steps came before the failing one")
+    named = [v for _, v in trained_variables(case.model) if v.path == link.name]
+    if len(named) != 1:
+        raise NotApplicableError(f"{len(named)} variables are called {link.name}")
+
+    def begun() -> None:
+        set_value(named[0], np.ones(named[0].shape, named[0].dtype))
+
+    yield Altered(begun=begun, text=f"{link.name} begun with 1")
+
+
 UNCHANGED: Final = Changing("unchanged", "nothing changed", _unchanged)
 INPUTS: Final = Changing("inputs", "the inputs standardised", _scaled(True, False))
 LABELS: Final = Changing("labels", "the labels scaled into [-1, 1]", _scaled(False, True))
@@ -510,10 +528,15 @@ EPSILON: Final = Changing(
     retraces=True,
     at_onset=True,
 )
+# What is divided by is 0 from the start, where a guard at one line leaves all others.
+BEGUN: Final = Changing(
+    "begun_with_1", "the variable that is divided by begun with 1", _begun_with_1
+)
 
 
 _FIXED: Final = (
     *(INPUTS, LABELS, BOTH, ROWS, CLIP, CLIP_VALUES, FLOAT32, EPSILON, OPTIMIZER),
+    BEGUN,
 )
 _BY_ID: Final = {change.id: change for change in _FIXED}
 

@@ -151,6 +151,7 @@ class _Laboratory:
         self._try_scales(control)
         self._try(changes.ROWS, for_rows)
         self._try(changes.EPSILON, late)
+        self._try(changes.BEGUN, control)
         if late.before is not None:
             # The next epoch brings the batch again.
             self._try(changes.BATCH, _Stretch(late.tape, 0, 0, False, late.before))
@@ -253,8 +254,8 @@ class _Laboratory:
                     between = float(np.sqrt(before * divisor))
                     self._try(changes.lower_rate(round(between, 1)), stretch)
                     return
-                # What grows on with a rate that is still a high one says nothing of it.
-                if not _grew(tried) or rate <= changes.HIGH_RATE:
+                # What does not learn with a rate that is still a high one says nothing of it.
+                if rate <= changes.HIGH_RATE:
                     return
             before = divisor
 
@@ -458,12 +459,6 @@ def _is_state(model: Any, capsule: Capsule) -> bool:
 
 def _is_float(array: Any) -> bool:
     return bool(array.dtype.kind == "f")
-
-
-def _grew(result: Experiment) -> bool:
-    """Returns whether the loss of an experiment ended above that of its first step."""
-    first, last = result.first_loss, result.last_loss
-    return first is not None and last is not None and last > first
 
 
 def _loss(logs: dict[str, Any]) -> float:

@@ -37,7 +37,8 @@ class Tape:
         restore: sets the model to its state from before that step.
         batches: of the steps, as the training function received them; each leaf is a
             tensor.
-        changes: what was set between the steps, in its order.
+        changes: what was set between the steps, or before the first one once the state
+            was taken, in its order.
         train: trains by the very function that trained; its metrics are of one call each.
     """
 
@@ -72,13 +73,17 @@ class Tape:
         waiting = list(self.changes)
         cuts = {c.step - self.first for c in waiting}
         inside = sorted(cut for cut in cuts if 0 < cut < len(batches))
-        for start, end in itertools.pairwise([0, *inside, len(batches)]):
-            # What was set before the first step is part of its state.
-            while waiting and waiting[0].step - self.first <= start:
+
+        def set_before(step: int) -> None:
+            while waiting and waiting[0].step - self.first <= step:
                 change = waiting.pop(0)
-                if change.step > self.first:
-                    set_value(change.variable, changed(change))
+                set_value(change.variable, changed(change))
+
+        for start, end in itertools.pairwise([0, *inside, len(batches)]):
+            set_before(start)
             yield from (train or self.train)(batches[start:end])
+        # What comes next, such as a step that failed, begins with what was set before it.
+        set_before(len(batches))
 
 
 def arrays_of(batch: Any) -> Any:

@@ -399,7 +399,7 @@ def _count(tensor: Any) -> Counts:
 
 def _details(op_type: str, inputs: Sequence[Any], output: Any) -> Details:
     arrays = [t.numpy() for t in inputs if t.dtype not in (tf.resource, tf.variant)]
-    value = output if isinstance(output, np.ndarray) else output.numpy()
+    value = output if isinstance(output, np.ndarray | np.generic) else output.numpy()
     value = np.asarray(value)
     with np.errstate(all="ignore"):
         return Details(

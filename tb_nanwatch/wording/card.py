@@ -147,14 +147,19 @@ def fragment(cards: Sequence[Card]) -> str:
     return f"<div><style>{STYLE}</style>{shown}{note}</div>"
 
 
+def words_in_html(text: str) -> str:
+    """Returns sentences as HTML: what stands between backquotes is code."""
+    return "".join(
+        f"<code>{html.escape(piece)}</code>" if i % 2 else html.escape(piece)
+        for i, piece in enumerate(_pieces(clean(text, _MAX_TEXT)))
+    )
+
+
 def _html(card: Card) -> str:
     rows = []
     for part in card.parts:
         code = "\n".join(map(html.escape, code_lines(part.code)))
-        said = "".join(
-            f"<code>{html.escape(piece)}</code>" if i % 2 else html.escape(piece)
-            for i, piece in enumerate(_pieces(clean(part.text, _MAX_TEXT)))
-        )
+        said = words_in_html(part.text)
         if said or code:
             code = f"<pre>{code}</pre>" if code else ""
             rows.append(f"<dt>{html.escape(part.title)}</dt><dd>{said}{code}</dd>")

@@ -22,8 +22,8 @@ MOST_STEPS: Final = 1024
 AFTER_ONSET: Final = 64
 # A state is a copy of all that changes. Copies may take this share of the time, at so
 # many bytes a second: a slow machine's memory.
-_COPY_SHARE: Final = 1 / 200
-_BYTES_PER_SECOND: Final = 2e9
+COPY_SHARE: Final = 1 / 200
+BYTES_PER_SECOND: Final = 2e9
 
 
 def default_bytes() -> int:
@@ -198,8 +198,8 @@ class Rewind:
         if self._measured is not None and step > self._measured[0]:
             seconds = (now - self._measured[1]) / (step - self._measured[0])
         self._measured = (step, now)
-        copying = self._source.state_bytes() / _BYTES_PER_SECOND
-        rare = copying / (_COPY_SHARE * seconds) if seconds > 0 else 0.0
+        copying = self._source.state_bytes() / BYTES_PER_SECOND
+        rare = copying / (COPY_SHARE * seconds) if seconds > 0 else 0.0
         self._interval = max(1, capacity // 2, int(rare))
 
     def went_bad(self, step: int) -> None:
@@ -231,17 +231,30 @@ class Rewind:
             return None
         if self._kept is None:
             self._keep(step)
-        assert self._kept is not None
-        end, batches = self._kept
+        tape = self._tape(step, onset, min)
+        if tape is not None:
+            self._states = {tape.first: self._states[tape.first]}
+        return tape
+
+    def stretch(self, step: int, onset: int) -> Tape | None:
+        """Returns the shortest stretch that holds a step; all goes on being kept.
+
+        Args:
+            step, onset: as of `take`.
+        """
+        return None if self.why_not else self._tape(step, onset, max)
+
+    def _tape(
+        self, step: int, onset: int, choose: Callable[[list[int]], int]
+    ) -> Tape | None:
+        end, batches = self._kept or (step, self._source.batches())
         starts = [s for s in self._states if end - len(batches) <= s <= onset < end]
         if not starts:
             return None
-        first = min(starts)
-        state = self._states[first]
-        self._states = {first: state}
+        first = choose(starts)
         return Tape(
             first,
-            state.restore,
+            self._states[first].restore,
             batches[len(batches) - (end - first) :],
             [c for c in self._changes if c.step >= first],
         )

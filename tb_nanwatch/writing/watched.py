@@ -152,12 +152,12 @@ class Watched:
         self._instrument.install(caller or Caller(self))
         try:
             others = getattr(callbacks, "callbacks", ())
-            self._writes_hparams = (
+            self._session.writes_hparams = (
                 not hparams_log.written_by_others(others, run_dir)
                 and bool(self._session.hparams)
                 and has(Feature.HPARAMS_WRITTEN)
             )
-            if self._writes_hparams:
+            if self._session.writes_hparams:
                 start = hparams_log.session_start(
                     self._session.hparams,
                     hparams_log.group_of(trial.search, trial.trial_id) if trial else None,
@@ -171,7 +171,7 @@ class Watched:
                 guard(callbacks, self)
             if trial is not None:
                 state = verdicts.state_of(trial.tuner)
-                state.at_end = self._speaker.search_ended(state.statuses)
+                state.at_end = self._speaker.search_ended(state)
                 verdicts.when_trial_ends(
                     trial.tuner,
                     trial.trial_id,
@@ -232,12 +232,16 @@ class Watched:
             self._tell_stall()
         if not self._recorder.is_bad or self._told:
             return None
-        self._told = True
         self._read()
         self._session.flush()
+        self._keep_bad_step()
+        return self._act()
+
+    def _keep_bad_step(self) -> None:
+        """Keeps the step at which the run went bad, and what it is run again from."""
+        self._told = True
         self._instrument.went_bad()
         self._keep_capsule()
-        return self._act()
 
     def _tell_stall(self) -> None:
         """Says that the run has stalled, and keeps the step at which that began.
@@ -442,6 +446,7 @@ class Watched:
         self._read()
         if self._recorder.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
+        self._see_late()
         self._take_out()
         self._examine()
         if self._trial is not None:
@@ -459,6 +464,7 @@ class Watched:
             return
         with contextlib.suppress(Exception):  # what cannot be read is lost, no more
             self._read()
+        self._see_late()
         self._take_out()
         if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
             self._examine()
@@ -503,6 +509,12 @@ class Watched:
             f"NaN Watch stopped watching, training goes on: {type(error).__name__}: {error}"
         )
 
+    def _see_late(self) -> None:
+        """Keeps the bad step of a run that was seen to be bad by the last reading alone."""
+        if self._recorder.is_bad and not self._told:
+            with contextlib.suppress(Exception):  # the log is as good without
+                self._keep_bad_step()
+
     def _take_out(self) -> None:
         self.over = True
         # What another one watches is not trained beside it: the last one tries it all.
@@ -522,11 +534,13 @@ class Watched:
             )
 
     def _close(self) -> None:
-        if self._writes_hparams:
+        if self._session.writes_hparams:
             self._session.writer.write_summary(
                 hparams_log.session_end(not self._recorder.is_bad, self._session.now())
             )
         if self._trial is None:
+            if self._session.writes_hparams:
+                self._session.write_metrics(self._session.score())
             self._session.writer.close()
 
     def _stopped_by(self) -> str | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tb_nanwatch.diagnosis.measured import measure
 from tb_nanwatch.diagnosis.ranking import diagnose
 from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules.learning_rate import rate_too_high
 from tb_nanwatch.diagnosis.rules.own_line import (
     Edit,
     below_its_largest,
@@ -26,7 +27,7 @@ from tb_nanwatch.diagnosis.rules.own_line import (
     without_power,
 )
 from tb_nanwatch.diagnosis.rules.settings import settings_fix
-from tb_nanwatch.record.schema import Experiment, Link, Operand, PostMortem
+from tb_nanwatch.record.schema import Experiment, Link, Operand, PostMortem, Source
 from tests.diagnosis.records import facts, met, operation
 
 
@@ -458,3 +459,77 @@ def test_every_guard_has_words_of_its_own() -> None:
     assert len({g.example for g in guards}) == len(guards)
     for guard in guards:
         assert not re.search(r"\{(?!small|tiny|squared|least|base|most)", guard.example)
+
+
+def test_a_state_that_a_factor_multiplies_at_each_time_step_is_kept_by_that_factor() -> (
+    None
+):
+    line = "total = keep * total + new"
+    here = Source("train.py", 7, "step", line)
+
+    def of(text: str = line, factor: float = 2.5, second: int = 7) -> str:
+        there = replace(here, line=second)
+        found = operation("Mul", text, op="tf.math.multiply", layer="odd")
+        found.source = replace(here, text=text)
+        found.chain = [
+            Link("second input", 2e38, origin="operation", name="add", source=here),
+            Link(
+                "first input",
+                2e38,
+                origin="operation",
+                name="tf.math.multiply",
+                operands=[factor, 8e37],
+                source=there,
+            ),
+        ]
+        return fix(found, "odd", step=5)
+
+    said = of()
+    assert "multiplied by `keep`, which is 2.5" in said
+    assert "`keep = keras.ops.minimum(keep, 1.0)`" in said
+    # Of another line, of a factor that shrinks, or of one of two products: nothing known.
+    others = (of(second=6), of(factor=0.9), of("total = keep * total + open * new"))
+    assert all("keep what enters it small" in said for said in others)
+
+
+def test_the_rate_that_a_callback_set_is_the_one_that_is_told() -> None:
+    def of(*tried: Experiment) -> tuple[str, str]:
+        run = facts(
+            "total",
+            later={"total": 1e36},
+            optimizer={"class_name": "SGD", "learning_rate": 1e-3},
+        )
+        candidate = rate_too_high(measure(met(run, PostMortem(experiments=list(tried)))))
+        assert candidate is not None
+        return " ".join(candidate.evidence), candidate.fix
+
+    raised = Experiment("learning_rate/10", "divided by 10", value=0.05)
+    evidence, said = of(raised)
+    assert "The learning rate is 0.5;" in evidence
+    assert "by a callback: the optimizer was made with 0.001." in evidence
+    assert said.endswith("That is the one that a callback sets, which was 0.5.")
+    # As it was made, or never lowered: nothing is known of another.
+    for tried in ((replace(raised, value=1e-4),), (replace(raised, value=None),), ()):
+        evidence, said = of(*tried)
+        assert "The learning rate is 0.001;" in evidence
+        assert "callback" not in evidence + said
+
+
+def test_a_sum_of_exponentials_that_are_all_0_is_mended_at_the_exponentials() -> None:
+    line = "each = ops.exp(x / t)"
+
+    def of(total: str = "tf.math.reduce_sum", each: str = "tf.math.exp") -> str:
+        inputs = [Operand("numerator"), Operand("denominator", size=4, num_zero=1)]
+        found = operation("RealDiv", "each / total", layer="odd", inputs=inputs)
+        there = Source("train.py", 9, "call", line)
+        found.chain = [
+            Link("denominator", 0.0, origin="operation", name=total, source=found.source),
+            Link("element", 0.0, origin="operation", name=each, source=there),
+        ]
+        return fix(found, "odd", step=5)
+
+    said = of()
+    assert said.startswith(f"At train.py:9, `{line}`: all exponentials of a row are 0")
+    assert "`ops.exp(x / t - ops.max(x / t, axis=-1, keepdims=True))`" in said
+    others = (of(total="tf.math.reduce_max"), of(each="tf.math.multiply"))
+    assert all("`each / keras.ops.maximum(total, 1e-3)`" in said for said in others)

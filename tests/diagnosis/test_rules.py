@@ -435,3 +435,25 @@ def test_the_rate_to_try_is_below_the_one_that_went_bad(rate: float) -> None:
     assert found is not None, fix
     assert float(found[1]) < rate / 2
     assert float(found[1]) <= 0.01  # what is usual for SGD
+
+
+def test_what_overflows_by_the_scale_of_the_inputs_is_their_fault_where_that_was_tried() -> (
+    None
+):
+    tried = Experiment(
+        "inputs", "the inputs standardised", True, 65, first=0, learns=True
+    )
+
+    def first(size: float = 70.0, says: str = "is beyond float32", **more: Any) -> str:
+        run = facts("total", step=0, sizes={"input": size, "dense": size})
+        after = operation("Exp", "risk = ops.exp(p)", owner="the loss 'cox'")
+        after.finding = f"the argument was 1260: above 88.72 the result {says}"
+        after.experiments = [replace(tried, **more)]
+        return diagnose(met(run, after))[0].id
+
+    assert first() == "unscaled_inputs"
+    # Small inputs, another fault, and one that scaling leaves as it is, or that learns not.
+    assert first(size=3.0) == "loss_domain"
+    assert first(says="is NaN") == "loss_domain"
+    assert first(finite=False, learns=None) == "loss_domain"
+    assert first(learns=False) == "loss_domain"

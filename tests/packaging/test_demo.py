@@ -155,7 +155,10 @@ def test_zeros_among_the_labels_end_the_search_and_a_second_run_is_new(
             "of this batch's labels were exactly zero" in e for e in cause["evidence"]
         )
     for search in found["searches"]:
-        assert "3 of 3 bad trials alike: loss domain, first in loss" in search["verdict"]
+        assert (
+            "3 of 3 bad trials alike: the loss left its domain, first in loss"
+            in search["verdict"]
+        )
         assert "no hyperparameter is to blame" in search["verdict"]
     assert found["findings"] == []
     assert len({search["search"] for search in found["searches"]}) == 2

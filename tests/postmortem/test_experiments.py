@@ -16,7 +16,7 @@ from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import diagnose
 from tb_nanwatch.postmortem import changes, experiments, state
 from tb_nanwatch.postmortem.run import run
-from tb_nanwatch.record.schema import BadTensor, Experiment, Position, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Experiment, Operand, Position, PostMortem
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, compiled, mlp, numbers
 from tests.postmortem.steps import first_step
@@ -131,6 +131,78 @@ def test_gradients_are_clipped_by_value_where_their_norm_is_no_number() -> None:
 
     assert tried(1e25, 1e15) == {"clip": False, "clip_values": True}
     assert tried(1e12, 1e28) == {"clip": True}
+
+
+class Divided(L.Layer):
+    """Divides by variables that begin with 0, twice by each."""
+
+    def __init__(self, variables: int, trained: bool = False) -> None:
+        super().__init__()
+        self.number, self.trained = variables, trained
+
+    def build(self, shape: Any) -> None:
+        self.by = [
+            self.add_weight((), "zeros", trainable=self.trained, name=f"by{i}")
+            for i in range(self.number)
+        ]
+
+    def call(self, x: Any) -> Any:
+        for by in self.by:
+            x = x / by
+            x = x / by
+        return x
+
+
+def test_a_variable_that_is_divided_by_is_begun_with_1() -> None:
+    def tried(variables: int) -> dict[str, Experiment]:
+        model = compiled(mlp(Divided(variables)))
+        capsule = first_step(model, numbers(8, 4), numbers(8, 1))
+        found = run(model, capsule, StepTracer(model))
+        results = {e.change: e for e in experiments.run(model, capsule, found)}
+        values = [float(by) for layer in model.layers for by in getattr(layer, "by", ())]
+        assert values == [0.0] * variables  # as it was
+        return results
+
+    alone = tried(1)
+    assert not alone["epsilon"].finite  # at one of the two lines
+    assert alone["begun_with_1"].finite
+    assert alone["begun_with_1"].text.endswith("/by0 begun with 1")
+    assert not tried(2)["begun_with_1"].finite  # the other is 0 still
+    model, x, y = named("loss_division")()
+    capsule = first_step(model, x, y)
+    found = run(model, capsule, StepTracer(model))
+    others = {e.change: e for e in experiments.run(model, capsule, found)}
+    assert not others["begun_with_1"].tried  # no variable is divided by
+
+
+def test_a_variable_that_is_one_number_can_be_run_again() -> None:
+    """Its value comes as a number, and not as an array."""
+    model = compiled(mlp(Divided(1, trained=True)))
+    capsule = first_step(model, numbers(8, 4), numbers(8, 1))
+    assert run(model, capsule, StepTracer(model)).op == "tf.math.divide"
+
+
+def test_a_fix_that_was_tried_in_vain_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*tried: Experiment) -> str:
+        found = [rules.Candidate("layer_domain", 3.0, evidence=["a"], fix="Guard it.")]
+        monkeypatch.setattr(rules, "candidates", lambda measured: found)
+        facts = Facts(
+            "diverged",
+            Position("train", 5, 0, 5),
+            BadTensor("activation", "odd", num_nan=1, size=1),
+            postmortem=PostMortem(
+                experiments=list(tried),
+                num_nan=1,
+                inputs=[Operand("denominator", num_zero=1)],
+            ),
+        )
+        return str(diagnose(facts)[0].fix)
+
+    assert said() == "Guard it."
+    assert said(changed("epsilon", True)) == "Guard it."
+    assert said(changed("epsilon", False)) == "Not enough alone, as tried: Guard it."
+    # The step itself was mended.
+    assert said(changed("epsilon", False, steps=3)) == "Guard it."
 
 
 def test_losses_are_of_their_own_class_and_dtype_again() -> None:

@@ -242,8 +242,15 @@ def _shown(fix: str | None) -> str:
     return words.replace("|", "\\|")
 
 
+def _in_vain(row: Row) -> bool:
+    """Returns whether what is printed says of itself that it does not mend the program."""
+    return (row.get("printed") or "").startswith("Not enough alone")
+
+
 def _verdict(row: Row) -> str:
     ran = row.get("ran")
+    if _in_vain(row):
+        return "said not to"
     if row.get("edits") is None:
         return "nothing to apply"
     if ran is None:
@@ -270,7 +277,7 @@ def page(found: Row) -> str:
         named = {
             name: row
             for name, row in rows.items()
-            if row.get("cause") not in (None, "unknown")
+            if row.get("cause") not in (None, "unknown") and not _in_vain(row)
         }
         good = sum(map(mended, named.values()))
         tested = [row for row in named.values() if row["sure"] == "tested"]
@@ -289,7 +296,36 @@ def page(found: Row) -> str:
             ),
             "",
         ]
-    return "\n".join(lines) + "\n" + END
+    return "\n".join([*lines, *_causes(found["cases"])]) + "\n" + END
+
+
+def _causes(rows: Row) -> list[str]:
+    """Returns a table of the causes of the other programs, with those that are right."""
+    asked = {name: row for name, row in rows.items() if row.get("right")}
+    named = {name: _named(row) for name, row in asked.items()}
+    counts = {
+        word: list(named.values()).count(word) for word in ("right", "wrong", "unknown")
+    }
+    return [
+        f"The likeliest cause of the {len(asked)} other programs, as last run: right in "
+        f"**{counts['right']} of {len(asked)}**, wrong in {counts['wrong']}, unknown in "
+        f"{counts['unknown']}.",
+        "",
+        "| program | right cause | named | |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {' or '.join(row['right'])} | {row.get('cause') or 'none'}, "
+            f"{row.get('sure') or 'unclear'} | {named[name]} |"
+            for name, row in asked.items()
+        ),
+        "",
+    ]
+
+
+def _named(row: Row) -> str:
+    if row.get("cause") in (None, "unknown"):
+        return "unknown"
+    return "right" if row["cause"] in row["right"] else "wrong"
 
 
 def write(found: Row) -> None:

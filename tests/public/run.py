@@ -39,8 +39,9 @@ RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs" / "public.md"
 MODULE = ROOT / "tb_nanwatch" / "diagnosis" / "rules" / "track_record.py"
 # The first program of each set. Those from 23 on were written when the diagnosis' rules were
-# no longer changed; those from 41 on when rules had been added for what 23 to 40 had shown.
-SETS = ("01", "23", "41")
+# no longer changed; those from 41 on when rules had been added for what 23 to 40 had shown,
+# and those from 53 on when much had been mended after that.
+SETS = ("01", "23", "41", "53")
 
 # TensorFlow's types of an operation and of its gradient, for check_numerics' sake.
 TYPES = {
@@ -53,6 +54,7 @@ TYPES = {
     "tf.math.reduce_std": {"Sqrt", "SqrtGrad"},
     "tf.math.rsqrt": {"Rsqrt", "RsqrtGrad"},
     "tf.math.sqrt": {"Sqrt", "SqrtGrad"},
+    "tf.math.square": {"Square"},
     "tf.norm": {"Sqrt", "SqrtGrad"},
     "tf.nn.sparse_softmax_cross_entropy_with_logits": {
         "SparseSoftmaxCrossEntropyWithLogits"
@@ -202,12 +204,16 @@ def judged(expect: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     operation = (row.get("operation") or "").removeprefix("gradient of ")
     line, text = row.get("line"), expect["line_text"]
     cause = row.get("cause")
+    evidence = " ".join(row.get("evidence") or ())
+    chain = expect.get("chain")
     return {
         "status": among(row.get("status"), expect["status"]),
         "phase": None if expect["phase"] is None else row.get("phase") == expect["phase"],
         "step": None if expect["step"] is None else row.get("step") == expect["step"],
         "operation": among(operation, expect["operation"]),
         "line": None if text is None else bool(line) and text in line,
+        # Words of the way to the operation, as the report tells it.
+        "chain": None if chain is None else all(part in evidence for part in chain),
         "cause": (
             "unknown"
             if cause in (None, "unknown")
@@ -269,6 +275,7 @@ def figures(results: dict[str, Any], when: str, begin: str) -> list[str]:
         share(theirs, "operation"),
         share(ours, "line"),
         share(theirs, "line"),
+        share(ours, "chain"),
     ]
 
 
@@ -284,6 +291,7 @@ FIGURES = (
     "operation right, check_numerics",
     "user's line right",
     "user's line right, check_numerics",
+    "the way to the operation right",
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search import analysis
 from tb_nanwatch.reading.search.analysis import Analysis, Trial, analyse
 from tb_nanwatch.reading.search.edit import REMINDER
@@ -258,7 +259,7 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
     assert text.startswith(
         "any name >= 0.05 went bad in 4 of 5 trials, elsewhere 0 of 19. A hint: statistics "
         "alone do not settle it (corrected p = 0.1; 2 more trials, half of them there, would "
-        "settle it if they fared as these did), but all 4 died of the same cause: learning rate. units <= 32 fits the counts better ("
+        "settle it if they fared as these did), but all 4 died of the same cause: learning rate too high. units <= 32 fits the counts better ("
     )
     assert "probably chance: what the trials died of points to any name." in text
 
@@ -321,7 +322,7 @@ def test_few_trials_that_died_of_the_program_are_told_the_fix_first(cause: str) 
     trials[1] = dataclasses.replace(trials[1], bad=True)
     verdict = analyse("s", died_of(trials, cause, fix="Mend it.")).verdict
     assert verdict == (
-        f"2 of 2 bad trials alike: {cause.replace('_', ' ')}, first in loss total. Fix: "
+        f"2 of 2 bad trials alike: {label_of(cause)}, first in loss total. Fix: "
         "Mend it. 5 trials are too few to tell whether a hyperparameter has a part in it."
     )
 
@@ -390,7 +391,7 @@ def test_unscaled_data_are_scaled_before_more_trials_are_run() -> None:
 
     verdict = searched("unscaled_inputs").verdict
     assert verdict.startswith(
-        "3 of 3 bad trials alike: unscaled inputs. Scale the data first: at their present "
+        "3 of 3 bad trials alike: inputs not scaled. Scale the data first: at their present "
         "scale the learning rates of the bad trials (0.05 to 0.07) are too high, and only "
         "then search. "
     )
@@ -417,7 +418,9 @@ def test_more_trials_of_a_hint_are_not_asked_for_where_data_are_to_be_scaled(
     assert settled.endswith("Scale the data first, and only then search.")
     monkeypatch.setattr(analysis, "separate", unsettled)
     found = analyse("s", died_of(frontier(), "unscaled_inputs"))
-    assert found.verdict.startswith("5 of 5 bad trials alike: unscaled inputs, first in")
+    assert found.verdict.startswith(
+        "5 of 5 bad trials alike: inputs not scaled, first in"
+    )
     assert "A hint: statistics alone do not settle it (corrected p = 0.1), but all 5" in (
         found.findings[0].text
     )
@@ -430,7 +433,7 @@ def test_a_cause_of_the_space_without_a_finding_is_not_denied() -> None:
     trials = died_of(without_rule(60, 0.4, 1), "gradient_amplification")
     bad = sum(t.bad for t in trials)
     assert analyse("s", trials).verdict.startswith(
-        f"{bad} of {bad} bad trials alike: gradient amplification, first in loss total. The "
+        f"{bad} of {bad} bad trials alike: gradients multiplied through depth or time, first in loss total. The "
         "counts prove no condition on the hyperparameters; the closest is "
     )
 
@@ -439,7 +442,7 @@ def test_many_trials_without_a_finding_are_told_the_fix_before_the_closest() -> 
     trials = died_of(without_rule(60, 0.4, 1), "loss_domain", fix="Mend it.")
     bad = sum(t.bad for t in trials)
     assert analyse("s", trials).verdict.startswith(
-        f"{bad} of {bad} bad trials alike: loss domain, first in loss total. Fix: Mend it. "
+        f"{bad} of {bad} bad trials alike: the loss left its domain, first in loss total. Fix: Mend it. "
         "No hyperparameter goes with going bad; the closest is "
     )
 
@@ -459,7 +462,7 @@ def test_all_bad_by_one_cause_blames_no_hyperparameter(n: int) -> None:
     analysis = analyse("s", trials)
     assert analysis.findings == []
     assert analysis.verdict == (
-        f"{n} of {n} bad trials alike: loss domain, first in loss total: no "
+        f"{n} of {n} bad trials alike: the loss left its domain, first in loss total: no "
         "hyperparameter is to blame."
     )
 
@@ -471,7 +474,7 @@ def test_all_bad_by_a_hyperparameters_doing_blames_the_space() -> None:
     ]
     verdict = analyse("s", trials).verdict
     assert verdict.startswith(
-        "9 of 9 bad trials alike: learning rate, first in loss total. "
+        "9 of 9 bad trials alike: learning rate too high, first in loss total. "
     )
     assert "no hyperparameter is to blame" not in verdict
 

@@ -65,7 +65,7 @@ def test_the_verdict_of_a_few_trials_says_what_to_mend(
     causes = Causes(reader).of(CTX, "", snapshot.sessions)
     (search,) = as_json(report.overview(snapshot, causes))["searches"]
     assert (
-        "2 of 5 trials went bad (2 diverged). 2 of 2 bad trials alike: nonfinite data, "
+        "2 of 5 trials went bad (2 diverged). 2 of 2 bad trials alike: NaN or Inf in the data, "
         "first in the input. Fix: Find the non-finite input values before training "
         "(np.isfinite), and drop or fill these rows. 5 trials are too few to tell whether"
     ) in search["verdict"]

@@ -55,15 +55,17 @@ def in_words(full: dict[str, Any]) -> tuple[list[str], str]:
 def test_the_numbers_of_several_trials_are_said_to_be_one_trials() -> None:
     lines, made = in_words(told([rate(10, 0.6)], [rate(20, 0.9)], [rate(30, 0.7)]))
     assert lines == [
-        "  Cause in Trial 0001, Trial 0002, Trial 0003: learning rate (likely in 2 of 3,",
-        "    else unclear). Lower it.",
+        "  Cause in Trial 0001, Trial 0002, Trial 0003: learning rate too high (likely in",
+        "    2 of 3, else unclear). Lower it.",
         "    In Trial 0002:",
         "      The learning rate is 20.",
     ]
     assert (
-        "Learning rate (likely in 2 of 3, else unclear) in Trial 0001, Trial 0002, Trial "
-        "0003 In Trial 0002: where The learning rate is 20. Fix: Lower it." in made
+        "Learning rate too high (likely in 2 of 3, else unclear) in Trial 0001, Trial 0002, Trial "
+        "0003 In Trial 0002: where" in made
     )
+    # The card says it; below it, it is not told again.
+    assert made.count("The learning rate is 20.") == made.count("Lower it.") == 1
 
 
 def test_of_one_trial_or_of_trials_alike_nobody_asks_whose_they_are() -> None:
@@ -84,15 +86,17 @@ def test_runs_without_a_trial_are_called_runs() -> None:
 def test_the_cause_that_came_second_is_told() -> None:
     inputs = [rate(10), second("unscaled_inputs", 0.26), second("label_range", 0.05)]
     lines, made = in_words(told(inputs))
-    assert lines[-1] == "    Next likely: unscaled inputs."
-    assert "Next likely: unscaled inputs." in made
+    assert lines[-1] == "    Next likely: inputs not scaled."
+    assert "Next likely: inputs not scaled." in made
     # Of several trials: over all of them, or in which.
     weaker = [rate(20), second("unscaled_inputs", 0.12)]
-    assert in_words(told(inputs, weaker))[0][-1] == ("    Next likely: unscaled inputs.")
+    assert in_words(told(inputs, weaker))[0][-1] == (
+        "    Next likely: inputs not scaled."
+    )
     other = [rate(30), second("label_range", 0.3)]
     said = " ".join(in_words(told(inputs, weaker, other, [rate(40)]))[0])
     assert " ".join(said.split()).endswith(
-        "Next likely: label range in Trial 0003; unscaled inputs in Trial 0001, Trial 0002."
+        "Next likely: labels outside of what the loss takes in Trial 0003; inputs not scaled in Trial 0001, Trial 0002."
     )
 
 
@@ -107,7 +111,7 @@ def test_what_would_have_been_named_stands_beside_unknown() -> None:
     lines, _ = in_words(told([unknown, rate(10, 0.39)]))
     assert lines == [
         "  Cause in Trial 0001: unknown. Look.",
-        "    Next likely: learning rate.",
+        "    Next likely: learning rate too high.",
     ]
 
 

@@ -67,7 +67,10 @@ def test_which_trials_and_why(tmp_path: Path) -> None:
     first, second, third = aborted["reasons"]
     onset = run_of(full, "2/execution0")["onset"]
     assert first.startswith("diverged at epoch 1, batch ")
-    assert f"(step {onset['step']})" in first and "likely cause: learning rate" in first
+    assert (
+        f"(step {onset['step']})" in first
+        and "likely cause: learning rate too high" in first
+    )
     assert second == "ValueError: units must be positive"
     assert third.startswith("diverged at epoch 1, batch ")
     assert "2 of these 3 trials went bad" in aborted["fix"]

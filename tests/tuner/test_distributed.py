@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("tuner0", "tuner1")
 
 
-def start(name: str, port: int, path: Path, how: int | str) -> subprocess.Popen[str]:
+def start(
+    name: str, port: int, path: Path, *how: int | str, module: str = "tests.tuner.worker"
+) -> subprocess.Popen[str]:
     environment = os.environ | {
         "KERASTUNER_TUNER_ID": name,
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
@@ -33,7 +35,7 @@ def start(name: str, port: int, path: Path, how: int | str) -> subprocess.Popen[
         "TF_NUM_INTRAOP_THREADS": "1",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.tuner.worker", str(path), str(how)],
+        [sys.executable, "-m", module, str(path), *map(str, how)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

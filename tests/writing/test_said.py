@@ -88,14 +88,19 @@ def test_an_operation_has_words(
     assert label_of("learning_rate", found) == LABELS["learning_rate"]
 
 
-def test_a_search_says_a_line_for_a_bad_trial_and_one_at_its_end(
+def test_a_search_says_a_line_for_a_bad_trial_and_the_answer_at_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search(make("RandomSearch", bad, tmp_path), NanWatch(tmp_path / "log"))
-    said = [li for li in capsys.readouterr().out.splitlines() if "NaN Watch: " in li]
+    out = capsys.readouterr().out
+    said = [li for li in out.splitlines() if "NaN Watch: " in li]
     trials = [line for line in said if " diverged at epoch 1, batch " in line]
     assert trials and all(line.startswith("NaN Watch: Trial #") for line in trials)
-    assert "watched trials went bad. Why" in said[-1]
+    assert said[-1].endswith(" watched trials went bad.")
+    at_end = out[out.index(said[-1]) :]
+    for title in ("Why", "Fix", "See"):
+        assert at_end.count(f"\n  {title:<7}") == 1
+    assert "tb-nanwatch report" in at_end and "#nanwatch" in at_end
     # One as it goes bad, one at its end.
     assert len(said) == 2 * len(trials) + 1
 
@@ -129,3 +134,53 @@ def test_an_exception_says_it_all_and_nothing_is_said_twice(
         fit(mlp(), NanWatch(tmp_path, on_nonfinite="raise"), bad=13)
     assert capsys.readouterr() == ("", "")
     keras.backend.clear_session()
+
+
+def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
+    from tb_nanwatch.diagnosis.answer import Answer
+    from tb_nanwatch.writing.telling.search_end import card_at_end
+
+    def answer(cause: str, sure: str) -> Answer:
+        return Answer(
+            "diverged", cause, f"{cause}.", sure, "", f"Fix of {cause}.", "", "", ""
+        )
+
+    statuses: Any = {"0": "diverged", "1": "runaway", "2": "clean", "3": "diverged"}
+    answers = {
+        "0": ("Trial #1", answer("rate", "likely")),
+        "1": ("Trial #2", answer("rate", "tested")),
+        "2": ("Trial #3", answer("data", "tested")),  # an attempt before a clean one
+        "3": ("Trial #4", answer("data", "tested")),
+    }
+    said = card_at_end(statuses, answers, ["see"])
+    assert said.first == "3 of 4 watched trials went bad." and said.see == ("see",)
+    assert said.parts[0].text == "rate. (Trial #2; 2 of 3 bad alike)"
+    assert said.parts[1].text == "Fix of rate."
+    unknown = {"0": ("Trial #1", answer("unknown", ""))}
+    assert card_at_end(statuses, unknown, []).parts == ()
+
+
+@pytest.mark.parametrize("rate", [1e30, 3.0], ids=["at once", "later"])
+def test_the_last_sound_checkpoint_is_named(
+    rate: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+    import numpy as np
+
+    x = np.ones((8, 1), np.float32)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    sound: list[int] = []
+
+    class Weights(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if all(np.isfinite(w).all() for w in self.model.get_weights()):
+                sound.append(epoch + 1)
+
+    watch = NanWatch(tmp_path, experiments=0)
+    model.fit(x, y=-x, epochs=60, batch_size=8, verbose=0, callbacks=[watch, Weights()])
+    out = " ".join(capsys.readouterr().out.split())
+    if sound:
+        assert f"that of epoch {sound[-1]} is the last sound one" in out
+    else:
+        assert "Checkpoints of every epoch hold NaN" in out

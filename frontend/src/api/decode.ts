@@ -61,8 +61,13 @@ function run(value: unknown): RunSummary {
 
 /** A search of which an older server says no more than a verdict has that first. */
 function search(found: SearchSummary): SearchSummary {
-  if (found.first.happened !== "") return found;
-  return { ...found, first: { ...found.first, happened: found.verdict } };
+  const { first, verdict } = found;
+  return {
+    ...found,
+    // Its trials have no score: what its tuner minimises is how many of them live.
+    objective: found.purpose === "stability" ? null : found.objective,
+    first: first.happened === "" ? { ...first, happened: verdict } : first,
+  };
 }
 
 export function decodeOverview(value: unknown): Overview {

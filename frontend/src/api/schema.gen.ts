@@ -203,7 +203,10 @@ export interface FirstScreen {
 }
 
 export interface SearchSummary {
-  /** id, "" for runs without a search. */
+  /**
+   * id; "by-hand:DIRECTORY" of runs with `hparams=` that share a directory, "" for others
+   * without a tuner.
+   */
   search: string;
   /** KerasTuner's project name. */
   name: string;

@@ -61,7 +61,7 @@ export function answerBody(answer: Answer): HTMLElement {
       "dl",
       { class: "answer-fix" },
       ...entry(
-        "Change",
+        "Fix",
         answer.fix,
         "fix",
         copyButton(() => answer.fix, "the fix"),

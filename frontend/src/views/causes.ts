@@ -40,12 +40,19 @@ function evidence(cause: Cause): Child {
     : null;
 }
 
+/** A cause's name, which opens what it means. */
+function name(cause: Cause, strong: boolean, meaning: string): HTMLElement {
+  const label = el(strong ? "strong" : "span", {}, cause.label);
+  if (!meaning) return label;
+  return el("details", { class: "meaning" }, el("summary", {}, label), el("p", {}, meaning));
+}
+
 function bar(cause: Cause, strong: boolean, meanings: Record<string, string>): HTMLElement {
   const share = Math.min(1, Math.max(0, cause.confidence ?? 0));
   return el(
     "div",
     { class: "cause", title: cause.evidence.join(" ") },
-    el(strong ? "strong" : "span", { title: meanings[cause.id] ?? "" }, cause.label),
+    name(cause, strong, meanings[cause.id] ?? ""),
     el(
       "span",
       { class: "bar", "aria-hidden": "true" },

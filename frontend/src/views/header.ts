@@ -31,7 +31,7 @@ export class HeaderView {
   update(state: State, model: Model): void {
     const { searches } = model.overview;
     const pickerKey = JSON.stringify([
-      searches.map((s) => [s.search, s.name, s.started, s.trials]),
+      searches.map((s) => [s.search, s.name, s.started, s.trials, s.purpose]),
       model.search.search,
     ]);
     if (pickerKey !== this.pickerKey) {
@@ -42,7 +42,16 @@ export class HeaderView {
           el("option", { value: s.search, selected: s.search === model.search.search }, title(s)),
         ),
       );
-      this.details.textContent = model.search.tuner;
+      replace(
+        this.details,
+        model.search.tuner,
+        model.search.purpose === "stability" &&
+          el(
+            "span",
+            { class: "badge", title: STABILITY, "data-fact": "purpose" },
+            "stability search",
+          ),
+      );
     }
     const countsKey = JSON.stringify([
       model.byStatus,
@@ -110,8 +119,12 @@ export class HeaderView {
   }
 }
 
+const STABILITY =
+  "Its trials are short, have no score, and were chosen for lying where trainings begin to go bad.";
+
 function title(search: SearchSummary): string {
   if (search.search === "") return `runs without a search (${search.trials})`;
   const name = search.name ? `${search.name} · ` : "";
-  return `${name}${words.moment(search.started)}`;
+  const kind = search.purpose === "stability" ? "stability search · " : "";
+  return `${name}${kind}${words.moment(search.started)}`;
 }

@@ -104,7 +104,9 @@ export class VerdictView {
   private draw(model: Model, first: FirstScreen): void {
     const { findings, overview } = model;
     const bad = model.trials.some((t) => t.bad);
-    const ill = bad || first.fix !== "" || first.next !== "";
+    // Trials of a stability search go bad on purpose, and its frontier is drawn below.
+    const drawn = model.search.frontier !== null;
+    const ill = !drawn && (bad || first.fix !== "" || first.next !== "");
     this.node.classList.toggle("went-bad", ill);
     this.node.classList.toggle("well", !ill);
     const told = prose(first.happened || "No trial has been watched yet.");
@@ -127,7 +129,7 @@ export class VerdictView {
         {},
         ...entry(
           "Why",
-          first.why,
+          drawn ? "" : first.why,
           "why",
           first.sure && el("span", { class: `sure ${first.sure}` }, first.sure),
         ),
@@ -136,7 +138,7 @@ export class VerdictView {
       el(
         "dl",
         {},
-        ...entry("Fix", first.fix, "fix"),
+        ...entry("Fix", drawn ? "" : first.fix, "fix"),
         ...entry("Tested", first.tested.replace(/^Tested: /, ""), "tested"),
       ),
     );
@@ -155,7 +157,7 @@ export class VerdictView {
     // A warning is not to be missed.
     for (const w of overview.warnings)
       this.notes.append(el("span", { class: "warning" }, `⚠ ${w} `));
-    this.copy.hidden = !ill;
+    this.copy.hidden = !ill && !drawn;
     this.sure.hidden = !first.more.length && findings.length < 2;
     this.showMore();
     this.showRest();
@@ -193,6 +195,8 @@ interface Edit {
   code: string;
 }
 
+const STABLE = "The space that lives, for the model's build function.";
+
 /** The edit on screen: of values left out, else of the cut, else of the finding. */
 function editOf({ removed, cut, search }: Model, finding: Finding | undefined): Edit | null {
   if (removed) {
@@ -205,6 +209,7 @@ function editOf({ removed, cut, search }: Model, finding: Finding | undefined): 
     const kept = `${op === "ge" ? "at most" : "at least"} ${words.value(bound, true)}`;
     return titled(`${hparam} ${kept}`, cut.edit);
   }
+  if (search.frontier?.code) return { title: STABLE, code: search.frontier.code };
   return finding?.edit ? { title: finding.where, code: finding.edit } : null;
 }
 

@@ -23,6 +23,7 @@ from tb_nanwatch.diagnosis.rules.domain import domain_candidates, left_domain
 from tb_nanwatch.diagnosis.rules.growth import growth_candidates
 from tb_nanwatch.diagnosis.rules.half import in_half_precision
 from tb_nanwatch.diagnosis.rules.outlier import outlier_data
+from tb_nanwatch.diagnosis.rules.overflow import overflowed_by_inputs
 from tb_nanwatch.diagnosis.rules.stall import stall_candidates
 from tb_nanwatch.diagnosis.rules.thresholds import THRESHOLDS, at
 from tb_nanwatch.diagnosis.rules.validated import grew_before_any_weight
@@ -46,7 +47,7 @@ def candidates(m: Measured) -> list[Candidate]:
     if m.facts.status == "stalled" and m.origin is None:
         return []
     if m.origin is not None and left_domain(m):
-        return domain_candidates(m)
+        return overflowed_by_inputs(m, domain_candidates(m))
     if m.trained is not None and m.growth() >= at("domain_growth"):
         if m.origin is not None and grew_before_any_weight(m):
             return domain_candidates(m)

@@ -17,6 +17,7 @@ from tb_nanwatch.diagnosis.rules.own_line import (
     below_its_largest,
     divides_by_a_sum,
     edited,
+    factor_beside,
     rooted,
     without_comment,
     without_power,
@@ -176,6 +177,8 @@ _GUARDS: Final[dict[str, Guard]] = {
 }
 _LOGARITHMS: Final = (_LOG, _LOG1P)
 _SIZES: Final = (_SIZE, _HALF_SIZE)
+# Of the two operands of a product, which is meant.
+_PLACES: Final = {"first input": 0, "second input": 1}
 _DIVISIONS: Final = (_DIVISION, _SIGNED_DIVISION, _RECIPROCAL)
 
 
@@ -233,7 +236,15 @@ def lower_rate(m: Measured, rate: float) -> str:
     tried = found.experiments if found is not None else []
     clipped = any(e.change == "clip" and e.succeeded and e.learns for e in tried)
     also = ", or clip the gradients (global_clipnorm=1.0)" if clipped else ""
-    return f"Lower the learning rate, e.g. to {rate:.0e}{also}."
+    return f"Lower the learning rate, e.g. to {rate:.0e}{also}.{where_rate_is_set(m)}"
+
+
+def where_rate_is_set(m: Measured) -> str:
+    """Returns in a sentence where a rate is to be lowered that a callback had set, else ""."""
+    rate = m.rate_set_later()
+    if math.isnan(rate):
+        return ""
+    return f" That is the one that a callback sets, which was {rate:.3g}."
 
 
 def _is_kept_in(found: PostMortem) -> bool:
@@ -399,6 +410,16 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
             f"{where}: keep infinities out of it; a mask needs only a large finite number"
             f"{half}, e.g. {mask}."
         )
+    fed_back = factor_of_what_feeds_back(found) if guard in _SIZES else None
+    if fed_back is not None:
+        factor, value = fed_back
+        return (
+            f"{where}: what this makes comes back to it at each time step, multiplied by "
+            f"`{factor}`, which is {value:.3g}: keep that factor at 1 or less before each of "
+            f"its uses, as in `{factor} = keras.ops.minimum({factor}, 1.0)`."
+        )
+    if guard in _DIVISIONS and (shifted := _below_the_largest(found)):
+        return shifted
     joint = ":" if guard in _SIZES else ", as in"
     fix = f"{where}: keep {guard.keep}{joint} {_example(found, guard)}."
     begun = _variable_begun_at_0(m, found) if guard in _DIVISIONS else ""
@@ -409,22 +430,73 @@ def _at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
             f'initializer "ones", for it is 0 where training begins. Or else: {fix} '
             "Without the former each other line that divides by it needs this too."
         )
+    return fix + _besides(m, found, guard)
+
+
+def _besides(m: Measured, found: PostMortem, guard: Guard) -> str:
+    """Returns what to say beside the rewritten line, in sentences; "" where there is nothing."""
+    assert found.source is not None
+    said = ""
     if guard is _EXPONENTIAL:
-        fix += _of_a_softmax(source.text)
+        said += _of_a_softmax(found.source.text)
     if guard is _LARGE_POWER and found.owner.startswith("the loss"):
-        fix += _of_a_likelihood(source.text)
+        said += _of_a_likelihood(found.source.text)
     if guard in _DIVISIONS and found.layer and _of_fresh_weights(m, found):
-        fix += (
+        said += (
             " All of these denominators are 0: where they are made of weights, begin those "
             'with random numbers ("glorot_uniform"), not with zeros.'
         )
     if guard in _DIVISIONS and m.bad_tensor is not None and m.bad_tensor.kind == "metric":
-        fix += " What else this metric divides by needs the same."
+        said += " What else this metric divides by needs the same."
     masked = m.bad_tensor is not None and m.bad_tensor.kind == "gradient"
     if masked and guard in (*_LOGARITHMS, *_DIVISIONS):
         # The derivative of a branch that is not taken is zero times infinity.
-        fix += " A keras.ops.where around it is not enough: the gradient takes both branches."
-    return fix
+        said += " A keras.ops.where around it is not enough: the gradient takes both branches."
+    return said
+
+
+def factor_of_what_feeds_back(found: PostMortem) -> tuple[str, float] | None:
+    """Returns the factor of a loop's state that grows, as it is written, and its value.
+
+    What a product took came from a product of the very same line, which holds one alone:
+    it is the line's own result of a time step before.
+    """
+    source = found.source
+    if source is None or found.op_type != "Mul" or found.gradient:
+        return None
+    for link in found.chain:
+        here = link.source
+        if here is None or (here.file, here.line) != (source.file, source.line):
+            return None
+        if link.name != found.op or len(link.operands) != 2:
+            continue
+        place = _PLACES.get(found.chain[0].operand)
+        if place is None:
+            return None
+        factor = factor_beside(source.text, place)
+        value = link.operands[1 - place]
+        return (factor, value) if factor is not None and abs(value) > 1 else None
+    return None
+
+
+def _below_the_largest(found: PostMortem) -> str:
+    """Returns the fix of a sum of exponentials that are all 0, "" for any other denominator.
+
+    A bound on the sum would give a row of zeros, whose derivative is 0 as well.
+    """
+    if len(found.chain) < 2:
+        return ""
+    total, each = found.chain[:2]
+    if total.operand != "denominator" or not total.name.endswith(".reduce_sum"):
+        return ""
+    own = below_its_largest(each.source.text) if each.source is not None else None
+    if not each.name.endswith(".exp") or each.source is None or own is None:
+        return ""
+    return (
+        f"At {each.source.file}:{each.source.line}, `{without_comment(each.source.text)}`: "
+        "all exponentials of a row are 0, and so is their sum: take each row's largest off "
+        f"first, as in `{own}`."
+    )
 
 
 def _variable_begun_at_0(m: Measured, found: PostMortem) -> str:
@@ -435,6 +507,11 @@ def _variable_begun_at_0(m: Measured, found: PostMortem) -> str:
     link = found.chain[0] if found.chain else None
     if link is None or link.origin != "variable" or not m.at_first_step:
         return ""
+    if any(
+        e.change == "begun_with_1" and e.tried and not e.succeeded
+        for e in found.experiments
+    ):
+        return ""  # that was tried
     denominator = _operand(found, "denominator", 1)
     if denominator is None or denominator.num_zero != denominator.size:
         return ""

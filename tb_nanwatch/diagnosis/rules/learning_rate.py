@@ -35,6 +35,11 @@ def rate_too_high(m: Measured) -> Candidate | None:
         + (f" with momentum {momentum:.3g}" if 0 < momentum < 1 else "")
         + f"; {usual:.3g} is usual for this optimizer."
     ]
+    if not math.isnan(m.rate_set_later()):
+        evidence.append(
+            f"It was set in the course of the training, by a callback: the optimizer was made "
+            f"with {m.rate_at_first():.3g}."
+        )
     ratio = _update_ratio(m)
     if not math.isnan(ratio):
         evidence.append(

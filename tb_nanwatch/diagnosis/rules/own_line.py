@@ -170,6 +170,29 @@ def without_power(line: str) -> str | None:
     return _rewritten(line, tree, [n for n in ast.walk(tree) if is_power(n)], logarithm)
 
 
+def factor_beside(line: str, place: int) -> str | None:
+    """Returns the other factor of the line's only product, where that is a plain name.
+
+    None where the line holds no product, or several.
+
+    Args:
+        line: a statement.
+        place: 0 where the factor that is known stands first, else 1.
+    """
+    tree = _parsed(_alone(line))
+    products = [
+        node
+        for node in (ast.walk(tree) if tree is not None else ())
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
+    ]
+    if len(products) != 1 or any(
+        _called(node) == "multiply" for node in ast.walk(tree or ast.Module([], []))
+    ):
+        return None
+    other = products[0].left if place else products[0].right
+    return other.id if isinstance(other, ast.Name) else None
+
+
 def divides_by_a_sum(line: str) -> bool:
     """Returns whether the line divides by what it sums up, as a softmax does."""
     tree = _parsed(_alone(line))

@@ -221,7 +221,8 @@ class SearchSummary:
     """One search, or the runs without one.
 
     Attributes:
-        search: id, "" for runs without a search.
+        search: id; "by-hand:DIRECTORY" of runs with `hparams=` that share a directory, "" for
+            others without a tuner.
         name: KerasTuner's project name.
         tuner: class of the tuner, "" where it is not known.
         objective: its name; null where it is not known.

@@ -60,6 +60,13 @@ class Logs:
         }
 
 
+def _absolute(logdir: str) -> str:
+    """Returns where a relative path led, in brackets."""
+    if re.match(r"[a-z0-9]+://", logdir) or os.path.isabs(logdir):
+        return ""
+    return f" ({os.path.abspath(logdir)})"
+
+
 def read(logdir: str, with_data: bool = True, tell: Tell = untold) -> Logs:
     """Reads a log directory.
 
@@ -76,9 +83,11 @@ def read(logdir: str, with_data: bool = True, tell: Tell = untold) -> Logs:
     snapshot = reader.snapshot(ctx, "")
     if not snapshot.sessions:
         raise CannotReadError(
-            f"no NaN Watch records in {logdir!r}. Give the directory that "
-            "NanWatch(...) was given, or one above it; if the training has not begun "
-            "yet, add callbacks=[NanWatch(LOGDIR)] to fit or search and run it."
+            f"no NaN Watch records in {logdir!r}{_absolute(logdir)}. Give the directory "
+            "that NanWatch(...) was given, or one above it; if nothing was trained with it "
+            "yet, add one of these and run it:\n"
+            f"  model.fit(x, y, callbacks=[NanWatch({logdir!r})])\n"
+            f"  tuner.search(x, y, callbacks=[NanWatch({logdir!r})])"
         )
     causes = Causes(reader, with_data).of(ctx, "", snapshot.sessions, tell)
     tell("comparing", 0, None)

@@ -14,13 +14,13 @@ from typing import Final
 from tb_nanwatch import __version__
 from tb_nanwatch.reading.contract.overview import Overview
 from tb_nanwatch.reading.contract.runs import RunSummary
-from tb_nanwatch.reading.contract.searches import Aborted, SearchSummary
+from tb_nanwatch.reading.contract.searches import SearchSummary
 from tb_nanwatch.reading.report import told
 from tb_nanwatch.reading.report.page_table import Lanes, table, text
 from tb_nanwatch.reading.report.same_cause import same_causes
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import card
 from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
-from tb_nanwatch.wording.trial_names import run_name
 
 _LONG: Final = 2000
 
@@ -60,7 +60,7 @@ svg.lane { display: block; margin-top: 3px; }
 .g0 { fill: var(--g0); } .g1 { fill: var(--g1); } .g2 { fill: var(--g2); }
 .g3 { fill: var(--g3); } .g4 { fill: var(--g4); } .g5 { fill: var(--g5); }
 .lost { fill: var(--lost); } .hatch { stroke: var(--hatch); stroke-width: 1.2; fill: none; }
-.legend span { white-space: nowrap; } .legend svg { vertical-align: middle; margin: 0 2px 0 8px; }
+.legend { max-width: none; } .legend span { white-space: nowrap; } .legend svg { vertical-align: middle; margin: 0 2px 0 8px; }
 @media (max-width: 1000px) { body { padding: 12px; } th, td { padding-right: 7px; } }
 @media print { body { padding: 0; max-width: none; } pre { overflow: visible; } }
 """
@@ -100,17 +100,17 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     runs = [r for r in full.runs if r.search == search.search]
     shown = told.runs_of(full, search)
     findings = told.findings_of(full, search)
+    # These are asked about.
+    shown.sort(key=lambda run: run.status not in BAD_STATUSES)
     cards = told.cards_of(replace(full, searches=[search]))
     parts = [_title(search), card.in_html(cards)]
-    if search.aborted:
-        parts.append(_aborted(search.aborted, shown))
-    beyond = told.beyond(search, findings)
-    if beyond:
-        parts.append("<h3>How sure</h3>")
-        parts += [f"<p>{text(said, _LONG)}</p>" for said in beyond]
-    parts += _causes(shown)
-    if search.cost and search.cost.text:
-        parts.append(f"<h3>Cost</h3><p>{text(search.cost.text, _LONG)}</p>")
+    # Each fact stands once: what a card says is not told again below it.
+    said = " ".join(text for c in cards for text in (c.first, *(p.text for p in c.parts)))
+    more = [told.without(text, said) for text in search.first.more]
+    if any(more):
+        listed = "".join(f"<li>{card.words_in_html(text)}</li>" for text in more if text)
+        parts.append(f"<h3>How sure</h3><ul>{listed}</ul>")
+    parts += _causes(shown, f"{said} {' '.join(more)}")
     title = "Trials" if search.search else "Runs"
     parts.append(table(shown, lanes, title, findings, search.rates))
     replaced = len(runs) - len(shown)
@@ -166,32 +166,21 @@ def _title(search: SearchSummary) -> str:
     return f'<h2>{_heading(search)}</h2><p class="soft">{", ".join(about)}</p>'
 
 
-def _aborted(aborted: Aborted, runs: list[RunSummary]) -> str:
-    names = {run.trial_id: run_name(run) for run in runs}
-    reasons = "".join(
-        f"<li>{text(names.get(trial, trial), 60)}: {text(reason, 500)}</li>"
-        for trial, reason in zip(aborted.trials, aborted.reasons, strict=True)
-    )
-    return (
-        '<h3>The search was aborted</h3><article class="bad">'
-        f"<p>{text(aborted.message, 1000)}</p>"
-        f"{f'<ul>{reasons}</ul>' if reasons else ''}"
-        f"<p>What to do: {text(aborted.fix, _LONG)}</p></article>"
-    )
-
-
-def _causes(runs: list[RunSummary]) -> list[str]:
-    """Returns each cause once with its fix, and which trials it was found in."""
+def _causes(runs: list[RunSummary], said: str) -> list[str]:
+    """Returns each cause once, which trials it was found in, and what `said` does not say."""
     causes = same_causes(runs)
     parts = ["<h3>Causes</h3>"] if causes else []
     for found in causes:
         sure = f" ({text(found.sure)})" if found.sure else ""
         trials = ", ".join(text(name) for name in found.names)
-        whose = f"<p>{text(found.whose)}</p>" if found.whose else ""
-        evidence = "".join(f"<li>{text(e, 1000)}</li>" for e in found.evidence)
+        evidence = [e for e in found.evidence if e not in said]
+        listed = "".join(f"<li>{card.words_in_html(e)}</li>" for e in evidence)
+        whose = f"<p>{text(found.whose)}</p>" if found.whose and evidence else ""
+        fix = "" if found.fix in said else f"<p>Fix: {card.words_in_html(found.fix)}</p>"
+        name = found.name[:1].upper() + found.name[1:]
         parts.append(
-            f'<article class="bad"><p><b>{text(found.name.capitalize())}</b>{sure} in '
-            f"{trials}</p>{whose}<ul>{evidence}</ul><p>Fix: {text(found.fix, _LONG)}</p>"
+            f'<article class="bad"><p><b>{text(name)}</b>{sure} in '
+            f"{trials}</p>{whose}{f'<ul>{listed}</ul>' if listed else ''}{fix}"
             + (f'<p class="soft">{text(found.next, _LONG)}</p>' if found.next else "")
             + "</article>"
         )

@@ -80,7 +80,7 @@ def _row(
     score = _value(run.score)
     tuner = f"<br><small>{text(run.tuner_status)}</small>" if run.tuner_status else ""
     cells = [
-        f"<td>{text(_name(run), 80)}</td>",
+        f"<td>{text(_name(run).removeprefix('Trial '), 80)}</td>",
         *(f'<td class="number">{_own_value(run, name)}</td>' for name in columns),
         _outcome(run),
         f'<td class="long">{_cause(run)}</td>',
@@ -135,7 +135,7 @@ def _legend() -> str:
     )
     return (
         '<p class="soft legend">Colour: how many times larger than in the first step the '
-        f"values have become:{keys}. "
+        f"values have become:{keys} "
         '<span><svg width="14" height="14" aria-hidden="true"><path class="cross" '
         'd="M3 3l8 8m0-8l-8 8"/></svg>the first bad step.</span> '
         f'<span><svg width="20" height="14" aria-hidden="true">{lane_svg.lost(0, 20)}</svg>'

@@ -24,7 +24,7 @@ class SameCause:
     """A cause, and all runs of which it is the likeliest; every text is one safe line.
 
     Attributes:
-        name: the cause as users read it, "learning rate".
+        name: the cause as users read it, "learning rate too high".
         sure: "tested", or "tested in 2 of 5, else likely" over the runs; empty where the
             cause is unknown.
         fix: what to change.
@@ -106,7 +106,7 @@ def _words(sure: Sequence[str]) -> str:
 
 
 def _cause_name(cause: NamedCause) -> str:
-    return clean(cause.id.replace("_", " "), 40)
+    return clean(cause.label, _LONGEST_NAME)
 
 
 def _name(run: RunSummary) -> str:

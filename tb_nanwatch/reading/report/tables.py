@@ -28,6 +28,8 @@ from tb_nanwatch.wording.trial_names import run_name
 _PLAIN_WIDTH: Final = 80
 # So many hyperparameters are shown, however narrow the terminal is.
 _MIN_VALUES: Final = 1
+# Of those that are blamed so many: two make a condition.
+_MAX_BLAMED: Final = 2
 _MAX_NAME: Final = 32
 
 
@@ -72,7 +74,8 @@ def table_of(
         del facts["cause"]  # the search's answer names it
     values = {clean(n, 40): [_value_of(run, n) for run in runs] for n in names}
     # The first of these are there at any width, the others as far as they fit.
-    wanted = [t for t in _ALWAYS if t in facts] + list(values)[:_MIN_VALUES]
+    least = min(max(_MIN_VALUES, sum(n in blamed for n in names)), _MAX_BLAMED)
+    wanted = [t for t in _ALWAYS if t in facts] + list(values)[:least]
     must = len(wanted)
     wanted += [t for t in ("cause", "score") if t in facts]
     wanted += list(values)[_MIN_VALUES:]
@@ -180,7 +183,7 @@ def _cause_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
 
 def _cause_text(cause: NamedCause) -> str:
     sure = f" ({cause.sure})" if cause.id != "unknown" else ""
-    return clean(cause.id.replace("_", " "), 40) + sure
+    return clean(cause.label, 40) + sure
 
 
 def replay_command(run: RunSummary) -> str:

@@ -219,11 +219,12 @@ def _print_frontier(search: SearchSummary, out: IO[str]) -> None:
         return
     for boundary in found.boundaries:
         _say(boundary.text, out)
-    _say(
-        f"This holds for {found.steps:,} steps of training; "
-        f"the space that lives keeps {found.kept:.0%} of what was searched.",
-        out,
+    kept = (
+        f"the space that lives keeps {found.kept:.0%} of what was searched"
+        if found.code
+        else "no part of what was searched is sure enough to live"
     )
+    _say(f"This holds for {found.steps:,} steps of training; {kept}.", out)
     for line in found.code.splitlines():
         indent = " " * (len(line) - len(line.lstrip(" ")))
         print(f"    {indent}{clean(line, 2000)}", file=out)

@@ -182,6 +182,11 @@ def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
     ]
 
 
+def without(text: str, said: str) -> str:
+    """Returns a text without the sentences that `said` holds already."""
+    return " ".join(sentence for sentence in sentences(text) if sentence not in said)
+
+
 def _beyond(text: str, said: str) -> str:
     """Returns a text without what it begins with."""
     return str(text).removeprefix(said).strip()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of, raised_failure_limit
 from tb_nanwatch.reading.contract.searches import Aborted
 from tb_nanwatch.reading.log.grouping import trials_of
@@ -153,7 +154,7 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
             facts_of(status, session.began_with)
         )
         if found and found[0].id != "unknown":
-            text += f"; likely cause: {found[0].id.replace('_', ' ')}"
+            text += f"; likely cause: {label_of(found[0].id, session.postmortem)}"
         return text
     message = next((s.trial.message for s in group if s.trial and s.trial.message), None)
     said = of_traceback(message or "", _MAX_REASON)
@@ -218,7 +219,7 @@ def _fix(
     if shared:
         return (
             f"{told}; after {limit} in a row it gives the whole search up. They share "
-            f"their cause, {shared.replace('_', ' ')}, which does not lie in the search space. "
+            f"their cause ({label_of(shared)}), which does not lie in the search space. "
             "Correct it and search again, with overwrite=True or a new project_name; a higher "
             "limit would only let more trials fail."
         )

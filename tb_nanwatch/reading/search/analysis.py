@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
@@ -173,7 +174,7 @@ def _finding(
     p = p_text(region.p_value)
     saves = _saves(space, edit) if edit else ""
     cause = common_cause(space, region.inside & left)
-    died = cause.replace("_", " ") if cause and inside[0] > 1 else ""
+    died = label_of(cause) if cause and inside[0] > 1 else ""
     if region.p_value > ALPHA:  # only what they died of speaks for it
         # More trials are no use before what lies in program or data is mended.
         more = None if mend_first(space) else more_needed(region, inside, outside)

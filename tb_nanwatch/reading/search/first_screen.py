@@ -70,7 +70,7 @@ def first_screen(
     elif answer is not None:
         parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
         told = [*_alike(answer, search), *told]
-        more += [_sureness(answer), statistics]
+        more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer.fix}")]
     elif statistics:
         parts["why"] = statistics
     if abort is not None:
@@ -81,7 +81,9 @@ def first_screen(
     if search.cost is not None:
         more.append(search.cost.text)
     # No sentence is told twice.
-    more = [text for text in dict.fromkeys(more) if text and text != parts.get("why")]
+    more = [
+        text.strip() for text in dict.fromkeys(more) if text and text != parts.get("why")
+    ]
     told = [text for text in told if text not in parts["happened"]]
     return FirstScreen(**parts, notes=told, more=more)
 

@@ -56,24 +56,20 @@ def stable_space(trials: Sequence[Trial], direction: str | None = "min") -> Any:
         direction: "min" or "max", of the objective.
 
     Returns:
-        A `keras_tuner.HyperParameters` with the defaults as values. Where nothing is known to
-        avoid, the space as it was searched, with a `NanWatchWarning`.
+        A `keras_tuner.HyperParameters` with the defaults as values. Where trials went
+        bad and nothing is known to avoid, the space as it was searched, with a `NanWatchWarning`.
 
     Raises:
         NoSpaceError: the runs are no search of KerasTuner's, which alone declares a space.
         ImportError: KerasTuner is not installed.
     """
     found = declared(trials, direction)
-    if not any(one.changed for one in found):
-        bad = sum(t.bad for t in trials)
+    bad = sum(t.bad for t in trials)
+    if bad and not any(one.changed for one in found):
         warn(
-            f"stable_space(): nothing was cut away, this is the space as it was searched; {bad} "
-            f"of {len(trials)} trials went bad, and "
-            + (
-                "no hyperparameter is known to be to blame. The report says what is."
-                if bad
-                else "there is nothing to avoid."
-            )
+            "stable_space(): nothing was cut away, this is the space as it was searched; "
+            f"{bad} of {len(trials)} trials went bad, and no value of a hyperparameter is "
+            "known to be to blame whatever the others are. The report says what is known."
         )
     hp = empty_space()
     for one in found:

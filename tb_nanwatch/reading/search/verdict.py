@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search.axes import MIN_SIDE, Condition
 from tb_nanwatch.reading.search.edit import number_text
 from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
@@ -135,7 +136,7 @@ def _shared(space: Space) -> list[str]:
     bad = [t for t in space.trials if t.bad]
     origins = Counter(t.origin for t in bad)
     cause = common_cause(space)
-    parts = [cause.replace("_", " ")] if cause else []
+    parts = [label_of(cause)] if cause else []
     origin, share = origins.most_common(1)[0]
     if share == len(bad) and origin is not None:
         text = probe_text(*origin)

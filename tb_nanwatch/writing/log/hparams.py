@@ -6,10 +6,13 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tb_nanwatch.compat import tensorboard
-from tb_nanwatch.record.schema import HParam, JSONScalar, Search
+from tb_nanwatch.record.schema import STATUSES, HParam, JSONScalar, Search, Status
+
+STATUS_TAG: Final = "nanwatch/status"
+SCORE_TAG: Final = "nanwatch/score"
 
 
 def group_of(search: Search, trial_id: str) -> str:
@@ -44,6 +47,21 @@ def _readable(value: JSONScalar) -> JSONScalar:
 def session_end(good: bool, ended: float) -> Any:
     """Returns the record that ends it; a training that went bad is no success."""
     return tensorboard.session_end(good, ended)
+
+
+def metrics(status: Status, score: float | None) -> list[Any]:
+    """Returns what the HParams tab shows as metrics of a training that has ended.
+
+    Args:
+        status: of the training; its number is the place in STATUSES, the larger the worse.
+        score: None where there is none. One that is not finite is left out: such a number
+            would leave the tab empty for all of them.
+    """
+    named = ", ".join(f"{i} {name.replace('_', ' ')}" for i, name in enumerate(STATUSES))
+    found = [tensorboard.scalar(STATUS_TAG, STATUSES.index(status), named)]
+    if score is not None and math.isfinite(score):
+        found.append(tensorboard.scalar(SCORE_TAG, score, "what the run is judged by"))
+    return found
 
 
 def written_by_others(callbacks: Iterable[Any], run_dir: str) -> bool:

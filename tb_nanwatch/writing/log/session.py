@@ -18,6 +18,7 @@ from tb_nanwatch.record.schema import Config, HParam, Phase, State
 from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
+from tb_nanwatch.writing.log import hparams as hparams_log
 from tb_nanwatch.writing.log import rename
 from tb_nanwatch.writing.log.score import Scoring
 from tb_nanwatch.writing.log.summary import EventWriter
@@ -80,6 +81,7 @@ class Session:
         scoring: of a training that no tuner judges.
 
     Attributes:
+        writes_hparams: whether it is among the trainings that the HParams tab lists.
         best_epoch: the epoch whose objective KerasTuner takes from this training.
     """
 
@@ -122,6 +124,7 @@ class Session:
         self._buckets_at = self.started
         self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
         self._onset: tuple[bool, float] | None = None  # whether finite, and when
+        self.writes_hparams = False
         self.best_epoch: int | None = None
         # What was written of late, for the diagnosis in the callback's message.
         self._described: schema.SessionRecord | None = None
@@ -250,6 +253,17 @@ class Session:
         """Returns the operation and line that the post-mortem named, "" where none."""
         return self._post_mortem.text if self._post_mortem is not None else ""
 
+    def score(self) -> float | None:
+        """Returns what a training without a tuner is judged by, None where nothing is."""
+        found = self.scoring.score() if self.scoring is not None else None
+        return found.value if found is not None else None
+
+    def write_metrics(self, score: float | None) -> None:
+        """Writes for the HParams tab what has become of the training."""
+        status, _, _ = self.recorder.status()
+        for summary in hparams_log.metrics(status, score):
+            self.writer.write_summary(summary)
+
     def write_verdict(self, verdict: Verdict) -> None:
         """Writes the tuner's verdict on this session's trial."""
         if self.trial is None:
@@ -280,6 +294,8 @@ class Session:
                 own_best_epoch=self.best_epoch,
             )
         )
+        if self.writes_hparams:
+            self.write_metrics(verdict.score)
         self.writer.close()
         if self._status is not None:
             tuner.when_settled(

@@ -23,6 +23,7 @@ from typing import Any
 
 from tb_nanwatch.compat import kerastuner
 from tb_nanwatch.compat.kerastuner import own_oracle
+from tb_nanwatch.diagnosis.answer import Answer
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.record.schema import Status
 from tb_nanwatch.record.strict_json import text_of
@@ -77,6 +78,8 @@ class State:
     runs: dict[str, _Runs] = field(default_factory=dict)
     # What had become of the trials' trainings by their end.
     statuses: dict[str, Status] = field(default_factory=dict)
+    # Names and answers of those that went bad, by trial.
+    answers: dict[str, tuple[str, Answer]] = field(default_factory=dict)
     hooked: bool = False
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     undertakers: dict[str, Undertaker] = field(default_factory=dict)

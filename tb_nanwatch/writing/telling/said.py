@@ -6,12 +6,13 @@ Both go where `outlets` puts them. An exception says it all in its message inste
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose, stall_text
-from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position, Status
+from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.wording.places import (
     place_text,
@@ -24,12 +25,17 @@ from tb_nanwatch.wording.text import clean, shell_word
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing.log.files import as_given
 from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.search.tuner import Trial
+from tb_nanwatch.writing.search.verdict import State, state_of
 from tb_nanwatch.writing.telling.bad_run import BadRun
 from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
+from tb_nanwatch.writing.telling.search_end import card_at_end
 
 # TensorBoard opens on the tab where its address ends in this.
 LINK: Final = "http://localhost:6006/#nanwatch"
 _MAX_LINE: Final = 1000
+# Characters of a command and its address that fit beside "See" in 80 columns.
+_ROOM: Final = 68
 # Hyperparameters that the line of a trial shows.
 _MAX_HPARAMS: Final = 4
 
@@ -107,6 +113,7 @@ class Speaker:
         trial = self._session.trial
         if trial is not None:
             if answer is not None and facts.status in BAD_STATUSES:
+                self._keep(trial, answer)
                 self._outlet.trial(self._card_of_trial(answer, facts))
         elif answer is None:
             self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
@@ -120,6 +127,7 @@ class Speaker:
         if answer is None:
             return
         if self._session.trial is not None:
+            self._keep(self._session.trial, answer)
             self._outlet.raised(self._card_of_trial(answer, facts))
         else:
             self._outlet.raised(self._card(answer))
@@ -147,20 +155,18 @@ class Speaker:
             return f"tb_nanwatch.report({as_given(self._log_dir, self._given)!r})"
         return f"tb-nanwatch report {self._place}"
 
-    def search_ended(self, statuses: dict[str, Status]) -> Callable[[], None]:
-        """Returns what says how many trials of a search went bad, where some did.
+    def search_ended(self, state: State) -> Callable[[], None]:
+        """Returns what says how many trials of a search went bad, why, and what to change.
 
         Args:
-            statuses: of its trials; may grow until then.
+            state: of its tuner; what it knows of trials may grow until then.
         """
-        see, outlet = self.see(), self._outlet
+        see, outlet, statuses = self._see(), self._outlet, state.statuses
 
         def say() -> None:
             bad = sum(status in BAD_STATUSES for status in statuses.values())
             if bad:
-                trials = f"{bad:,} of {len(statuses):,} watched trials"
-                text = f"{trials} went bad. Why, and what to change: {see}"
-                outlet.end(Card(text, True), alone=False)
+                outlet.end(card_at_end(statuses, state.answers, see), alone=False)
             elif outlet.is_passed_on:  # elsewhere a clean search says nothing
                 text = f"all finite in {len(statuses):,} watched trials."
                 outlet.end(Card(text, False), alone=False)
@@ -169,8 +175,26 @@ class Speaker:
 
     # --- Parts ----------------------------------------------------------------
 
+    def _keep(self, trial: Trial, answer: Answer) -> None:
+        """Keeps a trial's answer for what is said at the search's end."""
+        state_of(trial.tuner).answers[trial.trial_id] = (self._whose(), answer)
+
     def _card(self, answer: Answer) -> Card:
-        return card_of(answer, self._whose(), self._see())
+        card = card_of(answer, self._whose(), self._see())
+        return replace(card, parts=(*card.parts, Part("", self._sound())))
+
+    def _sound(self) -> str:
+        """Returns which epoch's checkpoint is the last that is sound, "" where all are."""
+        damage = self._session.recorder.damage
+        if not damage or damage[-1].end is not None:
+            return ""
+        first = damage[-1].first
+        if not first:
+            return "Checkpoints of every epoch hold NaN or infinite values."
+        return (
+            f"Checkpoints of epoch {first + 1} and later hold NaN or infinite values; that "
+            f"of epoch {first} is the last sound one."
+        )
 
     def _card_of_trial(self, answer: Answer, facts: Facts) -> Card:
         return Card(self._text_of_trial(answer, facts), True, parts_of(answer))
@@ -195,7 +219,9 @@ class Speaker:
                 self.see(),
                 f"%tensorboard --logdir {self._place}   (%load_ext tensorboard first)",
             ]
-        return [self.see(), f"tensorboard --logdir {self._place}   {LINK}"]
+        serve = f"tensorboard --logdir {self._place}"
+        fits = len(serve) + len(LINK) <= _ROOM
+        return [self.see(), *([f"{serve}   {LINK}"] if fits else [serve, LINK])]
 
     def _text_of_trial(self, answer: Answer, facts: Facts) -> str:
         shown = [h for h in facts.hparams if h.active][:_MAX_HPARAMS]

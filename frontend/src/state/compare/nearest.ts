@@ -21,7 +21,7 @@ export function distance(model: Model, a: Trial, b: Trial): number {
   return names.length ? sum / names.length : 0;
 }
 
-/** The trial of the other fate that is most like it. */
+/** Of the trials that ended the other way, the one that is most like it. */
 export function nearestOther(model: Model, trial: Trial): Trial | null {
   let found: Trial | null = null;
   let least = Number.POSITIVE_INFINITY;
@@ -33,7 +33,7 @@ export function nearestOther(model: Model, trial: Trial): Trial | null {
   return found;
 }
 
-/** The chosen pair, or the chosen trial with its nearest of the other fate. */
+/** The chosen pair, or the chosen trial with the nearest that ended the other way. */
 export function pairOf(
   model: Model,
   runs: readonly [string, string] | null,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.diagnosis.measured import number
 from tb_nanwatch.reading.comparison.differences.found import (
     Training,
@@ -99,7 +100,7 @@ def verdict(
         if cause is None or cause.id == "unknown":
             sentences.append("The record does not decide the cause.")
         else:
-            name = cause.id.replace("_", " ")
+            name = label_of(cause.id)
             sure = f"Likely cause: {name}"
             likely = [d for d in differences if d.likely]
             if likely:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
+import torch
 
 from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has
@@ -26,7 +28,8 @@ from tb_nanwatch.writing.backends.parts import StepParts
 from tb_nanwatch.writing.backends.torch.capture import Capture, Early
 from tb_nanwatch.writing.backends.torch.proofs import proofs
 from tb_nanwatch.writing.backends.torch.rewinding import Rewinding
-from tb_nanwatch.writing.backends.torch.sums import array_of, half_sums
+from tb_nanwatch.writing.backends.torch.states import preserved
+from tb_nanwatch.writing.backends.torch.sums import array_of, half_sums, sums_there
 from tb_nanwatch.writing.backends.torch.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import (
@@ -40,6 +43,8 @@ from tb_nanwatch.writing.recording.observer import (
 READ_INTERVAL_SECONDS: Final = 1.0
 # Rows that are handed over together.
 _ROWS: Final = 256
+# Steps whose sums an accelerator holds before they are read, all at once.
+_LAG: Final = 64
 
 
 @dataclass
@@ -53,6 +58,7 @@ class _Step:
         sums: half sums of squares that are known by now, by the id of the tensor.
         kept: it, from before its update, where something was bad by then.
         updates: that were made.
+        later: its sums stay where they are, and are read with those of other steps.
     """
 
     phase: Phase
@@ -62,6 +68,7 @@ class _Step:
     sums: dict[int, float] = field(default_factory=dict)
     kept: Kept | None = None
     updates: int = 0
+    later: bool = False
 
 
 @dataclass
@@ -79,6 +86,20 @@ class _Columns:
     keys: list[int]
     layout: Layout
     names: Any
+
+
+class _Pending(NamedTuple):
+    """A training step of which the sums were not read yet.
+
+    Attributes:
+        number: of the step.
+        columns: of its row.
+        sums: the row, a tensor.
+    """
+
+    number: int
+    columns: _Columns
+    sums: Any
 
 
 class _Current(threading.local):
@@ -116,6 +137,7 @@ class Instrument:
             "train": set(),
             "validation": set(),
         }
+        self._pending: list[_Pending] = []
         self._rows: list[tuple[Layout, int, list[Floats]]] = []
         self._waiting = 0
         self._read_at = time.monotonic()
@@ -245,6 +267,7 @@ class Instrument:
     def read(self) -> None:
         """Hands all rows since the last reading to the observer."""
         self._read_at = time.monotonic()
+        self._check()
         rows, self._rows, self._waiting = self._rows, [], 0
         for layout, first, some in rows:
             self._observer.rows(layout, 0, first, np.stack(some))
@@ -328,10 +351,18 @@ class Instrument:
 
     def _begin(self, phase: Phase, data: Any) -> _Step:
         step = _Step(phase, self._steps[phase], data)
-        if self.capture is not None and not self.capture.closed:
-            step.early = self.capture.begin()
         if phase == "train" and self._rewinding is not None:
             self._rewinding.begins(step.number, data)
+            step.later = (
+                not self._wishes.acts
+                and phase not in self._asked
+                and self._rewinding.has_begun
+                and not is_on_host(self._model)
+            )
+        if step.later:
+            return step
+        if self.capture is not None and not self.capture.closed:
+            step.early = self.capture.begin()
         return step
 
     def _found_in_step(
@@ -420,28 +451,37 @@ class Instrument:
 
     def _settle(self, step: _Step, found: list[Found]) -> None:
         """Reports a step that has run, and looks at it where it stands out."""
+        if step.later and self._settle_later(step, found):
+            return
+        self._check()
         self._sum(step, found)
         columns = self._columns(step, found)
+        row = self._row(step, found, columns)
+        self._add_row(columns.layout, step.number, row)
+        expected = self._expected.get(columns.names)
+        asked = step.phase in self._asked
+        if expected is None or asked or expected.stands_out(row):
+            self._asked.discard(step.phase)
+            self._look(step, found, columns)
+
+    def _row(self, step: _Step, found: list[Found], columns: _Columns) -> Floats:
+        met = [found[columns.order[i]].tensor for i in columns.keys]
+        sums = [step.sums[id(t)] for t in met[: columns.layout.num_columns]]
+        return np.array(sums, np.float32)
+
+    def _add_row(self, layout: Layout, step: int, row: Floats) -> None:
+        last = self._rows[-1] if self._rows else None
+        if last is not None and last[0] is layout and last[1] + len(last[2]) == step:
+            last[2].append(row)
+        else:
+            self._rows.append((layout, step, [row]))
+        self._waiting += 1
+
+    def _look(self, step: _Step, found: list[Found], columns: _Columns) -> None:
+        """Hands the tensors of a step to the observer."""
         found = [found[i] for i in columns.order]
         layout, names = columns.layout, columns.names
         tensors = [found[i].tensor for i in columns.keys]
-        sums = [step.sums[id(t)] for t in tensors[: layout.num_columns]]
-        row = np.array(sums, np.float32)
-        last = self._rows[-1] if self._rows else None
-        if (
-            last is not None
-            and last[0] is layout
-            and last[1] + len(last[2]) == step.number
-        ):
-            last[2].append(row)
-        else:
-            self._rows.append((layout, step.number, [row]))
-        self._waiting += 1
-        expected = self._expected.get(names)
-        asked = step.phase in self._asked
-        if expected is not None and not asked and not expected.stands_out(row):
-            return
-        self._asked.discard(step.phase)
         self._keep(step, found, [UPDATED] if step.phase == "train" else [])
         arrays = [array_of(tensor) for tensor in tensors]
         expected = self._observer.observe(layout, 0, step.number, arrays)
@@ -456,6 +496,71 @@ class Instrument:
             step.phase, step.number, 0
         ):
             self.capture.keep(step.kept)
+
+    # --- Steps that are read later ----------------------------------------------------
+
+    def _settle_later(self, step: _Step, found: list[Found]) -> bool:
+        """Leaves a step's sums where they are; returns whether it need not be read now."""
+        known = {id(f.tensor) for f in found if self._tracer.can_be_bad(f.tensor)}
+        step.sums = dict.fromkeys(known, 0.0)
+        columns = self._columns(step, found)
+        if columns.names not in self._expected or not known:
+            step.sums = {}
+            return False
+        met = [found[columns.order[i]].tensor for i in columns.keys]
+        sums = sums_there(met[: columns.layout.num_columns])
+        self._pending.append(_Pending(step.number, columns, sums))
+        if len(self._pending) >= _LAG:
+            self._check()
+        return True
+
+    def _check(self) -> None:
+        """Reads the sums of the steps that wait, and looks at those that stand out."""
+        pending, self._pending = self._pending, []
+        for _, group in itertools.groupby(pending, lambda p: id(p.columns)):
+            steps = list(group)
+            columns = steps[0].columns
+            rows = torch.stack([p.sums for p in steps]).cpu().numpy()
+            for one, row in zip(steps, rows, strict=True):
+                self._add_row(columns.layout, one.number, row)
+            if self._expected[columns.names].is_met_by(rows):
+                continue
+            for one, row in zip(steps, rows, strict=True):
+                if self._expected[columns.names].stands_out(row):
+                    self._look_back(one.number, row)
+
+    def _look_back(self, number: int, row: Floats) -> None:
+        """Runs a training step that has passed again, and looks at its tensors."""
+        rewinding, fit, model = self._rewinding, self._fit, self._model
+        tape = rewinding.stretch(number) if rewinding is not None else None
+        if rewinding is None or fit is None or tape is None:
+            self._note(f"train step {number} could not be looked at: it was not kept")
+            return
+        at = number - tape.first
+        step = _Step("train", number, tape.batches[at])
+        with preserved(model), rewinding.aside():
+            with fit.aside():
+                for _ in tape.play(tape.batches[:at]):
+                    pass
+            if self.capture is not None and not self.capture.closed:
+                step.early = self.capture.begin()
+            before, self._current.step = self._current.step, step
+            try:
+                run = original(model, "train_step")
+                _, found = self._found_in_step("train", run, step.data)
+            finally:
+                self._current.step = before
+            self._sum(step, found)
+            columns = self._columns(step, found)
+            again = self._row(step, found, columns)
+            if not np.array_equal(np.isfinite(again), np.isfinite(row)):
+                self._note(
+                    f"train step {number} came out otherwise when it was run again"
+                )
+                return
+            self._look(step, found, columns)
+
+    # --- Columns ------------------------------------------------------------------------
 
     def _columns(self, step: _Step, found: list[Found]) -> _Columns:
         """Returns what the row of a step stands for: most steps are like one before.
@@ -496,6 +601,11 @@ class Instrument:
         layout = Layout(step.phase, probes, own, sources, n, False)
         names = (step.phase, tuple((f.kind, f.name) for f in found), tuple(sources), n)
         return _Columns(order, [unique[key] for key in ids], layout, names)
+
+
+def is_on_host(model: Any) -> bool:
+    """Returns whether a model's variables lie in the host's memory, where a read is free."""
+    return all(v.value.device.type == "cpu" for v in model.variables[:1])
 
 
 def tensors_of(data: Any) -> Any:

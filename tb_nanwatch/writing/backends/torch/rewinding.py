@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -125,6 +126,27 @@ class Rewinding:
         if not self._rewind.why_not:
             value = np.array(array_of(variable.value))
             self._rewind.changed(Change(self._steps, variable, value))
+
+    def stretch(self, onset: int) -> Tape | None:
+        """Returns what leads to a training step that has run; None where it is gone."""
+        tape = self._rewind.stretch(self._steps, onset)
+        if tape is not None:
+            tape.train = self._train
+        return tape
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Lets pass what is set and put back within."""
+        self._in_step = True
+        try:
+            yield
+        finally:
+            self._in_step = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the next steps can be run again."""
+        return self._rewind.has_begun and not self._rewind.why_not
 
     def went_bad(self) -> None:
         """Says that the run went bad in the step that is just over."""

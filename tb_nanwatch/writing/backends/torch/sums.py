@@ -37,9 +37,18 @@ def half_sums(tensors: Sequence[Any]) -> Floats:
             else:
                 elsewhere.append(i)
         if elsewhere:
-            norms = _norms([tensors[i] for i in elsewhere])
-            sums[elsewhere] = 0.5 * norms * norms
+            sums[elsewhere] = sums_there([tensors[i] for i in elsewhere]).cpu().numpy()
     return sums
+
+
+def sums_there(tensors: Sequence[Any]) -> Any:
+    """Returns half the sum of squares of each tensor, a tensor where they are.
+
+    Nothing waits for the device.
+    """
+    with torch.no_grad():
+        norms = torch.stack([_norm(tensor.detach()) for tensor in tensors])
+        return (0.5 * norms * norms).float()
 
 
 def _in_memory(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -47,14 +56,6 @@ def _in_memory(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.flags.c_contiguous:
         return array
     return array.transpose(sorted(range(array.ndim), key=lambda d: -array.strides[d]))
-
-
-def _norms(tensors: Sequence[Any]) -> npt.NDArray[np.float64]:
-    """Returns the Euclidean norm of each tensor."""
-    with torch.no_grad():
-        norms = [_norm(tensor.detach()) for tensor in tensors]
-        found: npt.NDArray[np.float64] = torch.stack(norms).cpu().numpy()
-        return found
 
 
 def _norm(tensor: Any) -> Any:
