@@ -125,7 +125,7 @@ class Recent:
             return None
         first, state = self._state
         begin = len(batches) - (steps - first)
-        if not 0 <= begin or not first <= step < steps:
+        if not begin >= 0 or not first <= step < steps:
             return None
         return Tape(
             first,

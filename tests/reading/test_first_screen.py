@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.diagnosis.answer import LABELS, MEANINGS
 from tb_nanwatch.reading.contract.searches import (
     Aborted,
     Cost,
@@ -20,6 +19,7 @@ from tb_nanwatch.reading.contract.searches import (
 from tb_nanwatch.reading.search.attempts import attempts
 from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.record.schema import CAUSES
+from tb_nanwatch.wording.causes import LABELS, MEANINGS
 
 ANSWER = SearchAnswer(
     happened="diverged at epoch 1, batch 7",

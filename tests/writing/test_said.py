@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.diagnosis.answer import LABELS, Answer, answer_of, label_of, lines
+from tb_nanwatch.diagnosis.answer import Answer, answer_of, label_of, lines
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.record.schema import (
@@ -24,6 +24,7 @@ from tb_nanwatch.record.schema import (
     PostMortem,
 )
 from tb_nanwatch.wording.card import WIDTH
+from tb_nanwatch.wording.causes import LABELS
 from tests.tuner.searches import bad, good, make, search
 from tests.writing.test_callback import fit, mlp
 

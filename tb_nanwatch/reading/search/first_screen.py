@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import SURENESS
 from tb_nanwatch.reading.contract.searches import (
     Aborted,
     Finding,
@@ -21,6 +20,7 @@ from tb_nanwatch.reading.contract.searches import (
 from tb_nanwatch.reading.search import aborted as aborts
 from tb_nanwatch.reading.search.separation import ALPHA
 from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording.causes import SURENESS
 
 _DID: Final = {
     "diverged": "diverged",

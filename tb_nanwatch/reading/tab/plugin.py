@@ -25,7 +25,6 @@ from tensorboard.plugins import base_plugin
 from tensorboard.util import tb_logging
 from werkzeug import wrappers
 
-from tb_nanwatch.diagnosis.answer import MEANINGS
 from tb_nanwatch.reading.comparison import compare
 from tb_nanwatch.reading.contract.details import Markdown, SpaceEdit
 from tb_nanwatch.reading.log.causes import Causes
@@ -38,6 +37,7 @@ from tb_nanwatch.reading.search.edit import Cut
 from tb_nanwatch.reading.tab import details, lanes
 from tb_nanwatch.record import metadata, schema, strict_json
 from tb_nanwatch.wording import card
+from tb_nanwatch.wording.causes import MEANINGS
 
 logger = tb_logging.get_logger()
 
