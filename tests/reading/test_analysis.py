@@ -236,7 +236,7 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
                             "learning_rate" if bad else None, about if bad else None))  # fmt: skip
     (finding,) = analyse("s", trials).findings
     assert finding.hparam == "any name"
-    assert "Cause in all 4: learning rate." in finding.text
+    assert "Cause in all 4: learning rate too high." in finding.text
     assert "settle" not in finding.text
     # Without knowing what they died of, the width describes it better.
     blind = [dataclasses.replace(t, about=None) for t in trials]
@@ -344,7 +344,7 @@ def test_one_bad_trial_of_few_is_told_its_fix() -> None:
     trials = [Trial([learning_rate(1e-3 * (i + 1))], i == 4, 1.0) for i in range(5)]
     verdict = analyse("s", died_of(trials, "loss_domain", fix="Mend it.")).verdict
     assert verdict.startswith(
-        "The one bad trial: loss domain, first in loss total. Fix: Mend it. 5 trials "
+        "The one bad trial: the loss left its domain, first in loss total. Fix: Mend it. 5 trials "
     )
     alone = analyse("s", died_of(trials[4:], "loss_domain", fix="Mend it.")).verdict
     assert alone.endswith(
@@ -500,7 +500,7 @@ def test_a_finding_names_the_cause_that_its_trials_share() -> None:
     trials = [
         dataclasses.replace(t, cause="learning_rate") if t.bad else t for t in frontier()
     ]
-    assert "Cause in all 5: learning rate." in analyse("s", trials).verdict
+    assert "Cause in all 5: learning rate too high." in analyse("s", trials).verdict
 
 
 def test_all_bad_in_different_ways_says_what_to_try() -> None:

@@ -58,8 +58,9 @@ def first_screen(
     told = [*notes, *_scored(misread, search)]
     parts = {"happened": _happened(search, bad)}
     more: list[str] = []
-    if leads and top is not None and top.p_value > ALPHA and answer and answer.sure:
-        # So few trials prove nothing: what one of them died of tells where to cut.
+    lone = answer is not None and answer.of == 1 and answer.sure != ""
+    if leads and top is not None and top.p_value > ALPHA and answer is not None and lone:
+        # One trial proves nothing: what it died of tells where to cut.
         parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
         parts["fix"] = _narrow(top) if top.edit else f"{_narrow(top)} {answer.fix}"
         told = [*_alike(answer, search), *told]
