@@ -46,7 +46,7 @@ export interface Client {
   plugins(): Promise<ReadonlySet<string>>;
 }
 
-export class HttpError extends Error {
+class HttpError extends Error {
   override name = "HttpError";
   readonly status: number;
   constructor(status: number, message: string) {

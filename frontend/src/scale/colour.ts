@@ -52,8 +52,6 @@ const PALETTES: Record<Theme, Palette> = {
   },
 };
 
-export const GROWTH_STOPS = PALETTES.light.growth.map(([decade]) => decade);
-
 const css = ([r, g, b]: RGB): string => `rgb(${r},${g},${b})`;
 
 function mix(a: RGB, b: RGB, t: number): RGB {

@@ -1,7 +1,7 @@
 // The common axis of steps. Logarithmic by default, log(step + 1), so that a death in
 // the third step is as visible as one in the ten-thousandth.
 
-export type StepScaleName = "log" | "linear";
+type StepScaleName = "log" | "linear";
 
 export interface Tick {
   step: number;

@@ -1,7 +1,7 @@
 // A symmetric logarithm: linear around zero, by decades away from it, so that a band
 // from -1e20 to 1e-3 has a shape.
 
-export interface SymlogScale {
+interface SymlogScale {
   forward(value: number): number;
   inverse(place: number): number;
   /** Values where an axis is labelled, within [low, high] (places). */

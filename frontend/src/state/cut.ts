@@ -8,7 +8,7 @@ import { hparamOf, type Line, type Ranking, type Sort } from "./order";
 import type { Trial } from "./trials";
 
 /** "ge" takes the values above `bound` away, "le" those below. */
-export interface Bound {
+interface Bound {
   op: "ge" | "le";
   bound: number;
 }
@@ -72,7 +72,7 @@ export function cuttable({ sort, ranking }: Pick<CutBasis, "sort" | "ranking">):
   return name !== null && ranking.scales.get(name)?.numeric ? name : null;
 }
 
-export function groupsOf(basis: CutBasis): (Group | null)[] {
+function groupsOf(basis: CutBasis): (Group | null)[] {
   if (basis.facet === null || !basis.ranking.scales.has(basis.facet)) return [null];
   const groups: Group[] = [];
   for (const line of basis.lines) {
@@ -221,7 +221,7 @@ function inGroup(trial: Trial, group: Group | null): boolean {
   return group === null || (trial.hparams[group.facet] ?? undefined) === group.value;
 }
 
-export function sameGroup(a: Group | null, b: Group | null): boolean {
+function sameGroup(a: Group | null, b: Group | null): boolean {
   if (a === null || b === null) return a === b;
   return a.facet === b.facet && a.value === b.value;
 }

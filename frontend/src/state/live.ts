@@ -12,7 +12,7 @@ const AFTER_ERROR_MS = 10_000;
 const LOADING_MS = 1_500;
 const LATE_MS = 60_000;
 
-export interface LiveOptions {
+interface LiveOptions {
   client: Client;
   onOverview(overview: Overview): void;
   onError(message: string | null): void;

@@ -22,7 +22,7 @@ export const hparamOf = (column: SortColumn): string | null =>
   column.startsWith("hparam:") ? column.slice("hparam:".length) : null;
 
 /** The search space, widened by hyperparameters that only runs know. */
-export function spaceOf(search: SearchSummary, trials: readonly Trial[]): HParam[] {
+function spaceOf(search: SearchSummary, trials: readonly Trial[]): HParam[] {
   const space = [...search.hparams];
   const known = new Set(space.map((h) => h.name));
   for (const trial of trials) {

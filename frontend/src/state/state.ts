@@ -115,7 +115,7 @@ export interface Model {
   removed: RemovedView | null;
 }
 
-export interface ScoreScale {
+interface ScoreScale {
   log: boolean;
   best: Trial | null;
   at(score: number): number | null;

@@ -46,7 +46,7 @@ export class AnswerView {
 
 const meaning = (run: RunSummary): string => `${words.capital(words.STATUS_MEANING[run.status])}.`;
 
-export function answerBody(answer: Answer): HTMLElement {
+function answerBody(answer: Answer): HTMLElement {
   return el(
     "div",
     { class: "answer-body" },

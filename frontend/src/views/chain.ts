@@ -21,7 +21,7 @@ const TITLES: Record<StageName, [string, string]> = {
 const HPARAMS = 3;
 const CELLS = 96;
 
-export interface ChainData {
+interface ChainData {
   chain: Chain;
   run: RunSummary;
   probes: readonly Probe[];

@@ -4,7 +4,7 @@ import * as words from "../format/words";
 import { hparamOf } from "../state/order";
 import type { Model } from "../state/state";
 
-export interface HParamCell {
+interface HParamCell {
   name: string;
   /** The value is written beside the axis. */
   written: boolean;

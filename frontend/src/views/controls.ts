@@ -11,7 +11,7 @@ import { el, replace, setText } from "./dom";
 import { SERIES_WORDS } from "./lane";
 import { carriedSwatch, decadeLegend, laneBadSwatch } from "./legend";
 
-export interface ControlActions {
+interface ControlActions {
   xScale(name: AxisName): void;
   sort(column: SortColumn): void;
   facet(name: string | null): void;

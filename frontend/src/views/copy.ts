@@ -5,7 +5,7 @@ import { el } from "./dom";
 const SHOWN_MS = 1600;
 
 /** Copies text; false where neither the clipboard nor the old way is allowed. */
-export async function copyText(text: string): Promise<boolean> {
+async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
     return true;

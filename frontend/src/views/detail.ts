@@ -30,7 +30,7 @@ import { RANGE, RangeChartView } from "./range_chart";
 import type { Tooltip } from "./tooltip";
 import { fold, list, tunerView } from "./tuner_view";
 
-export interface DetailActions {
+interface DetailActions {
   close(): void;
   phase(phase: Phase): void;
   probe(index: number): void;
@@ -343,7 +343,7 @@ function downloads(
   ];
 }
 
-export function originProbe(run: RunSummary, phase: Phase, probes: readonly Probe[]): number {
+function originProbe(run: RunSummary, phase: Phase, probes: readonly Probe[]): number {
   const { origin } = run;
   if (origin && originPhase(run) === phase) {
     const index = probes.findIndex((p) => p.kind === origin.kind && p.name === origin.name);

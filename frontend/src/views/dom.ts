@@ -104,9 +104,6 @@ export function themeColour(name: string): string {
   return colour;
 }
 
-let ids = 0;
-export const uniqueId = (prefix: string): string => `${prefix}-${ids++}`;
-
 /** A label below an axis of lanes; the last one is kept from running over the axis' end. */
 export function tickLabel(tick: { at: number; label: string }, left: number): HTMLElement {
   return el("span", { class: tick.at > 0.98 ? "end" : "", style: `left:${left}px` }, tick.label);

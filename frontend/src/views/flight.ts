@@ -12,7 +12,7 @@ import { el, replace } from "./dom";
 const STEPS = 12;
 const ROWS = 300;
 
-export interface FlightData {
+interface FlightData {
   flight: Flight;
   probes: readonly Probe[];
   theme: Theme;

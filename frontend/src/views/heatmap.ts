@@ -28,7 +28,7 @@ const LABEL_SHARE = 0.3;
 
 type HeatLine = { type: "kind"; text: string } | { type: "probe"; index: number };
 
-export interface HeatmapData {
+interface HeatmapData {
   ranges: Ranges;
   probes: readonly Probe[];
   axis: DetailAxis;

@@ -13,7 +13,7 @@ export const MARKED: readonly Status[] = [
   "contained",
 ];
 
-export interface MarkColours {
+interface MarkColours {
   ink: string;
   halo: string;
 }

@@ -41,7 +41,7 @@ export interface ChartTexts {
   facts(data: RangeChartData, step: number): string[];
 }
 
-export interface Curve {
+interface Curve {
   /** Where each bucket begins and ends, in [0, 1]. */
   start: number[];
   end: number[];
@@ -73,7 +73,7 @@ export function curveOf({ ranges, index, axis }: RangeChartData, scale: ValueSca
   return curve;
 }
 
-export function plotPlace(width: number, at: number): number {
+function plotPlace(width: number, at: number): number {
   return LEFT + at * (width - LEFT - RIGHT);
 }
 

@@ -37,9 +37,9 @@ const POINTED_MS = 80;
 /** Under this name the focus is found again when the head is drawn anew. */
 const MORE_COLUMNS = "more";
 
-export type ExactLane = Record<LaneSeries, Float32Array>;
+type ExactLane = Record<LaneSeries, Float32Array>;
 
-export interface TableActions {
+interface TableActions {
   sort(column: SortColumn): void;
   select(key: string | null): void;
   /** The exact values of a run's lane. */

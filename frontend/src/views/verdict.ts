@@ -8,7 +8,7 @@ import { copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
 import { prose } from "./prose";
 
-export interface VerdictActions {
+interface VerdictActions {
   /** Shows the bad trials alone, or all again. */
   badOnly(): void;
   /** The answer of a search, to copy. */

@@ -22,8 +22,8 @@ export interface Axis {
   levels: number;
 }
 
-export const ONSET_AXIS = "first bad step";
-export const SCORE_AXIS = "score";
+const ONSET_AXIS = "first bad step";
+const SCORE_AXIS = "score";
 
 export function hparamAxis(model: Model, name: string): Axis {
   const scale = model.ranking.scales.get(name);

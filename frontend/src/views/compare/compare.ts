@@ -12,7 +12,7 @@ import { SearchesView } from "./searches";
 import { TrialsView } from "./trials";
 import { ValuesView } from "./values";
 
-export interface CompareActions {
+interface CompareActions {
   client: Pick<Client, "compareRuns" | "compareSearches">;
   set(patch: Partial<CompareState>): void;
   brush(name: string, brush: Brush | null): void;

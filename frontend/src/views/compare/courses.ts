@@ -133,7 +133,7 @@ function colourOf(runs: readonly RunSummary[], index: number): "bad" | "accent" 
   return bad ? "bad" : "accent";
 }
 
-export function paintCourses(
+function paintCourses(
   c: Painter,
   runs: readonly RunSummary[],
   series: LaneSeries,

@@ -23,7 +23,7 @@ const RIGHT = 14;
 const STRIP = 26;
 const REACH = 10;
 
-export interface PairActions {
+interface PairActions {
   pair(names: [string, string]): void;
   select(key: string): void;
 }

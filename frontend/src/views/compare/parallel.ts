@@ -23,14 +23,14 @@ const NONE = 34;
 const AXIS_MIN = 86;
 const REACH = 6;
 /** A brush at this place holds what has no place on the axis. */
-export const NOWHERE: Brush = [-1, -1];
+const NOWHERE: Brush = [-1, -1];
 const KEY_STEP = 0.02;
 /** Lines that cross an axis of few values cross it within this many pixels of the value. */
 const SPREAD = 22;
 const FEW_LEVELS = 12;
 const GOLDEN = 0.6180339887;
 
-export interface ParallelActions {
+interface ParallelActions {
   brush(name: string, brush: Brush | null): void;
   clear(): void;
   select(key: string): void;

@@ -14,7 +14,7 @@ import { prose } from "../prose";
 import { intervalBar, intervalText, rateText } from "./interval";
 import { sideBySide } from "./trials";
 
-export interface SearchesActions {
+interface SearchesActions {
   compare(before: string, after: string, signal: AbortSignal): Promise<SearchComparison>;
   against(search: string): void;
 }

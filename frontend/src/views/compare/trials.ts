@@ -26,7 +26,7 @@ import { CoursesView } from "./courses";
 
 const LANE_HEIGHT = 24;
 
-export interface TrialsActions {
+interface TrialsActions {
   compare(left: RunSummary, right: RunSummary, signal: AbortSignal): Promise<RunComparison>;
   runs(keys: [string, string]): void;
   open(key: string): void;
@@ -306,7 +306,7 @@ function told({ verdict, differences, parting, alike, notes }: RunComparison): C
   ];
 }
 
-export const titleOf = (run: RunSummary): string => {
+const titleOf = (run: RunSummary): string => {
   return run.attempt ? `${run.name} ${run.attempt}` : run.name;
 };
 
