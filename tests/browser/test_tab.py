@@ -10,6 +10,7 @@ import pytest
 
 from tb_nanwatch.record.schema import Position
 from tb_nanwatch.wording.places import position_text
+from tb_nanwatch.wording.trial_names import number_of, trial_name
 from tests.browser.tab import BAD, Tab, bad_runs
 
 OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "output"
@@ -95,7 +96,8 @@ def test_keyboard_opens_and_closes_a_trial(browser: Any, url: str) -> None:
     tab.page.keyboard.press("Enter")
     tab.frame.wait_for_selector(".detail:not([hidden])")
     second = tab.trials()[1]
-    assert second in tab.frame.locator(".detail h2").inner_text()
+    name = trial_name(second, number_of(second))
+    assert name in tab.frame.locator(".detail h2").inner_text()
     tab.page.keyboard.press("Escape")
     tab.frame.wait_for_selector(".detail", state="hidden")
     tab.check()
@@ -204,7 +206,8 @@ def test_link_restores_and_back_undoes(
 
     other = Tab(browser, url, hash=link)
     other.wait_for_rows()
-    assert trial in other.frame.locator(".detail h2").inner_text()
+    name = trial_name(trial, number_of(trial))
+    assert name in other.frame.locator(".detail h2").inner_text()
     assert other.trials() == order
     other.check()
     other.close()
