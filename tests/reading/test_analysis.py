@@ -236,7 +236,7 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
                             "learning_rate" if bad else None, about if bad else None))  # fmt: skip
     (finding,) = analyse("s", trials).findings
     assert finding.hparam == "any name"
-    assert "Cause in all 4: learning rate." in finding.text
+    assert "Cause in all 4: learning rate too high." in finding.text
     assert "settle" not in finding.text
     # Without knowing what they died of, the width describes it better.
     blind = [dataclasses.replace(t, about=None) for t in trials]
