@@ -500,7 +500,7 @@ def test_a_finding_names_the_cause_that_its_trials_share() -> None:
     trials = [
         dataclasses.replace(t, cause="learning_rate") if t.bad else t for t in frontier()
     ]
-    assert "Cause in all 5: learning rate." in analyse("s", trials).verdict
+    assert "Cause in all 5: learning rate too high." in analyse("s", trials).verdict
 
 
 def test_all_bad_in_different_ways_says_what_to_try() -> None:

@@ -85,7 +85,7 @@ def test_two_alike_differ_in_nothing() -> None:
     assert found.alike == list(TOPICS)
     assert found.parting is None and found.notes == []
     assert "Neither went bad." in found.verdict
-    assert "never part" in found.verdict
+    assert "never differ" in found.verdict
 
 
 def test_hyperparameters_come_first_and_say_the_optimizers_setting_once() -> None:

@@ -122,7 +122,7 @@ def verdict(
     if parting is not None:
         sentences.append(parting.text)
     elif recorded:
-        sentences.append("They never part in what both have recorded.")
+        sentences.append("They never differ in what both have recorded.")
     return " ".join(sentences)
 
 
