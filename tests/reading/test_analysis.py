@@ -344,7 +344,7 @@ def test_one_bad_trial_of_few_is_told_its_fix() -> None:
     trials = [Trial([learning_rate(1e-3 * (i + 1))], i == 4, 1.0) for i in range(5)]
     verdict = analyse("s", died_of(trials, "loss_domain", fix="Mend it.")).verdict
     assert verdict.startswith(
-        "The one bad trial: loss domain, first in loss total. Fix: Mend it. 5 trials "
+        "The one bad trial: the loss left its domain, first in loss total. Fix: Mend it. 5 trials "
     )
     alone = analyse("s", died_of(trials[4:], "loss_domain", fix="Mend it.")).verdict
     assert alone.endswith(
