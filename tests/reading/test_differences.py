@@ -112,7 +112,9 @@ def test_hyperparameters_come_first_and_say_the_optimizers_setting_once() -> Non
     )
     assert (old.first, old.second) == ("x", None)
     assert (rate.likely, old.likely, momentum.likely) == (True, False, False)
-    assert "Likely cause: learning rate too high, which goes with a difference" in (found.verdict)
+    assert "Likely cause: learning rate too high, which goes with a difference" in (
+        found.verdict
+    )
 
 
 def test_what_a_cause_is_not_about_is_named_all_the_same() -> None:
