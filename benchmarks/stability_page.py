@@ -108,15 +108,14 @@ def _compared(kept: Kept) -> dict[str, Kept]:
     return {
         name: entry
         for name, entry in kept.items()
-        if entry["random"].get("stable")
-        and len(entry["random"]["stable"]) == len(entry["random"]["original"])
+        if all(entry["random"].get(f) for f in FORMS)
     }
 
 
 def random_table(kept: Kept) -> list[str]:
     """Returns the lines of the table of random searches."""
     heads = (
-        *("problem", "bad in the whole space", "bad in the stable space"),
+        *("problem", "seeds", "bad in the whole space", "bad in the stable space"),
         *("best, median (from, to)", "best in the stable space", "as good"),
         *("the stability search's steps, of the random search's",),
     )
@@ -129,6 +128,7 @@ def random_table(kept: Kept) -> list[str]:
             _row(
                 (
                     name,
+                    f"{len(before)}, {len(after)}",
                     f"{_share(before):.1%}",
                     f"{_share(after):.1%}",
                     f"{statistics.median(best[0]):.3g} "
@@ -174,7 +174,7 @@ def summary(kept: Kept) -> list[str]:
         f"- At most 1 in 20 bad in the stable space, of those with 1 in 4 or more in the "
         f"whole one: {len(mended)} of {len(dying)}{_but(dying, mended)}.",
         f"- Best score not worse than the other's median by more than its spread (highest "
-        f"less lowest of five): {len(good)} of {len(compared)}{_but(compared, good)}.",
+        f"less lowest): {len(good)} of {len(compared)}{_but(compared, good)}.",
     ]
     if checked:
         lines.append(
@@ -194,6 +194,9 @@ def tables(kept: Kept) -> str:
     kept = {n: kept[n] for n in PROBLEMS if n in kept}
     left = [n for n in PROBLEMS if not kept.get(n, {}).get("searches")]
     parts = [[IMAGE], summary(kept), frontier_table(kept), random_table(kept)]
+    without = [n for n in kept if n not in _compared(kept)]
+    if without:
+        parts.append([f"No random searches: {', '.join(without)}."])
     if left:
         parts.append([f"Not run: {', '.join(left)}."])
     return "\n\n".join("\n".join(p) for p in parts) + "\n"
