@@ -223,22 +223,29 @@ def test_a_healthy_step_hands_over_its_sums_alone(runs: Runs, tmp_path: Path) ->
             return train_step(self, data)
 
     model.__class__ = Counted
+    after_looks: list[int] = []
+    count = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: (
+            after_looks.append(len(traces)) if batch == 4 else None
+        )
+    )
     model.fit(
         *(X, Y),
         batch_size=BATCH,
         shuffle=False,
         verbose=0,
-        callbacks=[NanWatch(tmp_path)],
+        callbacks=[count, NanWatch(tmp_path)],
     )
     assert read_log(tmp_path).status.status == "clean"
     looks = [step for _, step in runs.again]
     assert looks[:4] == [0, 1, 2, 3] and STEPS not in looks
-    assert len(traces) == 1 + len(
-        looks
-    )  # a look runs the step once, and compiles nothing
+    # A look runs the step once, by itself; the batch of another size traces nothing.
+    assert len([shape for shape in traces if shape[0] == BATCH]) == len(looks)
+    assert after_looks == [len(traces) - len(looks[4:])]
     assert all(first == step for first, step in runs.again)  # states were taken in time
     # What the step that trains hands to Python: a token, its number and its sums.
-    (graph,) = runs.graphs
-    calls = [op for op in graph.get_operations() if "PyFunc" in op.type]
-    assert [len(op.inputs) for op in calls] == [3]
+    assert runs.graphs
+    for graph in runs.graphs:
+        calls = [op for op in graph.get_operations() if "PyFunc" in op.type]
+        assert [len(op.inputs) for op in calls] == [3]
     assert len({s for s in runs.taken if s > 4}) < STEPS // 2
