@@ -73,9 +73,7 @@ class NanWatch(keras.callbacks.Callback):
         capsule_bytes: the largest capsule that is kept.
         rewind_bytes: memory for states and batches, from which steps can be run again
             once the run has gone bad; by default 256 MB, or a tenth of the free memory
-            where that is less; 0 keeps nothing. Where XLA compiles the step, one more
-            state is kept besides, so that a step that stands out can be looked at; with
-            0 each step holds its state until it is over, which takes longer.
+            where that is less; 0 keeps nothing.
         experiments: seconds for which a run that went bad is run again at its end, from
             memory, with one thing changed at a time (a lower learning rate, scaled data,
             clipped gradients, ...); in a search for all its runs together, or 5 % of its

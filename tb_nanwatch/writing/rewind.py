@@ -22,8 +22,8 @@ MOST_STEPS: Final = 1024
 AFTER_ONSET: Final = 64
 # A state is a copy of all that changes. Copies may take this share of the time, at so
 # many bytes a second: a slow machine's memory.
-COPY_SHARE: Final = 1 / 200
-BYTES_PER_SECOND: Final = 2e9
+_COPY_SHARE: Final = 1 / 200
+_BYTES_PER_SECOND: Final = 2e9
 
 
 def default_bytes() -> int:
@@ -198,8 +198,8 @@ class Rewind:
         if self._measured is not None and step > self._measured[0]:
             seconds = (now - self._measured[1]) / (step - self._measured[0])
         self._measured = (step, now)
-        copying = self._source.state_bytes() / BYTES_PER_SECOND
-        rare = copying / (COPY_SHARE * seconds) if seconds > 0 else 0.0
+        copying = self._source.state_bytes() / _BYTES_PER_SECOND
+        rare = copying / (_COPY_SHARE * seconds) if seconds > 0 else 0.0
         self._interval = max(1, capacity // 2, int(rare))
 
     def went_bad(self, step: int) -> None:

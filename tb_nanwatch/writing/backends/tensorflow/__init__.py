@@ -7,10 +7,9 @@ the step holds that proof already, a large tensor is not read once more. A
 step whose row stands out (its sum is not finite, or has grown beyond its limit, or
 a look was asked for) takes the slow branch of a conditional, which hands the very
 tensors of that step to NumPy on the host: exact counts and ranges, at no cost to the
-steps in which nothing happens. Before the update a gate of the same kind keeps what the
-step was made of, for the capsule. A step that XLA compiles, and one of a validation pass,
-hands out its sums alone; where it stands out it is run again beside. What it was made of
-is had by running the training again from a recent state, up to that step.
+steps in which nothing happens. A step that XLA compiles, and one of a validation pass,
+hands out its sums alone; where it stands out it is run again beside. Before the update a gate of the same kind keeps what
+the step was made of, for the capsule.
 
     ops.py         operations that the probes are made of
     tracing.py     what TensorFlow's tensors are

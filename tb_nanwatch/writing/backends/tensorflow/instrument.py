@@ -18,11 +18,9 @@ from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import trained_variables, variables_of
 from tb_nanwatch.record.schema import Phase
-from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks, original
-from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.names import (
     build_optimizer,
     updates_by_gradients_alone,
@@ -217,11 +215,9 @@ class Instrument:
                 if not self._is_built:
                     self._is_built = True
                     self._meet_built_layers()
-                looked = False
                 for standing in self._graph.take_standing():
                     with self._rewinding.aside() if self._rewinding else _nothing():
                         self._look_beside(standing)
-                        looked = True
                 if (
                     self._calls[phase] >= self._calls_due[phase]
                     or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
@@ -235,8 +231,6 @@ class Instrument:
                         self._met_variables = True
                         self._rewinding.watch_changes(self._hooks)
                     self._rewinding.called()
-                    if looked or self._graph.looks_next():
-                        self._rewinding.look_next()
                 return ending
         if self._trouble is not None:
             self.gave_up(self._trouble)
@@ -343,11 +337,8 @@ class Instrument:
 
     def _look_beside(self, standing: Standing) -> None:
         """Hands the tensors of a step that stood out to the observer."""
-        ring, began = standing.ring, time.monotonic()
-        kept = standing.kept or self._given_back(standing)
-        if kept is None:
-            ring.expect(ring.expectation)  # only news stand out from now on
-            return
+        kept, ring = standing
+        began = time.monotonic()
 
         def run(data: Any, compiled: bool) -> list[Found]:
             once = Instrument(
@@ -366,24 +357,6 @@ class Instrument:
             kept.phase, kept.step, kept.replica
         ):
             self.capture.offer(kept)
-
-    def _given_back(self, standing: Standing) -> Kept | None:
-        """Returns a step that was not held while it ran; None where it cannot be had."""
-        why = "the batches since the last state are not held"
-        try:
-            assert self._rewinding is not None and self._fit is not None
-            kept = self._rewinding.give_back(
-                standing.number,
-                self._fit.train_function,
-                self._fit.spec,
-                self._graph.again,
-                standing.sums,
-            )
-        except Exception as e:  # its sums are known all the same
-            kept, why = None, of_error(e)
-        if kept is None:
-            self._note(f"a step that stood out could not be run again ({why})")
-        return kept
 
     # --- Hooks ----------------------------------------------------------------
 
@@ -536,9 +509,7 @@ class Instrument:
                 logs, vector, met = packed
                 if self._trouble is None:
                     with self._kept_apart():
-                        self._graph.record_packed(
-                            step, met[-1], vector, self._gives_back(phase)
-                        )
+                        self._graph.record_packed(step, met[-1], vector)
                 return logs
         self._current.step = step
         run = self._run_compiled if self._compiles else self._found_in_step
@@ -551,22 +522,10 @@ class Instrument:
                 graph = tf.compat.v1.get_default_graph()
                 if beside and not self._compiles and self._is_repeatable(graph):
                     vector, parts = pack(found, phase, step.number)
-                    self._graph.record_packed(
-                        step, parts, vector, self._gives_back(phase)
-                    )
+                    self._graph.record_packed(step, parts, vector)
                 else:
                     self._graph.record(step, found)
         return logs
-
-    def _gives_back(self, phase: Phase) -> bool:
-        """Returns whether the step that was just traced can be had once it has run."""
-        return (
-            phase == "train"
-            and self._rewinding is not None
-            and self.is_alone
-            and getattr(self._fit, "spec", None) is not None
-            and self._rewinding.gives_back()
-        )
 
     def _is_repeatable(self, graph: Any) -> bool:
         return is_repeatable(graph, self._changed_by_a_step())

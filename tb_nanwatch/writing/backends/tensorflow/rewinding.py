@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import keras
@@ -12,18 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.compat.keras import global_seed_generator
-from tb_nanwatch.postmortem import state
-from tb_nanwatch.postmortem.capsule import SavedVariable, Sum
-from tb_nanwatch.postmortem.tape import Change, Tape, arrays_of
+from tb_nanwatch.postmortem.tape import Change, Tape
 from tb_nanwatch.postmortem.variables import trained_variables, variables_of
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.hooks import Hooks
-from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.names import build_optimizer, has_keras_step
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
 from tb_nanwatch.writing.backends.tensorflow.staged import Staged
 from tb_nanwatch.writing.backends.tensorflow.states import Held, has_value, nbytes_of
-from tb_nanwatch.writing.recent import Recent
 from tb_nanwatch.writing.rewind import Rewind
 
 # Elements of a variable that counts, or is a seed.
@@ -34,28 +29,9 @@ class _Source:
     """The training's states and batches (`rewind.Source`)."""
 
     def __init__(self, model: Any, staged: Staged) -> None:
-        self._model, self._staged = model, staged
+        self._model = model
+        self.hold, self.batches = staged.hold, staged.batches
         self.batch_bytes = staged.batch_bytes
-        # Steps whose batches are held: for the tape, for the recent state, and in all.
-        self._held = self._held_for_recent = self._in_all = 0
-
-    def hold(self, steps: int) -> None:
-        self._held = steps
-        self._hold()
-
-    def hold_for_recent(self, steps: int) -> None:
-        self._held_for_recent = steps
-        self._hold()
-
-    def _hold(self) -> None:
-        in_all = max(self._held, self._held_for_recent)
-        if in_all != self._in_all:  # each batch costs two operations
-            self._in_all = in_all
-            self._staged.hold(in_all)
-
-    def batches(self) -> list[Any]:
-        self._held, self._in_all = 0, self._held_for_recent
-        return self._staged.batches(self._in_all)
 
     def state(self) -> Held:
         return Held(variables_of_a_state(self._model))
@@ -64,16 +40,11 @@ class _Source:
         return sum(map(nbytes_of, variables_of_a_state(self._model)))
 
 
-def state_with_roles(model: Any) -> list[tuple[str, Any]]:
-    """Returns role and Keras variable of all that the next step depends on."""
-    found = trained_variables(model)
-    generator = global_seed_generator()
-    return found if generator is None else [*found, ("random", generator.state)]
-
-
 def variables_of_a_state(model: Any) -> list[Any]:
     """Returns the Keras variables that the next step depends on."""
-    return [variable for _, variable in state_with_roles(model)]
+    found = [variable for _, variable in trained_variables(model)]
+    generator = global_seed_generator()
+    return found if generator is None else [*found, generator.state]
 
 
 class Rewinding:
@@ -94,13 +65,8 @@ class Rewinding:
         per_call: Callable[[], int],
     ) -> None:
         self._model, self._steps, self._per_call = model, steps, per_call
-        self._limit = limit
         self._staged = Staged()
-        self._source = _Source(model, self._staged)
-        self._rewind = Rewind(self._source, limit)
-        self._recent: Recent | None = None
-        # Why no batch can be held, in words.
-        self._no_batches = ""
+        self._rewind = Rewind(_Source(model, self._staged), limit)
         self._graphs: list[Any] = []
         self._made = 0
         self._in_step = False
@@ -121,10 +87,10 @@ class Rewinding:
         """
         self._in_step = True
         try:
-            if not self._no_batches and (not self.why_not or self._recent is not None):
+            if not self.why_not:
                 self._put(data)
         except Exception as e:  # nothing of this is worth a training
-            self._hold_none(f"its batches cannot be held ({of_error(e)})")
+            self._rewind.stop(f"its batches cannot be held ({of_error(e)})")
         try:
             yield
         finally:
@@ -144,7 +110,9 @@ class Rewinding:
         if tf.executing_eagerly():
             if not has_keras_step(self._model):
                 # Its own Python would run again, and may do more than train.
-                self._hold_none("the model has a train_step of its own that runs eagerly")
+                self._rewind.stop(
+                    "the model has a train_step of its own that runs eagerly"
+                )
                 return
             # What the first step would make has to be there before it.
             optimizer = self._model.optimizer
@@ -165,56 +133,22 @@ class Rewinding:
         try:
             structure = keras.tree.map_structure(place, data)
         except TypeError as e:
-            self._hold_none(f"its batches hold a {e}")
+            self._rewind.stop(f"its batches hold a {e}")
             return
         self._staged.put(structure, tensors)
         if self._staged.why_not:
-            self._hold_none(self._staged.why_not)
-
-    def _hold_none(self, why: str) -> None:
-        self._no_batches = why
-        self._rewind.stop(why)
-        if self._recent is not None:
-            self._recent.stop()
-
-    def gives_back(self) -> bool:
-        """Returns whether a step that is being traced can be given back once it has run.
-
-        If so, what that takes is kept from now on.
-        """
-        if self._no_batches or tf.executing_eagerly():
-            return False
-        with tf.init_scope():
-            if not all(map(has_value, variables_of_a_state(self._model))):
-                return False
-        if self._recent is None:
-            size = self._source.state_bytes()
-            self._recent = Recent(
-                self._source.state,
-                self._source.state_bytes,
-                self._source.batch_bytes,
-                self._source.hold_for_recent,
-                # What states of the tape leave; they are not kept where they do not fit.
-                self._limit - (2 * size if 2 * size <= self._limit else 0),
-                lambda: max(1, self._per_call()),
-            )
-        return True
+            self._rewind.stop(self._staged.why_not)
 
     def traced(self) -> None:
         """Says that a step has been traced; it runs next."""
         self._begin()
 
     def _begin(self) -> None:
-        recent = self._recent
-        begun = self._rewind.has_begun or bool(self.why_not)
-        if begun and (recent is None or recent.has_begun):
+        if self._rewind.has_begun or self.why_not:
             return
         with tf.init_scope():
             if all(map(has_value, variables_of_a_state(self._model))):
-                if not begun:
-                    self._rewind.begin(self._steps(), max(1, self._per_call()))
-                if recent is not None and not recent.has_begun:
-                    recent.renew(self._steps())
+                self._rewind.begin(self._steps(), max(1, self._per_call()))
 
     # --- Between steps ------------------------------------------------------------
 
@@ -222,80 +156,21 @@ class Rewinding:
         """Says that a call has made its steps."""
         self._begin()
         self._made += max(1, self._per_call())
-        tape, recent = self._rewind.has_begun, self._recent
-        if tape and self._made >= self._rewind.next_look:
+        if not self._rewind.has_begun:
+            return
+        if self._made >= self._rewind.next_look:
             self._made = self._steps()
             if self._made >= self._rewind.next_look:
                 self._rewind.stepped(self._made)
-        if recent is not None and self._made >= recent.next_look:
-            self._made = self._steps()
-            if self._made >= recent.next_look:
-                recent.renew(self._made)
-
-    def look_next(self) -> None:
-        """Says that the next step will be asked for: the state before it is kept."""
-        if self._recent is not None:
-            self._recent.renew(self._steps())
-
-    def give_back(
-        self,
-        step: int,
-        function: Any,
-        spec: Any,
-        again: Callable[[int], AbstractContextManager[object]],
-        sums: Sequence[Sum],
-    ) -> Kept | None:
-        """Returns a step that has run, from before its update; the model stays as it is.
-
-        The steps from the recent state on run again, by the very function that trained.
-
-        Args:
-            step: its number.
-            function: that trains.
-            spec: of the batches that it takes.
-            again: returns a context in which steps from a number on are run again: no
-                probe tells of them.
-            sums: of the step's tensors.
-        """
-        if self._recent is None:
-            return None
-        model, metrics = self._model, {id(v) for v in self._model.metrics_variables}
-        with self._staged.aside() as batches, self.aside():
-            tape = self._recent.tape(step, self._steps(), batches)
-            if tape is None:
-                return None
-            *before, batch = tape.batches
-            tape.train = _trainer(model, function, spec, max(1, self._per_call()))
-            with state.preserved(model), again(tape.first):
-                for _ in tape.play(before):
-                    pass
-                return Kept(
-                    "train",
-                    step,
-                    0,
-                    keras.tree.map_structure(
-                        lambda leaf: leaf if leaf is None else np.array(leaf),
-                        arrays_of(batch),
-                    ),
-                    [
-                        SavedVariable(
-                            role,
-                            v.path,
-                            None if id(v) in metrics else np.array(v.value.numpy()),
-                        )
-                        for role, v in state_with_roles(model)
-                    ],
-                    sums=list(sums),
-                )
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Lets pass what is set and put back within."""
-        outer, self._in_step = self._in_step, True
+        self._in_step = True
         try:
             yield
         finally:
-            self._in_step = outer
+            self._in_step = False
 
     def watch_changes(self, hooks: Hooks) -> None:
         """Notes what is set between steps; called when all variables are there."""
@@ -322,13 +197,11 @@ class Rewinding:
         )
 
     def _changed(self, variables: Iterable[Any]) -> None:
-        if not self.why_not or self._recent is not None:
+        if not self.why_not:
             step = self._steps()
             for variable in variables:
-                change = Change(step, variable, np.array(variable.value.numpy()))
-                self._rewind.changed(change)
-                if self._recent is not None:
-                    self._recent.changed(change)
+                value = np.array(variable.value.numpy())
+                self._rewind.changed(Change(step, variable, value))
 
     def went_bad(self) -> None:
         """Says that the run went bad in the call that is just over."""
@@ -355,8 +228,6 @@ class Rewinding:
             self._rewind.stop(
                 "running a step leaves traces (it prints, writes, calls Python)"
             )
-        if self._recent is not None:
-            self._recent.stop()
         tape = None if self.why_not else self._rewind.take(self._steps(), onset)
         self._staged.close()
         self._graphs.clear()
@@ -371,8 +242,6 @@ class Rewinding:
     def close(self) -> None:
         """Lets go of everything."""
         self._rewind.stop("the training is over")
-        if self._recent is not None:
-            self._recent.stop()
         self._graphs.clear()
 
 

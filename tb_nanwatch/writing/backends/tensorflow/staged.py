@@ -6,10 +6,8 @@ so many batches as were in the area before stay in it. Neither copies anything.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keras
@@ -73,34 +71,15 @@ class Staged:
             held = self._take()
             self._fill(held[-steps:] if steps else [])
 
-    def batches(self, hold: int = 0) -> list[Any]:
-        """Returns the batches that are held, oldest first.
-
-        Args:
-            hold: from now on, those of so many steps.
-        """
+    def batches(self) -> list[Any]:
+        """Returns the batches that are held, oldest first, and holds none any more."""
         if self._name:
             held = self._take()
-            self._length = hold
-            self._fill(held[-hold:] if hold else [])
+            self._length = 0
+            self._fill([])
         else:
-            held = self._eager
-            self.hold(hold)
+            held, self._eager = self._eager, []
         return [self._nested(batch) for batch in held]
-
-    @contextlib.contextmanager
-    def aside(self) -> Iterator[list[Any]]:
-        """Yields the batches that are held, oldest first; steps within add none."""
-        length = self._length
-        held = self._take() if self._name else []
-        self._length = 0
-        try:
-            yield [self._nested(batch) for batch in held]
-        finally:
-            self._length = length
-            if self._name:
-                self._take()
-                self._fill(held)
 
     def batch_bytes(self) -> int:
         """Returns the bytes of the last batch, 0 where none is held."""
@@ -167,4 +146,4 @@ def _is_filler(batch: Sequence[Any]) -> bool:
 
 def _nbytes(batch: Sequence[Any]) -> int:
     # A word's bytes are not known; they are few beside numbers.
-    return sum(math.prod(t.shape) * max(1, t.dtype.size) for t in batch)
+    return sum(int(tf.size(t)) * max(1, t.dtype.size) for t in batch)

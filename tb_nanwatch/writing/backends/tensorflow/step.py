@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -174,19 +173,10 @@ class Sums(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A training step or one of a validation that stood out, to be looked at afterwards.
+    """A step that stood out, to be looked at once its call is over."""
 
-    Attributes:
-        ring: that has its row.
-        number: of the step.
-        sums: of its tensors.
-        kept: what it was made of; None where it is to be run again for that.
-    """
-
+    kept: Kept
     ring: Ring
-    number: int
-    sums: list[Sum]
-    kept: Kept | None
 
 
 class StepGraph:
@@ -369,17 +359,13 @@ class StepGraph:
         )
         ring.step.assign_add(one, read_value=False)
 
-    def record_packed(
-        self, step: Step, parts: Parts, vector: Any, given_back: bool
-    ) -> None:
-        """Adds the ring to a step that hands out its sums alone, and notes who stands out.
+    def record_packed(self, step: Step, parts: Parts, vector: Any) -> None:
+        """Adds the ring to a step that XLA compiled, and keeps it where it stands out.
 
         Args:
             step: the step, whose update is over.
             parts: what the elements of its vector stand for.
             vector: its sums.
-            given_back: whether what it is made of can be had afterwards. Else all of that
-                is held until the step's end, and kept where it stands out.
         """
         n = parts.num_columns
         if not n or step.batch is None:
@@ -407,41 +393,17 @@ class StepGraph:
                     if len(self._standing) < _MOST_STANDING:
                         sums = [Sum(*part) for part in layout.sums(row)]
                         which = (step.phase, step.replica, int(number))
-                        kept = (
-                            self._capture.make(batch, *which, inputs, sums=sums)
-                            if not given_back
-                            else None
-                        )
-                        self._standing.append(Standing(ring, int(number), sums, kept))
+                        kept = self._capture.make(batch, *which, inputs, sums=sums)
+                        self._standing.append(Standing(kept, ring))
             except Exception as e:  # watching must never end a training
                 self._note(f"a step could not be kept: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        inputs = [step.number, vector, *([] if given_back else batch.inputs)]
+        inputs = [step.number, vector, *batch.inputs]
         total, limit = tf.reduce_sum(vector[:n]), step.limit_value()
         calm = (total <= limit) & (vector[-1] <= GUARD_LIMIT)
         one = one_after(calm, keep, inputs)
         ring.step.assign_add(one, read_value=False)
-
-    @contextlib.contextmanager
-    def again(self, first: int) -> Iterator[None]:
-        """Has training steps from a number on run again within, and tells of none."""
-        number = self._steps["train", 0]
-        kept = [(ring.values, ring.values.numpy()) for ring in self.rings["train"]]
-        muted, made = self.muted, number.numpy()
-        self.muted = True
-        number.assign(first)
-        try:
-            yield
-        finally:
-            self.muted = muted
-            number.assign(made)
-            for values, rows in kept:
-                values.assign(rows)
-
-    def looks_next(self) -> bool:
-        """Returns whether the next training step is to be looked at, whatever it brings."""
-        return any(ring.expectation.limit < 0 for ring in self.rings["train"])
 
     def mute(self) -> list[Any]:
         """Looks at no step from now on; returns the variables that the steps write."""
