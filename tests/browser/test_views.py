@@ -144,8 +144,8 @@ def test_pair_counts_every_trial_once(tab: Tab, report: dict[str, Any]) -> None:
     told = plot.get_attribute("aria-valuetext")
     tab.page.keyboard.press("Enter")
     tab.frame.wait_for_selector(".detail:not([hidden]) h2")
-    number = re.match(r"trial (\w+):", told)
-    assert number and number[1] in tab.frame.locator(".detail h2").inner_text()
+    name = re.match(r"(Trial #\w+):", told)
+    assert name and name[1] in tab.frame.locator(".detail h2").inner_text()
     tab.frame.locator(".detail .plain").click()
 
 

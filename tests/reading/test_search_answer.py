@@ -89,3 +89,11 @@ def test_runs_by_hand_with_hyperparameters_are_compared() -> None:
 def test_one_run_by_hand_is_compared_with_nothing() -> None:
     found = by_hand((0.1, True))
     assert found["searches"][0]["rates"] == [] and found["findings"] == []
+
+
+def test_of_those_as_sure_the_mildest_value_answers_for_all() -> None:
+    died = [cause("learning_rate", "tested") for _ in range(3)]
+    for (top,), rate in zip(died, (0.9, 0.2, 0.4), strict=True):
+        top.about = rate
+    found = answer(*died)
+    assert found is not None and found["whose"] == "Trial 0002"

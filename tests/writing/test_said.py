@@ -138,6 +138,7 @@ def test_an_exception_says_it_all_and_nothing_is_said_twice(
 
 def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
     from tb_nanwatch.diagnosis.answer import Answer
+    from tb_nanwatch.writing.search.verdict import TrialAnswer
     from tb_nanwatch.writing.telling.search_end import card_at_end
 
     def answer(cause: str, sure: str) -> Answer:
@@ -147,17 +148,24 @@ def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
 
     statuses: Any = {"0": "diverged", "1": "runaway", "2": "clean", "3": "diverged"}
     answers = {
-        "0": ("Trial #1", answer("rate", "likely")),
-        "1": ("Trial #2", answer("rate", "tested")),
-        "2": ("Trial #3", answer("data", "tested")),  # an attempt before a clean one
-        "3": ("Trial #4", answer("data", "tested")),
+        "0": TrialAnswer("Trial #1", answer("rate", "likely")),
+        "1": TrialAnswer("Trial #2", answer("rate", "tested")),
+        "2": TrialAnswer("Trial #3", answer("data", "tested")),  # before a clean one
+        "3": TrialAnswer("Trial #4", answer("data", "tested")),
     }
     said = card_at_end(statuses, answers, ["see"])
     assert said.first == "3 of 4 watched trials went bad." and said.see == ("see",)
     assert said.parts[0].text == "rate. (Trial #2; 2 of 3 bad alike)"
     assert said.parts[1].text == "Fix of rate."
-    unknown = {"0": ("Trial #1", answer("unknown", ""))}
+    unknown = {"0": TrialAnswer("Trial #1", answer("unknown", ""))}
     assert card_at_end(statuses, unknown, []).parts == ()
+    # What is enough for the mildest value is enough for the others.
+    rates = {
+        str(i): TrialAnswer(f"Trial #{i + 1}", answer("rate", "tested"), about)
+        for i, about in ((0, 0.9), (1, 0.2), (3, 0.4))
+    }
+    said = card_at_end(statuses, rates, [])
+    assert said.parts[0].text == "rate. (Trial #2; 3 of 3 bad alike)"
 
 
 @pytest.mark.parametrize("rate", [1e30, 3.0], ids=["at once", "later"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,6 +26,8 @@ def search_answer(
 ) -> SearchAnswer | None:
     """Returns the answer that most bad trials share, of the trial that is surest of it.
 
+    Among those that are as sure it is the one that died of the mildest value.
+
     Args:
         trials: the sessions of each.
         causes: of the runs that went bad, by (run, session id).
@@ -46,9 +49,7 @@ def search_answer(
     if not (known or by_cause):
         return None
     group = max((known or by_cause).values(), key=len)
-    session, found = max(
-        group, key=lambda g: (_SURE.index(g[1][0].sure), g[1][0].confidence)
-    )
+    session, found = max(group, key=lambda g: _rank(g[1][0]))
     answer = answer_of(
         _facts(session, with_data), found, session.status.steps_after_onset
     )
@@ -61,6 +62,13 @@ def search_answer(
         whose=name_of(session),
         names=[name_of(s) for s, _ in group[:_MAX_NAMES]],
     )
+
+
+def _rank(cause: Cause) -> tuple[int, float, float]:
+    """Returns by what the trial that answers for all is chosen: the larger, the better."""
+    # What is enough where the mildest value died is enough for the others.
+    mild = -abs(cause.about) if cause.about is not None else -math.inf
+    return _SURE.index(cause.sure), mild, cause.confidence
 
 
 def name_of(session: Session) -> str:

@@ -19,7 +19,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tb_nanwatch.compat import kerastuner
 from tb_nanwatch.compat.kerastuner import own_oracle
@@ -71,6 +71,20 @@ class _Runs:
     ended: bool = False
 
 
+class TrialAnswer(NamedTuple):
+    """What a trial that went bad comes down to.
+
+    Attributes:
+        name: "Trial #3".
+        answer: its own.
+        about: value of the optimizer's setting that is to blame, None where none is.
+    """
+
+    name: str
+    answer: Answer
+    about: float | None = None
+
+
 @dataclass
 class State:
     """What is remembered of one tuner between its trials."""
@@ -78,8 +92,8 @@ class State:
     runs: dict[str, _Runs] = field(default_factory=dict)
     # What had become of the trials' trainings by their end.
     statuses: dict[str, Status] = field(default_factory=dict)
-    # Names and answers of those that went bad, by trial.
-    answers: dict[str, tuple[str, Answer]] = field(default_factory=dict)
+    # What those that went bad came down to, by trial.
+    answers: dict[str, TrialAnswer] = field(default_factory=dict)
     hooked: bool = False
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
     undertakers: dict[str, Undertaker] = field(default_factory=dict)

@@ -5,7 +5,7 @@ Both go where `outlets` puts them. An exception says it all in its message inste
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,7 +26,7 @@ from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing.log.files import as_given
 from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.search.tuner import Trial
-from tb_nanwatch.writing.search.verdict import State, state_of
+from tb_nanwatch.writing.search.verdict import State, TrialAnswer, state_of
 from tb_nanwatch.writing.telling.bad_run import BadRun
 from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
 from tb_nanwatch.writing.telling.search_end import card_at_end
@@ -113,7 +113,7 @@ class Speaker:
         trial = self._session.trial
         if trial is not None:
             if answer is not None and facts.status in BAD_STATUSES:
-                self._keep(trial, answer)
+                self._keep(trial, answer, causes)
                 self._outlet.trial(self._card_of_trial(answer, facts))
         elif answer is None:
             self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
@@ -127,7 +127,7 @@ class Speaker:
         if answer is None:
             return
         if self._session.trial is not None:
-            self._keep(self._session.trial, answer)
+            self._keep(self._session.trial, answer, causes)
             self._outlet.raised(self._card_of_trial(answer, facts))
         else:
             self._outlet.raised(self._card(answer))
@@ -175,9 +175,11 @@ class Speaker:
 
     # --- Parts ----------------------------------------------------------------
 
-    def _keep(self, trial: Trial, answer: Answer) -> None:
+    def _keep(self, trial: Trial, answer: Answer, causes: Sequence[Cause]) -> None:
         """Keeps a trial's answer for what is said at the search's end."""
-        state_of(trial.tuner).answers[trial.trial_id] = (self._whose(), answer)
+        about = causes[0].about if causes else None
+        told = TrialAnswer(self._whose(), answer, about)
+        state_of(trial.tuner).answers[trial.trial_id] = told
 
     def _card(self, answer: Answer) -> Card:
         card = card_of(answer, self._whose(), self._see())

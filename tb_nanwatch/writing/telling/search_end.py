@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import Answer, parts_of
+from tb_nanwatch.diagnosis.answer import parts_of
 from tb_nanwatch.record.schema import BAD_STATUSES, Status
 from tb_nanwatch.wording.card import Card
+from tb_nanwatch.writing.search.verdict import TrialAnswer
 
 _SURE: Final = ("", "unclear", "likely", "tested")
 
 
 def card_at_end(
     statuses: Mapping[str, Status],
-    answers: Mapping[str, tuple[str, Answer]],
+    answers: Mapping[str, TrialAnswer],
     see: Sequence[str],
 ) -> Card:
     """Returns what a search with bad trials says once it has ended.
 
     Args:
         statuses: of its watched trials, by id; at least one is bad.
-        answers: name and answer of trials that went bad, by id.
+        answers: of trials that went bad, by id.
         see: commands that show more, a line each.
     """
     bad = [trial for trial, status in statuses.items() if status in BAD_STATUSES]
     first = f"{len(bad):,} of {len(statuses):,} watched trials went bad."
-    by_cause: dict[str, list[tuple[str, Answer]]] = {}
+    by_cause: dict[str, list[TrialAnswer]] = {}
     for trial in bad:
-        if trial in answers and answers[trial][1].sure:
-            by_cause.setdefault(answers[trial][1].cause, []).append(answers[trial])
+        if trial in answers and answers[trial].answer.sure:
+            by_cause.setdefault(answers[trial].answer.cause, []).append(answers[trial])
     if not by_cause:
         return Card(first, True, see=tuple(see))
     alike = max(by_cause.values(), key=len)
-    name, answer = max(alike, key=lambda found: _SURE.index(found[1].sure))
+    name, answer, _ = max(alike, key=_rank)
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, *rest = parts_of(answer)
     return Card(
@@ -43,3 +45,10 @@ def card_at_end(
         (replace(why, text=f"{why.text} ({which})"), *rest),
         see=tuple(see),
     )
+
+
+def _rank(told: TrialAnswer) -> tuple[int, float]:
+    """Returns by what the trial that answers for all is chosen: the larger, the better."""
+    # What is enough where the mildest value died is enough for the others.
+    mild = -abs(told.about) if told.about is not None else -math.inf
+    return _SURE.index(told.answer.sure), mild
