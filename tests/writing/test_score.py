@@ -12,6 +12,7 @@ import pytest
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.reading.report import terminal
+from tests.support.told import as_overview
 from tests.tuner.searches import overview
 
 X = np.random.default_rng(0).normal(size=(16, 2)).astype("float32")
@@ -55,7 +56,7 @@ def test_it_is_the_last_validation_loss_and_names_the_best_run(tmp_path: Path) -
         assert run["score"] == history["val_loss"][-1] and run["best_step"] == 1
     out = io.StringIO()
     fit(tmp_path / "loop" / "c", 1e30)
-    terminal.render(overview(tmp_path), out)
+    terminal.render(as_overview(overview(tmp_path)), out)
     last = {n: history["val_loss"][-1] for n, history in kept.items()}
     best = min(last, key=lambda n: last[n])
     assert f"Best: loop/{best}, val_loss {last[best]:.4g}." in out.getvalue()
