@@ -299,6 +299,32 @@ def run(
         print(f"{name}: median best {best[0]:.3g} and {best[1]:.3g}", flush=True)
 
 
+def look_at_misses(name: str, seeds: int, kept: dict[str, Any]) -> None:
+    """Prints how many of many seeds die around each frontier that a search missed.
+
+    Args:
+        name: of the problem.
+        seeds: a rate; the grid has three.
+        kept: what was run.
+    """
+    problem, entry = PROBLEMS[name], kept[name]
+    rate, low, high = problem.numbers[0]
+    for key, edge in entry["grid"].items():
+        found = [s["edges"][key] or high for s in entry["searches"].values()]
+        if all(abs(math.log10(f / (edge or high))) <= 1 / 3 for f in found):
+            continue
+        ends = [edge or high, *found]
+        values = np.geomspace(max(low, min(ends) / 2), min(high, 2 * max(ends)), 9)
+        died = []
+        for value in values:
+            given = {**json.loads(key), rate: float(value)}
+            runs = [traced.short(problem, given, s, STEPS).bad for s in range(seeds)]
+            died.append(f"{value:.3g}: {sum(runs)}")
+        said = ", ".join(f"{f:.3g}" for f in found)
+        where = f"{name} {key}: grid {edge or high:.3g}, found {said}"
+        print(f"{where}; of {seeds} died at {', '.join(died)}", flush=True)
+
+
 def save(kept: dict[str, Any]) -> None:
     """Writes what was run."""
     KEPT.parent.mkdir(exist_ok=True)
@@ -313,6 +339,7 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=RANDOM_SEEDS, help="its seeds")
     parser.add_argument("--real", type=int, default=1, help="searches with Keras' fit")
     parser.add_argument("--check", type=int, default=0, help="points trained both ways")
+    parser.add_argument("--misses", type=int, default=0, help="seeds a rate, at misses")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
@@ -320,6 +347,8 @@ def main() -> None:
         run(name, given.seeds, given.real, given.random, kept)
         if given.check and "checked" not in kept[name]:
             check(name, given.check, kept)
+        if given.misses:
+            look_at_misses(name, given.misses, kept)
     if given.write:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.split(BEGIN)[0], page.split(END)[1]
