@@ -6,6 +6,7 @@ that is known of the run stands behind them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -38,8 +39,21 @@ _PLACES: Final = {
 _DIVISIONS: Final = ("RealDiv", "Div", "FloorDiv", "FloorMod", "Xdivy", "Reciprocal")
 _LOGARITHMS: Final = ("Log", "Xlogy")
 _ROOTS: Final = ("Sqrt", "Rsqrt", "EuclideanNorm")
+# How sure one is of a cause, the least first; empty where it is unknown.
+SURE: Final = ("", "unclear", "likely", "tested")
 # More rows than these are not listed.
 _MAX_ROWS: Final = 5
+
+
+def rank(sure: str, about: float | None) -> tuple[int, float]:
+    """Returns by what the run that answers for all alike is chosen: the larger, the better.
+
+    Args:
+        sure: of its cause, one of `SURE`.
+        about: value of the setting that is to blame, None where none is.
+    """
+    # What is enough where the mildest value died is enough for the others.
+    return SURE.index(sure), -math.inf if about is None else -abs(about)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,16 @@ def trained_variables(model: Any) -> list[tuple[str, Any]]:
     return found
 
 
+def state_variables(model: Any) -> list[tuple[str, Any]]:
+    """Returns role and Keras variable of all that the next step depends on.
+
+    Roles and order are those of `SavedVariable`.
+    """
+    found = trained_variables(model)
+    generator = global_seed_generator()
+    return found if generator is None else [*found, ("random", generator.state)]
+
+
 def variables_of(model: Any) -> list[tuple[str, Any]]:
     """Returns role and Keras variable of all that a training step can change.
 

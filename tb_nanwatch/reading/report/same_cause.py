@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tb_nanwatch.diagnosis.answer import SURE
 from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import run_name
@@ -15,8 +16,6 @@ from tb_nanwatch.wording.trial_names import run_name
 # programs of docs/diagnosis.md, which sorts them by tenths, none below it was right.
 MIN_RUNNER_UP: Final = 0.1
 _LONGEST_NAME: Final = 60
-# How sure one is of a cause, the least first.
-SURE: Final = ("unclear", "likely", "tested")
 
 
 @dataclass(frozen=True)

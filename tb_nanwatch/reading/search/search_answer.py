@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import answer_of
+from tb_nanwatch.diagnosis.answer import answer_of, rank
 from tb_nanwatch.diagnosis.facts import Facts, facts_of
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose
 from tb_nanwatch.reading.contract.searches import SearchAnswer
@@ -14,7 +13,6 @@ from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 from tb_nanwatch.wording.trial_names import trial_name
 
-_SURE: Final = ("", "unclear", "likely", "tested")
 # Names that a sentence lists.
 _MAX_NAMES: Final = 5
 
@@ -49,7 +47,9 @@ def search_answer(
     if not (known or by_cause):
         return None
     group = max((known or by_cause).values(), key=len)
-    session, found = max(group, key=lambda g: _rank(g[1][0]))
+    session, found = max(
+        group, key=lambda g: (*rank(g[1][0].sure, g[1][0].about), g[1][0].confidence)
+    )
     answer = answer_of(
         _facts(session, with_data), found, session.status.steps_after_onset
     )
@@ -62,13 +62,6 @@ def search_answer(
         whose=name_of(session),
         names=[name_of(s) for s, _ in group[:_MAX_NAMES]],
     )
-
-
-def _rank(cause: Cause) -> tuple[int, float, float]:
-    """Returns by what the trial that answers for all is chosen: the larger, the better."""
-    # What is enough where the mildest value died is enough for the others.
-    mild = -abs(cause.about) if cause.about is not None else -math.inf
-    return _SURE.index(cause.sure), mild, cause.confidence
 
 
 def name_of(session: Session) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
-from tb_nanwatch.diagnosis.answer import parts_of
+from tb_nanwatch.diagnosis.answer import parts_of, rank
 from tb_nanwatch.record.schema import BAD_STATUSES, Status
 from tb_nanwatch.wording.card import Card
 from tb_nanwatch.writing.search.verdict import TrialAnswer
-
-_SURE: Final = ("", "unclear", "likely", "tested")
 
 
 def card_at_end(
@@ -36,7 +32,7 @@ def card_at_end(
     if not by_cause:
         return Card(first, True, see=tuple(see))
     alike = max(by_cause.values(), key=len)
-    name, answer, _ = max(alike, key=_rank)
+    name, answer, _ = max(alike, key=lambda t: rank(t.answer.sure, t.about))
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, *rest = parts_of(answer)
     return Card(
@@ -45,10 +41,3 @@ def card_at_end(
         (replace(why, text=f"{why.text} ({which})"), *rest),
         see=tuple(see),
     )
-
-
-def _rank(told: TrialAnswer) -> tuple[int, float]:
-    """Returns by what the trial that answers for all is chosen: the larger, the better."""
-    # What is enough where the mildest value died is enough for the others.
-    mild = -abs(told.about) if told.about is not None else -math.inf
-    return _SURE.index(told.answer.sure), mild

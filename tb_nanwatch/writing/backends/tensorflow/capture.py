@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable, Sum
-from tb_nanwatch.postmortem.variables import trained_variables
+from tb_nanwatch.postmortem.variables import state_variables
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import MADE_LATE, Kept
 
@@ -102,7 +101,7 @@ class Capture:
             batch: of the step that is being traced and has changed nothing yet.
         """
         known = {id(v) for v in self._model.metrics_variables}.union(batch.early_ids)
-        for role, variable in self._variables():
+        for role, variable in state_variables(self._model):
             if id(variable) not in known and (
                 batch.everything
                 or role == "random"
@@ -143,7 +142,7 @@ class Capture:
         """Returns whether all variables, and a batch of so many bytes, are too much."""
         size = nbytes + sum(
             int(np.prod(v.shape)) * np.dtype(_numpy_name(v.dtype)).itemsize
-            for _, v in self._variables()
+            for _, v in state_variables(self._model)
         )
         too_large = size > self._max_bytes
         self.too_large = self.too_large or too_large
@@ -170,7 +169,7 @@ class Capture:
         """
         tensors = inputs[: len(batch.tensors)]
         early = inputs[len(batch.tensors) :]
-        all_variables = self._variables()
+        all_variables = state_variables(self._model)
         before = dict(zip(batch.early_ids, early, strict=True))
         metrics = {id(v) for v in self._model.metrics_variables}
 
@@ -238,14 +237,6 @@ class Capture:
             self._closed = last
             self._pending.clear()
             return kept
-
-    def _variables(self) -> list[tuple[str, Any]]:
-        """Returns role and variable of all that the step depends on."""
-        found = trained_variables(self._model)
-        generator = global_seed_generator()
-        if generator is not None:
-            found.append(("random", generator.state))
-        return found
 
 
 def _component(variable: Any, replica: int) -> Array:

@@ -13,9 +13,8 @@ import keras
 import numpy as np
 import torch
 
-from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.capsule import NO_BATCH, SavedVariable
-from tb_nanwatch.postmortem.variables import trained_variables
+from tb_nanwatch.postmortem.variables import state_variables
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.torch.sums import array_of
@@ -64,7 +63,7 @@ class Capture:
         metrics = {id(v) for v in self._model.metrics_variables}
         return [
             (id(v), v.value.detach())
-            for role, v in _variables(self._model)
+            for role, v in state_variables(self._model)
             if id(v) not in metrics
             and (
                 role == "random"
@@ -86,7 +85,7 @@ class Capture:
         """
         leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
         whole = all(isinstance(leaf, torch.Tensor) for leaf in leaves)
-        variables = _variables(self._model)
+        variables = state_variables(self._model)
         nbytes = sum(v.value.nbytes for _, v in variables)
         nbytes += sum(leaf.nbytes for leaf in leaves) if whole else 0
         if nbytes > self._max_bytes:
@@ -122,12 +121,3 @@ class Capture:
         kept, self._kept = self._kept, None
         self.closed = last
         return kept
-
-
-def _variables(model: Any) -> list[tuple[str, Any]]:
-    """Returns role and variable of all that the step depends on."""
-    found = trained_variables(model)
-    generator = global_seed_generator()
-    if generator is not None:
-        found.append(("random", generator.state))
-    return found

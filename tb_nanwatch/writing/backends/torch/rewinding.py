@@ -11,9 +11,8 @@ import keras
 import numpy as np
 import torch
 
-from tb_nanwatch.compat.keras import global_seed_generator
 from tb_nanwatch.postmortem.tape import Change, Tape
-from tb_nanwatch.postmortem.variables import trained_variables
+from tb_nanwatch.postmortem.variables import state_variables
 from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.names import build_optimizer, has_keras_step
 from tb_nanwatch.writing.backends.torch.states import Held
@@ -56,9 +55,7 @@ class _Source:
 
 def _variables_of_a_state(model: Any) -> list[Any]:
     """Returns the Keras variables that the next step depends on."""
-    found = [variable for _, variable in trained_variables(model)]
-    generator = global_seed_generator()
-    return found if generator is None else [*found, generator.state]
+    return [variable for _, variable in state_variables(model)]
 
 
 class Rewinding:
