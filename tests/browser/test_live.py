@@ -58,6 +58,7 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         # says of the first bad trial: the selected row stays in sight before all else.
         tab = Tab(browser, serve(logs, load_fast), height=660)
         tab.wait_for_rows()
+        # Named as KerasTuner prints it, which counts from one: its identity is 12.
         row(tab, "12").get_by_text("clean so far").wait_for(timeout=60_000)
         tab.frame.get_by_text("1 running").wait_for()
         row(tab, "12").click()
@@ -80,7 +81,7 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         assert new["row"] == seen["row"] and new["scrolled"] >= seen["scrolled"] + 22
         # What goes on is the running trial that died, and all that was chosen stays.
         tab.frame.get_by_text("1 running").wait_for()
-        assert "12" in tab.frame.locator(".detail h2").inner_text()
+        assert "Trial #13" in tab.frame.locator(".detail h2").inner_text()
         assert "selected" in (row(tab, "12").get_attribute("class") or "")
         assert tab.frame.locator(".zoom-out").is_visible()
         assert facts.evaluate("node => node.scrollTop") == 24
@@ -101,7 +102,7 @@ def test_new_trials_and_onsets_come_while_the_selection_stays(
         tab.wait_for_rows()
         tab.frame.locator(".zoom-out").wait_for()
         assert tab.frame.locator(".ticks").inner_text() == zoomed
-        assert "12" in tab.frame.locator(".detail h2").inner_text()
+        assert "Trial #13" in tab.frame.locator(".detail h2").inner_text()
         tab.check()
         tab.close()
     finally:

@@ -86,9 +86,10 @@ def test_every_control_is_reached_by_tab_and_seen(
                 const e = document.activeElement;
                 if (!e || e === document.body) return null;
                 e.dataset.seen = "yes";
-                const style = getComputedStyle(e);
-                return {top: e.getBoundingClientRect().top, what: e.className || e.tagName,
-                        ring: style.outlineStyle !== "none" && style.outlineWidth !== "0px"};
+                // The cut's line, as wide as the table, shows its ring around its grip.
+                const ring = [e, ...e.children].map((n) => getComputedStyle(n))
+                    .some((s) => s.outlineStyle !== "none" && s.outlineWidth !== "0px");
+                return {top: e.getBoundingClientRect().top, what: e.className || e.tagName, ring};
             }"""
         )
         if stop is None:

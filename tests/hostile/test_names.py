@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import dataclasses
 import io
 import json
 import sys
@@ -102,7 +103,9 @@ def one(i: int) -> list[Any]:
         notes=[evil],
     )
     events = an_events(number, 0, 0)
-    events.episodes[0].tensors[0].name = evil
+    [episode, *_] = events.episodes
+    first, *others = episode.tensors
+    episode.tensors = [dataclasses.replace(first, name=evil), *others]
     flight = FlightRecord(
         session_id(number),
         0,
