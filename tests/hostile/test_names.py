@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html.parser
 import dataclasses
+import html.parser
 import io
 import json
 import sys

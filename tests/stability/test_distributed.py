@@ -6,24 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.workers import Processes
 from tests.tuner.searches import overview
-from tests.tuner.test_distributed import free_port, start
 
 NAMES = ("chief", "tuner0", "tuner1")
 
 
 @pytest.mark.slow
 def test_the_chief_tells_and_logs_what_the_workers_tried(tmp_path: Path) -> None:
-    port = free_port()
-    module = "tests.stability.worker"
-    processes = [start(name, port, tmp_path, module=module) for name in NAMES]
-    try:
-        chief, *workers = [p.communicate(timeout=300)[0] for p in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert [p.returncode for p in processes] == [0, 0, 0], (chief, workers)
+    with Processes("tests.stability.worker", tmp_path) as processes:
+        started = [processes.start(name) for name in NAMES]
+        assert [p.end(300) for p in started] == [0, 0, 0], [p.printed for p in started]
+    chief, *workers = [p.printed for p in started]
     assert "of 5 short trials went bad" in chief and "rate lives up to" in chief
     for said in workers:
         for asked in ("report", "stable_space", "stable_code"):

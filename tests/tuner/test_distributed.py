@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.workers import Processes, listens
 from tests.tuner.searches import overview
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("tuner0", "tuner1")
-
-
-def start(
-    name: str, port: int, path: Path, *how: int | str, module: str = "tests.tuner.worker"
-) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "KERASTUNER_TUNER_ID": name,
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "PYTHONPATH": str(ROOT),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",
-        # Each process at most one core: there may be no more than two.
-        "OMP_NUM_THREADS": "1",
-        "TF_NUM_INTRAOP_THREADS": "1",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", module, str(path), *map(str, how)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-    return port
-
-
-@contextmanager
-def processes(path: Path, limit: int) -> Iterator[list[subprocess.Popen[str]]]:
-    """Starts a chief and its workers, and ends what is left of them."""
-    port = free_port()
-    started = [start(name, port, path, limit) for name in ("chief", *WORKERS)]
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
+MODULE = "tests.tuner.worker"
 
 
 def run_search(path: Path, limit: int) -> tuple[dict[str, Any], list[str]]:
     """Returns the report and what the workers printed."""
-    with processes(path, limit) as (_, *workers):
+    with Processes(MODULE, path) as processes:
+        processes.start("chief", limit)
+        workers = [processes.start(name, limit) for name in WORKERS]
         # The chief notices the end up to 20 seconds later: nothing to wait for.
-        printed = [w.communicate(timeout=240)[0] for w in workers]
-    return overview(path / "log"), printed
+        for worker in workers:
+            worker.end(240)
+        return overview(path / "log"), [worker.printed for worker in workers]
 
 
 @pytest.mark.slow
@@ -113,43 +66,24 @@ def test_an_abort_by_the_chief_is_seen(tmp_path: Path) -> None:
     assert "max_consecutive_failed_trials=4" in aborted["fix"]
 
 
-def until(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Waits for something that the process brings about."""
-    deadline = time.monotonic() + 120
-    while not there():
-        assert time.monotonic() < deadline, process.args
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
-
-
 def run_staggered(path: Path, how: str) -> None:
     """A worker starts when another has ended a trial, and deletes the project.
 
     One at a time: KerasTuner fails where two processes delete one project, or where
     one writes into what another deletes.
     """
-    port = free_port()
-    for left in path.glob("tuner*.*"):
+    for left in path.glob("tuner*.rests"):
         left.unlink()
-    started = []
-    try:
-        started.append(start("chief", port, path, how))
-        until(lambda: listens(port), started[-1])
-        started.append(start("tuner0", port, path, how))
-        until((path / "tuner0.rests").exists, started[-1])
-        started.append(start("tuner1", port, path, how))
-        for worker in started[1:]:
-            printed = worker.communicate(timeout=240)[0]
-            assert worker.returncode == 0, printed
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
+    for left in path.glob("*.ready"):
+        left.unlink()
+    with Processes(MODULE, path) as processes:
+        chief = processes.start("chief", how)
+        chief.until(lambda: listens(processes.port))
+        first = processes.start("tuner0", how)
+        first.until((path / "tuner0.rests").exists)
+        second = processes.start("tuner1", how)
+        for worker in (first, second):
+            assert worker.end(240) == 0, worker.printed
 
 
 @pytest.mark.slow
