@@ -25,7 +25,7 @@ NEVER = {
     "postmortem": ("writing", "reading"),
     "writing": ("reading", "stability", "confirming"),
     "reading": ("writing", "postmortem", "stability", "confirming"),
-    "stability": ("reading", "confirming"),
+    "stability": ("confirming",),
     "compat": ("record", "wording", "diagnosis", "postmortem", "writing", "reading"),
 }
 MODULES = {
