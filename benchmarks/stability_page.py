@@ -268,7 +268,7 @@ def picture(kept: Kept) -> str:
                     f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 11}" y2="{y + 11}" '
                     'stroke="#333" stroke-width="2"/>'
                 )
-        for values, bad in next(iter(kept[name]["searches"].values()))["tried"]:
+        for values, bad in _searches(kept[name], really=False)[0]["tried"]:
             colour = "#c0392b" if bad else "#2874a6"
             parts.append(
                 f'<circle cx="{at(values[RATE[0]]):.1f}" cy="{y}" r="4" fill="{colour}" '

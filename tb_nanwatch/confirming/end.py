@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -26,6 +27,7 @@ from tb_nanwatch.stability.coordinates import Coordinates, Values
 from tb_nanwatch.stability.trial import LOOK_STEPS, by_name, train
 from tb_nanwatch.wording.confirmation_text import LEVEL, confirmation_text
 from tb_nanwatch.wording.messages import of_error
+from tb_nanwatch.wording.text import clean
 from tb_nanwatch.writing.log.files import resolved
 from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.search import identities
@@ -123,11 +125,12 @@ def _tested(
         raise CannotConfirmError(
             f"the search space has no values on both sides of {hint.text}."
         )
-    print(
-        f"NaN Watch: {count} more trials of at most {steps:,} steps, {count // 2} of them "
-        f"with {hint.text}, test that hint.",
-        flush=True,
-    )
+    with contextlib.suppress(Exception):  # standard output may be closed
+        print(
+            f"NaN Watch: {count} more trials of at most {steps:,} steps, {count // 2} of "
+            f"them with {clean(hint.text)}, test that hint.",
+            flush=True,
+        )
     began = time.monotonic()
     with random_state_kept(keras.backend.backend() == "tensorflow"):
         trials = [_trained(tuner, inside, v, steps, given) for inside, v in sides]

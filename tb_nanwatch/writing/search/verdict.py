@@ -120,7 +120,8 @@ class State:
         say, self.at_end = self.at_end, lambda: None
         try:
             if not by_hand:
-                self.confirmed = confirm()
+                with contextlib.suppress(Exception):  # where warnings are errors
+                    self.confirmed = confirm()
         finally:
             with contextlib.suppress(Exception):  # it is in the log all the same
                 say()
