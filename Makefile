@@ -164,7 +164,7 @@ corpus: $(DONE)/dev
 	@$(PY) -m benchmarks.diagnosis --write
 	@$(PY) -m benchmarks.confirmed --write
 
-# What was run is kept in build/stability.json; STABILITY_ARGS="--help" tells how to run a part.
+# What was run is kept in benchmarks/results/stability.json; STABILITY_ARGS="--help" tells how to run a part.
 stability: $(DONE)/dev
 	@$(PY) -m benchmarks.stability --write $(STABILITY_ARGS)
 

@@ -1,9 +1,10 @@
 """How near StabilitySearch comes to the frontier of a grid: docs/stability.md.
 
 `python -m benchmarks.stability --problems "least squares,demo" --real 1` runs a part; what
-was run is kept in build/stability.json and not run again. `--write` puts the table into
-docs/stability.md and the picture into docs/stability.svg; `--check 5` trains five points of
-each problem with Keras' own fit, and compares.
+was run is kept in benchmarks/results/stability.json, which is committed, and not run again.
+`--write` puts the tables into docs/stability.md and the picture into docs/stability.svg, each
+where what it is made of is there: figures of an earlier run stay otherwise. `--check 5` trains
+five points of each problem with Keras' own fit, and compares.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import keras_tuner
 import numpy as np
 
 from benchmarks import traced
-from benchmarks.stability_page import picture, tables
+from benchmarks.stability_page import fit_table, is_whole, picture, tables
 from benchmarks.stability_problems import PROBLEMS, Problem
 from benchmarks.traced import built, order_of
 from tb_nanwatch import StabilitySearch
@@ -33,9 +34,9 @@ from tb_nanwatch.stability.oracle import metrics
 from tb_nanwatch.stability.trial import Limit, ShortWatch
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "build" / "stability.json"
+KEPT = ROOT / "benchmarks" / "results" / "stability.json"
 PAGE, PICTURE = ROOT / "docs" / "stability.md", ROOT / "docs" / "stability.svg"
-BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->\n"
+MEASURED, BY_FIT = "measured", "measured by fit"
 # Values a decade of the grid, for one number and for two.
 FINE, COARSE = 10, 5
 GRID_SEEDS = 3
@@ -331,6 +332,13 @@ def save(kept: dict[str, Any]) -> None:
     KEPT.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
+def _with(page: str, mark: str, text: str) -> str:
+    """Returns the page with a text between two marks; as it is where there is none."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
+    before, after = page.split(begin)[0], page.split(end)[1]
+    return before + begin + text + end + after if text else page
+
+
 def main() -> None:
     """Runs the problems that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -351,9 +359,12 @@ def main() -> None:
             look_at_misses(name, given.misses, kept)
     if given.write:
         page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(before + BEGIN + tables(kept) + END + after, encoding="utf-8")
-        PICTURE.write_text(picture(kept), encoding="utf-8")
+        if is_whole(kept):
+            page = _with(page, MEASURED, tables(kept))
+            PICTURE.write_text(picture(kept), encoding="utf-8")
+        else:
+            print(f"not every problem is in {KEPT.name}: what is measured stays as it is")
+        PAGE.write_text(_with(page, BY_FIT, fit_table(kept)), encoding="utf-8")
 
 
 if __name__ == "__main__":

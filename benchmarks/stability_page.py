@@ -56,19 +56,14 @@ def frontier_table(kept: Kept) -> list[str]:
     heads = (
         *("problem", "space", "places", "grid's frontier", "found"),
         *("worst, decades", "of places within a third", "trials (bad)"),
-        *("steps, of the grid's", "unsure", "by Keras' fit: worst, trials"),
+        *("steps, of the grid's", "unsure"),
     )
     lines = [_row(heads), "|" + "---|" * len(heads)]
     for name, entry in kept.items():
-        quick = [s for s in entry["searches"].values() if not s["really"]]
-        really = [s for s in entry["searches"].values() if s["really"]]
+        quick = _searches(entry, really=False)
         if not quick:
             continue
         gaps = [g for s in quick for g in _gaps(name, entry, s)]
-        real = "not run"
-        if really:
-            worst = max(g for s in really for g in _gaps(name, entry, s))
-            real = f"{worst:.2f}, " + ", ".join(str(s["trials"]) for s in really)
         share = max(s["steps"] for s in quick) / max(1, entry["grid_steps"])
         lines.append(
             _row(
@@ -83,11 +78,54 @@ def frontier_table(kept: Kept) -> list[str]:
                     ", ".join(f"{s['trials']} ({s['bad']})" for s in quick),
                     f"{share:.1%}",
                     ", ".join(str(s["unsure"]) for s in quick),
-                    real,
                 )
             )
         )
     return lines
+
+
+def _searches(entry: Kept, really: bool) -> list[Kept]:
+    """Returns the searches of a problem, by what was traced or by Keras' own fit."""
+    return [s for s in entry["searches"].values() if s["really"] == really]
+
+
+def fit_table(kept: Kept) -> str:
+    """Returns the table of searches with Keras' own fit; "" where none was run."""
+    heads = (
+        *("problem", "grid's frontier", "found", "worst, decades"),
+        *("of places within a third", "trials (bad)", "unsure", "seconds"),
+    )
+    lines = [_row(heads), "|" + "---|" * len(heads)]
+    left, near, run = [], 0, 0
+    for name in PROBLEMS:
+        entry = kept.get(name, {"searches": {}})
+        searches = _searches(entry, really=True)
+        if not searches:
+            left.append(name)
+            continue
+        gaps = [g for s in searches for g in _gaps(name, entry, s)]
+        run, near = run + 1, near + (max(gaps) <= NEAR)
+        cells = (
+            name,
+            _edges(entry["grid"].values()),
+            _edges(searches[0]["edges"].values()),
+            f"{max(gaps):.2f}",
+            f"{sum(g <= NEAR for g in gaps)} of {len(gaps)}",
+            ", ".join(f"{s['trials']} ({s['bad']})" for s in searches),
+            ", ".join(str(s["unsure"]) for s in searches),
+            ", ".join(f"{s['seconds']:.0f}" for s in searches),
+        )
+        lines.append(_row(cells))
+    if not run:
+        return ""
+    said = f"Within a third of a decade at every place: {near} of {run} problems."
+    rest = f" Not run: {', '.join(left)}." if left else ""
+    return "\n".join([f"{said}{rest}", "", *lines]) + "\n"
+
+
+def is_whole(kept: Kept) -> bool:
+    """Returns whether every problem's searches were run by what was traced."""
+    return all(name in kept and _searches(kept[name], really=False) for name in PROBLEMS)
 
 
 def _share(runs: list[Kept]) -> float:
@@ -230,7 +268,7 @@ def picture(kept: Kept) -> str:
                     f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 11}" y2="{y + 11}" '
                     'stroke="#333" stroke-width="2"/>'
                 )
-        for values, bad in next(iter(kept[name]["searches"].values()))["tried"]:
+        for values, bad in _searches(kept[name], really=False)[0]["tried"]:
             colour = "#c0392b" if bad else "#2874a6"
             parts.append(
                 f'<circle cx="{at(values[RATE[0]]):.1f}" cy="{y}" r="4" fill="{colour}" '

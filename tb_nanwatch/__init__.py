@@ -36,6 +36,7 @@ def __getattr__(name: str) -> Any:
     if name == "NanWatch":
         from tb_nanwatch.writing.callback import NanWatch
 
+        NanWatch.confirmer = _confirm
         return NanWatch
     if name == "report":
         from tb_nanwatch.reading.report.shown import read
@@ -50,6 +51,12 @@ def __getattr__(name: str) -> Any:
 
         return getattr(errors, name)
     raise AttributeError(f"module 'tb_nanwatch' has no attribute {name!r}")
+
+
+def _confirm(*args: Any) -> str:
+    from tb_nanwatch.confirming.end import confirm
+
+    return confirm(*args)
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,8 @@ _RUNS_TRIAL: Final = Attribute(
     "a tuner", "_try_run_and_update_trial", Feature.ENDED_SEARCHES, "keras_tuner"
 )
 _BUILD: Final = Attribute("a tuner", "_try_build", Feature.MODELS_BUILT, "keras_tuner")
+# AutoKeras overrides it; where it is gone, nobody does.
+_TRAINS: Final = "_build_and_fit_model"
 _CLIENTS_ORACLE: Final = Attribute(
     "the oracle of a worker", "_oracle", Feature.SHARED_SEARCH, "keras_tuner"
 )
@@ -87,6 +89,22 @@ def trial_method(searches: bool) -> tuple[Any, str] | None:
             e.warn()
         return None
     return cls, _RUNS_TRIAL.name
+
+
+def trains_by_itself(tuner: Any) -> bool:
+    """Returns whether KerasTuner's own code trains a trial, by `model.fit` and no more."""
+    base = getattr(sys.modules.get("keras_tuner"), "Tuner", None)
+    if base is None or not isinstance(tuner, base):
+        return False
+    own = (tuner, "run_trial"), (tuner, _TRAINS), (tuner.hypermodel, "fit")
+    return all(_is_kerastuners(whose, name) for whose, name in own)
+
+
+def _is_kerastuners(whose: Any, name: str) -> bool:
+    """Returns whether a method is KerasTuner's; also where there is none of that name."""
+    method = getattr(whose, name, None)
+    module = getattr(method, "__module__", None) or ""
+    return method is None or module.partition(".")[0] == "keras_tuner"
 
 
 def built(tuner: Any, hyperparameters: Any) -> Any:

@@ -71,14 +71,27 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
 def preserved(model: Any) -> Iterator[None]:
     """Puts variables and random state back as they were, whatever happens within."""
     before = [(v, np.array(v.numpy())) for _, v in variables_of(model)]
+    with random_state_kept():
+        try:
+            yield
+        finally:
+            for variable, value in before:
+                set_value(variable, value)
+
+
+@contextlib.contextmanager
+def random_state_kept(tensorflow: bool = True) -> Iterator[None]:
+    """Puts the random state back as it was, whatever happens within.
+
+    Args:
+        tensorflow: that of its eager operations too, and not only Python's and NumPy's.
+    """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    rng = eager_random()
+    rng = eager_random() if tensorflow else None
     drawn = rng.getstate() if rng is not None else None
     try:
         yield
     finally:
-        for variable, value in before:
-            set_value(variable, value)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
         if rng is not None and drawn is not None:

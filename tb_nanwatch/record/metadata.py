@@ -28,6 +28,7 @@ KIND_TRIAL: Final = "trial"
 KIND_POSTMORTEM: Final = "postmortem"
 KIND_HEARTBEAT: Final = "heartbeat"
 KIND_FRONTIER: Final = "frontier"
+KIND_CONFIRMATION: Final = "confirmation"
 
 PLUGIN_OF_KIND: Final[dict[str, str]] = {
     KIND_SESSION: PLUGIN_NAME,
@@ -40,6 +41,7 @@ PLUGIN_OF_KIND: Final[dict[str, str]] = {
     KIND_POSTMORTEM: STATUS_PLUGIN_NAME,
     KIND_HEARTBEAT: STATUS_PLUGIN_NAME,
     KIND_FRONTIER: STATUS_PLUGIN_NAME,
+    KIND_CONFIRMATION: STATUS_PLUGIN_NAME,
 }
 
 _TAG = re.compile(r"nanwatch/([0-9a-f]{16})/([a-z]+)")

@@ -138,6 +138,23 @@ class Boundary:
     sure: bool = False
 
 
+@dataclass(frozen=True)
+class ShortTrial:
+    """A short extra training on one side of a condition.
+
+    Attributes:
+        values: its hyperparameters.
+        inside: whether they meet the condition.
+        bad: whether it went bad.
+        steps: that it trained.
+    """
+
+    values: dict[str, JSONScalar] = field(default_factory=dict)
+    inside: bool = False
+    bad: bool = False
+    steps: int = 0
+
+
 @dataclass
 class Score:
     """What a training without a tuner is judged by.

@@ -33,6 +33,7 @@ from tb_nanwatch.record.parts import (
     Probe,
     Score,
     Search,
+    ShortTrial,
 )
 from tb_nanwatch.record.words import (
     BAD_STATUSES,
@@ -87,6 +88,7 @@ __all__ = [
     "Boundary",
     "Condition",
     "Config",
+    "ConfirmationRecord",
     "Damage",
     "Declaration",
     "Episode",
@@ -114,6 +116,7 @@ __all__ = [
     "Score",
     "Search",
     "SessionRecord",
+    "ShortTrial",
     "Since",
     "Source",
     "State",
@@ -387,6 +390,35 @@ class FrontierRecord(Record):
 
 
 @dataclass
+class ConfirmationRecord(Record):
+    """Short extra trials on both sides of a hint; written after a search's last trial.
+
+    They are no trials of the search: no score, count or hint of it rests on them.
+
+    Attributes:
+        search_id: whose hint it is.
+        condition: as the hint has it, fixed before the first of these trials.
+        other: its other side, likewise; "" where that is all else.
+        trials: in the order in which they were trained.
+        p_value: of Fisher's exact test over these trials alone, one-sided: how likely
+            chance puts at least so many of the bad ones where the condition holds.
+        steps: of a trial, at most.
+        seconds: of all of them together.
+        written_at: seconds since the epoch.
+    """
+
+    KIND: ClassVar[str] = "confirmation"
+    search_id: str
+    condition: str = ""
+    other: str = ""
+    trials: list[ShortTrial] = field(default_factory=list)
+    p_value: float = 1.0
+    steps: int = 0
+    seconds: float = 0.0
+    written_at: float = 0.0
+
+
+@dataclass
 class HeartbeatRecord(Record):
     """A sign of life of a few hundred bytes, while no status is due.
 
@@ -410,6 +442,7 @@ AnyRecord: TypeAlias = (
     | PostMortemRecord
     | HeartbeatRecord
     | FrontierRecord
+    | ConfirmationRecord
 )
 RECORDS: Final[dict[str, type[AnyRecord]]] = {
     cls.KIND: cls for cls in typing.get_args(AnyRecord)

@@ -239,17 +239,16 @@ class Coordinates:
 
     def sample(self, count: int, rng: np.random.Generator) -> list[Values]:
         """Returns random sets of values, drawn as KerasTuner's RandomSearch does."""
-        return [
-            self.decode(
-                {
-                    a.name: rng.uniform(-a.units / 2, a.units / 2)
-                    if a.numeric and a.scale != "rank"
-                    else rng.integers(len(a.values)) - (a.units / 2 if a.numeric else 0)
-                    for a in self.axes
-                }
-            )
-            for _ in range(count)
-        ]
+        return [self.decode(self.draw(rng)) for _ in range(count)]
+
+    def draw(self, rng: np.random.Generator) -> dict[str, float]:
+        """Returns a random position on every axis, as for `decode`."""
+        return {
+            a.name: rng.uniform(-a.units / 2, a.units / 2)
+            if a.numeric and a.scale != "rank"
+            else rng.integers(len(a.values)) - (a.units / 2 if a.numeric else 0)
+            for a in self.axes
+        }
 
 
 def _position(axis: Axis, value: JSONScalar, otherwise: float) -> float:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+import functools
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import keras_tuner
 
 from tb_nanwatch.compat.kerastuner import built, is_shared
 from tb_nanwatch.errors import UnsupportedError, warn
-from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.stability import log, told
 from tb_nanwatch.stability.frontier import Frontier
 from tb_nanwatch.stability.oracle import StabilityOracle, metrics
 from tb_nanwatch.stability.space import StableSpace, stable_space_of
-from tb_nanwatch.stability.trial import Limit, ShortWatch
+from tb_nanwatch.stability.trial import by_name, train
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.callback import NanWatch
-
-# What Keras' fit takes after the data, by place.
-_FIT: Final = ("x", "y", "batch_size", "epochs", "verbose", "callbacks")
-_DATA: Final = 2
-# What a short trial has no use for: nothing is validated.
-_UNUSED: Final = ("validation_data", "validation_steps", "validation_batch_size")
 
 
 class StabilitySearch(keras_tuner.Tuner):
@@ -121,13 +114,13 @@ class StabilitySearch(keras_tuner.Tuner):
             *args, **kwargs: as of the real search. Validation data, epochs and a NanWatch
                 among the callbacks are accepted and not used.
         """
-        kwargs |= dict(zip(_FIT[_DATA:], args[_DATA:], strict=False))
+        data, kwargs = by_name(args, kwargs)
         callbacks = list(kwargs.pop("callbacks", None) or ())
         for callback in callbacks:
             if isinstance(callback, NanWatch) and self._log_dir is None:
                 self._log_dir = callback.given_log_dir
         kwargs["callbacks"] = [c for c in callbacks if not isinstance(c, NanWatch)]
-        super().search(*args[:_DATA], **kwargs)
+        super().search(*data, **kwargs)
         if not is_shared(self):
             self._log_frontier()
 
@@ -142,30 +135,9 @@ class StabilitySearch(keras_tuner.Tuner):
         """
         began = time.monotonic()
         model = built(self, trial.hyperparameters)
-        # As KerasTuner does: a callback may hold what belongs to one training.
-        watch = copy.deepcopy(ShortWatch(self.log_dir))
-        limit = Limit(self.steps, watch.look, lambda: watch.status)
-        callbacks = [*copy.deepcopy(kwargs.pop("callbacks", [])), watch, limit]
-        for name in _UNUSED:
-            kwargs.pop(name, None)
-        kwargs |= {"epochs": self.steps, "callbacks": callbacks}
-        if kwargs.get("validation_split"):
-            kwargs["validation_freq"] = self.steps + 1
-        kwargs.setdefault("verbose", 0)
-        try:
-            self.hypermodel.fit(trial.hyperparameters, model, *args, **kwargs)
-        except Exception:
-            watch.look()
-            if watch.status not in BAD_STATUSES and limit.finite:
-                raise  # not by a bad value
-        bad = watch.status in BAD_STATUSES or not limit.finite
-        if not limit.steps and not bad:
-            raise UnsupportedError(
-                "no training step of the trial was seen. HyperModel.fit must pass the "
-                "callbacks on: model.fit(..., callbacks=callbacks), or "
-                "model.fit(..., **kwargs)."
-            )
-        return metrics(bad, limit.steps, began)
+        fit = functools.partial(self.hypermodel.fit, trial.hyperparameters, model)
+        outcome = train(fit, self.log_dir, self.steps, args, kwargs)
+        return metrics(outcome.bad, outcome.steps, began)
 
     @property
     def log_dir(self) -> str:

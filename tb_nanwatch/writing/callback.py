@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import keras
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 OnNonFinite = Literal["record", "stop", "fail", "raise"]
 _ON_NONFINITE: Final = ("record", "stop", "fail", "raise")
+# KerasTuner's tuner, the log directory, how many trials, and the arguments of `fit`.
+Confirmer = Callable[[Any, str, int, Sequence[Any], Mapping[str, Any]], str]
 
 
 class NanWatch(keras.callbacks.Callback):
@@ -81,6 +84,12 @@ class NanWatch(keras.callbacks.Callback):
         on_bad: is called with a `BadRun` (its answer, step, hyperparameters) once a run
             that went bad has ended and was looked into, e.g. to send it to a webhook;
             `to_dict()` makes JSON of it. What it raises is one warning.
+        confirm: at the end of a KerasTuner search whose trials hint at a condition on
+            hyperparameters and do not prove it, so many short extra trials test it, half
+            of them on each side; 0, by default, trains none. At least 6, or they can
+            prove nothing; what is no such number is 0 with a warning. Not in a
+            distributed search, and not where a `HyperModel.fit` or `run_trial` of the
+            user's trains. Other callbacks are left out of them.
         score: outside of a KerasTuner search, the metric in the logs of fit by which the
             runs of one directory are compared: that of the last epoch. By default the
             validation loss, or else the loss. Whether more is better is known of losses
@@ -98,6 +107,10 @@ class NanWatch(keras.callbacks.Callback):
     ```
     """
 
+    # Trains what `confirm` asks for. It needs the report, of which nothing here knows: so
+    # whoever knows both, the package, sets it.
+    confirmer: ClassVar[Confirmer | None] = None
+
     def __init__(  # noqa: PLR0913 (each an option)
         self,
         log_dir: str | os.PathLike[str],
@@ -111,6 +124,7 @@ class NanWatch(keras.callbacks.Callback):
         rewind_bytes: int | None = None,
         experiments: float = 10.0,
         on_bad: Callable[[BadRun], object] | None = None,
+        confirm: int = 0,
         score: str | tuple[str, str] | None = None,
         **removed: Any,
     ) -> None:
@@ -174,6 +188,7 @@ class NanWatch(keras.callbacks.Callback):
         self.rewind_bytes = rewind_bytes
         self.experiments = float(experiments)
         self.on_bad = on_bad
+        self.confirm = _trials_to_confirm(confirm)
         self.score = checked(score)
         self.silent = False  # no option: for what runs trainings of its own
         self.status: Status | None = None  # as of the last look, or the training's end
@@ -274,13 +289,47 @@ class NanWatch(keras.callbacks.Callback):
             self._watch = None
 
 
-def _trial_begins(tuner: Any, trial: Any, callbacks: Any) -> None:
-    """Has a trial logged even where it comes to no training."""
+def _trials_to_confirm(value: Any) -> int:
+    """Returns how many extra trials were asked for; 0, with a warning, where none can be."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    warn(
+        "NaN Watch: confirm must be a number of trials of at least 6, or 0 for none; "
+        f"received {value!r:.200}. No extra trials are trained."
+    )
+    return 0
+
+
+def _trial_begins(
+    tuner: Any, trial: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Has a trial logged even where it comes to no training, and the hint confirmed."""
     with contextlib.suppress(Exception):
-        for callback in callbacks or ():
+        for callback in kwargs.get("callbacks") or ():
             if isinstance(callback, NanWatch):
                 fate = _expect_training(callback.log_dir, tuner, trial)
                 callback._fate = fate  # noqa: SLF001
+                _expect_confirmation(callback, tuner, args, kwargs)
+
+
+def _expect_confirmation(
+    callback: NanWatch, tuner: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Has extra trials test the search's hint at its end, where that was asked for."""
+    confirmer, count, log_dir = (
+        type(callback).confirmer,
+        callback.confirm,
+        callback.log_dir,
+    )
+    if not count or confirmer is None:
+        return
+    tried = weakref.ref(tuner)  # what is remembered of a tuner must not keep it alive
+
+    def confirm() -> str:
+        alive = tried()
+        return confirmer(alive, log_dir, count, args, kwargs) if alive is not None else ""
+
+    verdicts.state_of(tuner).confirm = confirm
 
 
 def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:

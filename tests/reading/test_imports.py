@@ -23,8 +23,9 @@ NEVER = {
     "wording": ("diagnosis", "postmortem", "writing", "reading"),
     "diagnosis": ("postmortem", "writing", "reading"),
     "postmortem": ("writing", "reading"),
-    "writing": ("reading",),
-    "reading": ("writing", "postmortem"),
+    "writing": ("reading", "stability", "confirming"),
+    "reading": ("writing", "postmortem", "stability", "confirming"),
+    "stability": ("confirming",),
     "compat": ("record", "wording", "diagnosis", "postmortem", "writing", "reading"),
 }
 MODULES = {

@@ -56,6 +56,7 @@ def test_the_keys_are_those_of_the_design(tmp_path: Path, read: Read) -> None:
     assert set(search) == {
         *("search", "tuner", "objective", "trials", "by_status", "aborted", "cost"),
         *("verdict", "answer", "purpose", "frontier", "afterwards"),
+        "confirmation",
     }
     (run,) = shown["runs"]
     assert set(run) == {

@@ -129,6 +129,21 @@ export function frontier(value: unknown): types.Frontier {
   };
 }
 
+export function confirmation(value: unknown): types.Confirmation {
+  const o = object(value, "Confirmation");
+  return {
+    condition: text(o.condition),
+    other: text(o.other),
+    inside: [count(at(o.inside, 0)), count(at(o.inside, 1))],
+    outside: [count(at(o.outside, 0)), count(at(o.outside, 1))],
+    p_value: count(o.p_value),
+    confirmed: o.confirmed === true,
+    steps: count(o.steps),
+    seconds: count(o.seconds),
+    text: text(o.text),
+  };
+}
+
 export function rate(value: unknown): types.Rate {
   const o = object(value, "Rate");
   return {
@@ -176,6 +191,7 @@ export function searchSummary(value: unknown): types.SearchSummary {
     purpose: text(o.purpose, "search"),
     frontier: optional(o.frontier, frontier),
     afterwards: text(o.afterwards),
+    confirmation: optional(o.confirmation, confirmation),
     rates: list(o.rates, rate),
     first: firstScreen(optionalObject(o.first) ?? {}),
     lanes: list(o.lanes, text),

@@ -163,6 +163,27 @@ export interface Frontier {
   seconds: number;
 }
 
+export interface Confirmation {
+  /** "learning_rate >= 0.3", fixed before the first of them. */
+  condition: string;
+  /** "learning_rate <= 0.1", its other side, fixed likewise; "" where that is all else. */
+  other: string;
+  /** bad trials, and all, where it holds. */
+  inside: [number, number];
+  /** the same on its other side. */
+  outside: [number, number];
+  /** of Fisher's exact test over these trials alone, one-sided. */
+  p_value: number;
+  /** whether that is at most 0.05. */
+  confirmed: boolean;
+  /** of a trial, at most. */
+  steps: number;
+  /** of all of them together. */
+  seconds: number;
+  /** all of it in a sentence. */
+  text: string;
+}
+
 export interface Rate {
   /** name. */
   hparam: string;
@@ -240,6 +261,8 @@ export interface SearchSummary {
   frontier: Frontier | null;
   /** how the space that lives fared in this later search, "" without one. */
   afterwards: string;
+  /** what short extra trials made of the search's hint; null without any. */
+  confirmation: Confirmation | null;
   /** how many trials went bad along each hyperparameter that took several values. */
   rates: Rate[];
   /** what the first screen says. */

@@ -217,6 +217,34 @@ class Frontier:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """What short extra trials made of a search's hint; they are no trials of the search.
+
+    Attributes:
+        condition: "learning_rate >= 0.3", fixed before the first of them.
+        other: "learning_rate <= 0.1", its other side, fixed likewise; "" where that is all
+            else.
+        inside: bad trials, and all, where it holds.
+        outside: the same on its other side.
+        p_value: of Fisher's exact test over these trials alone, one-sided.
+        confirmed: whether that is at most 0.05.
+        steps: of a trial, at most.
+        seconds: of all of them together.
+        text: all of it in a sentence.
+    """
+
+    condition: str
+    other: str
+    inside: tuple[int, int]
+    outside: tuple[int, int]
+    p_value: float
+    confirmed: bool
+    steps: int
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
 class SearchSummary:
     """One search, or the runs without one.
 
@@ -239,6 +267,7 @@ class SearchSummary:
         purpose: "search" or "stability"; runs of the latter have no score.
         frontier: what a stability search found; null elsewhere.
         afterwards: how the space that lives fared in this later search, "" without one.
+        confirmation: what short extra trials made of the search's hint; null without any.
         rates: how many trials went bad along each hyperparameter that took several values.
         first: what the first screen says.
         lanes: version of each block of `lanes`, which changes when a lane in it does; empty
@@ -258,6 +287,7 @@ class SearchSummary:
         "purpose",
         "frontier",
         "afterwards",
+        "confirmation",
     )
     search: str
     name: str
@@ -276,6 +306,7 @@ class SearchSummary:
     purpose: str = "search"
     frontier: Frontier | None = None
     afterwards: str = ""
+    confirmation: Confirmation | None = None
     rates: list[Rate] = field(default_factory=list)
     first: FirstScreen = field(default_factory=FirstScreen)
     lanes: list[str] = field(default_factory=list)

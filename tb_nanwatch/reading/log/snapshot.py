@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from tb_nanwatch.reading.log import unwatched
 from tb_nanwatch.reading.log.by_hand import gather
@@ -15,6 +15,7 @@ from tb_nanwatch.reading.log.records import Listing, Loaded
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record import metadata, schema
 from tb_nanwatch.record.schema import (
+    ConfirmationRecord,
     FrontierRecord,
     HeartbeatRecord,
     PostMortemRecord,
@@ -27,6 +28,7 @@ MISSED_HEARTBEATS: Final = 3
 
 # A session's run and id.
 _Key = tuple[str, str]
+_OfSearch = TypeVar("_OfSearch", FrontierRecord, ConfirmationRecord)
 
 
 @dataclass
@@ -39,12 +41,14 @@ class Snapshot:
         expires: when a running session's heartbeat becomes overdue, so that the
             snapshot says something else without any new record.
         frontiers: what stability searches found last, by the search's id.
+        confirmations: what short trials made of a search's hint last, by its id.
     """
 
     sessions: list[Session]
     warnings: list[str]
     expires: float = math.inf
     frontiers: dict[str, FrontierRecord] = field(default_factory=dict)
+    confirmations: dict[str, ConfirmationRecord] = field(default_factory=dict)
 
     def find(self, run: str, session_id: str) -> Session | None:
         """Returns the session with this key, or None."""
@@ -63,8 +67,8 @@ def snapshot_of(
     """Returns the snapshot that records tell.
 
     Args:
-        loaded: the newest status, trial, heartbeat, frontier and post-mortem records, by
-            run and tag.
+        loaded: the newest status, trial, heartbeat, frontier, confirmation and post-mortem
+            records, by run and tag.
         others: the time series of what is read on demand.
         trainings: what NaN Watch did not watch.
         now: seconds since the epoch, for the heartbeats.
@@ -86,7 +90,9 @@ def snapshot_of(
     )
     decide(ordered)
     gather(ordered)
-    return Snapshot(ordered, sorted(parts.warnings), expires, parts.frontiers)
+    return Snapshot(
+        ordered, sorted(parts.warnings), expires, parts.frontiers, parts.confirmations
+    )
 
 
 @dataclass
@@ -98,6 +104,7 @@ class _Parts:
     postmortems: dict[_Key, Loaded] = field(default_factory=dict)
     beats: dict[_Key, HeartbeatRecord] = field(default_factory=dict)
     frontiers: dict[str, FrontierRecord] = field(default_factory=dict)
+    confirmations: dict[str, ConfirmationRecord] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     unreadable: set[_Key] = field(default_factory=set)
 
@@ -117,9 +124,9 @@ class _Parts:
         elif isinstance(record, HeartbeatRecord):
             self.beats[key] = record
         elif isinstance(record, FrontierRecord):
-            found = self.frontiers.get(record.search_id)
-            if found is None or record.written_at > found.written_at:
-                self.frontiers[record.search_id] = record
+            _keep_newest(self.frontiers, record)
+        elif isinstance(record, ConfirmationRecord):
+            _keep_newest(self.confirmations, record)
         elif isinstance(record, PostMortemRecord):
             self.postmortems[key] = entry
         else:
@@ -188,6 +195,12 @@ class _Parts:
                     expires = min(expires, deadline)
             _if_nothing_was_seen(session)
         return expires
+
+
+def _keep_newest(found: dict[str, _OfSearch], record: _OfSearch) -> None:
+    known = found.get(record.search_id)
+    if known is None or record.written_at > known.written_at:
+        found[record.search_id] = record
 
 
 def _if_nothing_was_seen(session: Session) -> None:

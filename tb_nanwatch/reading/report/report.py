@@ -32,7 +32,7 @@ from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.log.unwatched import bad_scalar_text
 from tb_nanwatch.reading.report import reproduction
-from tb_nanwatch.reading.search import aborted, frontiers
+from tb_nanwatch.reading.search import aborted, confirmations, frontiers
 from tb_nanwatch.reading.search.analysis import Analysis
 from tb_nanwatch.reading.search.attempts import attempts
 from tb_nanwatch.reading.search.cost import cost
@@ -202,7 +202,10 @@ def _search(
     """Returns a search and its findings."""
     trials = trials_of(sessions)
     search = _summary(search_id, sessions, causes, with_data)
-    search = replace(search, **_frontier(search, sessions, snapshot))
+    confirmed = confirmations.entry(snapshot.confirmations.get(search_id))
+    search = replace(
+        search, **_frontier(search, sessions, snapshot), confirmation=confirmed
+    )
     notes = _notes(trials, search.by_status)
     if search.purpose == "stability":
         # Its trials were chosen for lying where the frontier is: their shares say

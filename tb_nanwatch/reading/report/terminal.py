@@ -57,6 +57,8 @@ def render(full: Overview, out: IO[str], every: bool = False) -> None:
         clean_before = is_clean
         reminded |= _print_cards(full, search, shown, reminded, out)
         _print_frontier(search, out)
+        if search.confirmation is not None:
+            _say(search.confirmation.text, out)
         if is_clean:
             continue
         if search.search or search.rates:

@@ -85,7 +85,7 @@ def analyse(
     findings: list[Finding] = []
     sentences: list[str] = []
     first: Separation | None = None
-    for separation, left in _separations(space):
+    for separation, left in separations(space):
         first = first or separation
         if separation.best is not None:
             finding, sentence = _finding(search, space, separation, left, bool(findings))
@@ -117,7 +117,7 @@ def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[
     if not 0 < int(space.bad.sum()) < len(trials) or not space.axes:
         return []
     found = []
-    for separation, left in _separations(space):
+    for separation, left in separations(space):
         region, options = separation.best, []
         for condition in region.conditions if region is not None else ():
             assert region is not None
@@ -132,7 +132,7 @@ def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[
     return found
 
 
-def _separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
+def separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
     """Yields what parts bad trials from the others, and then what parts those left over.
 
     The second item of each says which trials were looked at. The last separation may
@@ -344,4 +344,12 @@ def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None
     return text + f"; only {space.count(others)} there had another."
 
 
-__all__ = ["Analysis", "Finding", "Rate", "Trial", "analyse", "stable_cuts"]
+__all__ = [
+    "Analysis",
+    "Finding",
+    "Rate",
+    "Trial",
+    "analyse",
+    "separations",
+    "stable_cuts",
+]

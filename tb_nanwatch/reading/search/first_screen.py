@@ -79,6 +79,8 @@ def first_screen(
         more += [*_reasons(abort), abort.fix]
     elif leads and top is not None and top.edit:
         parts["next"] = f"{_AGAIN}."
+    if search.confirmation is not None:
+        more.append(search.confirmation.text)
     if search.cost is not None:
         more.append(search.cost.text)
     # No sentence is told twice.

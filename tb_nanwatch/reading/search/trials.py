@@ -154,6 +154,22 @@ def condition_text(axis: Axis, condition: Condition, live: float, dead: float) -
     return f"{axis.name} {sign} {threshold_text(dead, live, axis.whole)}"
 
 
+def other_side_text(axis: Axis, condition: Condition, live: float, dead: float) -> str:
+    """Returns "learning_rate <= 0.03" of "learning_rate >= 0.11"; "" where none is known.
+
+    Args:
+        axis, condition, live, dead: as of `condition_text`.
+    """
+    if condition.op == "in":
+        rest = [i for i in range(len(axis.levels)) if i not in condition.levels]
+        other = Condition(condition.axis, "in", levels=frozenset(rest))
+        return condition_text(axis, other, live, dead)
+    if math.isnan(live):
+        return ""
+    sign = "<=" if condition.op == "ge" else ">="
+    return f"{axis.name} {sign} {threshold_text(live, dead, axis.whole)}"
+
+
 def region_text(space: Space, region: Region, left: Bools) -> str:
     """Returns "optimizer = sgd and learning_rate >= 0.11"; `left` are the trials."""
     ordered = sorted(region.conditions, key=lambda c: (c.op != "in", c.axis))

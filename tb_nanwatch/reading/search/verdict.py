@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.diagnosis.answer import label_of
-from tb_nanwatch.reading.search.axes import MIN_SIDE, Condition
+from tb_nanwatch.reading.search.axes import MIN_SIDE
 from tb_nanwatch.reading.search.edit import number_text
 from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
 from tb_nanwatch.reading.search.statistics import log_tails
@@ -19,8 +19,8 @@ from tb_nanwatch.reading.search.trials import (
     common_cause,
     condition_text,
     counts,
+    other_side_text,
     p_text,
-    threshold_text,
 )
 from tb_nanwatch.wording.places import probe_text
 
@@ -268,15 +268,9 @@ def _more_text(space: Space, region: Region, live: int, dead: int) -> str | None
     axis = space.axes[condition.axis]
     bounds = bounds_of(space.axes, region, condition, np.ones(len(space.bad), np.bool_))
     there = condition_text(axis, condition, *bounds)
-    if condition.op == "in":
-        rest = [i for i in range(len(axis.levels)) if i not in condition.levels]
-        other = Condition(condition.axis, "in", levels=frozenset(rest))
-        away = condition_text(axis, other, *bounds)
-    elif math.isnan(bounds[0]):
+    away = other_side_text(axis, condition, *bounds)
+    if not away:
         return None
-    else:
-        sign = "<=" if condition.op == "ge" else ">="
-        away = f"{axis.name} {sign} {threshold_text(bounds[0], bounds[1], axis.whole)}"
     text = f"{live} more at {away}"
     if dead:
         text += f" and {dead} more at {there}"

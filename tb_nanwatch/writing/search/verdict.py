@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -56,8 +56,8 @@ Listener = Callable[[Verdict], None]
 # Writes the run of an execution that ended before any training: KerasTuner's trial, its
 # attempt, the execution, the verdict.
 Undertaker = Callable[[Any, int, int, Verdict], None]
-# Hears of KerasTuner's tuner and trial, and the callbacks given to the search.
-Beginning = Callable[[Any, Any, Any], None]
+# Hears of KerasTuner's tuner and trial, and of what it hands on to `fit`.
+Beginning = Callable[[Any, Any, Sequence[Any], Mapping[str, Any]], None]
 
 
 @dataclass
@@ -99,19 +99,32 @@ class State:
     undertakers: dict[str, Undertaker] = field(default_factory=dict)
     advised: bool = False
     warned: bool = False
-    # Called at the search's end.
+    # Called at the search's end, the first before the second.
+    confirm: Callable[[], str] = lambda: ""
     at_end: Callable[[], None] = lambda: None
+    # What short extra trials made of the search's hint, in a sentence.
+    confirmed: str = ""
     began: float = field(default_factory=time.monotonic)
     # Seconds that experiments and post-mortems took.
     tried_for: float = 0.0
     # What experiments on its runs came to.
     alike: Alike = field(default_factory=Alike)
 
-    def say_end(self) -> None:
-        """Says once what has become of the search."""
+    def say_end(self, by_hand: bool = False) -> None:
+        """Says once what has become of the search.
+
+        Args:
+            by_hand: somebody ended it, who does not want to wait for more trials.
+        """
+        confirm, self.confirm = self.confirm, lambda: ""
         say, self.at_end = self.at_end, lambda: None
-        with contextlib.suppress(Exception):  # it is in the log all the same
-            say()
+        try:
+            if not by_hand:
+                with contextlib.suppress(Exception):  # where warnings are errors
+                    self.confirmed = confirm()
+        finally:
+            with contextlib.suppress(Exception):  # it is in the log all the same
+                say()
 
     def seconds_to_try(self, at_least: float) -> float:
         """Returns the seconds that experiments may take now.
@@ -241,7 +254,7 @@ def watch_trials(begins: Beginning, *, searches: bool) -> None:
 
     @functools.wraps(original)
     def watched(tuner: Any, trial: Any, *args: Any, **kwargs: Any) -> Any:
-        begins(tuner, trial, kwargs.get("callbacks"))
+        begins(tuner, trial, args, kwargs)
         try:
             return original(tuner, trial, *args, **kwargs)
         except BaseException as e:
@@ -263,7 +276,7 @@ def _lose(tuner: Any, trial: Any, error: BaseException) -> None:
         return
     _unhook(tuner, state)
     _tell(tuner, state, trial, _exception_text(error), error)
-    state.say_end()
+    state.say_end(by_hand=not isinstance(error, Exception))
 
 
 def _exception_text(error: BaseException) -> str:

@@ -166,7 +166,8 @@ class Speaker:
         def say() -> None:
             bad = sum(status in BAD_STATUSES for status in statuses.values())
             if bad:
-                outlet.end(card_at_end(statuses, state.answers, see), alone=False)
+                card = card_at_end(statuses, state.answers, see, state.confirmed)
+                outlet.end(card, alone=False)
             elif outlet.is_passed_on:  # elsewhere a clean search says nothing
                 text = f"all finite in {len(statuses):,} watched trials."
                 outlet.end(Card(text, False), alone=False)

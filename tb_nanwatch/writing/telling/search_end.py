@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tb_nanwatch.diagnosis.answer import parts_of, rank
 from tb_nanwatch.record.schema import BAD_STATUSES, Status
-from tb_nanwatch.wording.card import Card
+from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.writing.search.verdict import TrialAnswer
 
 
@@ -15,6 +15,7 @@ def card_at_end(
     statuses: Mapping[str, Status],
     answers: Mapping[str, TrialAnswer],
     see: Sequence[str],
+    confirmed: str = "",
 ) -> Card:
     """Returns what a search with bad trials says once it has ended.
 
@@ -22,6 +23,7 @@ def card_at_end(
         statuses: of its watched trials, by id; at least one is bad.
         answers: of trials that went bad, by id.
         see: commands that show more, a line each.
+        confirmed: what short extra trials made of the search's hint, "" without any.
     """
     bad = [trial for trial, status in statuses.items() if status in BAD_STATUSES]
     first = f"{len(bad):,} of {len(statuses):,} watched trials went bad."
@@ -29,8 +31,9 @@ def card_at_end(
     for trial in bad:
         if trial in answers and answers[trial].answer.sure:
             by_cause.setdefault(answers[trial].answer.cause, []).append(answers[trial])
+    tried = (Part("Tried", confirmed),) if confirmed else ()
     if not by_cause:
-        return Card(first, True, see=tuple(see))
+        return Card(first, True, tried, tuple(see))
     alike = max(by_cause.values(), key=len)
     name, answer, _ = max(alike, key=lambda t: rank(t.answer.sure, t.about))
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
@@ -38,6 +41,6 @@ def card_at_end(
     return Card(
         first,
         True,
-        (replace(why, text=f"{why.text} ({which})"), *rest),
+        (replace(why, text=f"{why.text} ({which})"), *rest, *tried),
         see=tuple(see),
     )

@@ -1,0 +1,28 @@
+"""What short extra trials made of a search's hint, as it is told; pure."""
+
+from __future__ import annotations
+
+from tb_nanwatch.reading.contract.searches import Confirmation
+from tb_nanwatch.record.schema import ConfirmationRecord
+from tb_nanwatch.wording.confirmation_text import (
+    confirmation_text,
+    counts_of,
+    is_confirmed,
+)
+
+
+def entry(record: ConfirmationRecord | None) -> Confirmation | None:
+    """Returns it as it is told; None where no such trials were logged."""
+    if record is None:
+        return None
+    return Confirmation(
+        record.condition,
+        record.other,
+        counts_of(record, True),
+        counts_of(record, False),
+        record.p_value,
+        is_confirmed(record),
+        record.steps,
+        record.seconds,
+        confirmation_text(record),
+    )
