@@ -138,9 +138,7 @@ def test_a_search_keeps_its_answer_although_kerastuner_clears_the_cell(
 
 
 def test_a_good_search_has_a_card_too(outputs: dict[str, Any]) -> None:
-    assert the_card(outputs["good search"]) == (
-        "NaN Watch: all finite in 2 watched trials."
-    )
+    assert the_card(outputs["good search"]) == ("NaN Watch: All finite: 2 trials.")
 
 
 def test_a_report_shows_itself(outputs: dict[str, Any]) -> None:
