@@ -4,7 +4,7 @@
 import type { Finding, FirstScreen, SpaceEdit } from "../api/types";
 import * as words from "../format/words";
 import type { Model } from "../state/state";
-import { copyAnswer, copyButton } from "./copy";
+import { codeButton, copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
 import { prose } from "./prose";
 
@@ -138,7 +138,7 @@ export class VerdictView {
       el(
         "dl",
         {},
-        ...entry("Fix", drawn ? "" : first.fix, "fix"),
+        ...entry("Fix", drawn ? "" : first.fix, "fix", codeButton(first.fix)),
         ...entry("Tested", first.tested.replace(/^Tested: /, ""), "tested"),
       ),
     );

@@ -19,8 +19,8 @@ from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
 REMINDER: Final = (
-    "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the "
-    "old search and its old space."
+    "Search again with overwrite=True or a new project_name: else KerasTuner reloads the "
+    "old space."
 )
 # Where the code goes that says it of values which no search space declares.
 BY_HAND: Final = "In your own code, skip the values for which this is true:"

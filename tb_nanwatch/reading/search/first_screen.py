@@ -73,6 +73,7 @@ def first_screen(
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
     elif answer is not None:
         parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
+        parts["where"], parts["fix"] = _each_once(answer.where, answer.fix)
         told = [*_alike(answer, search), *told]
         more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer.fix}")]
     elif statistics:
@@ -90,6 +91,15 @@ def first_screen(
     ]
     told = [text for text in told if text not in parts["happened"]]
     return FirstScreen(**parts, notes=told, more=more)
+
+
+def _each_once(where: str, fix: str) -> tuple[str, str]:
+    """Returns where and what to change with the user's line in the first of them alone."""
+    what, _, line = where.partition(": ")
+    begin, found, rest = fix.partition(f"`{line}`: ")
+    if not (line and found and begin.startswith("At ")):
+        return where, fix
+    return f"{what}: `{line}`", f"{rest[:1].upper()}{rest[1:]}"
 
 
 def _happened(search: SearchSummary, bad: int) -> str:
@@ -130,10 +140,10 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     noun = "trial" if search.search else "run"
     hits, size = top.inside
     others, rest = top.outside
-    counted = (
-        f"{hits} of the {size} {noun}s with {top.condition} went bad, {others} of the "
-        f"{rest} others"
-    )
+    of = f"all {size}" if hits == size > 1 else f"{hits} of the {size}"
+    counted = f"{of} {noun}s with {top.condition} went bad"
+    if rest:
+        counted += f", {others} of the {rest} others"
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
     # That the counts prove the condition is not that an experiment confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
