@@ -148,7 +148,8 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     # That the counts prove the condition is not that an experiment confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
     if not known or answer is None:
-        return {"why": f"{counted}.", "sure": sure, **_narrowed(top, None)}
+        alone = f"{counted[:1].upper()}{counted[1:]}."
+        return {"why": alone, "sure": sure, **_narrowed(top, None)}
     why = f"{answer.cause[:1].upper()}{answer.cause[1:]}: {counted}."
     # The word is that of the cause, as everywhere.
     sure = max(sure, answer.sure, key=SURE.index)
