@@ -6,7 +6,7 @@ import * as words from "../format/words";
 import type { Model } from "../state/state";
 import { codeButton, copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
-import { prose } from "./prose";
+import { few, prose } from "./prose";
 
 interface VerdictActions {
   /** Shows the bad trials alone, or all again. */
@@ -155,7 +155,7 @@ export class VerdictView {
       ...(lists(model) ? findings.map((f, i) => this.finding(f, i)) : []),
     );
     // A warning is not to be missed.
-    for (const w of overview.warnings)
+    for (const w of few(overview.warnings))
       this.notes.append(el("span", { class: "warning" }, `⚠ ${w} `));
     this.copy.hidden = !ill && !drawn;
     this.sure.hidden = !first.more.length && !lists(model);

@@ -18,9 +18,7 @@ from tb_nanwatch.reading.search.axes import Axis, Condition
 from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
-REMINDER: Final = (
-    "Search again with overwrite=True or a new project_name: else the old space is reloaded."
-)
+REMINDER: Final = "Search again with overwrite=True or a new project_name: else the old space is reloaded."
 # Where the code goes that says it of values which no search space declares.
 BY_HAND: Final = "In your own code, skip the values for which this is true:"
 

@@ -114,7 +114,7 @@ def _happened(search: SearchSummary, bad: int) -> str:
     if bad == 1 and answer is not None:
         among = f" of {total}" if total > 1 and search.search else ""
         return f"{answer.whose}{among} {answer.happened}"
-    which = f"All {total} {noun}s" if bad == total else f"{bad} of {total} {noun}s"
+    which = f"All {total:,} {noun}s" if bad == total else f"{bad:,} of {total:,} {noun}s"
     if len(kinds) == 1:
         return f"{which} {_DID[next(iter(kinds))]}"
     listed = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in kinds.items())
@@ -204,7 +204,8 @@ def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:
     if of < 2:
         return []
     noun = "trials" if search.search else "runs"
-    which = f"All {of}" if count == of else f"{count} of {of}"
+    every = "Both" if of == 2 else f"All {of}"
+    which = every if count == of else f"{count} of {of}"
     return [f"{which} bad {noun} alike; the numbers are those of {answer.whose}."]
 
 
