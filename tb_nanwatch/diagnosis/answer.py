@@ -189,7 +189,7 @@ def _happened(facts: Facts) -> str:
 def _why(cause: Cause, facts: Facts) -> str:
     found = facts.postmortem
     if cause.id == "unknown":
-        return "The record does not decide it."
+        return "Not known: what was recorded fits no cause, or several."
     label = label_of(cause.id, found)
     reasons = cause.reasons
     if found is not None and found.op is not None and cause.id in _PLACES:

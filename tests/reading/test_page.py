@@ -102,7 +102,7 @@ def test_the_frontier_with_its_finding_its_edit_and_its_lanes(
     ):
         assert words in reading.text, words
     # Each fact stands once: the card's are not told again below it.
-    assert reading.text.count("Lower it.") == 1
+    assert reading.text.count("Narrow learning_rate by this edit") == 1
     assert reading.tags.count("tr") == 1 + 24
     labels = [v for n, v in reading.attributes if n == "aria-label"]
     assert len(labels) == 24

@@ -164,7 +164,7 @@ def _print_search(
         for text in told.beyond(search, findings):
             _say(text, out)
         _print_cost(search.cost, out, every)
-        _print_causes(shown, out)
+        _print_causes(search, shown, out)
         _print_closest_call(shown, out)
         if search.aborted:
             _print_aborted(search.aborted, shown, out)
@@ -172,9 +172,9 @@ def _print_search(
         _print_other_causes(search, shown, out)
     bad = [r for r in shown if r.status in BAD_STATUSES]
     listed = shown if every else bad[:_MAX_BAD]
-    # Where all few went bad, values tell nothing: the card has said it all. And where a
-    # condition leads, it says of which values they died.
-    led = bool(search.first.edit)
+    # Where all few went bad, values tell nothing: the card has said it all. And where the
+    # condition that leads holds of all that went bad, it says of which values they died.
+    led = bool(search.first.edit) and not findings[0].outside[0]
     if every or (not led and (len(bad) < len(shown) or len(bad) > _FEW)):
         table = table_of(listed, findings, search.rates, width_of(out), every)
         if listed:
@@ -321,11 +321,15 @@ def _behind(run: RunSummary) -> list[str]:
     return [e for e in run.causes[0].evidence if e not in said]
 
 
-def _print_causes(runs: list[RunSummary], out: IO[str]) -> None:
+def _print_causes(search: SearchSummary, runs: list[RunSummary], out: IO[str]) -> None:
     """Prints each cause with its evidence, and which trials it was found in."""
+    edited = told.narrowed_for(search)
+    answered = clean(search.answer.fix, 2000) if search.answer else ""
     for found in same_causes(runs):
         sure = f" ({found.sure})" if found.sure else ""
-        _say(f"Cause in {', '.join(found.names)}: {found.name}{sure}. {found.fix}", out)
+        # The card has said what to change, in the search's words.
+        fix = "" if found.name == edited or found.fix == answered else found.fix
+        _say(f"Cause in {', '.join(found.names)}: {found.name}{sure}. {fix}".strip(), out)
         indent = "    "
         evidence = found.evidence[1:_MOST]  # the first says where, as the row does
         if found.whose and evidence:

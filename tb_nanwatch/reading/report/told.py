@@ -186,6 +186,17 @@ def _further(edit: str, findings: Sequence[Finding]) -> list[Part]:
     return parts
 
 
+def narrowed_for(search: SearchSummary) -> str:
+    """Returns the cause that the search's edit is the fix of, "" without one.
+
+    What would have kept one trial finite is another value than the bound of the edit: it
+    is told of no trial beside that.
+    """
+    first, answer = search.first, search.answer
+    led = answer is not None and first.edit != "" and answer.fix not in first.fix
+    return answer.cause if led and answer is not None else ""
+
+
 def short(one: Card, sure: str) -> Card:
     """Returns the card of an older search: why, and what to change, without its code.
 
