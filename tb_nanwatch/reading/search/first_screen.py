@@ -140,7 +140,8 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     noun = "trial" if search.search else "run"
     hits, size = top.inside
     others, rest = top.outside
-    of = f"all {size}" if hits == size > 1 else f"{hits} of the {size}"
+    every = "both" if size == 2 else f"all {size}"
+    of = every if hits == size > 1 else f"{hits} of the {size}"
     counted = f"{of} {noun}s with {top.condition} went bad"
     if rest:
         counted += f", {others} of the {rest} others"
