@@ -17,7 +17,8 @@ from tb_nanwatch.reading.search import edit
 from tb_nanwatch.reading.search.analysis import Finding, Trial, analyse
 from tb_nanwatch.reading.search.axes import Axis, axes_of
 from tb_nanwatch.reading.search.edit import Cut
-from tb_nanwatch.record.schema import Condition, HParam
+from tb_nanwatch.record.schema import Condition, Declaration, HParam
+from tb_nanwatch.writing.search.declarations import shown_file
 from tb_nanwatch.writing.search.tuner import _hparams
 from tests.reading.searches import search
 
@@ -337,3 +338,20 @@ def test_what_a_space_declares_has_its_own_edit() -> None:
     assert edit.by_hand([Cut("x", "ge", 0.5)], [axis(a_float(0.1), a_float(0.9))]) is None
     assert edit.by_hand([Cut("lr", "ge", math.inf)], by_hand(lr=[0.1, 1.0])) is None
     assert edit.by_hand([Cut("y", "ge", 1.0)], [Axis("y")]) is None
+
+
+@pytest.mark.parametrize(
+    "path, shown",
+    [
+        ("/tmp/ipykernel_123/1768324295.py", "in line 7 of its cell"),
+        ("<ipython-input-3-0a1b>", "in line 7 of its cell"),
+        ("/home/me/tune.py", "at tune.py:7"),
+    ],
+)
+def test_a_notebooks_cell_is_called_so(path: str, shown: str) -> None:
+    where = Declaration(f"{shown_file(path)}:7", line=7, variable="x", assigned=True)
+    found = edit.unconditional(
+        Cut("x", "ge", 0.5),
+        axis(a_float(0.1, declared=where), a_float(0.9, declared=where)),
+    )
+    assert found is not None and found.where == f"Replace the statement {shown} by this."

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tb_nanwatch.reading.search.axes import Axis, Condition
+from tb_nanwatch.record.parts import CELL
 from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
@@ -283,11 +284,13 @@ def _has_room_for_scopes(spec: HParam, parent: HParam, known: Sequence[HParam]) 
 
 def _edit(spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]) -> Edit:
     found = spec.declared or Declaration()
+    file, _, line = found.source.rpartition(":")
+    at = f"in line {line} of its cell" if file == CELL else f"at {found.source}"
     where = {
         "first": "Put this first in build(): of two declarations of a name the first counts.",
-        "statement": f"Replace the statement at {found.source} by this.",
-        "call": f"Replace the call at {found.source} by this.",
-        "above": f"Put this above the statement at {found.source}, and write "
+        "statement": f"Replace the statement {at} by this.",
+        "call": f"Replace the call {at} by this.",
+        "above": f"Put this above the statement {at}, and write "
         f"`{found.variable}` for the call there.",
         "declaration": "Put this above the statement in build() that declares "
         f"`{spec.name}`, and write `{_variable(spec.name)}` for the call there.",
