@@ -45,7 +45,7 @@ def test_the_report_in_words(logs: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["report", str(logs), "--all"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert "  Cause in Trial 0003: unknown. " in out
+    assert "  Cause in Trial 0003: unknown." in out
     (clean,) = [line for line in out.splitlines() if "0001" in line]
     assert "clean" in clean
     assert "scored anyway" not in clean
