@@ -810,7 +810,10 @@ export interface Finding {
   outside: [number, number];
   /** corrected for all the conditions that were looked at. */
   p_value: number;
-  /** code, "" where there is none. */
+  /**
+   * code, "" where there is none; of values that no space declares, a condition in Python that
+   * holds for those to leave out.
+   */
   edit: string;
   /** a sentence on where to paste it, "" likewise. */
   where: string;

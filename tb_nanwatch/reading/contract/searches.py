@@ -73,7 +73,8 @@ class Finding:
         inside: bad trials, and all, where it holds.
         outside: the same where it does not.
         p_value: corrected for all the conditions that were looked at.
-        edit: code, "" where there is none.
+        edit: code, "" where there is none; of values that no space declares, a condition in
+            Python that holds for those to leave out.
         where: a sentence on where to paste it, "" likewise.
         saves: what it would have saved, in words.
         rivals: sentences on the conditions that fit the counts as well or better, "" where
