@@ -29,7 +29,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert first.startswith("NaN Watch: fit diverged at epoch 1, batch ")
     assert "Inputs and labels not scaled." in first
     # The fix, applied as it is worded.
-    assert the_card(scaled).startswith("NaN Watch: all finite (")
+    assert the_card(scaled).startswith("NaN Watch: All finite: ")
     words = " ".join(the_card(search).split())
     assert "of 6 watched trials went bad." in words
     assert "Learning rate too high." in words

@@ -247,7 +247,7 @@ class Speaker:
                 f"{self._whose()}: some values were NaN or Inf, but none reached "
                 f"a loss or a weight ({counted}). {self.see()}"
             )
-        return f"all finite ({counted})."
+        return f"All finite: {counted}."
 
     def _steps_after(self, facts: Facts) -> int:
         return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0
