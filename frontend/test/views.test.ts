@@ -125,7 +125,12 @@ const FINDING = {
 };
 
 describe("the edit", () => {
-  const first = { happened: "5 of 24 trials diverged", fix: "Narrow rate." };
+  const first = {
+    happened: "5 of 24 trials diverged",
+    fix: "Narrow rate.",
+    edit: FINDING.edit,
+    paste: FINDING.where,
+  };
   const shown = (view: VerdictView) =>
     [...view.node.querySelectorAll("pre")].map((n) => n.textContent);
 
@@ -135,6 +140,15 @@ describe("the edit", () => {
     expect(shown(view)).toEqual([FINDING.edit]);
     expect(view.node.querySelector(".edit-title")!.textContent).toBe(FINDING.where);
     expect(view.node.querySelector(".code button")?.textContent).toBe("copy");
+  });
+
+  it("of a finding is kept back where something else is to be mended first", () => {
+    const view = verdictView();
+    const data = { ...first, fix: "Scale the data.", edit: "", paste: "" };
+    view.update(model({ search: "a", first: data }, [], [FINDING]).model);
+    expect(view.node.querySelector<HTMLElement>(".edit")!.hidden).toBe(true);
+    view.node.querySelector<HTMLButtonElement>(".finding button")!.click();
+    expect(shown(view)).toEqual([FINDING.edit]);
   });
 
   it("is one at a time where there are several findings", () => {

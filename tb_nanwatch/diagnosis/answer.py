@@ -189,7 +189,7 @@ def _happened(facts: Facts) -> str:
 def _why(cause: Cause, facts: Facts) -> str:
     found = facts.postmortem
     if cause.id == "unknown":
-        return "The record does not decide it."
+        return "Not known: what was recorded fits no cause, or several."
     label = label_of(cause.id, found)
     reasons = cause.reasons
     if found is not None and found.op is not None and cause.id in _PLACES:
@@ -252,9 +252,14 @@ def parts_of(answer: Answer) -> tuple[Part, ...]:
     return (
         Part("Why", answer.why),
         Part("Fix", answer.fix),
-        Part("", answer.tested or ("Not tested." if answer.sure else "")),
+        Part("", answer.tested or untested(answer.sure)),
         Part("Where", what if line and line in answer.fix else answer.where),
     )
+
+
+def untested(sure: str) -> str:
+    """Returns what is said of a cause that no experiment has confirmed, "" of none."""
+    return f"{_sentence(sure)}; not tested." if sure and sure != "tested" else ""
 
 
 def lines(answer: Answer, name: str, see: Sequence[str] = ()) -> list[str]:

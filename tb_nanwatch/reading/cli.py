@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tb_nanwatch import __version__
 from tb_nanwatch.errors import NanWatchError
+from tb_nanwatch.reading import model_name
 from tb_nanwatch.record import metadata, schema, strict_json
 
 EXIT_OK: Final = 0
@@ -148,7 +149,8 @@ def _add_replay(commands: Any) -> None:
 def _replay(arguments: argparse.Namespace) -> int:
     # What is wrong with the arguments is said before seconds go into importing.
     capsule = _capsule_at(arguments.capsule)
-    _check_model(arguments.model)
+    if arguments.model is not None:
+        model_name.check(arguments.model)
     # Needs TensorFlow, as no other command does.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -181,15 +183,6 @@ def _capsule_at(path: str) -> str:
         "bad leaves beside its event file, or the run's directory. tb-nanwatch report "
         "LOGDIR --all prints the command of each run that has one"
     )
-
-
-def _check_model(model: str | None) -> None:
-    file = (model or "").rpartition(":")[0]
-    if file.endswith(".py") and not os.path.isfile(file):
-        raise UsageError(
-            f"--model names the file {file!r}, which does not exist; expected your program "
-            "and the function in it that returns the compiled model, e.g. train.py:build"
-        )
 
 
 def _compare(arguments: argparse.Namespace) -> int:

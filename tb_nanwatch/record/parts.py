@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from tb_nanwatch.record.words import HParamType, JSONScalar, Kind, Phase, Status
+
+# The file of a `Declaration` in a notebook's cell, which has none that people know.
+CELL: Final = "cell"
 
 
 @dataclass
@@ -25,8 +29,9 @@ class Declaration:
     """Where the user's program declares a hyperparameter, as its source text says.
 
     Attributes:
-        source: "tune.py:23", the statement with the call. "" where the text shows no
-            single one, as for a name that is put together in a loop.
+        source: "tune.py:23", the statement with the call; "cell:2" in a notebook's cell.
+            "" where the text shows no single one, as for a name that is put together in a
+            loop.
         function: the function that the statement stands in.
         line: of the statement in its file, from 1.
         variable: what the statement assigns the value to; where it assigns none, a

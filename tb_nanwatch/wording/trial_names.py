@@ -28,6 +28,11 @@ def trial_name(trial_id: object, number: int | None) -> str:
     return f"Trial #{number}" if number is not None else f"Trial {trial_id}"
 
 
+def spoken_name(name: str) -> str:
+    """Returns a run's name for sentences: "run 3" where "3" would read as a count."""
+    return name if any(c.isalpha() for c in name) else f"run {name}"
+
+
 def run_name(run: Named) -> str:
     """Returns the name of a run of the report: its trial's, else the run's own."""
     return run.name

@@ -48,6 +48,9 @@ from tb_nanwatch.writing.telling.bad_run import BadRun
 from tb_nanwatch.writing.telling.said import Speaker
 from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 
+# Keras' own callbacks that write the weights of an epoch.
+_SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
+
 
 class Options(Protocol):
     """What the callback was given, and what Keras gave to the callback."""
@@ -168,6 +171,7 @@ class Watched:
             notebook.when_cell_ends(self)
             self._speaker.began()
             if callbacks is not None:
+                self._speaker.saves = any(isinstance(c, _SAVING) for c in others)
                 guard(callbacks, self)
             if trial is not None:
                 state = verdicts.state_of(trial.tuner)

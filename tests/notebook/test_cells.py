@@ -116,7 +116,7 @@ def test_a_fit_has_one_card_that_ends_with_its_answer(
     text = the_card(outputs[name])
     assert "NaN Watch" not in printed(outputs[name])
     if name == "clean":
-        assert re.fullmatch(r"NaN Watch: all finite \(\d+ steps, \d+ tensors\)\.", text)
+        assert re.fullmatch(r"NaN Watch: All finite: \d+ steps, \d+ tensors\.", text)
         return
     assert f"NaN Watch: {name} diverged at epoch 1, batch " in text
     assert "\n  Why    NaN or Inf in the data." in text
@@ -138,9 +138,7 @@ def test_a_search_keeps_its_answer_although_kerastuner_clears_the_cell(
 
 
 def test_a_good_search_has_a_card_too(outputs: dict[str, Any]) -> None:
-    assert the_card(outputs["good search"]) == (
-        "NaN Watch: all finite in 2 watched trials."
-    )
+    assert the_card(outputs["good search"]) == ("NaN Watch: All finite: 2 trials.")
 
 
 def test_a_report_shows_itself(outputs: dict[str, Any]) -> None:

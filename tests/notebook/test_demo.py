@@ -29,13 +29,16 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert first.startswith("NaN Watch: fit diverged at epoch 1, batch ")
     assert "Inputs and labels not scaled." in first
     # The fix, applied as it is worded.
-    assert the_card(scaled).startswith("NaN Watch: all finite (")
+    assert the_card(scaled).startswith("NaN Watch: All finite: ")
     words = " ".join(the_card(search).split())
     assert "of 6 watched trials went bad." in words
     assert "Learning rate too high." in words
     (card,) = cards(report)
     shown = " ".join(card.data["text/plain"].split())
     assert "notebook: " in shown and "fit diverged at epoch 1" in shown
-    assert "Lower the learning rate to" in shown
+    # One fix, in the cell of the search and in the report: where to cut, and the edit.
+    assert "Narrow `learning_rate` in the search space: " in words
+    assert "Narrow `learning_rate` by this edit: " in shown
+    assert words.count(" Fix ") == 1 and "Lower the learning rate to" not in shown + words
     assert (tmp_path / "logs/notebook/report.html").is_file()
     assert markdown[0].text.count("**✅ NaN Watch: fit_scaled: All finite") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import types
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from tb_nanwatch.reading.search import edit
 from tb_nanwatch.reading.search.analysis import Finding, Trial, analyse
 from tb_nanwatch.reading.search.axes import Axis, axes_of
 from tb_nanwatch.reading.search.edit import Cut
-from tb_nanwatch.record.schema import Condition, HParam
+from tb_nanwatch.record.schema import Condition, Declaration, HParam
+from tb_nanwatch.writing.search.declarations import shown_file
 from tb_nanwatch.writing.search.tuner import _hparams
 from tests.reading.searches import search
 
@@ -291,3 +293,65 @@ def test_a_scope_that_kerastuner_cannot_make_is_not_proposed() -> None:
         or 'conditional_scope("normalise"' not in finding.edit
     )
     assert finding.edit
+
+
+# --- Values that no space declares --------------------------------------------------
+
+
+def by_hand(**values: Any) -> list[Axis]:
+    """Returns the axes of values as `hparams=` takes them, two runs each."""
+    kinds = {True: "text", False: "number"}
+    trials = [
+        [HParam(n, v, kinds[isinstance(v, str)]) for n, v in run.items()]  # type: ignore[arg-type]
+        for run in ({n: v[i] for n, v in values.items()} for i in range(2))
+    ]
+    return axes_of(trials)
+
+
+def test_a_loop_of_ones_own_gets_a_condition_in_its_own_words() -> None:
+    axes = by_hand(lr=[0.01, 3.0], opt=["sgd", "adam"])
+    cuts = [Cut("lr", "ge", 0.2), Cut("opt", "in", values=("sgd",))]
+    found = edit.by_hand(cuts, axes)
+    assert found is not None and found.place == "by hand"
+    assert found.code == 'lr > 0.2 and opt == "sgd"'
+    for lr in (0.01, 0.2, 3.0):
+        for opt in ("sgd", "adam"):
+            hparams = {
+                "lr": HParam("lr", lr, "number"),
+                "opt": HParam("opt", opt, "text"),
+            }
+            gone = eval(found.code, {"lr": lr, "opt": opt})
+            assert gone == (not found.keeps(hparams)), (lr, opt)
+
+
+def test_names_that_are_no_names_are_looked_up() -> None:
+    axes = by_hand(**{"my lr": [0.01, 3.0], "lambda": ["a", "b"]})
+    cuts = [Cut("my lr", "le", 0.5), Cut("lambda", "in", values=("a", "b"))]
+    found = edit.by_hand(cuts, axes)
+    assert found is not None
+    assert found.code == 'hparams["my lr"] < 0.5 and hparams["lambda"] in ("a", "b")'
+    hparams = {"my lr": 0.1, "lambda": "a"}
+    assert eval(found.code, {"hparams": hparams}) is True
+
+
+def test_what_a_space_declares_has_its_own_edit() -> None:
+    assert edit.by_hand([Cut("x", "ge", 0.5)], [axis(a_float(0.1), a_float(0.9))]) is None
+    assert edit.by_hand([Cut("lr", "ge", math.inf)], by_hand(lr=[0.1, 1.0])) is None
+    assert edit.by_hand([Cut("y", "ge", 1.0)], [Axis("y")]) is None
+
+
+@pytest.mark.parametrize(
+    "path, shown",
+    [
+        ("/tmp/ipykernel_123/1768324295.py", "in line 7 of its cell"),
+        ("<ipython-input-3-0a1b>", "in line 7 of its cell"),
+        ("/home/me/tune.py", "at tune.py:7"),
+    ],
+)
+def test_a_notebooks_cell_is_called_so(path: str, shown: str) -> None:
+    where = Declaration(f"{shown_file(path)}:7", line=7, variable="x", assigned=True)
+    found = edit.unconditional(
+        Cut("x", "ge", 0.5),
+        axis(a_float(0.1, declared=where), a_float(0.9, declared=where)),
+    )
+    assert found is not None and found.where == f"Replace the statement {shown} by this."

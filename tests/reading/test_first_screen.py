@@ -17,6 +17,7 @@ from tb_nanwatch.reading.contract.searches import (
     SearchSummary,
 )
 from tb_nanwatch.reading.search.attempts import attempts
+from tb_nanwatch.reading.search.edit import BY_HAND
 from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.record.schema import CAUSES
 from tb_nanwatch.wording.causes import LABELS, MEANINGS
@@ -35,6 +36,7 @@ ANSWER = SearchAnswer(
     of=4,
     whose="Trial #3",
     names=["Trial #3"],
+    id="learning_rate",
 )
 FINDING = Finding(
     "s", "rate", "rate >= 0.5", (4, 5), (0, 19), 0.002, "hp.Float()", "Put it there.",
@@ -75,11 +77,16 @@ def test_a_condition_leads_and_its_statistics_stand_behind() -> None:
     assert "overwrite=True" in shown.next
     assert shown.notes == ["Trial #16 went bad but has a score: do not use it."]
     first = replace(shown, more=[])
-    assert not any(word in str(first) for word in ("p =", "units", "%", "tested'"))
+    assert not any(word in str(first) for word in ("p =", "units", "%", "71 steps"))
     assert shown.more[:2] == [COUNTS, FINDING.rivals]
     assert shown.more[-1] == "9 % of the time."
-    # What the experiment tested is the rate of one trial, not the edit.
-    assert (shown.sure, shown.tested) == ("likely", "")
+    assert (shown.edit, shown.paste) == (FINDING.edit, FINDING.where)
+    # The word is that of the cause. What the experiment tested is the rate of one trial,
+    # and not the edit: its numbers stand behind, and so does no second fix.
+    assert shown.sure == "tested"
+    assert shown.tested == "Tested: in Trial #3, run again with one thing changed."
+    assert any(ANSWER.tested in text for text in shown.more)
+    assert not any(ANSWER.fix in text for text in (shown.fix, *shown.more))
 
 
 def test_the_cause_leads_where_the_counts_say_nothing_yet() -> None:
@@ -100,6 +107,37 @@ def test_what_lies_in_the_program_leads_before_a_condition() -> None:
     shown = first_screen(search(), [FINDING], mend, [], [])
     assert shown.why == ANSWER.why and shown.next == ""
     assert "All 4 bad trials alike" in shown.notes[0]
+    # What is to be mended first has no edit of the space beside it.
+    assert (shown.edit, shown.paste) == ("", "")
+
+
+def test_what_lies_in_the_data_is_the_first_way_and_the_edit_the_other() -> None:
+    data = replace(ANSWER, id="unscaled_data", fix="Scale both.")
+    shown = first_screen(search(answer=data), [FINDING], COUNTS, [], [])
+    assert shown.fix == (
+        "Scale both. Or narrow `rate` by this edit: it removes 4 of 4 bad."
+    )
+    assert shown.edit == FINDING.edit
+
+
+@pytest.mark.parametrize("known", ["tested", "likely", "unclear", ""])
+def test_one_word_says_how_sure_the_cause_is(known: str) -> None:
+    tested = ANSWER.tested if known == "tested" else ""
+    answer = replace(ANSWER, sure=known, tested=tested)
+    shown = first_screen(search(answer=answer), [FINDING], COUNTS, [], [])
+    # The counts prove the condition, where nothing else is sure.
+    assert shown.sure == {"tested": "tested"}.get(known, "likely")
+    assert bool(shown.tested) == (known == "tested")
+
+
+def test_a_loop_of_ones_own_gets_a_line_of_its_own_words() -> None:
+    by_hand = replace(
+        FINDING, edit='rate > 0.3 and opt == "sgd"', where=BY_HAND, saves="removes 4 of 4"
+    )
+    shown = first_screen(search(tuner=""), [by_hand], COUNTS, [], [])
+    assert shown.fix == "Leave out these values of `rate`: that removes 4 of 4."
+    assert shown.paste == BY_HAND and shown.edit == by_hand.edit
+    assert shown.next == ""  # no search of KerasTuner's to run anew
 
 
 @pytest.mark.parametrize(

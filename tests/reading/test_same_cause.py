@@ -56,7 +56,7 @@ def test_the_numbers_of_several_trials_are_said_to_be_one_trials() -> None:
     lines, made = in_words(told([rate(10, 0.6)], [rate(20, 0.9)], [rate(30, 0.7)]))
     assert lines == [
         "  Cause in Trial 0001, Trial 0002, Trial 0003: learning rate too high (likely in",
-        "    2 of 3, else unclear). Lower it.",
+        "    2 of 3, else unclear).",
         "    In Trial 0002:",
         "      The learning rate is 20.",
     ]
@@ -110,7 +110,7 @@ def test_what_would_have_been_named_stands_beside_unknown() -> None:
     unknown = Cause("unknown", 0.0, ["where"], "Look.")
     lines, _ = in_words(told([unknown, rate(10, 0.39)]))
     assert lines == [
-        "  Cause in Trial 0001: unknown. Look.",
+        "  Cause in Trial 0001: unknown.",
         "    Next likely: learning rate too high.",
     ]
 

@@ -81,9 +81,9 @@ def test_runs_by_hand_with_hyperparameters_are_compared() -> None:
     assert search["search"] == "by-hand:"
     assert search["verdict"].startswith("2 of 10 trials went bad")
     assert search["rates"], "how often each value went bad is counted"
-    assert search["answer"]["whose"] in ("8", "9")
+    assert search["answer"]["whose"] in ("run 8", "run 9")
     for finding in found["findings"]:  # there is no space whose code could be edited
-        assert finding["edit"] == ""
+        assert "hp." not in finding["edit"] and finding["edit"].startswith("rate > ")
 
 
 def test_one_run_by_hand_is_compared_with_nothing() -> None:

@@ -362,7 +362,7 @@ def test_every_mode_says_one_line_when_nothing_is_bad(
     assert log().status.state == "finished" and log().status.stopped_by is None
     out, err = capsys.readouterr()
     tensors = len(log().session.train_probes)
-    assert out == f"NaN Watch: all finite (10 steps, {tensors} tensors).\n"
+    assert out == f"NaN Watch: All finite: 10 steps, {tensors} tensors.\n"
     assert err == ""
 
 

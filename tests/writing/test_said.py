@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from tb_nanwatch.record.schema import (
     BadTensor,
     Position,
     PostMortem,
+    Status,
 )
-from tb_nanwatch.wording.card import WIDTH
+from tb_nanwatch.wording.card import WIDTH, Card
 from tb_nanwatch.wording.causes import LABELS
+from tb_nanwatch.writing.search.verdict import TrialAnswer
+from tb_nanwatch.writing.telling.search_end import card_at_end
 from tests.tuner.searches import bad, good, make, search
 from tests.writing.test_callback import fit, mlp
 
@@ -105,12 +109,14 @@ def test_a_search_says_a_line_for_a_bad_trial_and_the_answer_at_its_end(
     assert len(said) == 2 * len(trials) + 1
 
 
-def test_a_good_search_says_nothing(
+def test_a_good_search_says_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tuner = make("RandomSearch", good, tmp_path)
     search(tuner, NanWatch(tmp_path / "log"), batch_size=16)
-    assert "NaN Watch" not in capsys.readouterr().out
+    said = [line for line in capsys.readouterr().out.splitlines() if "NaN Watch" in line]
+    (line,) = said
+    assert re.fullmatch(r"NaN Watch: All finite: \d+ trials?\.", line)
 
 
 def test_nothing_is_printed_where_standard_output_is_gone(
@@ -136,16 +142,13 @@ def test_an_exception_says_it_all_and_nothing_is_said_twice(
     keras.backend.clear_session()
 
 
+def answer(cause: str, sure: str) -> Answer:
+    return Answer(
+        "diverged", cause, f"{cause}.", sure, "", f"Fix of {cause}.", "", "", ""
+    )
+
+
 def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
-    from tb_nanwatch.diagnosis.answer import Answer
-    from tb_nanwatch.writing.search.verdict import TrialAnswer
-    from tb_nanwatch.writing.telling.search_end import card_at_end
-
-    def answer(cause: str, sure: str) -> Answer:
-        return Answer(
-            "diverged", cause, f"{cause}.", sure, "", f"Fix of {cause}.", "", "", ""
-        )
-
     statuses: Any = {"0": "diverged", "1": "runaway", "2": "clean", "3": "diverged"}
     answers = {
         "0": TrialAnswer("Trial #1", answer("rate", "likely")),
@@ -153,24 +156,52 @@ def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
         "2": TrialAnswer("Trial #3", answer("data", "tested")),  # before a clean one
         "3": TrialAnswer("Trial #4", answer("data", "tested")),
     }
-    said = card_at_end(statuses, answers, ["see"])
+    said = card_at_end(statuses, answers, ["see"], {})
     assert said.first == "3 of 4 watched trials went bad." and said.see == ("see",)
     assert said.parts[0].text == "rate. (Trial #2; 2 of 3 bad alike)"
     assert said.parts[1].text == "Fix of rate."
     unknown = {"0": TrialAnswer("Trial #1", answer("unknown", ""))}
-    assert card_at_end(statuses, unknown, []).parts == ()
+    assert card_at_end(statuses, unknown, [], {}).parts == ()
     # What is enough for the mildest value is enough for the others.
     rates = {
         str(i): TrialAnswer(f"Trial #{i + 1}", answer("rate", "tested"), about)
         for i, about in ((0, 0.9), (1, 0.2), (3, 0.4))
     }
-    said = card_at_end(statuses, rates, [])
+    said = card_at_end(statuses, rates, [], {})
     assert said.parts[0].text == "rate. (Trial #2; 3 of 3 bad alike)"
 
 
+def test_a_search_that_died_of_one_value_says_where_to_cut() -> None:
+    bad = {
+        str(i): TrialAnswer(f"Trial #{i + 1}", answer("rate", "tested"), about)
+        for i, about in ((0, 0.9), (1, 0.3))
+    }
+    statuses: dict[str, Status] = {"0": "diverged", "1": "diverged", "2": "clean"}
+    values = {"0": {"lr": 0.9, "n": 1}, "1": {"lr": 0.3, "n": 1}, "2": {"lr": 0.1}}
+    (_, fix, *_) = card_at_end(statuses, bad, ["the report"], values).parts
+    assert fix.text == (
+        "Narrow `lr` in the search space: 0.3 and more went bad, 0.1 and less stayed "
+        "finite. `the report` has the edit to paste."
+    )
+    # Where a trial lived at such a value, or none lived, the trial's own fix stands.
+    values["2"]["lr"] = 0.5
+    assert card_at_end(statuses, bad, [], values).parts[1].text == "Fix of rate."
+    alone = {k: statuses[k] for k in "01"}
+    assert card_at_end(alone, bad, [], values).parts[1].text == "Fix of rate."
+
+
+def test_a_search_without_bad_trials_says_so_in_a_line() -> None:
+    clean: dict[str, Status] = {"0": "clean", "1": "clean"}
+    assert card_at_end(clean, {}, ["see"], {}) == Card("All finite: 2 trials.", False)
+    mixed: dict[str, Status] = {**clean, "2": "contained"}
+    said = card_at_end(mixed, {}, ["see"], {})
+    assert said.first == "No trial went bad: 2 clean, 1 contained."
+
+
+@pytest.mark.parametrize("saves", [True, False])
 @pytest.mark.parametrize("rate", [1e30, 3.0], ids=["at once", "later"])
 def test_the_last_sound_checkpoint_is_named(
-    rate: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rate: float, saves: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import keras
     import numpy as np
@@ -186,9 +217,15 @@ def test_the_last_sound_checkpoint_is_named(
                 sound.append(epoch + 1)
 
     watch = NanWatch(tmp_path, experiments=0)
-    model.fit(x, y=-x, epochs=60, batch_size=8, verbose=0, callbacks=[watch, Weights()])
+    callbacks: list[Any] = [watch, Weights()]
+    if saves:
+        place = str(tmp_path / "kept.weights.h5")
+        callbacks.append(keras.callbacks.ModelCheckpoint(place, save_weights_only=True))
+    model.fit(x, y=-x, epochs=60, batch_size=8, verbose=0, callbacks=callbacks)
     out = " ".join(capsys.readouterr().out.split())
-    if sound:
+    if not saves:
+        assert "diverged" in out and "heckpoints of" not in out
+    elif sound:
         assert f"that of epoch {sound[-1]} is the last sound one" in out
     else:
-        assert "Checkpoints of every epoch hold NaN" in out
+        assert "The checkpoints of every epoch hold NaN" in out

@@ -71,6 +71,7 @@ export function searchAnswer(value: unknown): types.SearchAnswer {
     of: count(o.of),
     whose: text(o.whose),
     names: list(o.names, text),
+    id: text(o.id),
   };
 }
 
@@ -165,6 +166,8 @@ export function firstScreen(value: unknown): types.FirstScreen {
     where: text(o.where),
     fix: text(o.fix),
     tested: text(o.tested),
+    edit: text(o.edit),
+    paste: text(o.paste),
     next: text(o.next),
     notes: list(o.notes, text),
     more: list(o.more, text),

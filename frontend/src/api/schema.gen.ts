@@ -84,6 +84,8 @@ export interface SearchAnswer {
   whose: string;
   /** of the first few that share it. */
   names: string[];
+  /** of the cause, one of `CAUSES`. */
+  id: string;
 }
 
 export interface Condition {
@@ -212,6 +214,10 @@ export interface FirstScreen {
   fix: string;
   /** what an experiment has shown of `fix`. */
   tested: string;
+  /** the one edit that goes with `fix`: code to paste, "" where there is none. */
+  edit: string;
+  /** a sentence on where to paste it, "" likewise. */
+  paste: string;
   /** how to go on once that is changed. */
   next: string;
   /** what nobody must miss beside it. */
@@ -827,7 +833,10 @@ export interface Finding {
   outside: [number, number];
   /** corrected for all the conditions that were looked at. */
   p_value: number;
-  /** code, "" where there is none. */
+  /**
+   * code, "" where there is none; of values that no space declares, a condition in Python that
+   * holds for those to leave out.
+   */
   edit: string;
   /** a sentence on where to paste it, "" likewise. */
   where: string;

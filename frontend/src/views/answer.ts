@@ -7,7 +7,7 @@ import { isBad } from "../state/trials";
 import { copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace } from "./dom";
 import { markImage } from "./marks";
-import { prose } from "./prose";
+import { few, prose } from "./prose";
 
 export class AnswerView {
   readonly node = el("section", { class: "answer", "aria-label": "Answer", hidden: true });
@@ -39,7 +39,7 @@ export class AnswerView {
         answer && copyAnswer(() => this.markdown(run)),
       ),
       answer ? answerBody(answer) : el("p", { "data-fact": "clean" }, clean || meaning(run)),
-      ...warnings.map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
+      ...few(warnings).map((w) => el("p", { class: "warning" }, `⚠ ${w}`)),
     );
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Cause, RunSummary } from "../api/types";
 import { isBad } from "../state/trials";
-import { codeBlock } from "./copy";
+import { codeButton } from "./copy";
 import { type Child, el } from "./dom";
 import { prose } from "./prose";
 
@@ -26,7 +26,10 @@ export function causes(run: RunSummary, meanings: Record<string, string>): Child
     bar(first, true, meanings),
     evidence(first),
     ...(first.fix
-      ? [el("h3", {}, "Fix"), el("div", { class: "wrapped" }, codeBlock(first.fix, "the fix"))]
+      ? [
+          el("h3", {}, run.trial_id === null ? "Fix" : "Fix for this trial alone"),
+          el("p", {}, ...prose(first.fix), " ", codeButton(first.fix)),
+        ]
       : []),
     ...(next.length
       ? [el("h3", {}, "Next likely"), ...next.map((c) => bar(c, false, meanings))]

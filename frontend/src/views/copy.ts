@@ -3,6 +3,8 @@
 import { el } from "./dom";
 
 const SHOWN_MS = 1600;
+/** Shorter code is as soon typed. */
+const LONG_CODE = 16;
 
 /** Copies text; false where neither the clipboard nor the old way is allowed. */
 async function copyText(text: string): Promise<boolean> {
@@ -71,18 +73,19 @@ async function said(text: () => string | Promise<string>): Promise<string> {
   return (await copyText(found)) ? "copied" : "press Ctrl+C";
 }
 
+/** Copies the code that a sentence ends in; null where it names no more than a word or two. */
+export function codeButton(sentence: string): HTMLButtonElement | null {
+  const code =
+    sentence
+      .match(/`[^`]+`/g)
+      ?.at(-1)
+      ?.slice(1, -1) ?? "";
+  return code.length < LONG_CODE ? null : copyButton(() => code, "the code of the fix");
+}
+
 /** Copies an answer, for an issue or a chat: the same lines as `tb-nanwatch report --markdown`. */
 export function copyAnswer(markdown: () => Promise<string>): HTMLButtonElement {
   const button = copyButton(markdown, "answer", "Copy answer");
   button.title = "copy what happened, why and what to change, for an issue or a chat (Markdown)";
   return button;
-}
-
-export function codeBlock(code: string, what = "the code"): HTMLElement {
-  return el(
-    "div",
-    { class: "code" },
-    el("pre", { tabindex: 0, "aria-label": what, role: "region" }, el("code", {}, code)),
-    copyButton(() => code, what),
-  );
 }

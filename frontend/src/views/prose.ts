@@ -1,6 +1,17 @@
 // Sentences of the server, set for reading.
 
+import { plural } from "../format/number";
 import { type Child, el } from "./dom";
+
+/** Warnings that are read; of a log that is being written there may be one for each run. */
+const MOST = 2;
+
+/** The first warnings, and how many more there are. */
+export function few(warnings: readonly string[]): string[] {
+  const more = warnings.length - MOST;
+  if (more <= 0) return [...warnings];
+  return [...warnings.slice(0, MOST), `${plural(more, "more warning")}.`];
+}
 
 const HINT = " A hint: ";
 

@@ -4,9 +4,9 @@
 import type { Finding, FirstScreen, SpaceEdit } from "../api/types";
 import * as words from "../format/words";
 import type { Model } from "../state/state";
-import { copyAnswer, copyButton } from "./copy";
+import { codeButton, copyAnswer, copyButton } from "./copy";
 import { type Child, el, replace, setText } from "./dom";
-import { prose } from "./prose";
+import { few, prose } from "./prose";
 
 interface VerdictActions {
   /** Shows the bad trials alone, or all again. */
@@ -47,8 +47,8 @@ export class VerdictView {
   private open = false;
   /** Shown whole, whatever room that takes. */
   private whole = false;
-  /** The finding whose edit is shown while there is no cut. */
-  private chosen = 0;
+  /** The finding whose edit is shown while there is no cut; null: the one that goes with the fix. */
+  private chosen: number | null = null;
   private model: Model | null = null;
 
   constructor(private readonly actions: VerdictActions) {
@@ -90,7 +90,7 @@ export class VerdictView {
     this.model = model;
     if (this.search !== search.search) {
       this.whole = false;
-      this.chosen = 0;
+      this.chosen = null;
     }
     this.search = search.search;
     const key = JSON.stringify([search.search, search.first, findings, overview.warnings]);
@@ -138,7 +138,7 @@ export class VerdictView {
       el(
         "dl",
         {},
-        ...entry("Fix", drawn ? "" : first.fix, "fix"),
+        ...entry("Fix", drawn ? "" : first.fix, "fix", codeButton(first.fix)),
         ...entry("Tested", first.tested.replace(/^Tested: /, ""), "tested"),
       ),
     );
@@ -152,13 +152,13 @@ export class VerdictView {
     replace(
       this.more,
       el("ul", { "data-fact": "more" }, ...first.more.map((text) => el("li", {}, ...prose(text)))),
-      ...findings.map((f, i) => this.finding(f, i)).slice(findings.length > 1 ? 0 : 1),
+      ...(lists(model) ? findings.map((f, i) => this.finding(f, i)) : []),
     );
     // A warning is not to be missed.
-    for (const w of overview.warnings)
+    for (const w of few(overview.warnings))
       this.notes.append(el("span", { class: "warning" }, `⚠ ${w} `));
     this.copy.hidden = !ill && !drawn;
-    this.sure.hidden = !first.more.length && findings.length < 2;
+    this.sure.hidden = !first.more.length && !lists(model);
     this.showMore();
     this.showRest();
   }
@@ -180,8 +180,10 @@ export class VerdictView {
   private showEdit(): void {
     const { model } = this;
     if (!model) return;
-    const finding = model.findings[this.chosen] ?? model.findings[0];
-    this.edit.update(editOf(model, finding));
+    const { first } = model.search;
+    const chosen = this.chosen === null ? undefined : model.findings[this.chosen];
+    const [where, code] = chosen ? [chosen.where, chosen.edit] : [first.paste, first.edit];
+    this.edit.update(editOf(model, code ? { title: where, code } : null));
     this.node.classList.toggle("with-edit", !this.edit.node.hidden);
   }
 }
@@ -197,8 +199,13 @@ interface Edit {
 
 const STABLE = "The space that lives, for the model's build function.";
 
-/** The edit on screen: of values left out, else of the cut, else of the finding. */
-function editOf({ removed, cut, search }: Model, finding: Finding | undefined): Edit | null {
+/** Whether there are findings that the answer's own edit does not tell of. */
+function lists({ search, findings }: Model): boolean {
+  return findings.length > 1 || (findings[0]?.edit ?? "") !== search.first.edit;
+}
+
+/** The edit on screen: of values left out, else of the cut, else the one that is given. */
+function editOf({ removed, cut, search }: Model, otherwise: Edit | null): Edit | null {
   if (removed) {
     const { hparam, values } = removed.removed;
     const left = values.map((v) => words.value(v)).join(", ");
@@ -210,7 +217,7 @@ function editOf({ removed, cut, search }: Model, finding: Finding | undefined): 
     return titled(`${hparam} ${kept}`, cut.edit);
   }
   if (search.frontier?.code) return { title: STABLE, code: search.frontier.code };
-  return finding?.edit ? { title: finding.where, code: finding.edit } : null;
+  return otherwise;
 }
 
 /** undefined: the server has not said it yet. */

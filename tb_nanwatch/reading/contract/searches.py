@@ -73,7 +73,8 @@ class Finding:
         inside: bad trials, and all, where it holds.
         outside: the same where it does not.
         p_value: corrected for all the conditions that were looked at.
-        edit: code, "" where there is none.
+        edit: code, "" where there is none; of values that no space declares, a condition in
+            Python that holds for those to leave out.
         where: a sentence on where to paste it, "" likewise.
         saves: what it would have saved, in words.
         rivals: sentences on the conditions that fit the counts as well or better, "" where
@@ -106,6 +107,8 @@ class FirstScreen:
             all bad trials.
         fix: what to change.
         tested: what an experiment has shown of `fix`.
+        edit: the one edit that goes with `fix`: code to paste, "" where there is none.
+        paste: a sentence on where to paste it, "" likewise.
         next: how to go on once that is changed.
         notes: what nobody must miss beside it.
         more: what the answer rests on: counts, p values, what else fits them, the reasons
@@ -118,6 +121,8 @@ class FirstScreen:
     where: str = ""
     fix: str = ""
     tested: str = ""
+    edit: str = ""
+    paste: str = ""
     next: str = ""
     notes: list[str] = field(default_factory=list)
     more: list[str] = field(default_factory=list)
@@ -172,12 +177,14 @@ class SearchAnswer(Answer):
         of: bad trials in all.
         whose: the trial whose numbers these are, "Trial #3".
         names: of the first few that share it.
+        id: of the cause, one of `CAUSES`.
     """
 
     count: int
     of: int
     whose: str
     names: list[str]
+    id: str
 
 
 @dataclass(frozen=True)

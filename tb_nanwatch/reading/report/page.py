@@ -7,6 +7,7 @@ forbids scripts and requests as well, should anything ever slip through.
 
 from __future__ import annotations
 
+import html
 import time
 from dataclasses import replace
 from typing import Final
@@ -110,7 +111,10 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     if any(more):
         listed = "".join(f"<li>{card.words_in_html(text)}</li>" for text in more if text)
         parts.append(f"<h3>How sure</h3><ul>{listed}</ul>")
-    parts += _causes(shown, f"{said} {' '.join(more)}")
+    parts += _frontier(search)
+    if search.purpose != "stability":  # whose trials go bad on purpose
+        edited = told.narrowed_for(search)
+        parts += _causes(shown, f"{said} {' '.join(more)}", edited)
     title = "Trials" if search.search else "Runs"
     parts.append(table(shown, lanes, title, findings, search.rates))
     replaced = len(runs) - len(shown)
@@ -129,6 +133,19 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     return (
         f'<section id="{_anchor(full.searches.index(search))}">{"".join(parts)}</section>'
     )
+
+
+def _frontier(search: SearchSummary) -> list[str]:
+    """Returns what a stability search found, and what came of the one before a search."""
+    parts = [f"<p>{text(search.afterwards, _LONG)}</p>"] if search.afterwards else []
+    found = search.frontier
+    if found is not None:
+        listed = "".join(f"<li>{text(b.text, _LONG)}</li>" for b in found.boundaries)
+        code = "\n".join(map(html.escape, card.code_lines(found.code)))
+        parts.append(f"<h3>Where trainings begin to go bad</h3><ul>{listed}</ul>")
+        if code:
+            parts.append(f"<h3>The space that lives</h3><pre>{code}</pre>")
+    return parts
 
 
 def _contents(searches: list[SearchSummary]) -> str:
@@ -166,8 +183,14 @@ def _title(search: SearchSummary) -> str:
     return f'<h2>{_heading(search)}</h2><p class="soft">{", ".join(about)}</p>'
 
 
-def _causes(runs: list[RunSummary], said: str) -> list[str]:
-    """Returns each cause once, which trials it was found in, and what `said` does not say."""
+def _causes(runs: list[RunSummary], said: str, edited: str) -> list[str]:
+    """Returns each cause once, which trials it was found in, and what `said` does not say.
+
+    Args:
+        runs: of the search.
+        said: above.
+        edited: the cause whose fix is the search's edit.
+    """
     causes = same_causes(runs)
     parts = ["<h3>Causes</h3>"] if causes else []
     for found in causes:
@@ -176,7 +199,8 @@ def _causes(runs: list[RunSummary], said: str) -> list[str]:
         evidence = [e for e in found.evidence if e not in said]
         listed = "".join(f"<li>{card.words_in_html(e)}</li>" for e in evidence)
         whose = f"<p>{text(found.whose)}</p>" if found.whose and evidence else ""
-        fix = "" if found.fix in said else f"<p>Fix: {card.words_in_html(found.fix)}</p>"
+        has = found.fix in said or found.name == edited
+        fix = "" if has else f"<p>Fix: {card.words_in_html(found.fix)}</p>"
         name = found.name[:1].upper() + found.name[1:]
         parts.append(
             f'<article class="bad"><p><b>{text(name)}</b>{sure} in '

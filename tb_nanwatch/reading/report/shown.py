@@ -76,9 +76,10 @@ class Report:
             ) from e
 
     def stable_space(self, search: str | None = None) -> Any:
-        """Returns the space of a search without what went bad: no new trial, no paste.
+        """Returns the space of a KerasTuner search without what went bad: no new trial.
 
-        Hand it to the next tuner; the build function stays as it is. A bound that holds
+        Runs with `hparams=` (a loop of one's own, Optuna, Ray Tune) declare no space: of
+        these the report prints which values to leave out. Hand it to the next tuner; the build function stays as it is. A bound that holds
         only where another hyperparameter has some value is left out: the printed edit
         says it. With `overwrite=False` KerasTuner reloads the old search's space instead.
 

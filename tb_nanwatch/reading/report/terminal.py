@@ -36,6 +36,9 @@ _MOST: Final = 6
 _MAX_BAD: Final = 30
 # All trials of a search that went bad need no table as long as they are so few.
 _FEW: Final = 3
+# Boundaries of a frontier, and searches with bad trials whose answer is printed whole.
+_MAX_BOUNDARIES: Final = 3
+_MAX_WHOLE: Final = 2
 _MORE: Final = "--all: every trial, and how sure. --markdown, --html FILE: to pass it on."
 
 
@@ -47,29 +50,74 @@ def render(full: Overview, out: IO[str], every: bool = False) -> None:
         out: where to; what went bad is red if it is a terminal.
         every: whether every trial, and all that is behind the answers, is printed.
     """
-    clean_before = reminded = False
-    for search in full.searches:
-        shown = told.runs_of(full, search)
+    reminded = clean_before = False
+    ill = [s for s in full.searches if s.answer and (s.search or s.rates)]
+    older = [] if every else ill[_MAX_WHOLE:]
+    for group in [[s] for s in full.searches] if every else _groups(full):
+        search = group[0]
         runs = [r for r in full.runs if r.search == search.search]
         is_clean = not every and told.is_clean(search, runs)
         if not (is_clean and clean_before) and search is not full.searches[0]:
             print(file=out)
         clean_before = is_clean
-        reminded |= _print_cards(full, search, shown, reminded, out)
-        _print_frontier(search, out)
-        if search.confirmation is not None:
-            _say(search.confirmation.text, out)
-        if is_clean:
-            continue
-        if search.search or search.rates:
-            _print_search(full, search, shown, out, every)
+        if len(group) > 1:
+            names = ", ".join(map(told.search_name, group))
+            one = card.Card(f"{names}: {search.counted}", False)
+            print(*card.printed(one), sep="\n", file=out)
+        elif search in older:
+            found = told.findings_of(full, search)
+            one = told.search_card(search, told.runs_of(full, search), found, False)
+            one = told.short(one, search.first.sure)
+            print(*card.printed(one), sep="\n", file=out)
         else:
-            for run in shown:
-                _print_run(run, out, every)
-            _print_cost(search.cost, out, every)
+            reminded |= _print_whole(full, search, reminded, out, every)
         _print_damage(runs, out)
     if not every and any(r.status in BAD_STATUSES for r in full.runs):
         print(f"\n{_MORE}", file=out)
+
+
+def _groups(full: Overview) -> list[list[SearchSummary]]:
+    """Returns the searches; those in a row of which there is the same good news, together."""
+    groups: list[list[SearchSummary]] = []
+    joins = ""  # what is said of the last group, where others may say it with it
+    for search in full.searches:
+        runs = [r for r in full.runs if r.search == search.search]
+        brief = search.search and told.is_clean(search, runs) and not search.afterwards
+        said = search.counted if brief and search.frontier is None else ""
+        if said and said == joins:
+            groups[-1].append(search)
+        else:
+            groups.append([search])
+        joins = said
+    return groups
+
+
+def _print_whole(
+    full: Overview, search: SearchSummary, reminded: bool, out: IO[str], every: bool
+) -> bool:
+    """Prints all that is said of a search, or of runs; returns whether it reminds.
+
+    Args:
+        full, out, every: as in `render`.
+        search: which.
+        reminded: whether a card before has said how to search again.
+    """
+    shown = told.runs_of(full, search)
+    has = _print_cards(full, search, shown, reminded, out)
+    _print_frontier(search, out, every, search is full.searches[0])
+    if search.confirmation is not None:
+        _say(search.confirmation.text, out)
+    runs = [r for r in full.runs if r.search == search.search]
+    brief = not every and (told.is_clean(search, runs) or search.purpose == "stability")
+    if brief:
+        return has
+    if search.search or search.rates:
+        _print_search(full, search, shown, out, every)
+    else:
+        for run in shown:
+            _print_run(run, out, every)
+        _print_cost(search.cost, out, every)
+    return has
 
 
 def _print_cards(
@@ -118,7 +166,7 @@ def _print_search(
         for text in told.beyond(search, findings):
             _say(text, out)
         _print_cost(search.cost, out, every)
-        _print_causes(shown, out)
+        _print_causes(search, shown, out)
         _print_closest_call(shown, out)
         if search.aborted:
             _print_aborted(search.aborted, shown, out)
@@ -126,13 +174,17 @@ def _print_search(
         _print_other_causes(search, shown, out)
     bad = [r for r in shown if r.status in BAD_STATUSES]
     listed = shown if every else bad[:_MAX_BAD]
-    # Where all few went bad, values tell nothing: the card has said it all.
-    if every or len(bad) < len(shown) or len(bad) > _FEW:
+    # Where all few went bad, values tell nothing: the card has said it all. And where the
+    # condition that leads holds of all that went bad, it says of which values they died.
+    led = bool(search.first.edit) and not findings[0].outside[0]
+    if every or (not led and (len(bad) < len(shown) or len(bad) > _FEW)):
         table = table_of(listed, findings, search.rates, width_of(out), every)
         if listed:
             draw(table, out)
+    if led and not every:
+        _say(f"Bad: {told.names_text(list(dict.fromkeys(map(run_name, bad))))}.", out)
     if not every:
-        _print_the_others(search, shown, len(bad) - len(listed), out)
+        _print_the_others(search, shown, 0 if led else len(bad) - len(listed), out)
     replaced = sum(r.search == search.search for r in full.runs) - len(shown)
     if replaced:
         _say(
@@ -167,9 +219,8 @@ def _print_the_others(
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]
-    if parts:
-        _say(f"The others: {', '.join(parts)}.", out)
-    _say(_best_text(search, shown), out)
+    others = f"The others: {', '.join(parts)}." if parts else ""
+    _say(f"{others} {_best_text(search, shown)}".strip(), out)
 
 
 def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
@@ -213,20 +264,30 @@ def _say(text: str, out: IO[str], indent: str = "  ") -> None:
         print(*card.wrapped(safe, indent, indent + "  "), sep="\n", file=out)
 
 
-def _print_frontier(search: SearchSummary, out: IO[str]) -> None:
+def _print_frontier(
+    search: SearchSummary, out: IO[str], every: bool, newest: bool
+) -> None:
     """Prints what a stability search found, and what came of the one before a search."""
     _say(search.afterwards, out)
     found = search.frontier
     if found is None:
         return
-    for boundary in found.boundaries:
+    shown = found.boundaries[: None if every else _MAX_BOUNDARIES if newest else 0]
+    for boundary in shown:
         _say(boundary.text, out)
+    left = len(found.boundaries) - len(shown)
+    if left and shown:
+        _say(f"And {left:,} more boundaries (--all).", out)
     kept = (
         f"the space that lives keeps {found.kept:.0%} of what was searched"
         if found.code
         else "no part of what was searched is sure enough to live"
     )
-    _say(f"This holds for {found.steps:,} steps of training; {kept}.", out)
+    brief = not (every or newest)
+    more = " --all prints where it ends, and its code." if brief else ""
+    _say(f"This holds for {found.steps:,} steps of training; {kept}.{more}", out)
+    if brief:
+        return
     for line in found.code.splitlines():
         indent = " " * (len(line) - len(line.lstrip(" ")))
         print(f"    {indent}{clean(line, 2000)}", file=out)
@@ -262,11 +323,15 @@ def _behind(run: RunSummary) -> list[str]:
     return [e for e in run.causes[0].evidence if e not in said]
 
 
-def _print_causes(runs: list[RunSummary], out: IO[str]) -> None:
+def _print_causes(search: SearchSummary, runs: list[RunSummary], out: IO[str]) -> None:
     """Prints each cause with its evidence, and which trials it was found in."""
+    edited = told.narrowed_for(search)
+    answered = clean(search.answer.fix, 2000) if search.answer else ""
     for found in same_causes(runs):
         sure = f" ({found.sure})" if found.sure else ""
-        _say(f"Cause in {', '.join(found.names)}: {found.name}{sure}. {found.fix}", out)
+        # The card has said what to change, in the search's words.
+        fix = "" if found.name == edited or found.fix == answered else found.fix
+        _say(f"Cause in {', '.join(found.names)}: {found.name}{sure}. {fix}".strip(), out)
         indent = "    "
         evidence = found.evidence[1:_MOST]  # the first says where, as the row does
         if found.whose and evidence:

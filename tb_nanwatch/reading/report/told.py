@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import card_of, parts_of
+from tb_nanwatch.diagnosis.answer import card_of, untested
 from tb_nanwatch.reading.contract.overview import Overview
 from tb_nanwatch.reading.contract.runs import RunSummary
 from tb_nanwatch.reading.contract.searches import Finding, SearchSummary
@@ -133,52 +134,90 @@ def _which(runs: Sequence[RunSummary]) -> str:
 def names_text(names: Sequence[str]) -> str:
     """Returns "Trial #3, #15 and 2 more" of names that stand once each."""
     shown = list(names[:_MAX_NAMES])
-    if all(name.startswith("Trial #") for name in shown):
-        shown = [shown[0], *(name.removeprefix("Trial ") for name in shown[1:])]
+    for begin, kept in (("Trial #", "#"), ("run ", "")):
+        if all(name.startswith(begin) for name in shown):
+            shown = [shown[0], *(kept + name.removeprefix(begin) for name in shown[1:])]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
-    answer, aborted = search.answer, search.aborted
-    parts: list[Part] = []
-    if answer:
-        alike = ""
-        if answer.of > 1:
-            alike = f" ({answer.count} of {answer.of} bad alike; {answer.whose})"
-        why, fix, *rest = parts_of(answer)
-        said = why.text
+    """Returns what the first screen says of a search, in a card's parts."""
+    first, answer, aborted = search.first, search.answer, search.aborted
+    if search.purpose == "stability" or not (answer or first.fix):
+        return []  # a frontier has its own place below
+    why = first.why
+    if answer is not None and answer.of > 1 and why == answer.why:
         if answer.sure == "tested":  # by more than the reasons that come second
-            said = " ".join(sentences(said)[:2])
-        where = " ".join(first_sentence(f.text) for f in findings)
-        parts.append(Part("Why", f"{said}{alike} {where}".strip()))
-        parts.append(fix)
-        parts += rest
-    elif findings:
-        parts.append(Part("Why", " ".join(first_sentence(f.text) for f in findings)))
-    edits = [f for f in findings if f.edit]
-    for finding in edits:
-        said = f"{finding.where} It {finding.saves}."
-        parts.append(Part("Edit", said, finding.edit))
-    if search.search and findings and not edits:  # no space whose code could be edited
-        conditions = " and of ".join(f.condition for f in findings)
-        parts.append(Part("Try", f"Keep out of {conditions}."))
-    if aborted:
-        title = "Stopped" if was_interrupted(aborted.message) else "Then"
-        parts.append(Part(title, aborted.next))
-    elif edits and search.search:
-        parts.append(Part("Then", REMINDER))
+            why = " ".join(sentences(why)[:2])
+        why += f" ({answer.count} of {answer.of} bad alike; {answer.whose})"
+    where, _, line = first.where.partition(": ")
+    unsure = "" if first.tested else untested(first.sure)
+    parts = [
+        Part("Why", why),
+        Part("Fix", f"{first.fix} {unsure}".strip()),
+        Part("", first.tested),
+        Part("", first.paste, first.edit),
+        *_further(first.edit, findings),
+        Part("Where", where if line and line in first.fix else first.where),
+    ]
+    title = "Stopped" if aborted and was_interrupted(aborted.message) else "Then"
+    return [*parts, Part(title, first.next)]
+
+
+def _further(edit: str, findings: Sequence[Finding]) -> list[Part]:
+    """Returns what else is to be narrowed: each hyperparameter has one edit, the first.
+
+    Args:
+        edit: of the answer; without one nothing is to be narrowed yet.
+        findings: of the search, the clearest first.
+    """
+    if not edit:
+        return []
+    parts, edited = [], {f.hparam for f in findings if f.edit == edit}
+    for found in findings:
+        if found.edit == edit:
+            continue
+        said, code = f"{first_sentence(found.text)}", ""
+        if found.edit and found.hparam not in edited:
+            edited.add(found.hparam)
+            said, code = f"{said} {found.where} It {found.saves}.", found.edit
+        parts.append(Part("Also", said, code))
     return parts
+
+
+def narrowed_for(search: SearchSummary) -> str:
+    """Returns the cause that the search's edit is the fix of, "" without one.
+
+    What would have kept one trial finite is another value than the bound of the edit: it
+    is told of no trial beside that.
+    """
+    first, answer = search.first, search.answer
+    led = answer is not None and first.edit != "" and answer.fix not in first.fix
+    return answer.cause if led and answer is not None else ""
+
+
+def short(one: Card, sure: str) -> Card:
+    """Returns the card of an older search: why, and what to change, without its code.
+
+    Args:
+        one: its whole card.
+        sure: how sure the cause is, "" where it is unknown.
+    """
+    why, *rest = (p for p in one.parts if p.title in ("Why", "Fix"))
+    said = first_sentence(why.text)
+    if sure:
+        said = f"{said.removesuffix('.')} ({sure})."
+    return replace(one, parts=(replace(why, text=said), *rest))
 
 
 def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
     """Returns what statistics say of a search and its card does not, a text each."""
     if not findings:
         return list(filter(None, [_beyond(search.verdict, search.counted)]))
-    texts = [_beyond(f.text, first_sentence(f.text)) for f in findings]
     return [
-        text.replace(f"The edit {f.saves}. {REMINDER}", "").strip()
-        for text, f in zip(texts, findings, strict=True)
+        f.text.replace(f"The edit {f.saves}.", "").replace(REMINDER, "").strip()
+        for f in findings
     ]
 
 

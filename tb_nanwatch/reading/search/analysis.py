@@ -198,7 +198,8 @@ def _finding(
     rivals = " ".join(_confounding(space, separation, left))
     parts = [sentence, *filter(None, [rivals])]
     if edit:
-        parts.append(f"The edit {saves}. {edits.REMINDER}")
+        again = "" if edit.place == "by hand" else f" {edits.REMINDER}"
+        parts.append(f"The edit {saves}.{again}")
     finding = Finding(
         search,
         hparam,
@@ -224,6 +225,10 @@ def _best_edit(
     cuts: dict[int, Cut] = {
         c.axis: edits.cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
     }
+    ones = [axes[at] for at in cuts]
+    by_hand = edits.by_hand(list(cuts.values()), ones)
+    if by_hand is not None:
+        return by_hand
     if len(region.conditions) == 2:
         for one, other in (region.conditions, region.conditions[::-1]):
             parent = axes[other.axis]

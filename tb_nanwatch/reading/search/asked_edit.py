@@ -33,12 +33,18 @@ def edit_for(
     known = known_space(trials)
     axis = _axis(trials, cut.name)
     if where is None:
-        return edits.unconditional(cut, axis, known)
+        alone = edits.by_hand([cut], [axis])
+        return alone or edits.unconditional(cut, axis, known)
     order = [h.name for h in known]
     if cut.name not in order or where.name not in order:
         return None
     first = order.index(where.name) < order.index(cut.name)
     parent = _axis(trials, where.name)
+    both = edits.by_hand(
+        [cut, Cut(where.name, "in", values=(where.value,))], [axis, parent]
+    )
+    if both is not None:
+        return both
     return edits.within(cut, axis, parent, [where.value], known, first)
 
 

@@ -15,19 +15,22 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tb_nanwatch.reading.search.axes import Axis, Condition
+from tb_nanwatch.record.parts import CELL
 from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
-REMINDER: Final = (
-    "Run it with overwrite=True or a new project_name: otherwise KerasTuner reloads the "
-    "old search and its old space."
-)
+REMINDER: Final = "Search again with overwrite=True or a new project_name: else the old space is reloaded."
+# Where the code goes that says it of values which no search space declares.
+BY_HAND: Final = "In your own code, skip the values for which this is true:"
 
 Values = dict[str, HParam]
 _INDENT: Final = "    "
 # Where the code of an edit goes: before all else in `build`, for a statement, for a call,
-# above a statement, or above the one that the reader has to look for.
-Place = Literal["first", "statement", "call", "above", "declaration"]
+# above a statement, or above the one that the reader has to look for; "by hand" where no
+# space declares the values, in a loop of one's own.
+Place = Literal["first", "statement", "call", "above", "declaration", "by hand"]
+# Types of what `hparams=` was given: values without a declaration.
+_VALUES_ALONE: Final = frozenset({"number", "text"})
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,44 @@ def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | 
     return _edit(axis.specs[0], "\n".join(blocks), "first", keeps) if blocks else None
 
 
+def by_hand(cuts: Sequence[Cut], axes: Sequence[Axis]) -> Edit | None:
+    """Returns the condition on values that a loop of one's own is to leave out.
+
+    Args:
+        cuts: what is taken away, where all of them hold.
+        axes: the hyperparameter of each.
+
+    Returns:
+        Python over the names that `hparams=` was given; None where a space declares one.
+    """
+    types = [{s.type for s in axis.specs} for axis in axes]
+    if not all(kinds and kinds <= _VALUES_ALONE for kinds in types):
+        return None
+    said = [_holds(cut) for cut in cuts]
+    if not all(said):
+        return None
+
+    def keeps(trial: Values) -> bool:
+        return not all(c.name in trial and c.takes(trial[c.name].value) for c in cuts)
+
+    # The number is what one turns; what it holds for comes after it.
+    number = next((c for c in cuts if c.op != "in"), cuts[-1])
+    return Edit(number.name, " and ".join(said), "by hand", BY_HAND, keeps)
+
+
+def _holds(cut: Cut) -> str:
+    """Returns a cut as a condition in Python, "" for one that takes everything."""
+    plain = cut.name.isidentifier() and not keyword.iskeyword(cut.name)
+    name = cut.name if plain else f"hparams[{_literal(cut.name)}]"
+    if cut.op == "in":
+        values = ", ".join(map(_literal, cut.values))
+        one = len(cut.values) == 1
+        return f"{name} == {values}" if one else f"{name} in ({values})"
+    if math.isinf(cut.bound):
+        return ""
+    return f"{name} {'>' if cut.op == 'ge' else '<'} {number_text(cut.bound)}"
+
+
 def within(
     cut: Cut,
     axis: Axis,
@@ -243,11 +284,13 @@ def _has_room_for_scopes(spec: HParam, parent: HParam, known: Sequence[HParam]) 
 
 def _edit(spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]) -> Edit:
     found = spec.declared or Declaration()
+    file, _, line = found.source.rpartition(":")
+    at = f"in line {line} of its cell" if file == CELL else f"at {found.source}"
     where = {
         "first": "Put this first in build(): of two declarations of a name the first counts.",
-        "statement": f"Replace the statement at {found.source} by this.",
-        "call": f"Replace the call at {found.source} by this.",
-        "above": f"Put this above the statement at {found.source}, and write "
+        "statement": f"Replace the statement {at} by this.",
+        "call": f"Replace the call {at} by this.",
+        "above": f"Put this above the statement {at}, and write "
         f"`{found.variable}` for the call there.",
         "declaration": "Put this above the statement in build() that declares "
         f"`{spec.name}`, and write `{_variable(spec.name)}` for the call there.",

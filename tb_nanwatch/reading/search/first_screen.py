@@ -2,7 +2,8 @@
 
 A plain run has its answer (`answer.Answer`). A search has more to go by, the trials'
 outcomes against their hyperparameters, and more to say than fits a first screen: this
-module decides what of it leads and what is told to those who ask how sure it is.
+module decides what of it leads and what is told to those who ask how sure it is. Tab,
+terminal, page and notebook draw its one fix and its one edit, which go together.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tb_nanwatch.diagnosis.answer import SURE
 from tb_nanwatch.reading.contract.searches import (
     Aborted,
     Finding,
@@ -18,7 +20,9 @@ from tb_nanwatch.reading.contract.searches import (
     SearchSummary,
 )
 from tb_nanwatch.reading.search import aborted as aborts
+from tb_nanwatch.reading.search.edit import BY_HAND, REMINDER
 from tb_nanwatch.reading.search.separation import ALPHA
+from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording.causes import SURENESS
 
@@ -31,7 +35,6 @@ _DID: Final = {
 _FROM_ANSWER: Final = ("why", "sure", "where", "fix", "tested")
 # Names that one sentence lists.
 _MAX_NAMES: Final = 3
-_AGAIN: Final = "Search again with overwrite=True or a new project_name"
 
 
 def first_screen(
@@ -62,7 +65,7 @@ def first_screen(
     if leads and top is not None and top.p_value > ALPHA and answer is not None and lone:
         # One trial proves nothing: what it died of tells where to cut.
         parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
-        parts["fix"] = _narrow(top) if top.edit else f"{_narrow(top)} {answer.fix}"
+        parts |= _narrowed(top, answer)
         told = [*_alike(answer, search), *told]
         more += [_sureness(answer), statistics, top.rivals]
     elif leads and top is not None:
@@ -70,6 +73,7 @@ def first_screen(
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
     elif answer is not None:
         parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
+        parts["where"], parts["fix"] = _each_once(answer.where, answer.fix)
         told = [*_alike(answer, search), *told]
         more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer.fix}")]
     elif statistics:
@@ -77,8 +81,8 @@ def first_screen(
     if abort is not None:
         parts["next"] = abort.next
         more += [*_reasons(abort), abort.fix]
-    elif leads and top is not None and top.edit:
-        parts["next"] = f"{_AGAIN}."
+    elif parts.get("edit") and parts["paste"] != BY_HAND:
+        parts["next"] = REMINDER
     if search.confirmation is not None:
         more.append(search.confirmation.text)
     if search.cost is not None:
@@ -89,6 +93,15 @@ def first_screen(
     ]
     told = [text for text in told if text not in parts["happened"]]
     return FirstScreen(**parts, notes=told, more=more)
+
+
+def _each_once(where: str, fix: str) -> tuple[str, str]:
+    """Returns where and what to change with the user's line in the first of them alone."""
+    what, _, line = where.partition(": ")
+    begin, found, rest = fix.partition(f"`{line}`: ")
+    if not (line and found and begin.startswith("At ")):
+        return where, fix
+    return f"{what}: `{line}`", f"{rest[:1].upper()}{rest[1:]}"
 
 
 def _happened(search: SearchSummary, bad: int) -> str:
@@ -103,7 +116,7 @@ def _happened(search: SearchSummary, bad: int) -> str:
     if bad == 1 and answer is not None:
         among = f" of {total}" if total > 1 and search.search else ""
         return f"{answer.whose}{among} {answer.happened}"
-    which = f"All {total} {noun}s" if bad == total else f"{bad} of {total} {noun}s"
+    which = f"All {total:,} {noun}s" if bad == total else f"{bad:,} of {total:,} {noun}s"
     if len(kinds) == 1:
         return f"{which} {_DID[next(iter(kinds))]}"
     listed = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in kinds.items())
@@ -129,34 +142,56 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     noun = "trial" if search.search else "run"
     hits, size = top.inside
     others, rest = top.outside
-    counted = (
-        f"{hits} of the {size} {noun}s with {top.condition} went bad, {others} of the "
-        f"{rest} others"
-    )
+    every = "both" if size == 2 else f"all {size}"
+    of = every if hits == size > 1 else f"{hits} of the {size}"
+    counted = f"{of} {noun}s with {top.condition} went bad"
+    if rest:
+        counted += f", {others} of the {rest} others"
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
-    cause = answer.cause if known and answer is not None else ""
-    why = f"{cause[:1].upper()}{cause[1:]}: {counted}." if cause else f"{counted}."
-    fix = _narrow(top)
-    if not top.edit and known and answer is not None:
-        fix += f" For {answer.whose}: {answer.fix}"
     # That the counts prove the condition is not that an experiment confirmed it.
-    sure = "likely" if top.p_value <= ALPHA or cause else "unclear"
-    return {"why": why, "sure": sure, "fix": fix}
+    sure = "likely" if top.p_value <= ALPHA else "unclear"
+    if not known or answer is None:
+        alone = f"{counted[:1].upper()}{counted[1:]}."
+        return {"why": alone, "sure": sure, **_narrowed(top, None)}
+    why = f"{answer.cause[:1].upper()}{answer.cause[1:]}: {counted}."
+    # The word is that of the cause, as everywhere.
+    sure = max(sure, answer.sure, key=SURE.index)
+    # Of one trial, whose numbers stand behind "how sure?".
+    one = f"Tested: in {answer.whose}, run again with one thing changed."
+    tested = one if answer.tested else ""
+    return {"why": why, "sure": sure, "tested": tested, **_narrowed(top, answer)}
 
 
-def _narrow(top: Finding) -> str:
-    """Returns what to change in the space, or in what suggests values by hand."""
-    if top.edit:
-        return f"Narrow `{top.hparam}` by this edit: it {top.saves}."
-    return f"Keep out of {top.condition}."
+def _narrowed(top: Finding, answer: SearchAnswer | None) -> dict[str, str]:
+    """Returns what to change in the space, or in what suggests values by hand.
+
+    What lies in program or data is mended there: to narrow the space is the other way.
+
+    Args:
+        top: the condition that leads.
+        answer: of the trials that went bad there, None where their cause is not known.
+    """
+    mend = answer.fix if answer is not None and answer.id in NOT_OF_THE_SPACE else ""
+    if not top.edit:
+        fix = f"Keep out of {top.condition}."
+        whose = f"For {answer.whose}: {answer.fix}" if answer is not None else ""
+        return {"fix": f"{mend} Or k{fix[1:]}" if mend else f"{fix} {whose}".strip()}
+    fix = (
+        f"Narrow `{top.hparam}` by this edit: it {top.saves}."
+        if top.where != BY_HAND
+        else f"Leave out these values of `{top.hparam}`: that {top.saves}."
+    )
+    if mend:
+        fix = f"{mend} Or {fix[:1].lower()}{fix[1:]}"
+    return {"fix": fix, "edit": top.edit, "paste": top.where}
 
 
 def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:
     """Returns what is known of the trial that is surest of the cause."""
     if answer is None or not answer.sure:
         return []
-    texts = (f"{answer.whose} {answer.happened}.", answer.why, answer.fix)
-    return [" ".join(filter(None, (*texts, answer.tested))), _sureness(answer)]
+    said = f"{answer.whose} {answer.happened}. {answer.why} {answer.tested}"
+    return [said.strip(), _sureness(answer)]
 
 
 def _sureness(answer: SearchAnswer) -> str:
@@ -172,7 +207,8 @@ def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:
     if of < 2:
         return []
     noun = "trials" if search.search else "runs"
-    which = f"All {of}" if count == of else f"{count} of {of}"
+    every = "Both" if of == 2 else f"All {of}"
+    which = every if count == of else f"{count} of {of}"
     return [f"{which} bad {noun} alike; the numbers are those of {answer.whose}."]
 
 

@@ -11,7 +11,7 @@ from tb_nanwatch.diagnosis.ranking import Cause, diagnose
 from tb_nanwatch.reading.contract.searches import SearchAnswer
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
-from tb_nanwatch.wording.trial_names import trial_name
+from tb_nanwatch.wording.trial_names import spoken_name, trial_name
 
 # Names that a sentence lists.
 _MAX_NAMES: Final = 5
@@ -61,6 +61,7 @@ def search_answer(
         of=len(bad),
         whose=name_of(session),
         names=[name_of(s) for s, _ in group[:_MAX_NAMES]],
+        id=found[0].id,
     )
 
 
@@ -68,7 +69,7 @@ def name_of(session: Session) -> str:
     """Returns a trial as KerasTuner prints it, "Trial #3", or a run's name."""
     status = session.status
     if status.trial_id is None:
-        return session.name
+        return spoken_name(session.name)
     return trial_name(status.trial_id, status.number)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, Final
 
+from tb_nanwatch.record.parts import CELL
 from tb_nanwatch.record.schema import Declaration
 
 _KINDS: Final = ("Int", "Float", "Choice", "Boolean", "Fixed")
@@ -106,6 +107,15 @@ def _functions(hypermodel: Any) -> list[FunctionType]:
     return found
 
 
+def shown_file(path: str) -> str:
+    """Returns a file's name, `CELL` for the file that a notebook's kernel makes of a cell."""
+    name = os.path.basename(path)
+    folder = os.path.basename(os.path.dirname(path))
+    return (
+        CELL if name.startswith("<ipython-") or folder.startswith("ipykernel_") else name
+    )
+
+
 def _attributes(cls: type) -> dict[str, Any]:
     """Returns a class' attributes with those that it inherits."""
     return {
@@ -126,7 +136,7 @@ def _read(texts: tuple[tuple[str, str], ...], hp: str) -> Declarations | None:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError):
             return None  # a file that was changed, or a cell with magics
-        for name, declaration in _Found(tree, os.path.basename(file)).all():
+        for name, declaration in _Found(tree, shown_file(file)).all():
             if isinstance(name, str):
                 found.setdefault(name, []).append(declaration)
             else:

@@ -25,7 +25,7 @@ from tb_nanwatch.compat import kerastuner
 from tb_nanwatch.compat.kerastuner import own_oracle
 from tb_nanwatch.diagnosis.answer import Answer
 from tb_nanwatch.errors import NanWatchWarning
-from tb_nanwatch.record.schema import Status
+from tb_nanwatch.record.schema import JSONScalar, Status
 from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.text import clean
@@ -92,6 +92,8 @@ class State:
     runs: dict[str, _Runs] = field(default_factory=dict)
     # What had become of the trials' trainings by their end.
     statuses: dict[str, Status] = field(default_factory=dict)
+    # The hyperparameters of these, by trial and name; those that were active.
+    values: dict[str, dict[str, JSONScalar]] = field(default_factory=dict)
     # What those that went bad came down to, by trial.
     answers: dict[str, TrialAnswer] = field(default_factory=dict)
     hooked: bool = False

@@ -153,10 +153,6 @@ class Cell:
 
     def end(self, card: Card, alone: bool) -> None:
         """Draws the answer for good: another search begins another card."""
-        # The trial that an experiment has confirmed answers for the search.
-        best = max(self._trials, key=lambda c: "Tested: " in str(c.parts), default=None)
-        if best is not None:
-            card = replace(card, parts=(*best.parts, *card.parts))
         self.onset(card)
         self._begin()
 

@@ -22,7 +22,7 @@ from tb_nanwatch.wording.places import (
     tensor_text,
 )
 from tb_nanwatch.wording.text import clean, shell_word
-from tb_nanwatch.wording.trial_names import trial_name
+from tb_nanwatch.wording.trial_names import spoken_name, trial_name
 from tb_nanwatch.writing.log.files import as_given
 from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.search.tuner import Trial
@@ -47,11 +47,15 @@ class Speaker:
         session: of the training.
         log_dir, given: where it logs, as a path and as it was given.
         silent: nothing is printed; what an exception says is worded all the same.
+
+    Attributes:
+        saves: whether the training saves checkpoints, of which there is then a word.
     """
 
     def __init__(
         self, session: Session, log_dir: str, given: str, silent: bool = False
     ) -> None:
+        self.saves = False
         self._session = session
         self._log_dir, self._given = log_dir, given
         trial = session.trial
@@ -112,6 +116,8 @@ class Speaker:
         answer = answer_of(facts, causes, self._steps_after(facts))
         trial = self._session.trial
         if trial is not None:
+            values = {h.name: h.value for h in facts.hparams if h.active}
+            state_of(trial.tuner).values[trial.trial_id] = values
             if answer is not None and facts.status in BAD_STATUSES:
                 self._keep(trial, answer, causes)
                 self._outlet.trial(self._card_of_trial(answer, facts))
@@ -161,16 +167,13 @@ class Speaker:
         Args:
             state: of its tuner; what it knows of trials may grow until then.
         """
-        see, outlet, statuses = self._see(), self._outlet, state.statuses
+        see, outlet = self._see(), self._outlet
 
         def say() -> None:
-            bad = sum(status in BAD_STATUSES for status in statuses.values())
-            if bad:
-                card = card_at_end(statuses, state.answers, see, state.confirmed)
-                outlet.end(card, alone=False)
-            elif outlet.is_passed_on:  # elsewhere a clean search says nothing
-                text = f"all finite in {len(statuses):,} watched trials."
-                outlet.end(Card(text, False), alone=False)
+            card = card_at_end(
+                state.statuses, state.answers, see, state.values, state.confirmed
+            )
+            outlet.end(card, alone=not card.bad)
 
         return say
 
@@ -188,12 +191,12 @@ class Speaker:
 
     def _sound(self) -> str:
         """Returns which epoch's checkpoint is the last that is sound, "" where all are."""
-        damage = self._session.recorder.damage
+        damage = self._session.recorder.damage if self.saves else []
         if not damage or damage[-1].end is not None:
             return ""
         first = damage[-1].first
         if not first:
-            return "Checkpoints of every epoch hold NaN or infinite values."
+            return "The checkpoints of every epoch hold NaN or infinite values."
         return (
             f"Checkpoints of epoch {first + 1} and later hold NaN or infinite values; that "
             f"of epoch {first} is the last sound one."
@@ -213,7 +216,8 @@ class Speaker:
     def _whose(self) -> str:
         trial = self._session.trial
         if trial is None:
-            return clean(self._session.run) or "the training"
+            name = clean(self._session.run)
+            return spoken_name(name) if name else "the training"
         return trial_name(clean(trial.trial_id, 40), trial.number)
 
     def _see(self) -> list[str]:
@@ -245,7 +249,7 @@ class Speaker:
                 f"{self._whose()}: some values were NaN or Inf, but none reached "
                 f"a loss or a weight ({counted}). {self.see()}"
             )
-        return f"all finite ({counted})."
+        return f"All finite: {counted}."
 
     def _steps_after(self, facts: Facts) -> int:
         return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0

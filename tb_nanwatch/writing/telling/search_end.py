@@ -2,45 +2,115 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from tb_nanwatch.diagnosis.answer import parts_of, rank
-from tb_nanwatch.record.schema import BAD_STATUSES, Status
+from tb_nanwatch.record.schema import BAD_STATUSES, JSONScalar, Status
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.writing.search.verdict import TrialAnswer
+
+# Keras keeps a setting of the optimizer in float32.
+_SAME_NUMBER: Final = 1e-5
+
+Values = Mapping[str, Mapping[str, JSONScalar]]
 
 
 def card_at_end(
     statuses: Mapping[str, Status],
     answers: Mapping[str, TrialAnswer],
     see: Sequence[str],
+    values: Values,
     confirmed: str = "",
 ) -> Card:
-    """Returns what a search with bad trials says once it has ended.
+    """Returns what a search says once it has ended.
 
     Args:
-        statuses: of its watched trials, by id; at least one is bad.
+        statuses: of its watched trials, by id.
         answers: of trials that went bad, by id.
-        see: commands that show more, a line each.
+        see: commands that show more, a line each; the first prints the edit of the space.
+        values: the active hyperparameters of each trial, by its id and their names.
         confirmed: what short extra trials made of the search's hint, "" without any.
     """
     bad = [trial for trial, status in statuses.items() if status in BAD_STATUSES]
+    if not bad:
+        return Card(_clean_text(statuses), False)
     first = f"{len(bad):,} of {len(statuses):,} watched trials went bad."
-    by_cause: dict[str, list[TrialAnswer]] = {}
+    by_cause: dict[str, list[str]] = {}
     for trial in bad:
         if trial in answers and answers[trial].answer.sure:
-            by_cause.setdefault(answers[trial].answer.cause, []).append(answers[trial])
+            by_cause.setdefault(answers[trial].answer.cause, []).append(trial)
     tried = (Part("Tried", confirmed),) if confirmed else ()
     if not by_cause:
         return Card(first, True, tried, tuple(see))
     alike = max(by_cause.values(), key=len)
-    name, answer, _ = max(alike, key=lambda t: rank(t.answer.sure, t.about))
+    told = [answers[trial] for trial in alike]
+    name, answer, _ = max(told, key=lambda t: rank(t.answer.sure, t.about))
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
-    why, *rest = parts_of(answer)
+    why, fix, *rest = parts_of(answer)
+    live = [trial for trial in statuses if trial not in bad]
+    narrow = _narrow({t: answers[t].about for t in alike}, live, values)
+    if narrow:  # as the report says it: one trial's rate is not the search's bound
+        more = f" `{see[0]}` has the edit to paste." if see else ""
+        fix = replace(fix, text=narrow + more)
     return Card(
         first,
         True,
-        (replace(why, text=f"{why.text} ({which})"), *rest, *tried),
+        (replace(why, text=f"{why.text} ({which})"), fix, *rest, *tried),
         see=tuple(see),
     )
+
+
+def _clean_text(statuses: Mapping[str, Status]) -> str:
+    counted = Counter(statuses.values())
+    total = len(statuses)
+    if counted["clean"] == total:
+        return f"All finite: {total:,} trial{'s' * (total != 1)}."
+    kinds = ", ".join(f"{n:,} {s.replace('_', ' ')}" for s, n in counted.most_common())
+    return f"No trial went bad: {kinds}."
+
+
+def _narrow(
+    about: Mapping[str, float | None], live: Sequence[str], values: Values
+) -> str:
+    """Returns where the values that went bad begin, in a sentence.
+
+    "" where the causes are not about one hyperparameter, or where others lived there.
+
+    Args:
+        about: the value that each trial with the shared cause died of.
+        live: ids of the trials that did not go bad.
+        values: of all trials.
+    """
+    names = [
+        name
+        for name in values.get(next(iter(about)), {})
+        if all(_same(values.get(t, {}).get(name), a) for t, a in about.items())
+    ]
+    if len(names) != 1 or not live:
+        return ""
+    (name,) = names
+    dead = min(a for a in about.values() if a is not None)
+    lived = [v for t in live if (v := _number(values.get(t, {}).get(name))) is not None]
+    if not lived or max(lived) >= dead:
+        return ""
+    return (
+        f"Narrow `{name}` in the search space: {dead:.3g} and more went bad, "
+        f"{max(lived):.3g} and less stayed finite."
+    )
+
+
+def _number(value: JSONScalar) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _same(value: JSONScalar, about: float | None) -> bool:
+    number = _number(value)
+    if number is None or about is None:
+        return False
+    return math.isclose(number, about, rel_tol=_SAME_NUMBER)
