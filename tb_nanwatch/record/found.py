@@ -68,6 +68,8 @@ class Experiment:
         value: the number that was set, such as a learning rate; None for none.
         first_loss, last_loss: of the first step, and the mean of the last tenth of the
             steps; None where there is none.
+        batches: how many different batches the steps were of, which came again in their
+            order where there were more steps; 0 where that is unknown (an older log).
     """
 
     change: str
@@ -81,6 +83,7 @@ class Experiment:
     value: float | None = None
     first_loss: float | None = None
     last_loss: float | None = None
+    batches: int = 0
 
     @property
     def succeeded(self) -> bool:
@@ -209,6 +212,8 @@ class PostMortem:
         seconds: what it took.
         experiments: changes that were tried, the control first.
         untried: why none was tried from before the failing step, in words.
+        epoch_steps: of an epoch of the training, 0 where that is unknown.
+        planned_steps: that the training was to make in all, 0 where that is unknown.
     """
 
     reproduced: bool = False
@@ -242,3 +247,5 @@ class PostMortem:
     seconds: float = 0.0
     experiments: list[Experiment] = field(default_factory=list)
     untried: str = ""
+    epoch_steps: int = 0
+    planned_steps: int = 0

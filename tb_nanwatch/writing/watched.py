@@ -37,6 +37,7 @@ from tb_nanwatch.writing.log.environment import (
 from tb_nanwatch.writing.log.files import run_directory
 from tb_nanwatch.writing.log.score import Scoring, Wanted
 from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.plan import plan_of
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
 from tb_nanwatch.writing.search import tuner as tuners
@@ -296,6 +297,11 @@ class Watched:
         began = time.monotonic()
         if capsule is not None and not isinstance(tape, str):
             self._complete(capsule, tape)
+        _, onset, _ = self._recorder.status()
+        if onset is not None and not isinstance(tape, str):
+            tape.plan = plan_of(
+                self._session.environment, onset, in_search=self._trial is not None
+            )
         try:
             seconds = self._seconds_to_try()
             result = self._examined(capsule, tape, seconds)

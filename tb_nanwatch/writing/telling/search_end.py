@@ -32,7 +32,8 @@ def card_at_end(
     if not by_cause:
         return Card(first, True, see=tuple(see))
     alike = max(by_cause.values(), key=len)
-    name, answer, _ = max(alike, key=lambda t: rank(t.answer.sure, t.about))
+    best = max(alike, key=lambda t: rank(t.answer.sure, t.held, t.about))
+    name, answer = best.name, best.answer
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, *rest = parts_of(answer)
     return Card(
