@@ -19,6 +19,8 @@ from tb_nanwatch.record.schema import (
     SessionRecord,
 )
 
+PLAIN = {"class_name": "SGD", "learning_rate": 1.0}
+
 
 def lowered(divisor: float = 10, steps: int = 100, **more: Any) -> Experiment:
     fields = {"finite": True, "learns": True, "value": 1 / divisor, "batches": steps}
@@ -37,7 +39,7 @@ def facts(
         postmortem=PostMortem(
             experiments=list(tried), epoch_steps=epoch, planned_steps=planned
         ),
-        session=SessionRecord("s", 0, [], [], optimizer=optimizer or {}),
+        session=SessionRecord("s", 0, [], [], optimizer=optimizer or PLAIN),
     )
 
 
