@@ -71,6 +71,10 @@ def run(
     """
     if not capsule.has_batch or seconds <= 0:
         return []
+    if found.redrawn:
+        # What stays finite may do so by chance.
+        found.untried = "the step draws random numbers that cannot be drawn again"
+        return []
     means = means or of_tensorflow()
     with means.preserved(model), contextlib.redirect_stdout(io.StringIO()):
         return _Laboratory(model, capsule, found, seconds, means).run(tape, first)

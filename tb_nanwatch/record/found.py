@@ -214,6 +214,9 @@ class PostMortem:
         untried: why none was tried from before the failing step, in words.
         epoch_steps: of an epoch of the training, 0 where that is unknown.
         planned_steps: that the training was to make in all, 0 where that is unknown.
+        redrawn: at which try the step, which draws random numbers that cannot be drawn
+            again, went bad in the same tensor with others; what is named is of that one. 0
+            where it is of the failing step itself.
     """
 
     reproduced: bool = False
@@ -249,3 +252,4 @@ class PostMortem:
     untried: str = ""
     epoch_steps: int = 0
     planned_steps: int = 0
+    redrawn: int = 0

@@ -458,6 +458,11 @@ export interface Experiment {
   first_loss: number | null;
   /** of the first step, and the mean of the last tenth of the steps; None where there is none. */
   last_loss: number | null;
+  /**
+   * how many different batches the steps were of, which came again in their order where there
+   * were more steps; 0 where that is unknown (an older log).
+   */
+  batches: number;
 }
 
 export interface PostMortem {
@@ -535,6 +540,16 @@ export interface PostMortem {
   experiments: Experiment[];
   /** why none was tried from before the failing step, in words. */
   untried: string;
+  /** of an epoch of the training, 0 where that is unknown. */
+  epoch_steps: number;
+  /** that the training was to make in all, 0 where that is unknown. */
+  planned_steps: number;
+  /**
+   * at which try the step, which draws random numbers that cannot be drawn again, went bad in
+   * the same tensor with others; what is named is of that one. 0 where it is of the failing
+   * step itself.
+   */
+  redrawn: number;
 }
 
 export interface NamedCause {
