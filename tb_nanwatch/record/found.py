@@ -175,6 +175,19 @@ class Outlier:
 
 
 @dataclass
+class Example:
+    """A row of the failing batch, found in the data that `fit` was given.
+
+    Attributes:
+        row: of the batch, from 0.
+        example: of the data, from 0.
+    """
+
+    row: int = 0
+    example: int = 0
+
+
+@dataclass
 class PostMortem:
     """What running the failing step again, operation by operation, has shown.
 
@@ -217,6 +230,8 @@ class PostMortem:
         redrawn: at which try the step, which draws random numbers that cannot be drawn
             again, went bad in the same tensor with others; what is named is of that one. 0
             where it is of the failing step itself.
+        examples: which examples of the data some rows of the batch are, where their content
+            tells.
     """
 
     reproduced: bool = False
@@ -253,3 +268,4 @@ class PostMortem:
     epoch_steps: int = 0
     planned_steps: int = 0
     redrawn: int = 0
+    examples: list[Example] = field(default_factory=list)
