@@ -325,6 +325,14 @@ export function experiment(value: unknown): types.Experiment {
   };
 }
 
+export function example(value: unknown): types.Example {
+  const o = object(value, "Example");
+  return {
+    row: count(o.row),
+    example: count(o.example),
+  };
+}
+
 export function postMortem(value: unknown): types.PostMortem {
   const o = object(value, "PostMortem");
   return {
@@ -362,6 +370,7 @@ export function postMortem(value: unknown): types.PostMortem {
     epoch_steps: count(o.epoch_steps),
     planned_steps: count(o.planned_steps),
     redrawn: count(o.redrawn),
+    examples: list(o.examples, example),
   };
 }
 

@@ -465,6 +465,13 @@ export interface Experiment {
   batches: number;
 }
 
+export interface Example {
+  /** of the batch, from 0. */
+  row: number;
+  /** of the data, from 0. */
+  example: number;
+}
+
 export interface PostMortem {
   /** the origin was non-finite again, with the same counts. */
   reproduced: boolean;
@@ -550,6 +557,8 @@ export interface PostMortem {
    * step itself.
    */
   redrawn: number;
+  /** which examples of the data some rows of the batch are, where their content tells. */
+  examples: Example[];
 }
 
 export interface NamedCause {
