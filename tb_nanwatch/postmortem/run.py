@@ -33,9 +33,9 @@ MAX_BYTES: Final = 4 << 30
 # Batches that the failing one's values are compared with.
 _EARLIER: Final = 64
 # How often a step that draws random numbers of its own is run with others, and for how
-# long at most: what happens in one of ten such steps is met in 96 % of 32.
-_DRAWS: Final = 32
-_DRAW_SECONDS: Final = 4.0
+# long at most: what happens in one of twenty such steps is met in 96 % of 64 tries.
+_DRAWS: Final = 64
+_DRAW_SECONDS: Final = 8.0
 _OUTSIDE: Final = "made outside of TensorFlow's operations"
 
 
