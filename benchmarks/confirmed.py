@@ -47,7 +47,7 @@ MACHINE: Final = f"{platform.machine()}, {os.cpu_count()} cores"
 WITHIN: Final = 200
 # The changes that can confirm each of these causes.
 CHANGES: Final = {
-    "learning_rate": ("learning_rate/",),
+    "learning_rate": ("learning_rate/", "schedule/"),
     "unscaled_inputs": ("inputs", "inputs_and_labels"),
     "unscaled_targets": ("labels", "inputs_and_labels"),
     "unscaled_data": ("inputs", "labels", "inputs_and_labels"),

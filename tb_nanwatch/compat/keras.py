@@ -100,6 +100,22 @@ def learning_rate_variable(optimizer: Any) -> Any:
     return _LEARNING_RATE.get(optimizer, None)
 
 
+@contextlib.contextmanager
+def learning_rate_replaced(optimizer: Any, rate: Any) -> Iterator[None]:
+    """Has an optimizer go by another rate.
+
+    Args:
+        optimizer: whose rate is a schedule, or a function.
+        rate: what it is to go by, of the same kind.
+    """
+    before = learning_rate_variable(optimizer)
+    setattr(optimizer, _LEARNING_RATE.name, rate)
+    try:
+        yield
+    finally:
+        setattr(optimizer, _LEARNING_RATE.name, before)
+
+
 def optimized_variables(optimizer: Any) -> list[Any]:
     """Returns the variables that an optimizer was built for."""
     return list(_OPTIMIZED.get(optimizer, ()))

@@ -36,6 +36,7 @@ _PLACES: Final = {
     "metric_domain": "in the metric",
     "layer_domain": "in the model",
 }
+_A_DERIVATIVE: Final = "a derivative left its domain, in the loss or inside the model"
 _DIVISIONS: Final = ("RealDiv", "Div", "FloorDiv", "FloorMod", "Xdivy", "Reciprocal")
 _LOGARITHMS: Final = ("Log", "Xlogy")
 _ROOTS: Final = ("Sqrt", "Rsqrt", "EuclideanNorm")
@@ -45,15 +46,18 @@ SURE: Final = ("", "unclear", "likely", "tested")
 _MAX_ROWS: Final = 5
 
 
-def rank(sure: str, about: float | None) -> tuple[int, float]:
+def rank(sure: str, held: float | None, about: float | None) -> tuple[int, float, float]:
     """Returns by what the run that answers for all alike is chosen: the larger, the better.
 
     Args:
         sure: of its cause, one of `SURE`.
-        about: value of the setting that is to blame, None where none is.
+        held: value that its fix sets and that an experiment has shown to be enough.
+        about: value of the setting that is to blame; either is None where there is none.
     """
-    # What is enough where the mildest value died is enough for the others.
-    return SURE.index(sure), -math.inf if about is None else -abs(about)
+    # The lowest rate that one of them needed is low enough for the others; where none was
+    # tried, what is enough where the mildest value died.
+    held, about = (-math.inf if v is None else -abs(v) for v in (held, about))
+    return SURE.index(sure), held, about
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def answer_of(
     known = first.id != "unknown"
     return Answer(
         _happened(facts),
-        label_of(first.id, facts.postmortem),
+        _label(first.id, facts),
         _why(first, facts),
         first.sure if known else "",
         first.record,
@@ -162,6 +166,19 @@ def label_of(cause: str, found: PostMortem | None = None) -> str:
     return f"{_what_went_wrong(found)} {place}"
 
 
+def _label(cause: str, facts: Facts) -> str:
+    """Returns a run's cause as people say it, and no more than is known of it.
+
+    That a gradient was the first bad tensor tells that it is a derivative's; whether of the
+    loss or of what is inside the model, the operation alone does.
+    """
+    found, origin = facts.postmortem, facts.origin
+    seen = found is not None and found.op is not None
+    if cause == "loss_domain" and origin is not None and origin.kind == "gradient":
+        return label_of(cause, found) if seen else _A_DERIVATIVE
+    return label_of(cause, found)
+
+
 def _what_went_wrong(found: PostMortem) -> str:
     op_type = found.forward_type or found.op_type or ""
     gradient = "gradient of a " if found.gradient else ""
@@ -190,7 +207,7 @@ def _why(cause: Cause, facts: Facts) -> str:
     found = facts.postmortem
     if cause.id == "unknown":
         return "Not known: what was recorded fits no cause, or several."
-    label = label_of(cause.id, found)
+    label = _label(cause.id, facts)
     reasons = cause.reasons
     if found is not None and found.op is not None and cause.id in _PLACES:
         reasons = [

@@ -275,8 +275,19 @@ class Measured:
 
         A callback may have set another than the optimizer was made with.
         """
-        rate = self.rate_set_later()
-        return rate if not math.isnan(rate) else self.rate_at_first()
+        for rate in (self.rate_set_later(), self.rate_of_schedule()):
+            if not math.isnan(rate):
+                return rate
+        return self.rate_at_first()
+
+    def rate_of_schedule(self) -> float:
+        """Returns what a schedule gave at the failing step; NaN where that is not known."""
+        found = self.facts.postmortem
+        for e in found.experiments if found is not None else ():
+            name, _, divisor = e.change.partition("/")
+            if name == "schedule" and divisor and e.value:
+                return e.value * float(divisor)
+        return math.nan
 
     def rate_set_later(self) -> float:
         """Returns the rate that a callback has set, as experiments met it; NaN for none."""

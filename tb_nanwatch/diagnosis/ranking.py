@@ -23,6 +23,7 @@ from tb_nanwatch.diagnosis.tested import (
     confirmed_text,
     mends_not,
     needs_both,
+    rate_that_holds,
     refutation,
     unhelpful_text,
 )
@@ -48,6 +49,8 @@ class Cause:
         sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
         record: how often causes as sure as this one were right of other people's programs,
             in words; "" of "unknown".
+        held: value that the fix sets and that an experiment has shown to be enough, None
+            for none.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Cause:
     reasons: list[str] = field(default_factory=list)
     tested: str = ""
     record: str = ""
+    held: float | None = None
 
 
 # A cause that an experiment confirmed outweighs those that were only derived.
@@ -137,9 +141,10 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     tested = confirmed_text(facts, c.id, kept) if kept else unhelpful_text(facts, c.id)
     evidence = [*where, tested, *c.evidence]
     fix = c.fix
+    held = None
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
-        fix = f"Lower the learning rate to {kept.value:.3g}."
-        fix += fixes.where_rate_is_set(measure(facts))
+        margin = rate_that_holds(facts, kept)
+        fix, held = fixes.tested_rate(measure(facts), kept, margin), kept.value / margin
     if mends_not(facts, c.id):
         fix = f"Not enough alone, as tried: {fix}"
     sure = "tested" if kept else "likely" if confidence >= at("likely") else "unclear"
@@ -153,6 +158,7 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
         [e for e in c.evidence if e],
         tested,
         reputation_of(c.id, sure).words,
+        held,
     )
 
 

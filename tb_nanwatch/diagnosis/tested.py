@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.record.schema import Experiment, PostMortem
 
-# What would keep a training finite if the cause were right; "learning_rate/" begins
-# several changes.
+# What would keep a training finite if the cause were right; "learning_rate/" and
+# "schedule/" begin several changes.
 _CHANGES: Final[dict[str, tuple[str, ...]]] = {
-    "learning_rate": ("learning_rate/",),
+    "learning_rate": ("learning_rate/", "schedule/"),
     "unscaled_inputs": ("inputs",),
     "unscaled_targets": ("labels",),
     "unscaled_data": ("inputs_and_labels",),
@@ -121,7 +122,71 @@ def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
         if not e.finite and e.value is not None and kept.value is not None
     ]
     higher = [value for value in failed if value > (kept.value or 0.0)]
-    return text + (f"; with {min(higher):.3g} they are not." if higher else ".")
+    text += f"; with {min(higher):.3g} they are not." if higher else "."
+    return f"{text} {covered_text(facts, kept)}"
+
+
+def covered_text(facts: Facts, kept: Experiment) -> str:
+    """Returns in a sentence which part of the training an experiment went through."""
+    found = facts.postmortem or PostMortem()
+    end, planned = kept.first + kept.steps, found.planned_steps
+    if planned and end >= planned:
+        return "That is " + (
+            "the whole training."
+            if not kept.first
+            else "from there to the end of the training."
+        )
+    beyond = max(0, end - 1 - _onset(facts))
+    epoch = found.epoch_steps
+    whole = f" of the training's {planned:,}" if planned else ""
+    text = (
+        f"Those are {kept.steps:,}{whole} steps, {beyond:,} of them after the failing one"
+    )
+    if epoch > kept.steps:
+        text += f"; an epoch has {epoch:,}"
+    if 0 < kept.batches < min(kept.steps, epoch or kept.steps):
+        text += f"; on {kept.batches:,} batch{'es' * (kept.batches > 1)} again and again"
+    return f"{text}."
+
+
+def is_short(facts: Facts, kept: Experiment) -> bool:
+    """Returns whether an experiment says little of the training's end.
+
+    It went through less than an epoch, or through less than what then remained; or it is not
+    known how long the training was to be.
+    """
+    found = facts.postmortem
+    if found is None or not kept.batches:
+        return False  # an older log
+    left = found.planned_steps - kept.first - kept.steps
+    if not found.planned_steps:
+        return True
+    return left > 0 and (
+        kept.steps < found.epoch_steps or left > at("steps_to_go") * kept.steps
+    )
+
+
+def rate_that_holds(facts: Facts, kept: Experiment) -> float:
+    """Returns by what a learning rate that was tested is to be divided before it is set.
+
+    Args:
+        facts: of the run.
+        kept: the experiment with a lower rate that confirmed the cause.
+
+    Returns:
+        The margin where the experiment was short, else 1; and 1 where the training was
+        seen not to learn with the lower one.
+    """
+    margin = at("rate_margin")
+    if not is_short(facts, kept) or kept.value is None:
+        return 1.0
+    lower = [
+        e
+        for e in _tried(facts, "learning_rate")
+        if e.value is not None
+        and math.isclose(e.value * margin, kept.value, rel_tol=at("same_rate"))
+    ]
+    return 1.0 if any(not e.succeeded for e in lower) else margin
 
 
 def unhelpful_text(facts: Facts, cause: str) -> str:

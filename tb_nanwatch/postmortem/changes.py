@@ -14,6 +14,7 @@ import numpy as np
 
 from tb_nanwatch.compat.keras import (
     compiled_loss,
+    learning_rate_replaced,
     learning_rate_variable,
     single_losses,
     sublayers,
@@ -33,6 +34,8 @@ LOWEST_RATE: Final = 1e-6
 _LEAST_DIVISOR: Final = 2.0
 # No optimizer takes a higher rate by default than SGD.
 HIGH_RATE: Final = 1e-2
+# Why a rate cannot be set: what it would be at each step is a function's to say.
+FOLLOWS_SCHEDULE: Final = "the learning rate follows a schedule"
 # Settings of an optimizer that the rules look at.
 _SETTINGS: Final = ("epsilon", "momentum", "beta_1", "beta_2", "rho", "weight_decay")
 # Rows that can be left out: more are no outliers.
@@ -73,14 +76,15 @@ class Altered:
     """How a training is run again.
 
     Attributes:
-        data: returns the batch in the place of the n-th one.
+        data: returns the batch in the place of the n-th one, with arrays as leaves; None
+            where batches stay as they are.
         begun: called once the state from before the first step is set.
         changed: returns what a variable gets where a callback had set one.
         value: the number that was set, such as a learning rate.
         text: what was changed, where the change's own text does not say it.
     """
 
-    data: Callable[[Any, int], Any] = lambda batch, n: batch
+    data: Callable[[Any, int], Any] | None = None
     begun: Callable[[], None] = lambda: None
     changed: Callable[[Change], Any] = lambda change: change.value
     value: float | None = None
@@ -136,7 +140,7 @@ def lower_rate(divisor: float) -> Changing:
         optimizer = _optimizer(case)
         rate = learning_rate_variable(optimizer)
         if not isinstance(rate, keras.Variable):
-            raise NotApplicableError("the learning rate follows a schedule")
+            raise NotApplicableError(FOLLOWS_SCHEDULE)
         altered = Altered()
 
         def begun() -> None:
@@ -154,6 +158,54 @@ def lower_rate(divisor: float) -> Changing:
 
     return Changing(
         f"learning_rate/{divisor:g}", f"the learning rate divided by {divisor:g}", apply
+    )
+
+
+class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    """The rates of another schedule, divided."""
+
+    def __init__(self, rates: Callable[[Any], Any], divisor: float) -> None:
+        super().__init__()
+        self._rates, self._divisor = rates, divisor
+
+    def __call__(self, step: Any) -> Any:
+        return self._rates(step) / self._divisor
+
+
+def lower_schedule(divisor: float) -> Changing:
+    """Returns the change to a schedule whose rates are all lower.
+
+    The compiled step holds the schedule that it was traced with.
+    """
+
+    @contextlib.contextmanager
+    def apply(case: Case) -> Iterator[Altered]:
+        optimizer = _optimizer(case)
+        schedule = learning_rate_variable(optimizer)
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            raise NotApplicableError("the learning rate follows no schedule")
+        scaled = _Scaled(schedule, divisor)
+        altered = Altered(
+            text=f"the rates of the schedule {type(schedule).__name__} divided by "
+            f"{divisor:g}"
+        )
+
+        def begun() -> None:
+            step = int(np.asarray(optimizer.iterations)) + max(0, case.onset)
+            now = float(np.asarray(scaled(step)))
+            if not np.isfinite(now):
+                raise NotApplicableError(f"the learning rate is {now * divisor}")
+            altered.value = now  # of the failing step
+
+        altered.begun = begun
+        with learning_rate_replaced(optimizer, scaled):
+            yield altered
+
+    return Changing(
+        f"schedule/{divisor:g}",
+        f"the rates of the schedule divided by {divisor:g}",
+        apply,
+        retraces=True,
     )
 
 
@@ -538,14 +590,24 @@ _FIXED: Final = (
     *(INPUTS, LABELS, BOTH, ROWS, CLIP, CLIP_VALUES, FLOAT32, EPSILON, OPTIMIZER),
     BEGUN,
 )
+_LOWERED: Final = {"learning_rate": lower_rate, "schedule": lower_schedule}
 _BY_ID: Final = {change.id: change for change in _FIXED}
+
+
+# Those that act on every step: whether they last is told by more steps.
+LASTING: Final = (OPTIMIZER, INPUTS, LABELS, BOTH, CLIP, CLIP_VALUES)
+
+
+def is_lower_rate(change_id: str) -> bool:
+    """Returns whether a change is one to lower learning rates."""
+    return change_id.partition("/")[0] in _LOWERED
 
 
 def by_id(change_id: str) -> Changing | None:
     """Returns the change that is called so, None where none is that could be repeated."""
     name, _, divisor = change_id.partition("/")
-    if name == "learning_rate" and divisor:
-        return lower_rate(float(divisor))
+    if name in _LOWERED and divisor:
+        return _LOWERED[name](float(divisor))
     return _BY_ID.get(change_id)
 
 

@@ -26,6 +26,8 @@ from tb_nanwatch.wording.messages import of_error
 STEPS_AFTER: Final = 64
 STEPS_AFTER_ONSET: Final = 10
 MAX_SECONDS: Final = 10.0
+# More steps than are run of a training that goes on for long, whatever its time.
+MOST_STEPS: Final = 100_000
 # Why none begins before the failing step.
 TOO_SHORT: Final = "the time left was too short for the steps before it"
 # Batches from which the loss of a constant prediction is taken.
@@ -51,11 +53,11 @@ def run(
 ) -> list[Experiment]:
     """Runs the training again with one thing changed at a time.
 
-    It begins where the tape does, and goes on for some steps behind the failing one.
-    Without a tape, or where that does not come to the very state of the failing step, it
-    begins with the failing step, whose batch is used again. The first entry is the
-    control, with nothing changed; where it stays finite the others would say nothing, and
-    it is alone.
+    It begins where the tape does, and goes on for some steps behind the failing one; with
+    what helped then, as far as the training was to go, as long as there is time. Without
+    a tape, or where that does not come to the very state of the failing step, it begins
+    with the failing step, whose batch is used again. The first entry is the control, with
+    nothing changed; where it stays finite the others would say nothing, and it is alone.
 
     Args:
         model: as it was trained; afterwards it is as it was.
@@ -68,6 +70,10 @@ def run(
         means: of the backend; TensorFlow's where nothing is said.
     """
     if not capsule.has_batch or seconds <= 0:
+        return []
+    if found.redrawn:
+        # What stays finite may do so by chance.
+        found.untried = "the step draws random numbers that cannot be drawn again"
         return []
     means = means or of_tensorflow()
     with means.preserved(model), contextlib.redirect_stdout(io.StringIO()):
@@ -85,9 +91,9 @@ def run_runaway(
 ) -> list[Experiment]:
     """Runs a training again that stayed finite and ran away, one thing changed at a time.
 
-    It goes on for some steps behind that at which it took off. The first entry is the
-    control; where it learns, it is alone. A change succeeds only if the training learns
-    with it.
+    It goes on for some steps behind that at which it took off, and further as `run` does.
+    The first entry is the control; where it learns, it is alone. A change succeeds only
+    if the training learns with it.
 
     Args:
         model: as it was trained; afterwards it is as it was.
@@ -145,6 +151,7 @@ class _Laboratory:
         )
         for_rows = control if came_before else late
         if self._known(first, control, {"rows": for_rows, "epsilon": late}):
+            self._run_on(control)
             return self.results
         self._try(changes.OPTIMIZER, control)
         self._try_rates(control)
@@ -157,6 +164,7 @@ class _Laboratory:
             self._try(changes.BATCH, _Stretch(late.tape, 0, 0, False, late.before))
         self._try_clips(control)
         self._try(changes.FLOAT32, control)
+        self._run_on(control)
         return self.results
 
     # --- Stretches ----------------------------------------------------------------
@@ -242,17 +250,20 @@ class _Laboratory:
 
     def _try_rates(self, stretch: _Stretch) -> None:
         """Lowers the rate until that helps, and looks whether less would have done."""
-        before, divisor, rate = 1.0, 1.0, float("inf")
+        before, divisor, rate, lower = 1.0, 1.0, float("inf"), changes.lower_rate
         while rate > changes.LOWEST_RATE:
             divisor *= changes.RATE_DIVISOR
-            tried = self._try(changes.lower_rate(divisor), stretch)
+            tried = self._try(lower(divisor), stretch)
+            if tried.note == changes.FOLLOWS_SCHEDULE:
+                lower = changes.lower_schedule
+                tried = self._try(lower(divisor), stretch)
             if not tried.tried or tried.value is None:
                 return
             rate = tried.value
             if tried.finite:
                 if tried.succeeded:
                     between = float(np.sqrt(before * divisor))
-                    self._try(changes.lower_rate(round(between, 1)), stretch)
+                    self._try(lower(round(between, 1)), stretch)
                     return
                 # What does not learn with a rate that is still a high one says nothing of it.
                 if rate <= changes.HIGH_RATE:
@@ -265,14 +276,94 @@ class _Laboratory:
         if by_norm.tried and not by_norm.finite:
             self._try(changes.CLIP_VALUES, stretch)
 
+    # --- As far as the training was to go -----------------------------------------
+
+    def _run_on(self, stretch: _Stretch) -> None:
+        """Runs what helped again, to the end of the training as it was planned.
+
+        What goes bad further on has not helped. Of learning rates the highest that lasts
+        is found, and with half of it the shorter stretch is run, see `rate_margin`.
+
+        Args:
+            stretch: that these experiments were made on.
+        """
+        plan = stretch.tape.plan
+        self._found.epoch_steps, self._found.planned_steps = plan.epoch, plan.steps
+        long = stretch.to_the_end()
+        if long is None or not stretch.early:
+            return
+        now = time.monotonic()
+        self._deadline = now + plan.share * max(0.0, self._deadline - now)
+        self._rates_on(stretch, long)
+        lasting = [
+            change
+            for change in changes.LASTING
+            if any(e.change == change.id and e.succeeded for e in self.results)
+        ]
+        for n, change in enumerate(lasting):
+            self._further(change, long, parts=len(lasting) - n)
+
+    def _rates_on(self, stretch: _Stretch, long: _Stretch) -> None:
+        lowered = [e for e in self.results if changes.is_lower_rate(e.change)]
+        helped = sorted(
+            (e for e in lowered if e.succeeded and e.value), key=lambda e: -(e.value or 0)
+        )
+        if not helped:
+            return
+        name, divisor = helped[0].change.partition("/")[0], 1.0
+        waiting = [float(e.change.partition("/")[2]) for e in helped]
+        rate = float("inf")
+        while waiting or rate > changes.LOWEST_RATE:
+            following = divisor * float(np.sqrt(changes.RATE_DIVISOR))
+            divisor = waiting.pop(0) if waiting else round(following, 1)
+            change = changes.by_id(f"{name}/{divisor:g}")
+            assert change is not None
+            tried = self._further(change, long, parts=2)
+            if not tried.tried or tried.value is None:
+                return
+            rate = tried.value
+            if tried.succeeded:
+                break
+        if tried.first + tried.steps < long.tape.plan.steps:
+            half = changes.by_id(f"{name}/{divisor * at('rate_margin'):g}")
+            assert half is not None
+            self._try(half, stretch)
+
+    def _further(self, change: Changing, long: _Stretch, parts: int) -> Experiment:
+        """Makes an experiment over a longer stretch; what it says counts from then on.
+
+        Args:
+            change: that is made.
+            long: the stretch.
+            parts: it takes one of so many parts of the time.
+        """
+        now = time.monotonic()
+        until = now + (self._deadline - now) / parts
+        result = self._made(change, long, until)
+        before = next((e for e in self.results if e.change == change.id), None)
+        if before is None:
+            self.results.append(result)
+        elif result.tried and (not result.finite or result.steps > before.steps):
+            self.results[self.results.index(before)] = result
+        else:
+            return before
+        return result
+
+    # --- One experiment -----------------------------------------------------------
+
     def _try(self, change: Changing, stretch: _Stretch) -> Experiment:
         for earlier in self.results:
             if earlier.change == change.id:
                 return earlier
-        result = Experiment(change.id, change.text, first=stretch.tape.first)
-        self.results.append(result)
         now = time.monotonic()
-        if now > self._deadline:
+        # One experiment leaves the others half of the time.
+        result = self._made(change, stretch, now + (self._deadline - now) / 2)
+        self.results.append(result)
+        return result
+
+    def _made(self, change: Changing, stretch: _Stretch, until: float) -> Experiment:
+        result = Experiment(change.id, change.text, first=stretch.tape.first)
+        if time.monotonic() > self._deadline:
             result.tried, result.note = False, "no time was left"
             return result
         case = Case(
@@ -286,8 +377,6 @@ class _Laboratory:
             stretch.early and (stretch.onset > 0 or self._capsule is None),
             stretch.before,
         )
-        # One experiment leaves the others half of the time.
-        until = now + (self._deadline - now) / 2
         try:
             with change.apply(case) as altered:
                 result.text = altered.text or result.text
@@ -314,7 +403,7 @@ class _Laboratory:
             stretch.cycled(),
             lambda batch, n: (
                 batch
-                if change is changes.UNCHANGED
+                if altered.data is None
                 else self._means.tensors_of(
                     altered.data(arrays_of(batch), n % stretch.length)
                 )
@@ -342,6 +431,7 @@ class _Laboratory:
             result.tried, result.note = False, "no time was left"
             return
         result.finite = True
+        result.batches = min(stretch.length, result.steps)
         if stretch.length == 1 and self._trains:
             result.note = result.note or "the same batch repeated"
         if losses and self._trains:
@@ -384,12 +474,12 @@ class _Runaway(_Laboratory):
         unchanged = self._try(changes.UNCHANGED, stretch)
         if unchanged.succeeded or not unchanged.tried:
             return self.results
-        if self._known(first, stretch, {}):
-            return self.results
-        self._try(changes.OPTIMIZER, stretch)
-        self._try_rates(stretch)
-        self._try_scales(stretch)
-        self._try_clips(stretch)
+        if not self._known(first, stretch, {}):
+            self._try(changes.OPTIMIZER, stretch)
+            self._try_rates(stretch)
+            self._try_scales(stretch)
+            self._try_clips(stretch)
+        self._run_on(stretch)
         return self.results
 
     def _judge(
@@ -417,6 +507,14 @@ class _Stretch:
         self.tape, self.onset, self.early, self.before = tape, onset, early, before
         self.length = len(tape.batches)
         self._steps = onset + 1 + after
+
+    def to_the_end(self) -> _Stretch | None:
+        """Returns it with all steps that the training was to make, None if it has them."""
+        after = self.tape.plan.steps - self.tape.first - self.onset - 1
+        after = min(after, MOST_STEPS)
+        if self.onset + 1 + after <= self._steps:
+            return None
+        return _Stretch(self.tape, self.onset, after, self.early, self.before)
 
     def cycled(self) -> list[Any]:
         """Returns the batches of all steps."""

@@ -28,6 +28,21 @@ class Change(NamedTuple):
     value: Any
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How long a training was to be, and what may be spent on running that far again.
+
+    Attributes:
+        epoch: steps of an epoch, 0 where that is unknown.
+        steps: of the training in all, 0 where that is unknown.
+        share: of the time that experiments leave, in [0, 1].
+    """
+
+    epoch: int = 0
+    steps: int = 0
+    share: float = 0.5
+
+
 @dataclass
 class Tape:
     """Consecutive steps of a training, and all that they depended on.
@@ -40,6 +55,7 @@ class Tape:
         changes: what was set between the steps, or before the first one once the state
             was taken, in its order.
         train: trains by the very function that trained; its metrics are of one call each.
+        plan: of the training.
     """
 
     first: int
@@ -47,6 +63,7 @@ class Tape:
     batches: list[Any]
     changes: list[Change] = field(default_factory=list)
     train: Train = lambda batches: iter(())
+    plan: Plan = field(default_factory=Plan)
 
     def before(self, step: int, most: int) -> list[Any]:
         """Returns the batches of at most so many steps before one, with arrays as leaves."""

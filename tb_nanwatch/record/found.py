@@ -68,6 +68,8 @@ class Experiment:
         value: the number that was set, such as a learning rate; None for none.
         first_loss, last_loss: of the first step, and the mean of the last tenth of the
             steps; None where there is none.
+        batches: how many different batches the steps were of, which came again in their
+            order where there were more steps; 0 where that is unknown (an older log).
     """
 
     change: str
@@ -81,6 +83,7 @@ class Experiment:
     value: float | None = None
     first_loss: float | None = None
     last_loss: float | None = None
+    batches: int = 0
 
     @property
     def succeeded(self) -> bool:
@@ -172,6 +175,19 @@ class Outlier:
 
 
 @dataclass
+class Example:
+    """A row of the failing batch, found in the data that `fit` was given.
+
+    Attributes:
+        row: of the batch, from 0.
+        example: of the data, from 0.
+    """
+
+    row: int = 0
+    example: int = 0
+
+
+@dataclass
 class PostMortem:
     """What running the failing step again, operation by operation, has shown.
 
@@ -209,6 +225,13 @@ class PostMortem:
         seconds: what it took.
         experiments: changes that were tried, the control first.
         untried: why none was tried from before the failing step, in words.
+        epoch_steps: of an epoch of the training, 0 where that is unknown.
+        planned_steps: that the training was to make in all, 0 where that is unknown.
+        redrawn: at which try the step, which draws random numbers that cannot be drawn
+            again, went bad in the same tensor with others; what is named is of that one. 0
+            where it is of the failing step itself.
+        examples: which examples of the data some rows of the batch are, where their content
+            tells.
     """
 
     reproduced: bool = False
@@ -242,3 +265,7 @@ class PostMortem:
     seconds: float = 0.0
     experiments: list[Experiment] = field(default_factory=list)
     untried: str = ""
+    epoch_steps: int = 0
+    planned_steps: int = 0
+    redrawn: int = 0
+    examples: list[Example] = field(default_factory=list)

@@ -12,6 +12,7 @@ from typing import ClassVar, Final, TypeAlias
 import numpy as np
 
 from tb_nanwatch.record.found import (
+    Example,
     Experiment,
     Link,
     Operand,
@@ -93,6 +94,7 @@ __all__ = [
     "Declaration",
     "Episode",
     "EventsRecord",
+    "Example",
     "Experiment",
     "FlightRecord",
     "FrontierRecord",

@@ -20,10 +20,20 @@ def came_from(found: PostMortem | None, with_data: bool = True) -> list[str]:
     """
     if found is None or found.op is None:
         return []
-    said = [_chain_text(found, with_data), _since_text(found)]
+    said = [_redrawn_text(found), _chain_text(found, with_data), _since_text(found)]
     if found.since is not None and found.since.batches and not found.since.bad:
         said += [outlier_text(o, with_data) for o in found.outliers[:1] if not o.ago]
     return [text for text in said if text]
+
+
+def _redrawn_text(found: PostMortem) -> str:
+    if not found.redrawn:
+        return ""
+    tries = "at once" if found.redrawn == 1 else f"at try {found.redrawn}"
+    return (
+        "The step draws random numbers that cannot be drawn again; with others it went bad "
+        f"in the same tensor {tries}, and that is what is told."
+    )
 
 
 def _chain_text(found: PostMortem, with_data: bool) -> str:

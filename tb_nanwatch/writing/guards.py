@@ -73,6 +73,7 @@ def running_fit() -> Caller | None:
             fit = frame.f_back
             given = {} if fit is None else fit.f_locals
             labelled = any(given.get(n) is not None for n in ("y", "sample_weight"))
-            return Caller(owner, None if fit is None else id(fit), labelled)
+            data = given.get("x"), given.get("y")
+            return Caller(owner, None if fit is None else id(fit), labelled, data)
         frame = frame.f_back
     return None

@@ -16,10 +16,10 @@ from tb_nanwatch.postmortem.tape import Change, Tape
 
 # By default, unless a tenth of the free memory is less.
 _DEFAULT_BYTES: Final = 256 << 20
-# More steps than an experiment has time for.
+# More steps than an experiment of a usual model has time for.
 MOST_STEPS: Final = 1024
 # Steps after the onset whose batches are still of use: an experiment goes on with them.
-AFTER_ONSET: Final = 64
+AFTER_ONSET: Final = MOST_STEPS
 # A state is a copy of all that changes. Copies may take this share of the time, at so
 # many bytes a second: a slow machine's memory.
 _COPY_SHARE: Final = 1 / 200

@@ -18,6 +18,7 @@ from tb_nanwatch.diagnosis.ranking import Cause, diagnose
 from tb_nanwatch.diagnosis.tested import confirmation
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.examples import examples_of
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import STATUSES, Experiment, Position, PostMortem, Status
 from tb_nanwatch.wording.messages import of_error
@@ -37,6 +38,7 @@ from tb_nanwatch.writing.log.environment import (
 from tb_nanwatch.writing.log.files import run_directory
 from tb_nanwatch.writing.log.score import Scoring, Wanted
 from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.plan import plan_of
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
 from tb_nanwatch.writing.search import tuner as tuners
@@ -102,6 +104,8 @@ class Watched:
         self._run_dir = run_dir
         self._capsule: Capsule | None = None
         self._tape: Tape | str = ""
+        # As fit's own frame does, until the training has ended.
+        self._given = caller.given if caller is not None else None
         self._tries = True
         self._capsule_place = ""
         self.over = self._told = self._told_stall = self._stopped = False
@@ -297,14 +301,23 @@ class Watched:
         """Runs the failing step again, once the model is no longer watched."""
         capsule, self._capsule = self._capsule, None
         tape, self._tape = self._tape, ""
+        given, self._given = self._given, None
         began = time.monotonic()
         if capsule is not None and not isinstance(tape, str):
             self._complete(capsule, tape)
+        _, onset, _ = self._recorder.status()
+        if onset is not None and not isinstance(tape, str):
+            tape.plan = plan_of(
+                self._session.environment, onset, in_search=self._trial is not None
+            )
         try:
             seconds = self._seconds_to_try()
             result = self._examined(capsule, tape, seconds)
             if result is None:
                 return
+            if capsule is not None:
+                with contextlib.suppress(Exception):  # no run is told the worse for it
+                    result.examples = examples_of(given, capsule, result)
             self._tried_for(time.monotonic() - began)
             self._note_alike(result, seconds)
             result.seconds = time.monotonic() - began

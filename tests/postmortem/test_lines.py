@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch.errors import NanWatchWarning
-from tb_nanwatch.postmortem import state
+from tb_nanwatch.postmortem import experiments, state
 from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.wording.chain_text import came_from
 from tb_nanwatch.writing.backends.tensorflow.compiled import run_compiled
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
 from tests.postmortem.programs import PROGRAMS, Program, numbers
@@ -116,10 +117,19 @@ def test_random_numbers_that_cannot_be_drawn_again_are_said_to_be_why(
     model.compile("sgd", "mse")
     capsule = first_step(model, x, y)
     result = run(model, capsule, StepTracer(model))
-    assert result.reproduced == again
-    if again:
-        assert result.op == "tf.math.log"
-    else:
+    assert result.reproduced == again and (result.redrawn > 0) != again
+    assert result.op == "tf.math.log" and result.source is not None
+    said = " ".join(came_from(result))
+    assert ("The step draws random numbers that cannot be drawn again" in said) != again
+    if not again:
+        assert result.chain == []  # of yet other numbers
+        assert experiments.run(model, capsule, result) == []
+        assert "cannot be drawn again" in result.untried
+        # What goes bad first is another tensor in every one.
+        later = replace(capsule.origin, kind="loss", name="total", num_nan=9)
+        other = replace(capsule, origin=later)
+        result = run(model, other, StepTracer(model))
+        assert result.op is None
         assert "draws other random numbers each time" in result.reason
 
 

@@ -178,7 +178,13 @@ def mended(row: Row) -> bool:
 
 def examined(program: Path, row: Row, arguments: Sequence[str] = ()) -> Row:
     """Returns the row of a program, with what is printed today and what became of it."""
-    found = watched(program, arguments)
+    return applied(program, row, watched(program, arguments), arguments)
+
+
+def applied(
+    program: Path, row: Row, found: dict[str, Any], arguments: Sequence[str] = ()
+) -> Row:
+    """Returns the row of a program; `found` is what is told of it today."""
     row = {**row, "printed": found.get("fix"), "sure": found.get("sure")}
     row["cause"] = found.get("cause")
     if row.get("edits") is None or row["printed"] != row.get("fix"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.public.fixes import altered, examined, mended, page, table
-from tests.public.run import PAGE, PROGRAMS
+from tests.public.fixes import altered, applied, mended, page, table
+from tests.public.run import PAGE, PROGRAMS, watched_together
 
 # Quick ones: an expression of the user's own, and one that has to be spelled out.
 SHARE = ("01", "18")
@@ -22,12 +22,20 @@ def row_of(program: Path) -> dict[str, Any]:
     return found
 
 
+CHOSEN = [p for p in PROGRAMS if p.name[:2] in SHARE]
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, dict[str, Any]]:
+    return watched_together(CHOSEN)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "program", [p for p in PROGRAMS if p.name[:2] in SHARE], ids=lambda p: p.stem
-)
-def test_what_is_printed_mends_the_program(program: Path) -> None:
-    row = examined(program, row_of(program))
+@pytest.mark.parametrize("program", CHOSEN, ids=lambda p: p.stem)
+def test_what_is_printed_mends_the_program(
+    program: Path, found: dict[str, dict[str, Any]]
+) -> None:
+    row = applied(program, row_of(program), found[program.stem])
     assert row["printed"] == row["fix"]
     assert mended(row), row["ran"]
 

@@ -20,7 +20,7 @@ from tests.public.run import (
     judged,
     page,
     track_record,
-    watched,
+    watched_together,
 )
 
 KNOWN = Path(__file__).with_name("known.json")
@@ -40,12 +40,20 @@ def wrong(expect: dict[str, Any], row: dict[str, Any]) -> list[str]:
     return [fact for fact, right in found.items() if right is False] + never
 
 
+CHOSEN = [p for p in PROGRAMS if p.name[:2] in SHARE]
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, dict[str, Any]]:
+    return watched_together(CHOSEN)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "program", [p for p in PROGRAMS if p.name[:2] in SHARE], ids=lambda p: p.stem
-)
-def test_what_is_found_stays_found(program: Path) -> None:
-    row = watched(program)
+@pytest.mark.parametrize("program", CHOSEN, ids=lambda p: p.stem)
+def test_what_is_found_stays_found(
+    program: Path, rows: dict[str, dict[str, Any]]
+) -> None:
+    row = rows[program.stem]
     assert "error" not in row, row["error"]
     assert wrong(expectation(program), row) == known().get(program.stem, []), row
 

@@ -97,3 +97,8 @@ def test_of_those_as_sure_the_mildest_value_answers_for_all() -> None:
         top.about = rate
     found = answer(*died)
     assert found is not None and found["whose"] == "Trial 0002"
+    # What one of them needed to be tried with is low enough for all.
+    for (top,), held in zip(died, (0.03, 0.1, 0.1), strict=True):
+        top.held = held
+    found = answer(*died)
+    assert found is not None and found["whose"] == "Trial 0001"

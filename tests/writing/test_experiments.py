@@ -81,8 +81,51 @@ def test_a_rate_that_is_too_high(tmp_path: Path, later: bool) -> None:
     (said,) = [e for e in cause["evidence"] if e.startswith("Tested: ")]
     assert "run again from step 0 on with a learning rate of " in said
     assert "and the loss falls from " in said
-    best = max(e["value"] for e in kept)
-    assert cause["fix"] == f"Lower the learning rate to {best:.3g}."
+    best = max(kept, key=lambda e: e["value"])
+    assert cause["fix"].startswith(f"Lower the learning rate to {best['value']:.3g}.")
+    # As far as it was to go.
+    assert best["first"] + best["steps"] >= 30 and said.endswith("the whole training.")
+    assert run["postmortem"]["planned_steps"] == 30
+
+
+def test_a_rate_that_fails_further_on_is_no_fix(tmp_path: Path) -> None:
+    """What some steps survive says nothing of a training that is to go on for long.
+
+    Of two weights one is learnt, and the other's error grows from 1e-8 to no end: 1.2-fold
+    a step with a tenth of the rate, whose loss has fallen after 80 steps all the same.
+    """
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]] * 80, np.float32)
+    x = signs * np.array([1.0, 11**0.5], np.float32)
+    model = keras.Sequential([keras.Input((2,)), L.Dense(1, use_bias=False)])
+    model.set_weights([np.array([[0.0], [1e-8]], np.float32)])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    run = run_of(tmp_path, model, x, signs[:, :1], epochs=80, experiments=60)
+    changes = tried(run)
+    assert changes["learning_rate/10"]["steps"] > run["onset"]["step"] + 65
+    assert not changes["learning_rate/10"]["finite"]
+    assert changes["learning_rate/31.6"]["finite"]
+    cause = run["causes"][0]
+    assert (cause["id"], cause["sure"]) == ("learning_rate", "tested")
+    assert cause["fix"].startswith("Lower the learning rate to 0.0316")
+
+
+def test_the_rates_of_a_schedule_are_lowered(tmp_path: Path) -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, 100, warmup_target=BAD_RATE, warmup_steps=10
+    )
+    model = mlp(schedule)
+    run = run_of(tmp_path, model, X, Y, experiments=60)
+    assert model.optimizer._learning_rate is schedule
+    kept = [e for c, e in tried(run).items() if c[:9] == "schedule/" and e["learns"]]
+    assert kept
+    best = max(kept, key=lambda e: e["value"])
+    cause = run["causes"][0]
+    assert (cause["id"], cause["sure"]) == ("learning_rate", "tested")
+    divisor = float(best["change"].partition("/")[2])
+    rates = f"CosineDecay(initial_learning_rate=0, warmup_target={BAD_RATE / divisor:.3g}"
+    assert rates in cause["fix"]
+    said = " ".join(cause["evidence"])
+    assert "with the rates of the schedule CosineDecay divided by" in said
 
 
 def test_a_rate_is_not_named_where_no_lower_one_helps(tmp_path: Path) -> None:

@@ -340,6 +340,15 @@ export function experiment(value: unknown): types.Experiment {
     value: number(o.value),
     first_loss: number(o.first_loss),
     last_loss: number(o.last_loss),
+    batches: count(o.batches),
+  };
+}
+
+export function example(value: unknown): types.Example {
+  const o = object(value, "Example");
+  return {
+    row: count(o.row),
+    example: count(o.example),
   };
 }
 
@@ -377,6 +386,10 @@ export function postMortem(value: unknown): types.PostMortem {
     seconds: count(o.seconds),
     experiments: list(o.experiments, experiment),
     untried: text(o.untried),
+    epoch_steps: count(o.epoch_steps),
+    planned_steps: count(o.planned_steps),
+    redrawn: count(o.redrawn),
+    examples: list(o.examples, example),
   };
 }
 

@@ -487,6 +487,18 @@ export interface Experiment {
   first_loss: number | null;
   /** of the first step, and the mean of the last tenth of the steps; None where there is none. */
   last_loss: number | null;
+  /**
+   * how many different batches the steps were of, which came again in their order where there
+   * were more steps; 0 where that is unknown (an older log).
+   */
+  batches: number;
+}
+
+export interface Example {
+  /** of the batch, from 0. */
+  row: number;
+  /** of the data, from 0. */
+  example: number;
 }
 
 export interface PostMortem {
@@ -564,6 +576,18 @@ export interface PostMortem {
   experiments: Experiment[];
   /** why none was tried from before the failing step, in words. */
   untried: string;
+  /** of an epoch of the training, 0 where that is unknown. */
+  epoch_steps: number;
+  /** that the training was to make in all, 0 where that is unknown. */
+  planned_steps: number;
+  /**
+   * at which try the step, which draws random numbers that cannot be drawn again, went bad in
+   * the same tensor with others; what is named is of that one. 0 where it is of the failing
+   * step itself.
+   */
+  redrawn: number;
+  /** which examples of the data some rows of the batch are, where their content tells. */
+  examples: Example[];
 }
 
 export interface NamedCause {

@@ -55,8 +55,8 @@ def _place_in_data(m: Measured, tensor: BadTensor) -> list[str]:
 def example_text(m: Measured, row: int, rows: int, ago: int = 0) -> str:
     """Returns in a sentence which example a row is, where batches are whole and in order.
 
-    Keras tells a callback neither the batch size nor whether it shuffles, so the
-    sentence says what it takes. A replica's row is one of its share alone: then nothing
+    Or where its content tells: else Keras tells a callback neither the batch size nor
+    whether it shuffles, so the sentence says what it takes. A replica's row is one of its share alone: then nothing
     is said.
 
     Args:
@@ -65,6 +65,13 @@ def example_text(m: Measured, row: int, rows: int, ago: int = 0) -> str:
         ago: how many steps before the onset that batch came.
     """
     onset, session = m.facts.onset, m.facts.session
+    known = m.facts.postmortem.examples if m.facts.postmortem is not None else []
+    for found in known if not ago else ():
+        if found.row == row:
+            return (
+                f"That is example {found.example:,} of the data that fit was given, counted "
+                "from 0: no other holds the same values."
+            )
     if onset is None or session is None or session.replicas > 1 or onset.batch < ago:
         return ""
     example = (onset.batch - ago) * rows + row

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from tb_nanwatch.diagnosis.measured import Measured, largest, smallest
+from tb_nanwatch.diagnosis.measured import Measured, largest, number, smallest
 from tb_nanwatch.diagnosis.rules.own_line import (
     Edit,
     below_its_largest,
@@ -23,7 +23,7 @@ from tb_nanwatch.diagnosis.rules.own_line import (
     without_power,
 )
 from tb_nanwatch.diagnosis.rules.thresholds import at
-from tb_nanwatch.record.schema import Operand, PostMortem
+from tb_nanwatch.record.schema import Experiment, Operand, PostMortem
 
 # What Keras itself takes for small, where the dtype can hold it (`keras.config.epsilon`).
 _SMALL: Final = {"float16": "1e-4"}
@@ -33,6 +33,12 @@ _TINY: Final = {"float16": "1e-4"}
 # and that of a quotient the second of one over the denominator.
 _SQUARED: Final = {"float16": "1e-3"}
 _DENOMINATOR: Final = {"float16": "1e-2"}
+# What Keras' schedules call the rates that they go between; others are shares of these.
+_RATES_OF_SCHEDULES: Final = (
+    "initial_learning_rate",
+    "warmup_target",
+    "end_learning_rate",
+)
 # Decades of the largest number that a dtype holds.
 _DECADES: Final = {"float16": 4.8, "float64": 308.0}
 
@@ -239,12 +245,60 @@ def lower_rate(m: Measured, rate: float) -> str:
     return f"Lower the learning rate, e.g. to {rate:.0e}{also}.{where_rate_is_set(m)}"
 
 
+def tested_rate(m: Measured, kept: Experiment, margin: float) -> str:
+    """Returns the fix of a learning rate whose lower value was tried and helped.
+
+    Args:
+        kept: the experiment.
+        margin: by what the value that was tried is divided.
+    """
+    assert kept.value is not None
+    why = "the test is short beside the training"
+    name, _, divisor = kept.change.partition("/")
+    if name == "schedule":
+        part = f"{float(divisor) * margin:g}"
+        tested = f", of which 1/{divisor} was tested: {why}" if margin > 1 else ""
+        shown = _rates_of_schedule(m, float(divisor) * margin)
+        return f"Lower all rates of the schedule to 1/{part} of what they are{shown}{tested}."
+    set_to = f"Lower the learning rate to {kept.value / margin:.3g}"
+    if margin > 1:
+        set_to += f", 1/{margin:g} of the {kept.value:.3g} that was tested: {why}"
+    return f"{set_to}.{where_rate_is_set(m)}"
+
+
+def _rates_of_schedule(m: Measured, divisor: float) -> str:
+    """Returns ": ExponentialDecay(initial_learning_rate=0.05, ...)", "" of one's own."""
+    schedule = m.optimizer.get("learning_rate")
+    if not isinstance(schedule, dict):
+        return ""
+    config = schedule.get("config")
+    if not isinstance(config, dict):
+        return ""
+    rates = {name: number(config.get(name)) for name in _RATES_OF_SCHEDULES}
+    said = [
+        f"{name}={rate / divisor:.3g}"
+        for name, rate in rates.items()
+        if not math.isnan(rate)
+    ]
+    values = config.get("values")
+    if isinstance(values, list) and values:
+        said.append(f"values=[{', '.join(f'{number(v) / divisor:.3g}' for v in values)}]")
+    return f": {schedule.get('class_name')}({', '.join(said)}, ...)" if said else ""
+
+
 def where_rate_is_set(m: Measured) -> str:
     """Returns in a sentence where a rate is to be lowered that a callback had set, else ""."""
     rate = m.rate_set_later()
     if math.isnan(rate):
-        return ""
+        return _which_schedule(m)
     return f" That is the one that a callback sets, which was {rate:.3g}."
+
+
+def _which_schedule(m: Measured) -> str:
+    schedule = m.optimizer.get("learning_rate")
+    if not isinstance(schedule, dict):
+        return ""
+    return f" A schedule sets it, {schedule.get('class_name')}: lower the rates there."
 
 
 def _is_kept_in(found: PostMortem) -> bool:

@@ -85,6 +85,20 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
         "a tenth of the lowest rate that Keras takes by default (Lion's): only a training "
         "of data out of all scale is too fast with it",
     ),
+    "rate_margin": Threshold(
+        2.0,
+        "gradient descent on a quadratic of curvature c ends below a rate of 2 / c and goes "
+        "down without overshooting from 1 / c on (Nesterov 2004, section 1.2.3): with half "
+        "of a rate that held, the curvature may still grow to twice of what it was",
+    ),
+    "same_rate": Threshold(
+        0.02, "divisors of a rate are rounded to a tenth, which is 1 in 60 at most"
+    ),
+    "steps_to_go": Threshold(
+        1.0,
+        "what lasted for n steps lasts for as many again in one of two cases where nothing "
+        "else is known (rule of succession: n / (n + m) for m more)",
+    ),
     "same_number": Threshold(
         1e-3,
         "a convention: one number, measured twice, of which one went through float32 or a "

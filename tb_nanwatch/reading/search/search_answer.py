@@ -24,7 +24,8 @@ def search_answer(
 ) -> SearchAnswer | None:
     """Returns the answer that most bad trials share, of the trial that is surest of it.
 
-    Among those that are as sure it is the one that died of the mildest value.
+    Among those that are as sure it is the one that needed the lowest value, and where
+    none was tried the one that died of the mildest: its fix holds for the others too.
 
     Args:
         trials: the sessions of each.
@@ -47,9 +48,7 @@ def search_answer(
     if not (known or by_cause):
         return None
     group = max((known or by_cause).values(), key=len)
-    session, found = max(
-        group, key=lambda g: (*rank(g[1][0].sure, g[1][0].about), g[1][0].confidence)
-    )
+    session, found = max(group, key=lambda g: _rank(g[1][0]))
     answer = answer_of(
         _facts(session, with_data), found, session.status.steps_after_onset
     )
@@ -63,6 +62,10 @@ def search_answer(
         names=[name_of(s) for s, _ in group[:_MAX_NAMES]],
         id=found[0].id,
     )
+
+
+def _rank(cause: Cause) -> tuple[float, ...]:
+    return *rank(cause.sure, cause.held, cause.about), cause.confidence
 
 
 def name_of(session: Session) -> str:

@@ -90,6 +90,7 @@ def examine_runaway(
     if isinstance(tape, str):
         result.untried = tape
     else:
+        result.epoch_steps, result.planned_steps = tape.plan.epoch, tape.plan.steps
         result.experiments = tried(
             lambda: experiments.run_runaway(
                 *(model, tape, take_off),

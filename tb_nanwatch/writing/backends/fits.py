@@ -32,11 +32,13 @@ class Caller(NamedTuple):
             where there is one.
         frame: `id` of the frame that runs the fit's loop; None where it is not known.
         labelled: whether `fit` was given labels, or weights of samples, by these names.
+        given: what it was given as x and y.
     """
 
     callbacks: Any
     frame: int | None = None
     labelled: bool = False
+    given: Any = None
 
 
 class Watching(Protocol):

@@ -26,7 +26,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         module = sys.modules.get(name)
         if module is not None:
             versions[name] = str(getattr(module, "__version__", ""))
-    epochs = (params or {}).get("epochs")
+    epochs, steps = ((params or {}).get(name) for name in ("epochs", "steps"))
     return Environment(
         model=f"{type(model).__name__} {model.name!r}",
         optimizer=_optimizer(model),
@@ -38,6 +38,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         steps_per_execution=int(model.steps_per_execution),
         versions=versions,
         epochs_planned=epochs if isinstance(epochs, int) else None,
+        steps_per_epoch=steps if isinstance(steps, int) else None,
     )
 
 

@@ -62,6 +62,7 @@ class Environment:
     steps_per_execution: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     epochs_planned: int | None = None
+    steps_per_epoch: int | None = None
 
 
 class Session:

@@ -78,11 +78,13 @@ class TrialAnswer(NamedTuple):
         name: "Trial #3".
         answer: its own.
         about: value of the optimizer's setting that is to blame, None where none is.
+        held: value of it that was enough when tried, None for none.
     """
 
     name: str
     answer: Answer
     about: float | None = None
+    held: float | None = None
 
 
 @dataclass

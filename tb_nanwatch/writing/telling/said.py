@@ -181,8 +181,8 @@ class Speaker:
 
     def _keep(self, trial: Trial, answer: Answer, causes: Sequence[Cause]) -> None:
         """Keeps a trial's answer for what is said at the search's end."""
-        about = causes[0].about if causes else None
-        told = TrialAnswer(self._whose(), answer, about)
+        first = causes[0] if causes else Cause("unknown", 0.0)
+        told = TrialAnswer(self._whose(), answer, first.about, first.held)
         state_of(trial.tuner).answers[trial.trial_id] = told
 
     def _card(self, answer: Answer) -> Card:

@@ -48,7 +48,8 @@ def card_at_end(
         return Card(first, True, tried, tuple(see))
     alike = max(by_cause.values(), key=len)
     told = [answers[trial] for trial in alike]
-    name, answer, _ = max(told, key=lambda t: rank(t.answer.sure, t.about))
+    best = max(told, key=lambda t: rank(t.answer.sure, t.held, t.about))
+    name, answer = best.name, best.answer
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, fix, *rest = parts_of(answer)
     live = [trial for trial in statuses if trial not in bad]
