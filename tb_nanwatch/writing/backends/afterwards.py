@@ -75,6 +75,36 @@ def tried(run_all: Callable[[], list[Experiment]]) -> list[Experiment]:
     return []
 
 
+def with_experiments(
+    means: Means,
+    model: Any,
+    capsule: Capsule,
+    found: PostMortem,
+    *,
+    tape: Tape | str,
+    seconds: float,
+    first: First,
+) -> PostMortem:
+    """Returns a post-mortem with what would have kept the step finite.
+
+    Args:
+        means: of the backend.
+        found: the post-mortem of the step; changed in place.
+        model, capsule, tape, seconds, first: as of `interface.Backend.examine`.
+    """
+    found.untried = tape if isinstance(tape, str) else ""
+    again = None if isinstance(tape, str) else tape
+    found.experiments = tried(
+        lambda: experiments.run(
+            *(model, capsule, found, again),
+            seconds=seconds,
+            first=first(found),
+            means=means,
+        )
+    )
+    return found
+
+
 def examine_runaway(
     means: Means,
     model: Any,

@@ -23,7 +23,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tb_nanwatch.errors import UnsupportedError
-from tb_nanwatch.postmortem import experiments
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.tape import Tape
@@ -77,17 +76,9 @@ def examine(
 ) -> PostMortem:
     """Returns the post-mortem of a bad step; see `interface.Backend`."""
     result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
-    result.untried = tape if isinstance(tape, str) else ""
-    found = None if isinstance(tape, str) else tape
-    result.experiments = afterwards.tried(
-        lambda: experiments.run(
-            *(model, capsule, result, found),
-            seconds=seconds,
-            first=first(result),
-            means=_MEANS,
-        )
+    return afterwards.with_experiments(
+        *(_MEANS, model, capsule, result), tape=tape, seconds=seconds, first=first
     )
-    return result
 
 
 def examine_runaway(
