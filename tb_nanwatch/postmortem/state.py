@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
 from tb_nanwatch.postmortem.tape import set_value
@@ -69,7 +68,13 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
 
 @contextlib.contextmanager
 def preserved(model: Any) -> Iterator[None]:
-    """Puts variables and random state back as they were, whatever happens within."""
+    """Puts variables and random state back as they were, whatever happens within.
+
+    On TensorFlow; what else this module does is the same on every backend.
+    """
+    # Here alone: other backends have none of its private names.
+    from tb_nanwatch.compat.tensorflow import eager_random
+
     before = [(v, np.array(v.numpy())) for _, v in variables_of(model)]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     rng = eager_random()

@@ -15,6 +15,7 @@ from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import experiments, outliers
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.means import Means
+from tb_nanwatch.postmortem.rebuild import own_code
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import Experiment, PostMortem
 from tb_nanwatch.wording.messages import of_error
@@ -102,6 +103,7 @@ def with_experiments(
             means=means,
         )
     )
+    found.own_code = own_code(capsule)
     return found
 
 

@@ -22,7 +22,10 @@ the state and the batches since, and hands out all its tensors: exact counts and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
+
+import jax
 
 from tb_nanwatch.compat.jax import is_nnx
 from tb_nanwatch.errors import UnsupportedError
@@ -32,25 +35,31 @@ from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends import afterwards
+from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.jax.aftermath import post_mortem
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
 from tb_nanwatch.writing.backends.jax.rewinding import by_steps
-from tb_nanwatch.writing.backends.jax.states import arrays_on_device, preserved
+from tb_nanwatch.writing.backends.jax.states import (
+    arrays_on_device,
+    copy_of,
+    preserved,
+    state_of,
+)
+from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
-    "REPLAYS",
     "Instrument",
     "check_model",
     "complete",
     "examine",
     "examine_runaway",
+    "runs",
     "watch",
 ]
 
-REPLAYS: Final = False
 _SILENT: Final = Silent()
 _MEANS: Final = Means(arrays_on_device, state.snapshot, state.assign, preserved, by_steps)
 
@@ -67,6 +76,25 @@ def check_model(model: Any) -> None:
 def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
     """Returns an instrument that is not installed yet."""
     return Instrument(model, observer, wishes)
+
+
+def runs(model: Any, capsule: Capsule) -> Iterator[Seen]:
+    """Yields what is seen of a capsule's step; see `interface.Backend`."""
+    seen, phase = Seen(), capsule.position.phase
+    seen.missing = state.assign(model, capsule.variables)
+    instrument = Instrument(model, seen, Wishes())
+    instrument.install(Caller(seen))
+    try:
+        trains = phase == "train"
+        function = model.train_function if trains else model.test_function
+        model.reset_metrics()
+        # The step keeps what it is given.
+        values = jax.tree.map(copy_of, state_of(model, phase))
+        function(values, iter([arrays_on_device(capsule.data)]))
+        instrument.read()
+    finally:
+        instrument.uninstall()
+    yield seen.in_causal_order()
 
 
 def examine(
