@@ -30,8 +30,6 @@ from tb_nanwatch.wording.messages import of_error, useful
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0
 MAX_BYTES: Final = 4 << 30
-# Batches that the failing one's values are compared with.
-_EARLIER: Final = 64
 _OUTSIDE: Final = "made outside of TensorFlow's operations"
 
 
@@ -97,7 +95,9 @@ def run(
                 NanWatchWarning,
                 stacklevel=2,
             )
-    earlier = tape.before(capsule.position.step, _EARLIER) if tape is not None else []
+    earlier = []
+    if tape is not None:
+        earlier = tape.before(capsule.position.step, outliers.EARLIER)
     result.outliers = _outliers(capsule, earlier)
     result.seconds = time.monotonic() - began
     return result

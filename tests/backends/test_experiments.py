@@ -171,6 +171,20 @@ def test_a_bad_row_is_left_out(at: int, tmp_path: Path) -> None:
     assert tried["rows"].steps > at + 1
 
 
+def test_a_row_of_an_earlier_batch_is_found_and_left_out(tmp_path: Path) -> None:
+    model = model_of(keras.optimizers.SGD(1e-2))
+    x = X.copy()
+    x[8 * 3 + 5] = 1e6
+    watch = NanWatch(tmp_path)
+    model.fit(x, Y, batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
+    found = found_in(tmp_path)
+    onset = read_log(tmp_path).status.onset
+    assert onset is not None and onset.step > 3
+    assert {(o.rows[0], o.ago) for o in found.outliers} == {(5, onset.step - 3)}
+    tried = {e.change: e for e in found.experiments}
+    assert not tried["unchanged"].finite and tried["rows"].finite
+
+
 @pytest.mark.parametrize("mode", ["stop", "raise"])
 def test_it_is_tried_where_the_training_is_ended(mode: Any, tmp_path: Path) -> None:
     model = model_of(keras.optimizers.SGD(3.0))

@@ -30,13 +30,8 @@ class LimitError(Exception):
     """The step took longer than it may; the message says so."""
 
 
-def run_again(run: Callable[[], PostMortem], capsule: Capsule) -> PostMortem:
-    """Returns what a failing step shows, run once more; never raises.
-
-    Args:
-        run: runs it.
-        capsule: the step. What stands out in its batch is told in any case.
-    """
+def run_again(run: Callable[[], PostMortem]) -> PostMortem:
+    """Returns what a failing step shows, run once more by `run`; never raises."""
     began = time.monotonic()
     try:
         result = run()
@@ -53,9 +48,6 @@ def run_again(run: Callable[[], PostMortem], capsule: Capsule) -> PostMortem:
             NanWatchWarning,
             stacklevel=4,
         )
-    with contextlib.suppress(Exception):  # the batch is as good without
-        if capsule.has_batch:
-            result.outliers = outliers.find(capsule.data, [])
     result.seconds = time.monotonic() - began
     return result
 
@@ -86,7 +78,7 @@ def with_experiments(
     seconds: float,
     first: First,
 ) -> PostMortem:
-    """Returns a post-mortem with what would have kept the step finite.
+    """Returns a post-mortem with what stands out in the data, and what would have helped.
 
     Args:
         means: of the backend.
@@ -95,6 +87,12 @@ def with_experiments(
     """
     found.untried = tape if isinstance(tape, str) else ""
     again = None if isinstance(tape, str) else tape
+    with contextlib.suppress(Exception):  # it is told as well without
+        if capsule.has_batch:
+            step = capsule.position.step
+            earlier = again.before(step, outliers.EARLIER) if again is not None else []
+            standing_out = outliers.find(capsule.data, earlier)
+            found.outliers = standing_out + outliers.find_before(earlier)
     found.experiments = tried(
         lambda: experiments.run(
             *(model, capsule, found, again),

@@ -43,9 +43,7 @@ def post_mortem(
     """
     drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        return run_again(
-            lambda: _run(model, capsule, observer, activations_only), capsule
-        )
+        return run_again(lambda: _run(model, capsule, observer, activations_only))
     finally:
         random.setstate(drawn[0])
         np.random.set_state(drawn[1])  # noqa: NPY002

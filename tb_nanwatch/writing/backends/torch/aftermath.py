@@ -41,7 +41,7 @@ def post_mortem(
         observer: is told nothing.
         activations_only: as the training was watched.
     """
-    return run_again(lambda: _run(model, capsule, observer, activations_only), capsule)
+    return run_again(lambda: _run(model, capsule, observer, activations_only))
 
 
 def _run(
