@@ -20,6 +20,8 @@ if BACKEND == "tensorflow":
     pytest.skip("tested elsewhere", allow_module_level=True)
 
 L = keras.layers
+# On a machine that has much else to do, a step takes long to compile.
+SECONDS = 60.0
 ON_JAX = pytest.mark.skipif(BACKEND != "jax", reason="of a compiled step")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(160, 6)).astype("float32")
@@ -57,6 +59,7 @@ def model_of(optimizer: Any, cls: Any = keras.Model, **compiled: Any) -> Any:
 
 
 def trained(model: Any, place: Path | None, scale: float = 1.0, **options: Any) -> None:
+    options.setdefault("experiments", SECONDS)
     watches = [NanWatch(place, **options)] if place is not None else []
     x, y = scale * X, scale * Y
     model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=watches)
@@ -163,7 +166,7 @@ def test_a_bad_row_is_left_out(at: int, tmp_path: Path) -> None:
     model = model_of(keras.optimizers.SGD(1e-3))
     x = X.copy()
     x[8 * at + 5] = 1e30
-    watch = NanWatch(tmp_path)
+    watch = NanWatch(tmp_path, experiments=SECONDS)
     model.fit(x, Y, batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
     tried = {e.change: e for e in found_in(tmp_path).experiments}
     assert not tried["unchanged"].finite and tried["rows"].finite
@@ -175,7 +178,7 @@ def test_a_row_of_an_earlier_batch_is_found_and_left_out(tmp_path: Path) -> None
     model = model_of(keras.optimizers.SGD(1e-2))
     x = X.copy()
     x[8 * 3 + 5] = 1e6
-    watch = NanWatch(tmp_path)
+    watch = NanWatch(tmp_path, experiments=SECONDS)
     model.fit(x, Y, batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
     found = found_in(tmp_path)
     onset = read_log(tmp_path).status.onset

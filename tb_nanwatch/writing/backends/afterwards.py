@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.rebuild import own_code
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Experiment, Kind, PostMortem
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.interface import First
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
@@ -50,6 +50,26 @@ def run_again(run: Callable[[], PostMortem]) -> PostMortem:
         )
     result.seconds = time.monotonic() - began
     return result
+
+
+def is_finite_up_to(
+    origin: BadTensor, tensors: Iterable[tuple[Kind, str, Any]]
+) -> bool | None:
+    """Returns whether all tensors of a step up to the one that went bad are finite.
+
+    Args:
+        origin: that one.
+        tensors: kind, name and array of each, in causal order.
+
+    Returns:
+        None where that one is not among them.
+    """
+    for kind, name, array in tensors:
+        if not np.isfinite(np.asarray(array).astype(np.float64)).all():
+            return False
+        if (kind, name) == (origin.kind, origin.name):
+            return True
+    return None
 
 
 def tried(run_all: Callable[[], list[Experiment]]) -> list[Experiment]:
