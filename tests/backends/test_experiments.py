@@ -188,6 +188,17 @@ def test_a_row_of_an_earlier_batch_is_found_and_left_out(tmp_path: Path) -> None
     assert not tried["unchanged"].finite and tried["rows"].finite
 
 
+def test_a_run_that_runs_away_and_stays_finite(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(1)])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    trained(model, tmp_path)
+    assert read_log(tmp_path).all("status")[-1].status == "runaway"
+    tried = {e.change: e for e in found_in(tmp_path).experiments}
+    assert tried["unchanged"].finite and not tried["unchanged"].learns
+    assert tried["learning_rate/10"].learns
+
+
 @pytest.mark.parametrize("mode", ["stop", "raise"])
 def test_it_is_tried_where_the_training_is_ended(mode: Any, tmp_path: Path) -> None:
     model = model_of(keras.optimizers.SGD(3.0))
