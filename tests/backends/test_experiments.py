@@ -62,7 +62,15 @@ def trained(model: Any, place: Path | None, scale: float = 1.0, **options: Any) 
     options.setdefault("experiments", SECONDS)
     watches = [NanWatch(place, **options)] if place is not None else []
     x, y = scale * X, scale * Y
-    model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=watches)
+    model.fit(
+        *(x, y),
+        batch_size=8,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        validation_data=(x[:16], y[:16]),
+        callbacks=watches,
+    )
 
 
 def found_in(place: Path) -> PostMortem:

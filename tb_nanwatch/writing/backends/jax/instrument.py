@@ -202,6 +202,8 @@ class Instrument:
 
     def ended(self, phase: Phase, logs: Any, state: Any) -> None:
         """Says what a step returned."""
+        if phase == "validation" and self._rewinding is not None:
+            self._rewinding.validated()
         if self._trouble is None:
             with self._kept_apart():
                 found = told_to(self._layouts, logs)
@@ -231,6 +233,8 @@ class Instrument:
 
     def passed(self, phase: Phase) -> None:
         """Notes that a callback trains or evaluates the model, which is not watched."""
+        if phase == "validation" and self._rewinding is not None:
+            self._rewinding.validated()
         self._note(
             "a callback trained the model; these steps were not watched"
             if phase == "train"

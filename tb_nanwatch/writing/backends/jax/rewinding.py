@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
@@ -22,6 +22,9 @@ from tb_nanwatch.writing.backends.jax.states import (
 from tb_nanwatch.writing.backends.jax.sums import plain_logs
 from tb_nanwatch.writing.backends.names import has_keras_step
 from tb_nanwatch.writing.rewind import Rewind
+
+# Elements of a variable that counts, or is a seed.
+_FEW: Final = 64
 
 
 class _Source(Batches):
@@ -60,7 +63,8 @@ class Rewinding:
         self._model, self._compiled = model, compiled
         self._source = _Source(compiled)
         self._rewind = Rewind(self._source, limit)
-        self._steps = 0
+        self._steps = self._of_model = 0
+        self._tested = False
         if not compiled and not has_keras_step(model):
             # Its own Python would run again, and may do more than train.
             self._rewind.stop("the model has a train_step of its own that runs eagerly")
@@ -82,9 +86,10 @@ class Rewinding:
             if rewind.why_not:
                 return
         source.values = jax.tree.leaves(state[:-1])
+        tested, self._tested = self._tested, False
         if rewind.has_begun:
             for place in places:
-                if place < len(source.values):
+                if place < len(source.values) and not (tested and self._is_same(place)):
                     # A step that runs gives the buffer itself away.
                     value = np.array(source.values[place])
                     rewind.changed(Change(step, source.variables[place], value))
@@ -95,6 +100,19 @@ class Rewinding:
         source.put(data)
         source.values = ()
 
+    def _is_same(self, place: int) -> bool:
+        """Returns whether a value is the same after a validation pass, in another buffer.
+
+        Such a pass hands weights and layer state through; it may draw random numbers.
+        """
+        value = self._source.values[place]
+        draws = value.dtype.kind in "iu" and value.size <= _FEW
+        return place < self._of_model and not draws
+
+    def validated(self) -> None:
+        """Says that a validation pass has run between two steps."""
+        self._tested = True
+
     def _learn_variables(self, state: Any) -> None:
         if not is_whole(self._model, "train", state):
             self._rewind.stop(
@@ -103,6 +121,7 @@ class Rewinding:
             return
         parts = parts_of(self._model, "train")
         self._source.variables = [v for part in parts[:-1] for v in part]
+        self._of_model = len(parts[0]) + len(parts[1])
 
     def went_bad(self) -> None:
         """Says that the run went bad in the call that is just over."""
