@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.postmortem import experiments, rebuild, state
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
-from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.record.schema import BadTensor, PostMortem
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.writing.backends.tensorflow.compiled import Seen, run_compiled
-from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
+
+if TYPE_CHECKING:  # Keras is imported once it is known for which backend
+    from tb_nanwatch.writing.backends.interface import Backend
+    from tb_nanwatch.writing.backends.seen import Seen
+
+# By Keras' name for it: what it is called, and the extra that installs it.
+_BACKENDS: Final = {
+    "tensorflow": ("TensorFlow", "train"),
+    "torch": ("PyTorch", "torch"),
+    "jax": ("JAX", "jax"),
+}
+# Seconds that are spent on what would have kept the step finite.
+_MAX_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -27,12 +36,12 @@ class Replay:
         capsule: its directory.
         where: the step, in words.
         origin: the first bad tensor, as recorded.
-        compiled_same: the compiled step went bad in the same tensors with the same
+        compiled_same: the step, compiled where it was, went bad in the same tensors with the same
             counts.
         compiled: in words.
         bitwise: of the compared sums, how many are the same bit for bit. compared:
             how many there were.
-        postmortem: of the eager run.
+        postmortem: of the run operation by operation.
         notes: what was missing, a sentence each.
     """
 
@@ -50,7 +59,7 @@ class Replay:
 def replay(
     directory: str | os.PathLike[str], function: str | None = None, attempt: bool = False
 ) -> Replay:
-    """Runs the step of a capsule, first compiled as in training, then eagerly.
+    """Runs the step of a capsule, first as in training, then operation by operation.
 
     Args:
         directory: the capsule's.
@@ -63,6 +72,9 @@ def replay(
     capsule = Capsule.read(directory)
     if not capsule.has_batch:
         raise CapsuleError(f"the capsule's step cannot be run again: {NO_BATCH}")
+    backend = _backend_of(capsule)
+    from tb_nanwatch.postmortem import rebuild, state
+
     model = rebuild.model_of(capsule, function)
     p = capsule.position
     found = Replay(
@@ -72,26 +84,56 @@ def replay(
         capsule.origin,
         notes=list(capsule.missing),
     )
-    here = {"tensorflow": tf.__version__, "keras": keras.__version__}
-    found.notes += [
-        f"The step was recorded with {name} {capsule.versions[name]}; this is {version}."
-        for name, version in here.items()
-        if capsule.versions.get(name, version) != version
-    ]
+    for name in (capsule.backend, "keras"):
+        here = str(getattr(sys.modules.get(name), "__version__", ""))
+        then = capsule.versions.get(name, here)
+        if then != here:
+            found.notes.append(
+                f"The step was recorded with {name} {then}; this is {here}."
+            )
     capsule = state.renamed(model, capsule)
-    for fixed in (False, True):  # Keras fixes the batch size where batches are alike
-        missing = state.assign(model, capsule.variables)
-        _compare(found, capsule, run_compiled(model, p.phase, capsule.data, fixed=fixed))
+    for seen in backend.runs(model, capsule):
+        _compare(found, capsule, seen)
         if found.compiled_same and found.bitwise == found.compared:
             break
-    found.notes += [f"{m}." for m in missing]
-    tracer = StepTracer(model)
-    found.postmortem = run(model, capsule, tracer)
-    if attempt:
-        found.postmortem.experiments = experiments.run(
-            model, capsule, found.postmortem, seconds=MAX_SECONDS
-        )
+    found.notes += [f"{m}." for m in seen.missing]
+    seconds = _MAX_SECONDS if attempt else 0.0
+    found.postmortem = backend.examine(model, capsule, seconds=seconds)
     return found
+
+
+def _backend_of(capsule: Capsule) -> Backend:
+    """Returns the backend that recorded a capsule, on which Keras runs from then on.
+
+    Raises:
+        CapsuleError: Keras runs on another one already, or it is not installed.
+    """
+    if capsule.backend not in _BACKENDS:
+        raise CapsuleError(
+            f"the capsule was recorded on Keras' backend {capsule.backend!r:.40}; expected "
+            f"one of {', '.join(_BACKENDS)}"
+        )
+    called, extra = _BACKENDS[capsule.backend]
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = capsule.backend
+    try:
+        import keras
+
+        from tb_nanwatch.writing.backends import chosen
+
+        now = keras.backend.backend()
+        if now != capsule.backend:
+            raise CapsuleError(
+                f"the capsule was recorded on {called}, and Keras runs here on "
+                f"{_BACKENDS.get(now, (now,))[0]}; replay it in a process of its own, with "
+                f"KERAS_BACKEND={capsule.backend}"
+            )
+        return chosen.backend()
+    except ImportError as e:
+        raise CapsuleError(
+            f"replay needs {called} and Keras ({e}); install them with pip install "
+            f'"tb-nanwatch[{extra}]"'
+        ) from e
 
 
 def _compare(found: Replay, capsule: Capsule, seen: Seen) -> None:
@@ -116,10 +158,12 @@ def _compare(found: Replay, capsule: Capsule, seen: Seen) -> None:
     found.bitwise = sum(
         a.tobytes() == b.tobytes() or bool(np.isnan(a) and np.isnan(b)) for a, b in pairs
     )
+    # PyTorch runs a step as it is called.
+    step = "step" if capsule.backend == "torch" else "compiled step"
     if not found.compiled_same:
-        found.compiled = "the compiled step did not go bad in this tensor with its counts"
+        found.compiled = f"the {step} did not go bad in this tensor with its counts"
         return
-    found.compiled = "the compiled step went bad in the same tensor with the same counts"
+    found.compiled = f"the {step} went bad in the same tensor with the same counts"
     if others:
         found.compiled += f"; {others} of the other {len(then) - 1} bad tensors differ"
     if pairs:
@@ -145,7 +189,7 @@ def text(found: Replay) -> str:
     lines = [
         f"Step: {clean(found.where)}",
         f"Recorded: {o.kind.replace('_', ' ')} {clean(o.name)}: {counts} of {o.size:,}",
-        f"Compiled: {clean(found.compiled)}.",
+        f"As in training: {clean(found.compiled)}.",
     ]
     pm = found.postmortem
     if pm.text:

@@ -12,6 +12,7 @@ from tb_nanwatch.compat.names import Attribute, Feature, Global, MissingError
 _MAKE_FUNCTION: Final = Attribute("a model", "_make_function", Feature.WATCHING, "keras")
 _TRACE: Final = Attribute("a tracer", "_trace", Feature.LAYERS_ON_JAX, "jax")
 _PRIMAL: Final = Attribute("a tracer of jax.grad", "primal", Feature.LAYERS_ON_JAX, "jax")
+_VALUE: Final = Attribute("a variable", "_value", Feature.EXPERIMENTS_ON_JAX, "keras")
 _NNX: Final = Global("keras.src.backend.config", "is_nnx_enabled", Feature.NNX, "keras")
 # The class whose tracers belong to a function that is being compiled.
 _STAGED: Final = Global(
@@ -22,6 +23,22 @@ _STAGED: Final = Global(
 def trace_of(tracer: Any) -> Any:
     """Returns the trace that a tracer belongs to, None where that is not known."""
     return _TRACE.get(tracer, None)
+
+
+def value_of(variable: Any) -> Any:
+    """Returns a Keras variable's value, None where a training has taken it out.
+
+    The public property would make a new one there.
+
+    Raises:
+        MissingError: of `Feature.EXPERIMENTS_ON_JAX`.
+    """
+    return _VALUE.of(variable)
+
+
+def put_back(variable: Any, value: Any) -> None:
+    """Sets a Keras variable to what `value_of` returned, be that None."""
+    setattr(variable, _VALUE.name, value)
 
 
 def without_derivative(tracer: Any) -> Any:

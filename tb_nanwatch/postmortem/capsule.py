@@ -132,7 +132,8 @@ class Capsule:
         optimizer: class name and configuration. loss: its name.
         precision: name of the dtype policy.
         jit_compile, run_eagerly, steps_per_execution: as compiled.
-        versions: of python, tensorflow, keras, keras_tuner, numpy and tb_nanwatch.
+        backend: on which Keras ran.
+        versions: of python, the backend, keras, keras_tuner, numpy and tb_nanwatch.
         created: seconds since the epoch.
     """
 
@@ -162,6 +163,7 @@ class Capsule:
     jit_compile: bool = False
     run_eagerly: bool = False
     steps_per_execution: int = 1
+    backend: str = "tensorflow"
     versions: dict[str, str] = field(default_factory=dict)
     created: float = 0.0
 

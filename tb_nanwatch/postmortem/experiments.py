@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, overload
 
 import keras
@@ -200,18 +200,10 @@ class _Laboratory:
             capsule.position.step,
             restore,
             batches,
-            train=self._eager,
+            train=self._means.steps(self._model, self._trains),
         )
         after = STEPS_AFTER_ONSET if self._trains else 0
         return _Stretch(alone, 0, after, False, before)
-
-    def _eager(self, batches: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-        model = self._model
-        step = model.train_step if self._trains else model.test_step
-        for n in range(len(batches)):
-            model.reset_metrics()
-            logs = step(batches[n])
-            yield 1, dict(logs) if isinstance(logs, dict) else {}
 
     # --- Experiments --------------------------------------------------------------
 
@@ -409,7 +401,9 @@ class _Laboratory:
                 )
             ),
         )
-        train = self._eager if change.retraces else None
+        # A compiled step does not see what is changed in a model's settings.
+        anew = change.retraces
+        train = self._means.steps(self._model, self._trains) if anew else None
         losses: list[float] = []
         for count, logs in stretch.tape.play(
             batches, train, altered.begun, altered.changed
@@ -545,7 +539,13 @@ class _Altered(Sequence[Any]):
 
 def _is_state(model: Any, capsule: Capsule) -> bool:
     """Returns whether the model's state is that before the failing step, bit for bit."""
-    now = [(role, v) for role, v in variables_of(model) if role != "metric"]
+    kept = {s.role for s in capsule.variables}
+    # Where Keras' generator is no part of a step, it was not kept.
+    now = [
+        (role, v)
+        for role, v in variables_of(model)
+        if role != "metric" and (role != "random" or role in kept)
+    ]
     roles = {role for role, _ in now}  # what is not Keras' own plays no part in it
     then = [s for s in capsule.variables if s.role in roles]
     return len(now) == len(then) and all(

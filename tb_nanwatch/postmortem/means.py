@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from tb_nanwatch.postmortem.capsule import SavedVariable
+from tb_nanwatch.postmortem.tape import Train
+
+
+def by_eager_steps(model: Any, trains: bool) -> Train:
+    """Returns what trains a model whose methods run as they are called.
+
+    Args:
+        model: to be trained, or tested.
+        trains: whether by `train_step`; else by `test_step`.
+    """
+
+    def train(batches: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+        step = model.train_step if trains else model.test_step
+        for n in range(len(batches)):
+            model.reset_metrics()
+            logs = step(batches[n])
+            yield 1, dict(logs) if isinstance(logs, dict) else {}
+
+    return train
 
 
 @dataclass(frozen=True)
@@ -19,12 +38,15 @@ class Means:
         snapshot: returns the values of all that a training step can change.
         assign: sets a model to the values of a capsule.
         preserved: returns a context after which a model is as it was before it.
+        steps: returns, of a model and whether it trains or tests, what does so step by
+            step, with the model's code and settings as they are from then on.
     """
 
     tensors_of: Callable[[Any], Any]
     snapshot: Callable[[Any], list[SavedVariable]]
     assign: Callable[[Any, list[SavedVariable]], object]
     preserved: Callable[[Any], AbstractContextManager[None]]
+    steps: Callable[[Any, bool], Train] = by_eager_steps
 
 
 def of_tensorflow() -> Means:

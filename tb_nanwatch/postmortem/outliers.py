@@ -20,6 +20,8 @@ from tb_nanwatch.record.schema import Outlier
 
 Floats = npt.NDArray[Any]
 
+# Batches that the failing one's values are compared with.
+EARLIER: Final = 64
 # Rows that a record lists.
 _MAX_ROWS: Final = 100
 # What a batch has thrown off course goes bad within a few steps.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule
@@ -64,8 +63,16 @@ def own_code(capsule: Capsule) -> list[str]:
 def tensors_of(data: Any) -> Any:
     """Returns the batch with tensors for arrays."""
     return keras.tree.map_structure(
-        lambda leaf: leaf if leaf is None else tf.convert_to_tensor(leaf), data
+        lambda leaf: leaf if leaf is None else _tensor_of(leaf), data
     )
+
+
+def _tensor_of(array: Any) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.convert_to_tensor(array)
+    import tensorflow as tf  # its tensors can be of strings
+
+    return tf.convert_to_tensor(array)
 
 
 def _from_function(function: str, capsule: Capsule) -> Any:
@@ -182,13 +189,12 @@ def _build(model: Any, data: Any, phase: str) -> None:
     """Makes all variables that a step makes at its first batch."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     try:
-        with tf.init_scope():
-            prediction = model(x)
-            if model.optimizer is not None and not model.optimizer.built:
-                model.optimizer.build(model.trainable_variables)
-            model.compute_metrics(x, y, prediction, weight)
-            model.compute_loss(x, y, prediction, weight)
-            model.reset_metrics()
+        prediction = model(x)
+        if model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        model.compute_metrics(x, y, prediction, weight)
+        model.compute_loss(x, y, prediction, weight)
+        model.reset_metrics()
     except Exception as e:
         raise CapsuleError(
             f"the model does not take the capsule's batch: {_said(e)}"

@@ -30,8 +30,6 @@ from tb_nanwatch.wording.messages import of_error, useful
 # A slow step of a large model takes seconds; a search has more to do than this.
 MAX_SECONDS: Final = 60.0
 MAX_BYTES: Final = 4 << 30
-# Batches that the failing one's values are compared with.
-_EARLIER: Final = 64
 # How often a step that draws random numbers of its own is run with others, and for how
 # long at most: what happens in one of twenty such steps is met in 96 % of 64 tries.
 _DRAWS: Final = 64
@@ -101,7 +99,9 @@ def run(
                 NanWatchWarning,
                 stacklevel=2,
             )
-    earlier = tape.before(capsule.position.step, _EARLIER) if tape is not None else []
+    earlier = []
+    if tape is not None:
+        earlier = tape.before(capsule.position.step, outliers.EARLIER)
     result.outliers = _outliers(capsule, earlier)
     result.seconds = time.monotonic() - began
     return result

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
 from tb_nanwatch.postmortem.tape import set_value
@@ -69,7 +68,10 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
 
 @contextlib.contextmanager
 def preserved(model: Any) -> Iterator[None]:
-    """Puts variables and random state back as they were, whatever happens within."""
+    """Puts variables and random state back as they were, whatever happens within.
+
+    On TensorFlow; what else this module does is the same on every backend.
+    """
     before = [(v, np.array(v.numpy())) for _, v in variables_of(model)]
     with random_state_kept():
         try:
@@ -87,7 +89,11 @@ def random_state_kept(tensorflow: bool = True) -> Iterator[None]:
         tensorflow: that of its eager operations too, and not only Python's and NumPy's.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    rng = eager_random() if tensorflow else None
+    rng = None
+    if tensorflow:  # other backends have none of its private names
+        from tb_nanwatch.compat.tensorflow import eager_random
+
+        rng = eager_random()
     drawn = rng.getstate() if rng is not None else None
     try:
         yield

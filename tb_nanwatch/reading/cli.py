@@ -151,16 +151,10 @@ def _replay(arguments: argparse.Namespace) -> int:
     capsule = _capsule_at(arguments.capsule)
     if arguments.model is not None:
         model_name.check(arguments.model)
-    # Needs TensorFlow, as no other command does.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Needs Keras and its backend, as no other command does.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        from tb_nanwatch import replay
-    except ImportError as e:
-        raise UsageError(
-            f"replay needs TensorFlow and Keras ({e}); install them with pip install "
-            '"tb-nanwatch[train]"'
-        ) from e
+    from tb_nanwatch import replay
+
     found = replay.replay(capsule, arguments.model, arguments.attempt)
     print(strict_json.dumps(found) if arguments.json else replay.text(found))
     sys.stdout.flush()

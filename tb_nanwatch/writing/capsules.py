@@ -64,6 +64,7 @@ def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsul
         jit_compile=environment.jit_compile,
         run_eagerly=bool(model.run_eagerly),
         steps_per_execution=environment.steps_per_execution,
+        backend=keras.backend.backend(),
         versions=dict(environment.versions),
         created=session.now(),
     )

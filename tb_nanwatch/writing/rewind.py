@@ -24,6 +24,7 @@ AFTER_ONSET: Final = MOST_STEPS
 # many bytes a second: a slow machine's memory.
 _COPY_SHARE: Final = 1 / 200
 _BYTES_PER_SECOND: Final = 2e9
+_NO_ROOM: Final = "the batches since the last state that was kept are more than rewind_bytes has room for"
 
 
 def default_bytes() -> int:
@@ -220,20 +221,24 @@ class Rewind:
         self._kept = (step, self._source.batches())
         self._source.hold(0)
 
-    def take(self, step: int, onset: int) -> Tape | None:
+    def take(self, step: int, onset: int) -> Tape | str:
         """Returns the longest stretch that holds a step and begins with a kept state.
 
         Args:
             step: the number of steps that the training made.
             onset: the step that has to be in it.
+
+        Returns:
+            In words why there is none, where that is so.
         """
         if self.why_not:
-            return None
+            return self.why_not
         if self._kept is None:
             self._keep(step)
         tape = self._tape(step, onset, min)
-        if tape is not None:
-            self._states = {tape.first: self._states[tape.first]}
+        if tape is None:
+            return _NO_ROOM
+        self._states = {tape.first: self._states[tape.first]}
         return tape
 
     def stretch(self, step: int, onset: int) -> Tape | None:

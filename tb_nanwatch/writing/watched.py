@@ -291,7 +291,7 @@ class Watched:
             place = capsules.place_for(
                 self._options.log_dir, self._run_dir, self._options.capsules
             )
-            if self._capsule is not None and place is not None and self._backend.REPLAYS:
+            if self._capsule is not None and place is not None:
                 self._capsule.write(place, self._options.capsule_bytes)
                 self._capsule_place = str(place)
         except Exception as e:  # a capsule is never worth a training

@@ -102,6 +102,31 @@ def test_an_operation_of_a_layer(tmp_path: Path) -> None:
     assert found.source is not None and found.source.text.endswith("ops.log(x)")
 
 
+class Exponential(L.Layer):
+    def __init__(self, scale: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.scale = scale
+
+    def call(self, x: Any) -> Any:
+        return ops.exp(self.scale * ops.sigmoid(x))
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(30.0, True), (400.0, False)])
+def test_whether_float32_would_do_is_known(
+    scale: float, fits: bool, tmp_path: Path
+) -> None:
+    keras.utils.set_random_seed(0)
+    half = [L.Dense(8, dtype="float16"), Exponential(scale, dtype="float16")]
+    model = keras.Sequential([keras.Input((4,)), *half, L.Dense(1)])
+    model.compile("adam", "mse")
+    watch = NanWatch(tmp_path, experiments=0)
+    model.fit(X, Y, batch_size=8, shuffle=False, verbose=0, callbacks=[watch])
+    found = read_log(tmp_path).all("postmortem")[-1].result
+    assert (found.dtype, found.op_type) == ("float16", "Exp")
+    assert found.finite_in_float32 is fits
+    assert model.layers[0].compute_dtype == "float16"
+
+
 def test_data_that_were_bad_themselves(tmp_path: Path) -> None:
     x = X.copy()
     x[11, 2] = np.nan

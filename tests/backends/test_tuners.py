@@ -13,6 +13,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.cli import main
+from tests.tuner.searches import overview
 from tests.writing.logs import read_log
 
 RNG = np.random.default_rng(0)
@@ -84,3 +85,77 @@ def test_a_search_with_a_rate_that_diverges(
         assert went_bad == (trial in bad), trial
         if went_bad:
             assert trial["causes"][0]["id"] == "learning_rate", trial["causes"]
+
+
+def test_a_search_that_is_given_up_and_goes_on(tmp_path: Path) -> None:
+    rates = [1e-3, 1e4, 1e4, 1e-3, 1e-3]  # the first model shows the space
+
+    def build_next(hp: Any) -> Any:
+        hp.Int("n", 0, 99)
+        hp.values["rate"] = rates.pop(0)
+        return build(hp)
+
+    def run(limit: int) -> dict[str, Any]:
+        search = keras_tuner.RandomSearch(
+            build_next,
+            "val_loss",
+            max_trials=3,
+            directory=tmp_path / "tuner",
+            seed=3,
+            max_consecutive_failed_trials=limit,
+        )
+        log = tmp_path / "log"
+        watch = NanWatch(log, on_nonfinite="fail", experiments=0)
+        options = {"validation_data": (X, Y), "epochs": 3, "verbose": 0}
+        if limit == 2:
+            with pytest.raises(RuntimeError, match="consecutive failures"):
+                search.search(X, Y, callbacks=[watch], **options)
+        else:
+            search.search(X, Y, callbacks=[watch], **options)
+        return overview(log)
+
+    (found,) = run(2)["searches"]
+    assert found["aborted"]["trials"] == ["0", "1"]
+    assert "max_consecutive_failed_trials=" in found["aborted"]["fix"]
+    report = run(9)
+    (found,) = report["searches"]
+    assert found["aborted"] is None and found["trials"] == 3
+    # The trial at which it was given up was run again.
+    first, again = [r for r in report["runs"] if r["trial_id"] == "1"]
+    assert (first["superseded"], first["retry"]) == (True, 0)
+    assert (again["superseded"], again["retry"]) == (False, 1)
+    assert (first["status"], again["status"]) == ("diverged", "clean")
+
+
+class Flaky(keras.callbacks.Callback):
+    """Fails once, over all of KerasTuner's copies."""
+
+    left = 1
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.left:
+            self.left -= 1
+            raise ValueError("flaky")
+
+
+def test_a_retry_is_an_attempt(tmp_path: Path) -> None:
+    search = keras_tuner.RandomSearch(
+        build,
+        "val_loss",
+        max_trials=1,
+        max_retries_per_trial=2,
+        directory=tmp_path / "tuner",
+        seed=3,
+    )
+    watches = [NanWatch(tmp_path / "log", experiments=0), Flaky()]
+    search.search(X, Y, validation_data=(X, Y), epochs=2, verbose=0, callbacks=watches)
+    (trial,) = search.oracle.trials
+    log = read_log(tmp_path / "log" / trial / "execution0")
+    first, second = (log.of(session) for session in log.sessions)
+    assert (first.status.state, first.status.attempt) == ("failed", 0)
+    assert first.status.error_type == "ValueError"
+    assert (second.status.state, second.status.attempt) == ("finished", 1)
+    assert [r.tuner_status for r in second.all("trial")] == ["COMPLETED"]

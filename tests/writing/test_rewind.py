@@ -108,8 +108,8 @@ def test_the_tape_leads_to_the_onset_within_the_limit(
             rewind.stepped(source.steps)
     tape = rewind.take(source.steps, before)
     if 2 * state_bytes > limit:
-        assert tape is None and rewind.why_not
-    if tape is None:
+        assert tape == rewind.why_not != ""
+    if isinstance(tape, str):
         # Not but for a limit, or where a state would take too long.
         assert rewind.why_not or seconds or before >= limit // batch_bytes - 3
         return
@@ -139,7 +139,7 @@ def test_weights_that_a_callback_replaced_begin_anew() -> None:
         source.step()
         rewind.stepped(source.steps)
     tape = rewind.take(source.steps, 6)
-    assert tape is not None and (tape.first, tape.batches) == (4, [4, 5, 6])
+    assert isinstance(tape, Tape) and (tape.first, tape.batches) == (4, [4, 5, 6])
     assert tape.changes == []
 
 

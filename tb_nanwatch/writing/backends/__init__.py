@@ -12,7 +12,8 @@ that Keras runs on when it is needed: no other backend's package is ever importe
     parts.py       hooks on what a step is made of
     apart.py       what goes wrong in watching, kept apart from the training
     afterwards.py  a bad training run again, told and tried once it is over
-    untried.py     what a backend answers that makes no experiments
+    batches.py     the batches of the last steps
+    seen.py        what is seen of a step that is run again
     silent.py      an observer of a step of which nobody is told
     tracing.py     the tensors met while a step is traced, or run
     tensorflow/    a package each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import experiments, outliers
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.means import Means
+from tb_nanwatch.postmortem.rebuild import own_code
 from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.record.schema import BadTensor, Experiment, Kind, PostMortem
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.interface import First
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
@@ -29,13 +30,8 @@ class LimitError(Exception):
     """The step took longer than it may; the message says so."""
 
 
-def run_again(run: Callable[[], PostMortem], capsule: Capsule) -> PostMortem:
-    """Returns what a failing step shows, run once more; never raises.
-
-    Args:
-        run: runs it.
-        capsule: the step. What stands out in its batch is told in any case.
-    """
+def run_again(run: Callable[[], PostMortem]) -> PostMortem:
+    """Returns what a failing step shows, run once more by `run`; never raises."""
     began = time.monotonic()
     try:
         result = run()
@@ -52,11 +48,28 @@ def run_again(run: Callable[[], PostMortem], capsule: Capsule) -> PostMortem:
             NanWatchWarning,
             stacklevel=4,
         )
-    with contextlib.suppress(Exception):  # the batch is as good without
-        if capsule.has_batch:
-            result.outliers = outliers.find(capsule.data, [])
     result.seconds = time.monotonic() - began
     return result
+
+
+def is_finite_up_to(
+    origin: BadTensor, tensors: Iterable[tuple[Kind, str, Any]]
+) -> bool | None:
+    """Returns whether all tensors of a step up to the one that went bad are finite.
+
+    Args:
+        origin: that one.
+        tensors: kind, name and array of each, in causal order.
+
+    Returns:
+        None where that one is not among them.
+    """
+    for kind, name, array in tensors:
+        if not np.isfinite(np.asarray(array).astype(np.float64)).all():
+            return False
+        if (kind, name) == (origin.kind, origin.name):
+            return True
+    return None
 
 
 def tried(run_all: Callable[[], list[Experiment]]) -> list[Experiment]:
@@ -73,6 +86,43 @@ def tried(run_all: Callable[[], list[Experiment]]) -> list[Experiment]:
             stacklevel=4,
         )
     return []
+
+
+def with_experiments(
+    means: Means,
+    model: Any,
+    capsule: Capsule,
+    found: PostMortem,
+    *,
+    tape: Tape | str,
+    seconds: float,
+    first: First,
+) -> PostMortem:
+    """Returns a post-mortem with what stands out in the data, and what would have helped.
+
+    Args:
+        means: of the backend.
+        found: the post-mortem of the step; changed in place.
+        model, capsule, tape, seconds, first: as of `interface.Backend.examine`.
+    """
+    found.untried = tape if isinstance(tape, str) else ""
+    again = None if isinstance(tape, str) else tape
+    with contextlib.suppress(Exception):  # it is told as well without
+        if capsule.has_batch:
+            step = capsule.position.step
+            earlier = again.before(step, outliers.EARLIER) if again is not None else []
+            standing_out = outliers.find(capsule.data, earlier)
+            found.outliers = standing_out + outliers.find_before(earlier)
+    found.experiments = tried(
+        lambda: experiments.run(
+            *(model, capsule, found, again),
+            seconds=seconds,
+            first=first(found),
+            means=means,
+        )
+    )
+    found.own_code = own_code(capsule)
+    return found
 
 
 def examine_runaway(

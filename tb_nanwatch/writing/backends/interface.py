@@ -6,7 +6,7 @@ so by None or in words, and never by an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import Experiment, Phase, PostMortem
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.kept import Keeper
+from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.recording.observer import Observer
 
 # Returns, of a post-mortem, experiments on a run alike that are to be made first.
@@ -107,16 +108,7 @@ class Instrument(Protocol):
 
 
 class Backend(Protocol):
-    """One backend of Keras; its package's module is one.
-
-    Attributes:
-        REPLAYS: whether `tb-nanwatch replay` can run its capsules. Only then are they
-            written; else a step is kept in memory for the post-mortem alone.
-    """
-
-    @property
-    def REPLAYS(self) -> bool:  # noqa: N802
-        """Whether `tb-nanwatch replay` can run a capsule of this backend."""
+    """One backend of Keras; its package's module is one."""
 
     def check_model(self, model: Any) -> None:
         """Raises `UnsupportedError` where this backend cannot watch `model`.
@@ -126,6 +118,20 @@ class Backend(Protocol):
 
     def watch(self, model: Any, observer: Observer, wishes: Wishes) -> Instrument:
         """Returns an instrument that is not installed yet."""
+
+    def runs(self, model: Any, capsule: Capsule) -> Iterator[Seen]:
+        """Yields what is seen of a capsule's step, run as a training runs it.
+
+        Once for each way in which Keras may have made its step; the model's state is set
+        each time.
+
+        Args:
+            model: built anew, watched by nothing.
+            capsule: with its tensors named as in the model.
+
+        Raises:
+            CapsuleError: the model's variables are not those that were saved.
+        """
 
     def complete(self, capsule: Capsule, tape: Tape, model: Any) -> bool:
         """Gives a capsule the state from before its step, where it holds a later one.

@@ -9,7 +9,8 @@ the state and the batches since, and hands out all its tensors: exact counts and
     tracing.py     what JAX's tensors are
     sums.py        the vector, and what its elements stand for
     states.py      which value of a state is of which variable
-    trail.py       the state that steps can be run again from, and their batches
+    trail.py       the state that a look runs steps again from, and their batches
+    rewinding.py   what the training is run again from
     steps.py       what each step told, and a look at those that stand out
     capture.py     the step at which the run went bad
     fits.py        what is in front of each step, and what runs where a probe fails
@@ -21,32 +22,46 @@ the state and the batches since, and hands out all its tensors: exact counts and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
+
+import jax
 
 from tb_nanwatch.compat.jax import is_nnx
 from tb_nanwatch.errors import UnsupportedError
+from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import PostMortem
+from tb_nanwatch.writing.backends import afterwards
+from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.jax.aftermath import post_mortem
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
+from tb_nanwatch.writing.backends.jax.rewinding import by_steps
+from tb_nanwatch.writing.backends.jax.states import (
+    arrays_on_device,
+    copy_of,
+    preserved,
+    state_of,
+)
+from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.backends.silent import Silent
-from tb_nanwatch.writing.backends.untried import complete, examine_runaway
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
-    "REPLAYS",
     "Instrument",
     "check_model",
     "complete",
     "examine",
     "examine_runaway",
+    "runs",
     "watch",
 ]
 
-REPLAYS: Final = False
 _SILENT: Final = Silent()
+_MEANS: Final = Means(arrays_on_device, state.snapshot, state.assign, preserved, by_steps)
 
 
 def check_model(model: Any) -> None:
@@ -63,6 +78,25 @@ def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
     return Instrument(model, observer, wishes)
 
 
+def runs(model: Any, capsule: Capsule) -> Iterator[Seen]:
+    """Yields what is seen of a capsule's step; see `interface.Backend`."""
+    seen, phase = Seen(), capsule.position.phase
+    seen.missing = state.assign(model, capsule.variables)
+    instrument = Instrument(model, seen, Wishes())
+    instrument.install(Caller(seen))
+    try:
+        trains = phase == "train"
+        function = model.train_function if trains else model.test_function
+        model.reset_metrics()
+        # The step keeps what it is given.
+        values = jax.tree.map(copy_of, state_of(model, phase))
+        function(values, iter([arrays_on_device(capsule.data)]))
+        instrument.read()
+    finally:
+        instrument.uninstall()
+    yield seen.in_causal_order()
+
+
 def examine(
     model: Any,
     capsule: Capsule,
@@ -74,5 +108,25 @@ def examine(
 ) -> PostMortem:
     """Returns the post-mortem of a bad step; see `interface.Backend`."""
     result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
-    result.untried = tape if isinstance(tape, str) else ""
-    return result
+    return afterwards.with_experiments(
+        *(_MEANS, model, capsule, result), tape=tape, seconds=seconds, first=first
+    )
+
+
+def examine_runaway(
+    model: Any,
+    take_off: int,
+    *,
+    tape: Tape | str = "",
+    seconds: float = 0.0,
+    first: First = lambda found: (),
+) -> PostMortem:
+    """Returns what experiments show of a run that ran away; see `interface.Backend`."""
+    return afterwards.examine_runaway(
+        *(_MEANS, model, take_off), tape=tape, seconds=seconds, first=first
+    )
+
+
+def complete(capsule: Capsule, tape: Tape, model: Any) -> bool:
+    """Gives a capsule the state from before its step; see `interface.Backend`."""
+    return afterwards.complete(_MEANS, capsule, tape, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any, Final
 
@@ -9,14 +10,20 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
+from tb_nanwatch.postmortem.changes import in_float32
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.variables import trained_variables
 from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
-from tb_nanwatch.writing.backends.afterwards import MAX_SECONDS, run_again
+from tb_nanwatch.writing.backends.afterwards import (
+    MAX_SECONDS,
+    is_finite_up_to,
+    run_again,
+)
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
 from tb_nanwatch.writing.backends.jax.interpret import Interpreter, needed_for
@@ -43,9 +50,7 @@ def post_mortem(
     """
     drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        return run_again(
-            lambda: _run(model, capsule, observer, activations_only), capsule
-        )
+        return run_again(lambda: _run(model, capsule, observer, activations_only))
     finally:
         random.setstate(drawn[0])
         np.random.set_state(drawn[1])  # noqa: NPY002
@@ -114,7 +119,24 @@ def _run(
         result.in_model = layer is not None
         if not op.gradient:
             result.layer = layer or ""
+    if result.dtype == "float16":
+        with contextlib.suppress(Exception):  # code of the user's that wants float16
+            result.finite_in_float32 = _in_float32(model, capsule, observer, state, data)
     return result
+
+
+def _in_float32(
+    model: Any, capsule: Capsule, observer: Observer, state: Any, data: Any
+) -> bool | None:
+    """Returns whether the step stays finite up to the origin with float32 for float16."""
+    instrument = Instrument(model, observer, Wishes())
+    with in_float32(model):
+        traced, layout = instrument.traced(capsule.position.phase, state, data)
+    made = jaxpr_as_fun(traced)(*jax.tree.leaves((state, data)))
+    tensors = zip(layout.probes, layout.sources, strict=True)
+    return is_finite_up_to(
+        capsule.origin, ((p.kind, p.name, made[source]) for p, source in tensors)
+    )
 
 
 def _layer_of(jaxpr: Any, layout: Layout, equation: int) -> str | None:

@@ -19,6 +19,7 @@ from tb_nanwatch.writing.backends.hooks import Hooks
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.jax.capture import Capture
 from tb_nanwatch.writing.backends.jax.fits import Step, WatchedFit
+from tb_nanwatch.writing.backends.jax.rewinding import Rewinding
 from tb_nanwatch.writing.backends.jax.states import is_whole, variables_in
 from tb_nanwatch.writing.backends.jax.steps import Look, Steps
 from tb_nanwatch.writing.backends.jax.sums import Layouts, Told, told, told_to
@@ -63,6 +64,7 @@ class Instrument:
         self._looks = False
         self._steps: dict[Phase, Steps] = {}
         self._raw: dict[Phase, Step] = {}
+        self._rewinding: Rewinding | None = None
         self._calls = 0
         self._read_at = time.monotonic()
         self.capture = (
@@ -82,6 +84,9 @@ class Instrument:
         try:
             for phase in _METHODS:
                 self._steps[phase] = self._new_steps(phase)
+            if self._wishes.rewind_bytes:
+                limit = self._wishes.rewind_bytes
+                self._rewinding = Rewinding(model, limit, self._compiled)
             self._hook(hooks)
             fit.make_functions(fit.make_probed)
         except BaseException:
@@ -126,8 +131,7 @@ class Instrument:
         return made, self._layouts[layouts[-1]]
 
     def _new_steps(self, phase: Phase) -> Steps:
-        model = self._model
-        compiled = bool(model.jit_compile) and not model.run_eagerly
+        compiled = self._compiled
         on_host = jax.default_backend() == "cpu"
         looks = [self._look_by(phase, jit=compiled, options=None)]
         if compiled and on_host:
@@ -144,6 +148,11 @@ class Instrument:
             self._note,
             1 if on_host and self._wishes.acts else _LAG,
         )
+
+    @property
+    def _compiled(self) -> bool:
+        """Whether JAX compiles the model's steps."""
+        return bool(self._model.jit_compile) and not self._model.run_eagerly
 
     def _look_by(
         self, phase: Phase, *, jit: bool, options: dict[str, Any] | None
@@ -185,10 +194,16 @@ class Instrument:
         self._raw[phase] = step
         if self._trouble is None:
             with self._kept_apart():
-                self._steps[phase].begin(state, data)
+                steps = self._steps[phase]
+                number = steps.count
+                places = steps.begin(state, data)
+                if phase == "train" and self._rewinding is not None:
+                    self._rewinding.begins(number, state, data, places)
 
     def ended(self, phase: Phase, logs: Any, state: Any) -> None:
         """Says what a step returned."""
+        if phase == "validation" and self._rewinding is not None:
+            self._rewinding.validated()
         if self._trouble is None:
             with self._kept_apart():
                 found = told_to(self._layouts, logs)
@@ -218,6 +233,8 @@ class Instrument:
 
     def passed(self, phase: Phase) -> None:
         """Notes that a callback trains or evaluates the model, which is not watched."""
+        if phase == "validation" and self._rewinding is not None:
+            self._rewinding.validated()
         self._note(
             "a callback trained the model; these steps were not watched"
             if phase == "train"
@@ -271,6 +288,8 @@ class Instrument:
 
     def went_bad(self) -> None:
         """Says that the run went bad in the call that is just over."""
+        if self._rewinding is not None:
+            self._rewinding.went_bad()
 
     @property
     def is_alone(self) -> bool:
@@ -278,8 +297,10 @@ class Instrument:
         return self._fit is None or self._fit.instruments in ([], [self])
 
     def take_tape(self, onset: int) -> Tape | str:
-        """Returns in words why the training cannot be run again with a change."""
-        return "changes are not tried on JAX"
+        """Returns what the training can be run again from; see `interface.Instrument`."""
+        if self._rewinding is None:
+            return f"rewind_bytes={self._wishes.rewind_bytes} keeps nothing"
+        return self._rewinding.take(onset, self._raw["train"])
 
     # --- Hooks ----------------------------------------------------------------
 

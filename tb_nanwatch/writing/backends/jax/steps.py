@@ -88,9 +88,13 @@ class Steps:
         for key, expectation in self._expected.items():
             self._expected[key] = expectation._replace(limit=LOOK_NEXT)
 
-    def begin(self, state: Any, data: Any) -> None:
-        """Says that a step begins with these."""
-        self._trail.begin(self.count, state, data, self._asked)
+    def begin(self, state: Any, data: Any) -> list[int]:
+        """Says that a step begins with these.
+
+        Returns:
+            Places of what was set in the state since the step before.
+        """
+        return self._trail.begin(self.count, state, data, self._asked)
 
     def ended(self, told: Told, state: Any) -> None:
         """Takes in what a step told, and the state after it."""

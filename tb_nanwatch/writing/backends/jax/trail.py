@@ -14,6 +14,8 @@ from typing import Any, Final
 import jax
 import numpy as np
 
+from tb_nanwatch.writing.backends.jax.states import copy_of
+
 # Copying a state may take this share of the time. A state is a copy of all that changes.
 _COPY_SHARE: Final = 1 / 200
 # Steps of so many seconds are run again at most, copies allowing.
@@ -49,43 +51,41 @@ class Trail:
         self._copied_at = 0.0
         self._copying = 0.0
 
-    def begin(self, step: int, state: Any, data: Any, wanted: bool) -> None:
+    def begin(self, step: int, state: Any, data: Any, wanted: bool) -> list[int]:
         """Holds what a step begins with; called before it runs.
 
         Args:
             step: its number.
             state, data: its arguments.
             wanted: whether the step will be looked at.
+
+        Returns:
+            Places of what was set since the step before.
         """
-        changed = self._changed(state)
-        if wanted or changed is None or self._is_due():
+        leaves = jax.tree.leaves(state)
+        places = self._replaced(leaves)
+        if wanted or self._state is None or self._is_due() or _is_most(leaves, places):
             self._before_leaving()
             self._take(step, state)
-        elif changed:
-            self._set[step] = changed
+        elif places:
+            self._set[step] = [(i, self._copy(leaves[i])) for i in places]
         self._batches.append(data)
         self._bytes += _nbytes(data)
+        return places
 
     def ended(self, state: Any) -> None:
         """Takes in the state that a step returned: what differs later was set."""
         self._returned = jax.tree.leaves(state)
 
-    def _changed(self, state: Any) -> list[tuple[int, Any]] | None:
-        """Returns what was set since the last step; None where that is most of all."""
-        leaves = jax.tree.leaves(state)
-        if self._state is None or len(leaves) != len(self._returned):
-            return None
-        places = [
+    def _replaced(self, leaves: Sequence[Any]) -> list[int]:
+        """Returns the places of a state at which another value stands than was returned."""
+        if len(leaves) != len(self._returned):
+            return list(range(len(leaves)))
+        return [
             i
             for i, (new, old) in enumerate(zip(leaves, self._returned, strict=True))
             if new is not old
         ]
-        if not places:
-            return []
-        size = sum(leaves[i].nbytes for i in places)
-        if 2 * size > sum(leaf.nbytes for leaf in leaves):
-            return None
-        return [(i, self._copy(leaves[i])) for i in places]
 
     def _is_due(self) -> bool:
         if self._bytes > self._limit or len(self._batches) >= _MOST_BATCHES:
@@ -106,9 +106,7 @@ class Trail:
     def _copy(self, leaf: Any) -> Any:
         if not self._donated:
             return leaf
-        # Compiles nothing, and gives what a compiled step takes without another trace.
-        where = leaf.sharding if leaf.committed else None
-        return jax.device_put(leaf, where, may_alias=False)
+        return copy_of(leaf)
 
     def before(self, step: int, run: Run) -> tuple[Any, Any] | None:
         """Returns the state from before a step, and its batch; None where they are gone.
@@ -142,6 +140,14 @@ class Trail:
         """Lets go of everything."""
         self._state = None
         self._batches, self._set, self._returned = [], {}, ()
+
+
+def _is_most(leaves: Sequence[Any], places: Sequence[int]) -> bool:
+    """Returns whether these places hold more than half of a state."""
+    if not places:
+        return False
+    size = sum(int(leaves[i].nbytes) for i in places)
+    return 2 * size > sum(int(leaf.nbytes) for leaf in leaves)
 
 
 def _with(state: Any, changes: Sequence[tuple[int, Any]], copy: Any) -> Any:

@@ -36,7 +36,7 @@ the step was made of, for the capsule.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from tb_nanwatch.compat.names import Feature, require
 from tb_nanwatch.writing.backends.interface import Wishes
@@ -45,22 +45,21 @@ from tb_nanwatch.writing.backends.tensorflow.aftermath import (
     examine,
     examine_runaway,
 )
+from tb_nanwatch.writing.backends.tensorflow.compiled import runs
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.backends.tensorflow.ring import RING_ROWS
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
-    "REPLAYS",
     "RING_ROWS",
     "Instrument",
     "check_model",
     "complete",
     "examine",
     "examine_runaway",
+    "runs",
     "watch",
 ]
-
-REPLAYS: Final = True
 
 
 def check_model(model: Any) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tb_nanwatch.postmortem import experiments, rebuild
+from tb_nanwatch.postmortem import experiments
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.means import of_tensorflow
+from tb_nanwatch.postmortem.rebuild import own_code
 from tb_nanwatch.postmortem.run import MAX_SECONDS, run
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import PostMortem
@@ -44,7 +45,7 @@ def examine(
             model, capsule, result, found, seconds=seconds, first=first(result)
         )
     )
-    result.own_code = rebuild.own_code(capsule)
+    result.own_code = own_code(capsule)
     return result
 
 

@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.postmortem.capsule import Sum
-from tb_nanwatch.record.schema import KINDS, BadTensor, Phase
+from tb_nanwatch.postmortem import state
+from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.fits import Caller
+from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
-from tb_nanwatch.writing.recording.health import tensor_health
-from tb_nanwatch.writing.recording.observer import LOOK_NEXT, Expectation, Floats, Layout
-
-
-@dataclass
-class Seen:
-    """What was seen of a step: its non-finite tensors and all sums, in causal order."""
-
-    bad: list[BadTensor] = field(default_factory=list)
-    sums: list[Sum] = field(default_factory=list)
-
-    def observe(
-        self,
-        layout: Layout,
-        replica: int,
-        step: int,
-        tensors: Sequence[Any],
-        *,
-        spent: float = 0.0,
-    ) -> Expectation:
-        """Counts the non-finite elements of each tensor."""
-        for probe, source in zip(layout.probes, layout.sources, strict=True):
-            health = tensor_health(tensors[source])
-            counts = (health.num_nan, health.num_pos_inf, health.num_neg_inf)
-            if any(counts):
-                size = int(np.size(tensors[source]))
-                self.bad.append(BadTensor(probe.kind, probe.name, *counts, size=size))
-        return Expectation(LOOK_NEXT, np.zeros(layout.num_columns, np.bool_))
-
-    def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
-        """Returns False: nothing is kept of the step."""
-        return False
-
-    def rows(self, layout: Layout, replica: int, first_step: int, rows: Floats) -> None:
-        """Keeps the sums of the first step."""
-        self.sums += [Sum(*part) for part in layout.sums(rows[0])]
 
 
 def run_compiled(
@@ -74,9 +38,17 @@ def run_compiled(
         instrument.read()
     finally:
         instrument.uninstall()
-    order = {kind: i for i, kind in enumerate(KINDS)}
-    seen.bad.sort(key=lambda b: order[b.kind])
-    return seen
+    return seen.in_causal_order()
+
+
+def runs(model: Any, capsule: Capsule) -> Iterator[Seen]:
+    """Yields what is seen of a capsule's step; see `interface.Backend`."""
+    for fixed in (False, True):  # Keras fixes the batch size where batches are alike
+        missing = state.assign(model, capsule.variables)
+        phase, data = capsule.position.phase, capsule.data
+        seen = run_compiled(model, phase, data, fixed=fixed)
+        seen.missing = missing
+        yield seen
 
 
 def _dataset(data: Any, fixed: bool) -> Any:

@@ -225,15 +225,12 @@ class Rewinding:
             self._rewind.stop(
                 "running a step leaves traces (it prints, writes, calls Python)"
             )
-        tape = None if self.why_not else self._rewind.take(self._steps(), onset)
+        tape = self._rewind.take(self._steps(), onset)
         self._staged.close()
         self._graphs.clear()
-        if tape is None:
-            return self.why_not or (
-                "the batches since the last state that was kept are more than "
-                "rewind_bytes has room for"
-            )
-        tape.train = _trainer(self._model, function, spec, max(1, self._per_call()))
+        if not isinstance(tape, str):
+            per_call = max(1, self._per_call())
+            tape.train = _trainer(self._model, function, spec, per_call)
         return tape
 
     def close(self) -> None:

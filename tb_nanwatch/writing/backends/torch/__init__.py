@@ -20,16 +20,18 @@ run again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tb_nanwatch.errors import UnsupportedError
-from tb_nanwatch.postmortem import experiments
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends import afterwards
+from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import First, Wishes
+from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.backends.torch import states
 from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
@@ -37,16 +39,15 @@ from tb_nanwatch.writing.backends.torch.instrument import Instrument, tensors_of
 from tb_nanwatch.writing.recording.observer import Observer
 
 __all__ = [
-    "REPLAYS",
     "Instrument",
     "check_model",
     "complete",
     "examine",
     "examine_runaway",
+    "runs",
     "watch",
 ]
 
-REPLAYS: Final = False
 _SILENT: Final = Silent()
 _MEANS: Final = Means(tensors_of, states.snapshot, states.assign, states.preserved)
 
@@ -66,6 +67,23 @@ def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
     return Instrument(model, observer, wishes)
 
 
+def runs(model: Any, capsule: Capsule) -> Iterator[Seen]:
+    """Yields what is seen of a capsule's step; see `interface.Backend`."""
+    seen, phase = Seen(), capsule.position.phase
+    seen.missing = states.assign(model, capsule.variables)
+    instrument = Instrument(model, seen, Wishes())
+    instrument.install(Caller(seen))
+    try:
+        trains = phase == "train"
+        function = model.train_function if trains else model.test_function
+        model.train(trains)
+        function([tensors_of(capsule.data)])
+        instrument.read()
+    finally:
+        instrument.uninstall()
+    yield seen.in_causal_order()
+
+
 def examine(
     model: Any,
     capsule: Capsule,
@@ -77,17 +95,9 @@ def examine(
 ) -> PostMortem:
     """Returns the post-mortem of a bad step; see `interface.Backend`."""
     result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
-    result.untried = tape if isinstance(tape, str) else ""
-    found = None if isinstance(tape, str) else tape
-    result.experiments = afterwards.tried(
-        lambda: experiments.run(
-            *(model, capsule, result, found),
-            seconds=seconds,
-            first=first(result),
-            means=_MEANS,
-        )
+    return afterwards.with_experiments(
+        *(_MEANS, model, capsule, result), tape=tape, seconds=seconds, first=first
     )
-    return result
 
 
 def examine_runaway(

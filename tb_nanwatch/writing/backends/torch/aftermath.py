@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import torch
@@ -10,12 +11,17 @@ import torch
 from tb_nanwatch.compat.names import Feature, require
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
+from tb_nanwatch.postmortem.changes import in_float32
 from tb_nanwatch.postmortem.counting import count
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
-from tb_nanwatch.writing.backends.afterwards import MAX_SECONDS, run_again
+from tb_nanwatch.writing.backends.afterwards import (
+    MAX_SECONDS,
+    is_finite_up_to,
+    run_again,
+)
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.torch.instrument import Instrument, tensors_of
@@ -41,7 +47,7 @@ def post_mortem(
         observer: is told nothing.
         activations_only: as the training was watched.
     """
-    return run_again(lambda: _run(model, capsule, observer, activations_only), capsule)
+    return run_again(lambda: _run(model, capsule, observer, activations_only))
 
 
 def _run(
@@ -96,14 +102,33 @@ def _run(
             not began.op.gradient or began.op.forward is not None
         ):
             result.in_model = began.op.index in watch.in_model
+        if result.dtype == "float16":
+            with contextlib.suppress(Exception):  # code of the user's that wants float16
+                result.finite_in_float32 = _in_float32(model, capsule, observer, data)
         return result
+
+
+def _in_float32(
+    model: Any, capsule: Capsule, observer: Observer, data: Any
+) -> bool | None:
+    """Returns whether the step stays finite up to the origin with float32 for float16."""
+    assign(model, capsule.variables)
+    phase = capsule.position.phase
+    with in_float32(model), _mode(phase):
+        found = Instrument(model, observer, Wishes()).run_once(phase, data)
+    return is_finite_up_to(
+        capsule.origin, ((f.kind, f.name, array_of(f.tensor)) for f in found)
+    )
 
 
 def _step(watch: OpWatch, instrument: Instrument, phase: Phase, data: Any) -> list[Found]:
     """Runs the step; the user's stack ends at this very function."""
-    model_phase = contextlib.nullcontext() if phase == "train" else torch.no_grad()
-    with model_phase, watch.watching():
+    with _mode(phase), watch.watching():
         return instrument.run_once(phase, data)
+
+
+def _mode(phase: Phase) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext() if phase == "train" else torch.no_grad()
 
 
 def _counts_of(bad: BadTensor) -> Counts:

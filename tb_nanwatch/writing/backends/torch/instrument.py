@@ -17,6 +17,7 @@ import torch
 from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import warn
+from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
@@ -462,7 +463,7 @@ class Instrument:
         asked = step.phase in self._asked
         if expected is None or asked or expected.stands_out(row):
             self._asked.discard(step.phase)
-            self._look(step, found, columns)
+            self._look(step, found, columns, row)
 
     def _row(self, step: _Step, found: list[Found], columns: _Columns) -> Floats:
         met = [found[columns.order[i]].tensor for i in columns.keys]
@@ -477,7 +478,9 @@ class Instrument:
             self._rows.append((layout, step, [row]))
         self._waiting += 1
 
-    def _look(self, step: _Step, found: list[Found], columns: _Columns) -> None:
+    def _look(
+        self, step: _Step, found: list[Found], columns: _Columns, row: Floats
+    ) -> None:
         """Hands the tensors of a step to the observer."""
         found = [found[i] for i in columns.order]
         layout, names = columns.layout, columns.names
@@ -495,6 +498,8 @@ class Instrument:
         if self.capture is not None and self._observer.is_onset(
             step.phase, step.number, 0
         ):
+            if step.kept is not None:
+                step.kept.sums = [Sum(*part) for part in layout.sums(row)]
             self.capture.keep(step.kept)
 
     # --- Steps that are read later ----------------------------------------------------
@@ -558,7 +563,7 @@ class Instrument:
                     f"train step {number} came out otherwise when it was run again"
                 )
                 return
-            self._look(step, found, columns)
+            self._look(step, found, columns, again)
 
     # --- Columns ------------------------------------------------------------------------
 

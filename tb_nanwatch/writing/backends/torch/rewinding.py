@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import keras
 import numpy as np
 import torch
 
 from tb_nanwatch.postmortem.tape import Change, Tape
 from tb_nanwatch.postmortem.variables import state_variables
+from tb_nanwatch.writing.backends.batches import Batches
 from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.names import build_optimizer, has_keras_step
 from tb_nanwatch.writing.backends.torch.states import Held
@@ -23,34 +22,18 @@ from tb_nanwatch.writing.rewind import Rewind
 _FEW: Final = 64
 
 
-class _Source:
+class _Source(Batches):
     """The training's states and batches (`rewind.Source`)."""
 
     def __init__(self, model: Any) -> None:
+        super().__init__()
         self._model = model
-        self._held: deque[Any] = deque(maxlen=0)
-        self._bytes = 0
-
-    def put(self, data: Any) -> None:
-        if not self._bytes:
-            leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
-            self._bytes = sum(int(leaf.nbytes) for leaf in leaves)
-        self._held.append(data)
 
     def state(self) -> Held:
         return Held(_variables_of_a_state(self._model))
 
     def state_bytes(self) -> int:
         return sum(int(v.value.nbytes) for v in _variables_of_a_state(self._model))
-
-    def batch_bytes(self) -> int:
-        return self._bytes
-
-    def hold(self, steps: int) -> None:
-        self._held = deque(self._held, maxlen=steps)
-
-    def batches(self) -> list[Any]:
-        return list(self._held)
 
 
 def _variables_of_a_state(model: Any) -> list[Any]:
@@ -158,13 +141,9 @@ class Rewinding:
         Returns:
             In words why not, where that is so.
         """
-        tape = None if self._rewind.why_not else self._rewind.take(self._steps, onset)
-        if tape is None:
-            return self._rewind.why_not or (
-                "the batches since the last state that was kept are more than "
-                "rewind_bytes has room for"
-            )
-        tape.train = self._train
+        tape = self._rewind.take(self._steps, onset)
+        if not isinstance(tape, str):
+            tape.train = self._train
         return tape
 
     def _train(self, batches: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import SavedVariable
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.writing.backends.torch.capture import GENERATOR
@@ -45,24 +46,20 @@ def snapshot(model: Any) -> list[SavedVariable]:
     return [*saved, SavedVariable(GENERATOR, "", torch.get_rng_state().numpy())]
 
 
-def assign(model: Any, variables: Sequence[SavedVariable]) -> None:
+def assign(model: Any, variables: Sequence[SavedVariable]) -> list[str]:
     """Sets the model to its state from before a step; the sums of metrics to none.
 
+    Returns:
+        What was not set because it is missing, in words.
+
     Raises:
-        ValueError: the model's variables are not those that were saved.
+        CapsuleError: the model's variables are not those that were saved.
     """
-    own = [(role, v) for role, v in variables_of(model) if role != "metric"]
-    kept = [s for s in variables if s.role not in ("metric", GENERATOR)]
-    if [role for role, _ in own] != [s.role for s in kept]:
-        raise ValueError("the model has other variables than before its step")
-    with torch.no_grad():
-        for (_, variable), saved in zip(own, kept, strict=True):
-            if saved.value is not None:
-                value = torch.as_tensor(saved.value, device=variable.value.device)
-                variable.value.copy_(value)
+    missing = state.assign(model, [s for s in variables if s.role != GENERATOR])
     for saved in variables:
         if saved.role == GENERATOR and saved.value is not None:
             torch.set_rng_state(torch.as_tensor(saved.value))
+    return missing
 
 
 @contextlib.contextmanager
