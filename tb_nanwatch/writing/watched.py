@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import keras
 
 from tb_nanwatch.compat.names import Feature, has
-from tb_nanwatch.diagnosis.ranking import Cause, diagnose
-from tb_nanwatch.diagnosis.tested import confirmation
 from tb_nanwatch.errors import NonFiniteError, warn
-from tb_nanwatch.postmortem.capsule import Capsule
-from tb_nanwatch.postmortem.examples import examples_of
-from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.record.schema import STATUSES, Experiment, Position, PostMortem, Status
+from tb_nanwatch.record.schema import STATUSES, Position, Status
 from tb_nanwatch.wording.messages import of_error
-from tb_nanwatch.wording.trial_names import trial_name
-from tb_nanwatch.writing import capsules, earlier
+from tb_nanwatch.writing import earlier, examination
 from tb_nanwatch.writing.backends.chosen import backend
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import Wishes
@@ -38,12 +29,10 @@ from tb_nanwatch.writing.log.environment import (
 from tb_nanwatch.writing.log.files import run_directory
 from tb_nanwatch.writing.log.score import Scoring, Wanted
 from tb_nanwatch.writing.log.session import Session
-from tb_nanwatch.writing.plan import plan_of
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
 from tb_nanwatch.writing.search import tuner as tuners
 from tb_nanwatch.writing.search import verdict as verdicts
-from tb_nanwatch.writing.search.alike import Tried, Way, way_of
 from tb_nanwatch.writing.supported import check_model
 from tb_nanwatch.writing.telling import notebook
 from tb_nanwatch.writing.telling.bad_run import BadRun
@@ -54,19 +43,14 @@ from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 _SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
-class Options(Protocol):
+class Options(examination.Options, Protocol):
     """What the callback was given, and what Keras gave to the callback."""
 
-    log_dir: str
     given_log_dir: str
     hparams: dict[str, Any]
     on_nonfinite: str
     keep_score: bool
-    activations_only: bool
-    capsules: int
-    capsule_bytes: int
     rewind_bytes: int | None
-    experiments: float
     silent: bool
     on_bad: Callable[[BadRun], object] | None
     score: Wanted
@@ -101,13 +85,6 @@ class Watched:
         run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
         run_dir = run_directory(callback.log_dir, run)
         self._trial = trial
-        self._run_dir = run_dir
-        self._capsule: Capsule | None = None
-        self._tape: Tape | str = ""
-        # As fit's own frame does, until the training has ended.
-        self._given = caller.given if caller is not None else None
-        self._tries = True
-        self._capsule_place = ""
         self.over = self._told = self._told_stall = self._stopped = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else _monitored(callbacks),
@@ -150,6 +127,14 @@ class Watched:
             place=callback.log_dir,
             earlier=earlier.training_of(self._model),
             scoring=None if trial else Scoring(callback.score, self._model),
+        )
+        self._examination = examination.Examination(
+            callback,
+            self._model,
+            self._session,
+            self._backend,
+            self._instrument,
+            caller.given if caller is not None else None,
         )
         self._speaker = Speaker(
             self._session, callback.log_dir, callback.given_log_dir, callback.silent
@@ -249,7 +234,7 @@ class Watched:
         """Keeps the step at which the run went bad, and what it is run again from."""
         self._told = True
         self._instrument.went_bad()
-        self._keep_capsule()
+        self._examination.keep()
 
     def _tell_stall(self) -> None:
         """Says that the run has stalled, and keeps the step at which that began.
@@ -261,165 +246,10 @@ class Watched:
         self._session.flush()
         if self._recorder.is_bad:
             return  # by now it is worse than that
-        self._keep_capsule(last=False)
+        self._examination.keep(last=False)
         _, onset, origin = self._recorder.status()
         if onset is not None:
             self._speaker.went_bad(onset, origin, "record")
-
-    def _keep_capsule(self, last: bool = True) -> None:
-        """Writes the step at which the run went bad, as soon as it is known.
-
-        Args:
-            last: nothing worse is worth a capsule.
-        """
-        self._capsule = None
-        capture = self._instrument.capture
-        if capture is None:
-            return
-        try:
-            if capture.too_large:
-                self._note(
-                    "no capsule was kept: model, optimizer and batch are larger than "
-                    f"capsule_bytes={self._options.capsule_bytes:,}"
-                )
-            kept = capture.take(last)
-            if kept is None:
-                return
-            self._capsule = capsules.make(
-                kept, self._model, self._session, self._recorder
-            )
-            place = capsules.place_for(
-                self._options.log_dir, self._run_dir, self._options.capsules
-            )
-            if self._capsule is not None and place is not None:
-                self._capsule.write(place, self._options.capsule_bytes)
-                self._capsule_place = str(place)
-        except Exception as e:  # a capsule is never worth a training
-            self._note(f"no capsule was kept: {type(e).__name__}: {e}")
-
-    def _examine(self) -> None:
-        """Runs the failing step again, once the model is no longer watched."""
-        capsule, self._capsule = self._capsule, None
-        tape, self._tape = self._tape, ""
-        given, self._given = self._given, None
-        began = time.monotonic()
-        if capsule is not None and not isinstance(tape, str):
-            self._complete(capsule, tape)
-        _, onset, _ = self._recorder.status()
-        if onset is not None and not isinstance(tape, str):
-            tape.plan = plan_of(
-                self._session.environment, onset, in_search=self._trial is not None
-            )
-        try:
-            seconds = self._seconds_to_try()
-            result = self._examined(capsule, tape, seconds)
-            if result is None:
-                return
-            if capsule is not None:
-                with contextlib.suppress(Exception):  # no run is told the worse for it
-                    result.examples = examples_of(given, capsule, result)
-            self._tried_for(time.monotonic() - began)
-            self._note_alike(result, seconds)
-            result.seconds = time.monotonic() - began
-            self._session.write_post_mortem(result)
-        except Exception as e:
-            said = of_error(e)
-            warn(f"NaN Watch's post-mortem failed: {said}")
-
-    def _examined(
-        self, capsule: Capsule | None, tape: Tape | str, seconds: float
-    ) -> PostMortem | None:
-        """Returns the post-mortem; None where no step failed and there is nothing to try.
-
-        Args:
-            capsule: the failing step, None where there is none.
-            tape: what the training can be run again from, or why not.
-            seconds: for experiments.
-        """
-        if capsule is not None:
-            result = self._backend.examine(
-                self._model,
-                capsule,
-                activations_only=self._options.activations_only,
-                tape=tape,
-                seconds=seconds,
-                first=self._first_to_try,
-            )
-            if capsule.has_batch:
-                result.capsule = self._capsule_place
-            return result
-        status, onset, _ = self._recorder.status()
-        if status != "runaway" or onset is None or not self._wants_experiments:
-            return None
-        return self._backend.examine_runaway(
-            self._model, onset.step, tape=tape, seconds=seconds, first=self._first_to_try
-        )
-
-    def _complete(self, capsule: Capsule, tape: Tape) -> None:
-        """Has the capsule hold the state from before its step, where it does not."""
-        try:
-            whole = self._backend.complete(capsule, tape, self._model)
-            if whole and self._capsule_place:
-                place = Path(self._capsule_place)
-                capsules.replace_on_disk(capsule, place, self._options.capsule_bytes)
-        except Exception as e:  # it stays as it was
-            self._note(f"the capsule stayed incomplete: {of_error(e)}")
-
-    def _seconds_to_try(self) -> float:
-        """Returns the seconds that experiments may take now."""
-        if not self._tries:
-            return 0.0
-        if self._trial is None:
-            return self._options.experiments
-        return verdicts.state_of(self._trial.tuner).seconds_to_try(
-            self._options.experiments
-        )
-
-    @property
-    def _wants_experiments(self) -> bool:
-        """Whether they are to be tried for as long as there is time."""
-        return self._tries and self._options.experiments > 0
-
-    def _first_to_try(self, found: PostMortem) -> Sequence[Experiment]:
-        """Returns the experiments that settled it for a run which went bad alike."""
-        if self._trial is None:
-            return ()
-        return verdicts.state_of(self._trial.tuner).alike.first(self._way(found))
-
-    def _note_alike(self, found: PostMortem, seconds: float) -> None:
-        """Tells later runs of the search what was tried on this one.
-
-        Args:
-            found: its post-mortem; it is told why nothing was tried, where that is so.
-            seconds: that there were for experiments.
-        """
-        if self._trial is None or not self._wants_experiments:
-            return
-        alike, way = verdicts.state_of(self._trial.tuner).alike, self._way(found)
-        if seconds <= 0 or found.experiments:
-            why_not = alike.why_not(way, found)
-            found.untried = "; ".join(filter(None, [found.untried, why_not]))
-        facts = replace(self._session.facts(), postmortem=found)
-        confirming = confirmation(facts, self._diagnosed(found).id)
-        name = trial_name(self._trial.trial_id, self._trial.number)
-        alike.note(way, Tried(name, found.experiments, confirming))
-
-    def _way(self, found: PostMortem) -> Way:
-        """Returns in what way the run went bad, whatever experiments say."""
-        status, _, origin = self._recorder.status()
-        cause = self._diagnosed(replace(found, experiments=[])).id
-        return way_of(status, cause, origin, found)
-
-    def _diagnosed(self, found: PostMortem) -> Cause:
-        """Returns the likeliest cause with a post-mortem that is not written yet."""
-        facts = replace(self._session.facts(), postmortem=found)
-        with contextlib.suppress(Exception):  # as good as one that is not known
-            return diagnose(facts)[0]
-        return Cause("unknown", 0.0)
-
-    def _tried_for(self, seconds: float) -> None:
-        if self._trial is not None:
-            verdicts.state_of(self._trial.tuner).tried_for += seconds
 
     def _note(self, note: str) -> None:
         self._instrument.notes.append(note)
@@ -434,7 +264,7 @@ class Watched:
             with contextlib.suppress(Exception):
                 self._session.end_of_steps()
             self._take_out()
-            self._examine()
+            self._examination.run()
         if mode not in ("fail", "raise"):
             self._speaker.went_bad(onset, origin, mode)
         if mode == "stop":
@@ -465,7 +295,7 @@ class Watched:
             self._tell_stall()
         self._see_late()
         self._take_out()
-        self._examine()
+        self._examination.run()
         if self._trial is not None:
             if self._stopped and not self._options.keep_score:
                 _unscore(self._model, self._trial.objectives)
@@ -484,7 +314,7 @@ class Watched:
         self._see_late()
         self._take_out()
         if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
-            self._examine()
+            self._examination.run()
         self._end_failed(error)
         self._say_end()
 
@@ -534,13 +364,7 @@ class Watched:
 
     def _take_out(self) -> None:
         self.over = True
-        # What another one watches is not trained beside it: the last one tries it all.
-        self._tries = self._instrument.is_alone
-        with contextlib.suppress(Exception):  # then nothing is tried
-            status, onset, _ = self._recorder.status()
-            gone = self._recorder.is_bad or status == "runaway"
-            if self._tries and gone and onset is not None and onset.phase == "train":
-                self._tape = self._instrument.take_tape(onset.step)
+        self._examination.take_tape()
         self._instrument.uninstall()
         self._training.status, _, _ = self._recorder.status()
         if self._trial is not None:

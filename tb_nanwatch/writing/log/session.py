@@ -102,6 +102,7 @@ class Session:
     ) -> None:
         self.id = uuid.uuid4().hex[:16]
         self.run = run
+        self.run_dir = run_dir
         self.trial = trial
         self.earlier = earlier
         self.scoring = scoring
