@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch.diagnosis.closest import LARGEST
@@ -74,6 +74,8 @@ class Answer:
         tested: what an experiment has shown of it, in a sentence.
         where: operation and line, or the first bad tensor.
         after: what was trained on after it, in a sentence.
+        changed: what the experiment of `tested` ran with: "a learning rate of 0.3 instead
+            of 3".
     """
 
     happened: str
@@ -85,6 +87,7 @@ class Answer:
     tested: str
     where: str
     after: str
+    changed: str = field(default="", kw_only=True)
 
 
 def answer_of(
@@ -111,6 +114,7 @@ def answer_of(
         first.tested,
         _where(facts),
         _after(facts, steps_after),
+        changed=first.changed,
     )
 
 

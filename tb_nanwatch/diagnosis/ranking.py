@@ -19,6 +19,7 @@ from tb_nanwatch.diagnosis.rules import fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.diagnosis.tested import (
+    changed_text,
     confirmation,
     confirmed_text,
     mends_not,
@@ -51,6 +52,7 @@ class Cause:
             in words; "" of "unknown".
         held: value that the fix sets and that an experiment has shown to be enough, None
             for none.
+        changed: what that experiment ran with: "a learning rate of 0.3 instead of 3".
     """
 
     id: str
@@ -63,6 +65,7 @@ class Cause:
     tested: str = ""
     record: str = ""
     held: float | None = None
+    changed: str = ""
 
 
 # A cause that an experiment confirmed outweighs those that were only derived.
@@ -159,6 +162,7 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
         tested,
         reputation_of(c.id, sure).words,
         held,
+        changed_text(kept) if kept else "",
     )
 
 

@@ -111,7 +111,7 @@ def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
         after = f" and the {kept.steps - 1:,} after it" if kept.steps > 1 else ""
         return f"Tested: run again with {kept.text}, the step{after} stayed finite."
     text = (
-        f"Tested: run again from step {kept.first:,} on with {_with(kept)}, all "
+        f"Tested: run again from step {kept.first:,} on with {changed_text(kept)}, all "
         f"{kept.steps:,} steps are finite"
     )
     if kept.learns and kept.first_loss is not None and kept.last_loss is not None:
@@ -138,10 +138,9 @@ def covered_text(facts: Facts, kept: Experiment) -> str:
         )
     beyond = max(0, end - 1 - _onset(facts))
     epoch = found.epoch_steps
-    whole = f" of the training's {planned:,}" if planned else ""
-    text = (
-        f"Those are {kept.steps:,}{whole} steps, {beyond:,} of them after the failing one"
-    )
+    those = f"Those are {kept.steps:,} of the training's {planned:,} steps, "
+    what = "of them after the failing one"
+    text = f"{those}{beyond:,} {what}" if planned else f"{beyond:,} {what}"
     if epoch > kept.steps:
         text += f"; an epoch has {epoch:,}"
     if 0 < kept.batches < min(kept.steps, epoch or kept.steps):
@@ -199,7 +198,9 @@ def unhelpful_text(facts: Facts, cause: str) -> str:
     tried = _tried(facts, cause)
     idle = [e for e in tried if e.finite and e.learns is False]
     if idle:
-        return f"Run again with {_with(idle[0])}, it stays finite but does not learn."
+        return (
+            f"Run again with {changed_text(idle[0])}, it stays finite but does not learn."
+        )
     alone = _too_little(facts, cause)
     if not alone or not _left_domain(facts.postmortem):
         return ""
@@ -227,7 +228,8 @@ def _too_little(facts: Facts, cause: str) -> list[Experiment]:
     ]
 
 
-def _with(kept: Experiment) -> str:
+def changed_text(kept: Experiment) -> str:
+    """Returns what an experiment ran with: "a learning rate of 0.3 instead of 3"."""
     if not kept.change.startswith("learning_rate/") or kept.value is None:
         return kept.text
     before = kept.value * float(kept.change.split("/")[1])

@@ -57,7 +57,7 @@ def test_a_row_far_out_that_a_logarithm_met(tmp_path: Path) -> None:
     assert first.id == "outlier_data"
     said = " ".join(first.evidence)
     assert "column 2 of row 5 of the input is -200000" in said
-    assert f"example {ROW} of epoch 1" in said
+    assert f"example {ROW} of the data that fit was given" in said
     assert "test_outlier_programs.py:" in first.fix and "logarithm" in first.fix
 
 

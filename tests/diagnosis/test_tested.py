@@ -74,7 +74,7 @@ def facts(
             0,
             0,
             {"batches": 1},
-            "Those are 100 steps, 64 of them after the failing one; on 1 batch again and "
+            "64 of them after the failing one; on 1 batch again and "
             "again.",
             True,
         ),
@@ -83,7 +83,7 @@ def facts(
             0,
             0,
             {"batches": 0},
-            "Those are 100 steps, 64 of them after the failing one.",
+            "64 of them after the failing one.",
             False,
         ),
     ],

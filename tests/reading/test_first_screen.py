@@ -37,6 +37,7 @@ ANSWER = SearchAnswer(
     whose="Trial #3",
     names=["Trial #3"],
     id="learning_rate",
+    changed="a learning rate of 0.3 instead of 3",
 )
 FINDING = Finding(
     "s", "rate", "rate >= 0.5", (4, 5), (0, 19), 0.002, "hp.Float()", "Put it there.",
@@ -84,7 +85,9 @@ def test_a_condition_leads_and_its_statistics_stand_behind() -> None:
     # The word is that of the cause. What the experiment tested is the rate of one trial,
     # and not the edit: its numbers stand behind, and so does no second fix.
     assert shown.sure == "tested"
-    assert shown.tested == "Tested: in Trial #3, run again with one thing changed."
+    assert shown.tested == (
+        "Tested: Trial #3, run again with a learning rate of 0.3 instead of 3, stays finite."
+    )
     assert any(ANSWER.tested in text for text in shown.more)
     assert not any(ANSWER.fix in text for text in (shown.fix, *shown.more))
 

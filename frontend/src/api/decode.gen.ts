@@ -67,6 +67,7 @@ export function searchAnswer(value: unknown): types.SearchAnswer {
     tested: text(o.tested),
     where: text(o.where),
     after: text(o.after),
+    changed: text(o.changed),
     count: count(o.count),
     of: count(o.of),
     whose: text(o.whose),
@@ -418,6 +419,7 @@ export function answer(value: unknown): types.Answer {
     tested: text(o.tested),
     where: text(o.where),
     after: text(o.after),
+    changed: text(o.changed),
   };
 }
 

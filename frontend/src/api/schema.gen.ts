@@ -76,6 +76,8 @@ export interface SearchAnswer {
   where: string;
   /** what was trained on after it, in a sentence. */
   after: string;
+  /** what the experiment of `tested` ran with: "a learning rate of 0.3 instead of 3". */
+  changed: string;
   /** bad trials that share it. */
   count: number;
   /** bad trials in all. */
@@ -629,6 +631,8 @@ export interface Answer {
   where: string;
   /** what was trained on after it, in a sentence. */
   after: string;
+  /** what the experiment of `tested` ran with: "a learning rate of 0.3 instead of 3". */
+  changed: string;
 }
 
 export interface ToldCall {

@@ -68,11 +68,11 @@ def unscaled_targets(m: Measured) -> Candidate | None:
         math.log10(scale) * 1.2,
         0.97,
         [
-            f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, where "
-            f"the first predictions of scaled inputs would have had {predicted:.3g}."
+            f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; the "
+            f"untrained model's predictions of scaled inputs would have {predicted:.3g}."
             if inputs >= at("input_rms")
-            else f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}, "
-            f"where the first predictions had {predicted:.3g}."
+            else f"Targets of the first batch lie in [{low:.3g}, {high:.3g}], root mean square {rms:.3g}; "
+            f"the untrained model's predictions have {predicted:.3g}."
         ],
         "Scale the targets to mean 0 and deviation 1, and undo it on the predictions.",
     )

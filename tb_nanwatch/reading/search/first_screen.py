@@ -157,7 +157,8 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     # The word is that of the cause, as everywhere.
     sure = max(sure, answer.sure, key=SURE.index)
     # Of one trial, whose numbers stand behind "how sure?".
-    one = f"Tested: in {answer.whose}, run again with one thing changed."
+    changed = answer.changed or "one thing changed"
+    one = f"Tested: {answer.whose}, run again with {changed}, stays finite."
     tested = one if answer.tested else ""
     return {"why": why, "sure": sure, "tested": tested, **_narrowed(top, answer)}
 
