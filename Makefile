@@ -156,7 +156,8 @@ versions: $(DONE)/dev
 backends: $(BACKENDS:%=$(VENV)/backends/%/.done)
 	@for name in $(BACKENDS); do \
 		echo "tests/backends on $$name"; \
-		KERAS_BACKEND=$$name OMP_NUM_THREADS=1 $(VENV)/backends/$$name/bin/python -m pytest tests/backends $(PYTEST_ARGS); \
+		KERAS_BACKEND=$$name OMP_NUM_THREADS=1 $(VENV)/backends/$$name/bin/python -m pytest \
+			-n $(PYTEST_JOBS) --dist worksteal tests/backends $(PYTEST_ARGS); \
 	done
 
 corpus: $(DONE)/dev
@@ -207,7 +208,7 @@ $(VENV)/backends/%/.done: $(PACKAGE)
 		--root-user-action=ignore -c constraints.txt $(BACKENDS_PIP_ARGS) setuptools wheel
 	@$(@D)/bin/python -m pip --quiet --no-input --disable-pip-version-check install \
 		--root-user-action=ignore -c constraints.txt $(BACKENDS_PIP_ARGS) \
-		--no-build-isolation -e '.[$*]' pytest hypothesis
+		--no-build-isolation -e '.[$*]' pytest pytest-xdist hypothesis
 	@touch $@
 
 $(VENV)/ray/.done: $(PACKAGE) demo/ray.txt
