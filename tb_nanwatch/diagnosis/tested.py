@@ -130,6 +130,8 @@ def covered_text(facts: Facts, kept: Experiment) -> str:
     """Returns in a sentence which part of the training an experiment went through."""
     found = facts.postmortem or PostMortem()
     end, planned = kept.first + kept.steps, found.planned_steps
+    if planned and end > planned and not kept.first:
+        return f"The whole training has {planned:,}."
     if planned and end >= planned:
         return "That is " + (
             "the whole training."

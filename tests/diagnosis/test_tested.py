@@ -47,6 +47,7 @@ def facts(
     ("planned", "epoch", "made", "said", "short"),
     [
         (100, 50, {}, "That is the whole training.", False),
+        (60, 30, {}, "The whole training has 60.", False),
         (100, 50, {"first": 30}, "That is from there to the end of the training.", False),
         (
             150,
@@ -74,8 +75,7 @@ def facts(
             0,
             0,
             {"batches": 1},
-            "64 of them after the failing one; on 1 batch again and "
-            "again.",
+            "64 of them after the failing one; on 1 batch again and again.",
             True,
         ),
         # A log of before these were written.
