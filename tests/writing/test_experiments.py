@@ -84,7 +84,7 @@ def test_a_rate_that_is_too_high(tmp_path: Path, later: bool) -> None:
     best = max(kept, key=lambda e: e["value"])
     assert cause["fix"].startswith(f"Lower the learning rate to {best['value']:.3g}.")
     # As far as it was to go.
-    assert best["first"] + best["steps"] >= 30 and said.endswith("the whole training.")
+    assert best["first"] + best["steps"] >= 30 and "whole training" in said
     assert run["postmortem"]["planned_steps"] == 30
 
 
