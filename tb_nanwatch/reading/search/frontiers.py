@@ -115,6 +115,6 @@ def afterwards(record: FrontierRecord, sessions: Sequence[Session]) -> str:
     if seconds > 0 and record.seconds > 0:
         text += (
             f". The stability search took {record.seconds:.0f} s, "
-            f"{record.seconds / (record.seconds + seconds):.0%} of both"
+            f"{record.seconds / (record.seconds + seconds):.0%} of both searches' time"
         )
     return f"{text}."
