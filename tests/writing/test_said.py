@@ -172,7 +172,7 @@ def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
     # Low enough for all is what one of them needed.
     rates["3"] = rates["3"]._replace(held=0.01)
     rates["1"] = rates["1"]._replace(held=0.1)
-    said = card_at_end(statuses, rates, [])
+    said = card_at_end(statuses, rates, [], {})
     assert said.parts[0].text == "rate. (Trial #4; 3 of 3 bad alike)"
 
 
