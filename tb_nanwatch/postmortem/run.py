@@ -153,8 +153,8 @@ def _run(
     require(Feature.POST_MORTEM)
     with state.preserved(model):
         data = tensors_of(capsule.data)
-        watch = OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
-        ran = _once(watch, model, capsule, tracer, data)
+        watch = _watch(model, capsule, tracer, seconds, memory)
+        ran = _once(watch, capsule, tracer, data)
         if ran is None:
             return PostMortem(
                 reason=f"Run operation by operation, the step has no tensor "
@@ -202,11 +202,19 @@ class _Ran(NamedTuple):
     spent: float
 
 
-def _once(
-    watch: OpWatch, model: Any, capsule: Capsule, tracer: Tracer, data: Any
-) -> _Ran | None:
-    """Runs the step from its state; None where it has no such tensor as the origin."""
+def _watch(
+    model: Any, capsule: Capsule, tracer: Tracer, seconds: float, memory: int
+) -> OpWatch:
+    """Returns what watches the step, of a model that has the state from before it.
+
+    In this order: which variables are non-finite already is looked at when it is made.
+    """
     state.assign(model, capsule.variables)
+    return OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
+
+
+def _once(watch: OpWatch, capsule: Capsule, tracer: Tracer, data: Any) -> _Ran | None:
+    """Runs the step; None where it has no such tensor as the origin."""
     names = _name_data(watch, data)
     began = time.monotonic()
     found = _step(watch, tracer, capsule.position.phase, data)
@@ -233,10 +241,10 @@ def _drawn(
     began, draws = time.monotonic(), 0
     while True:
         left = _DRAW_SECONDS - (time.monotonic() - began)
-        watch = OpWatch(_step.__code__, tracer.paths(), _handles(model), left, memory)
+        watch = _watch(model, capsule, tracer, left, memory)
         draws += 1
         try:
-            ran = _once(watch, model, capsule, tracer, data)
+            ran = _once(watch, capsule, tracer, data)
         except LimitError:
             return watch, None, draws
         if ran is not None and ran.first and ran.counts != Counts():
