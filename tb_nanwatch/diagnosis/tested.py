@@ -130,14 +130,12 @@ def covered_text(facts: Facts, kept: Experiment) -> str:
     """Returns in a sentence which part of the training an experiment went through."""
     found = facts.postmortem or PostMortem()
     end, planned = kept.first + kept.steps, found.planned_steps
-    if planned and end > planned and not kept.first:
-        return f"The whole training has {planned:,}."
     if planned and end >= planned:
-        return "That is " + (
-            "the whole training."
-            if not kept.first
-            else "from there to the end of the training."
-        )
+        if kept.first:
+            return "That is from there to the end of the training."
+        if end > planned:
+            return f"The whole training has {planned:,}."
+        return "That is the whole training."
     beyond = max(0, end - 1 - _onset(facts))
     epoch = found.epoch_steps
     those = f"Those are {kept.steps:,} of the training's {planned:,} steps, "

@@ -72,9 +72,7 @@ def run_staggered(path: Path, how: str) -> None:
     One at a time: KerasTuner fails where two processes delete one project, or where
     one writes into what another deletes.
     """
-    for left in path.glob("tuner*.rests"):
-        left.unlink()
-    for left in path.glob("*.ready"):
+    for left in (*path.glob("*.rests"), *path.glob("*.ready")):
         left.unlink()
     with Processes(MODULE, path) as processes:
         chief = processes.start("chief", how)

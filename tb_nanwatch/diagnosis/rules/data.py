@@ -53,11 +53,12 @@ def _place_in_data(m: Measured, tensor: BadTensor) -> list[str]:
 
 
 def example_text(m: Measured, row: int, rows: int, ago: int = 0) -> str:
-    """Returns in a sentence which example a row is, where batches are whole and in order.
+    """Returns in a sentence which example of the data a row of a batch is.
 
-    Or where its content tells: else Keras tells a callback neither the batch size nor
-    whether it shuffles, so the sentence says what it takes. A replica's row is one of its share alone: then nothing
-    is said.
+    Where the row was found in the arrays that `fit` was given, its content tells. Else the
+    sentence says what it takes for granted, whole batches in order, since Keras tells a
+    callback neither the batch size nor whether it shuffles. A replica's row is one of its
+    share alone: then nothing is said.
 
     Args:
         row: of the bad batch.
