@@ -17,11 +17,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tb_nanwatch.postmortem import state
+from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.tensorflow.packed import layout_of, places
 from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.health import tensor_health
-from tb_nanwatch.writing.recording.observer import Expectation, Layout
+from tb_nanwatch.writing.recording.observer import Bools, Expectation, Layout
 
 Array = npt.NDArray[Any]
 _LARGEST_SUM: Final = float(np.finfo(np.float32).max)
@@ -33,8 +34,8 @@ def run_again(
     """Runs a step once more and returns its tensors, and what they stand for.
 
     It runs operation by operation, which compiles nothing. Where that fails, or other
-    tensors are non-finite than were in training, XLA compiles it as it was trained: the
-    two disagree on what is out of range, such as a label without a class.
+    tensors are non-finite than were in training, it is compiled as it was trained: XLA
+    has another mind on what is out of range, such as a label without a class.
 
     Args:
         model: that was trained.
@@ -57,9 +58,22 @@ def run_again(
                 continue
             if {key for key in _overflowing(found) if key in known} == expected:
                 break
-        place = places(found)
-        arrays = {place[id(f.tensor)]: _array(f.tensor) for f in found}
-    layout = layout_of(found, kept.phase, trained)
+        return as_observed(found, kept.phase, trained)
+
+
+def as_observed(
+    found: list[Found], phase: Phase, trained: Layout
+) -> tuple[Layout, list[Array]]:
+    """Returns eager tensors as arrays, and what they stand for.
+
+    Args:
+        found: in causal order.
+        phase: of the step that they are of.
+        trained: what the step's sums stand for.
+    """
+    place = places(found)
+    arrays = {place[id(f.tensor)]: _array(f.tensor) for f in found}
+    layout = layout_of(found, phase, trained)
     return layout, [arrays[i] for i in range(len(arrays))]
 
 
@@ -82,21 +96,27 @@ def _overflowing(found: list[Found]) -> set[tuple[str, str]]:
     return keys
 
 
-def as_columns(expectation: Expectation, of: Layout, trained: Layout) -> Expectation:
+def as_columns(
+    expectation: Expectation, of: Layout, trained: Layout, bad: Bools
+) -> Expectation:
     """Returns an expectation for the columns of the step as it was trained.
 
     Args:
         expectation: for the columns of `of`.
-        of: the layout of the step as it was run again.
+        of: the layout of what was looked at.
         trained: that of the step as it was trained.
+        bad: [columns of `trained`] what its sums say of what was not looked at.
     """
     known = {
         (probe.kind, probe.name): bool(expectation.bad[column])
         for probe, column in zip(of.probes, of.columns, strict=True)
         if column >= 0
     }
-    bad = np.zeros(trained.num_columns, np.bool_)
+    seen = np.zeros(trained.num_columns, np.bool_)
+    looked_at = np.zeros(trained.num_columns, np.bool_)
     for probe, column in zip(trained.probes, trained.columns, strict=True):
-        if column >= 0:
-            bad[column] |= known.get((probe.kind, probe.name), False)
-    return expectation._replace(bad=bad)
+        key = probe.kind, probe.name
+        if column >= 0 and key in known:
+            looked_at[column] |= known[key]
+            seen[column] = True
+    return expectation._replace(bad=np.where(seen, looked_at, bad))

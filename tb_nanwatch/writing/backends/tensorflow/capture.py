@@ -120,6 +120,7 @@ class Capture:
         step: int,
         inputs: Sequence[Array],
         missing: Sequence[str] = (),
+        for_look: bool = False,
     ) -> None:
         """Keeps the step that is running; called by the step itself.
 
@@ -128,8 +129,9 @@ class Capture:
             phase, replica, step: which step.
             inputs: values of the batch's `inputs`.
             missing: why it is not the whole step, in words.
+            for_look: it is looked at, too, whether or not a capsule is still wanted.
         """
-        if self._closed:
+        if self._closed and not for_look:
             return
         tensors = sum(t.nbytes for t in inputs[: len(batch.tensors)])
         if self._is_too_large(tensors):
@@ -205,6 +207,22 @@ class Capture:
         """Returns whether that step was kept."""
         kept = self._pending.get((phase, replica))
         return kept is not None and kept.step == step
+
+    def kept_by_gate(
+        self, phase: Phase, replica: int, step: int, sums: Sequence[Sum]
+    ) -> Kept | None:
+        """Returns a step as its gate kept it, with the sums of its tensors.
+
+        Args:
+            phase, replica, step: which step.
+            sums: of its tensors.
+        """
+        with self._lock:
+            kept = self._pending.pop((phase, replica), None)
+        if kept is None or kept.step != step:
+            return None
+        kept.sums = list(sums)
+        return kept
 
     def settle(
         self,

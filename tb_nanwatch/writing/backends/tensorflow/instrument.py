@@ -21,12 +21,17 @@ from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks, original
+from tb_nanwatch.writing.backends.kept import UPDATED
 from tb_nanwatch.writing.backends.names import (
     build_optimizer,
     updates_by_gradients_alone,
 )
 from tb_nanwatch.writing.backends.parts import StepParts
-from tb_nanwatch.writing.backends.tensorflow.beside import as_columns, run_again
+from tb_nanwatch.writing.backends.tensorflow.beside import (
+    as_columns,
+    as_observed,
+    run_again,
+)
 from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, is_built
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
@@ -105,6 +110,11 @@ class Instrument:
         )
         self._jitted: list[Any] = []
         self._jit = False
+        # Runs steps beside the training, and its functions of them, for each batch's shape
+        # with what they hand out.
+        self._beside: Instrument | None = None
+        self._compiled: dict[Phase, tuple[Any, list[Found]]] = {}
+        self._handed_out: dict[int, list[Found]] = {}
         self._is_built = is_built(model)
         self._met_variables = False
         strategy = model.distribute_strategy
@@ -155,7 +165,8 @@ class Instrument:
         Args:
             phase: which step.
             data: the batch, as `train_step` receives it.
-            compiled: by XLA; else operation by operation.
+            compiled: as in training (by XLA, where that is so); else operation by
+                operation.
         """
         model = self._model
         self._hooks = hooks = Hooks()
@@ -337,26 +348,43 @@ class Instrument:
 
     def _look_beside(self, standing: Standing) -> None:
         """Hands the tensors of a step that stood out to the observer."""
-        kept, ring = standing
+        kept, ring, late = standing
         began = time.monotonic()
 
         def run(data: Any, compiled: bool) -> list[Found]:
-            once = Instrument(
-                self._model, self._observer, activations_only=self._activations_only
-            )
-            once._tracer.labelled = self._tracer.labelled
-            return once.run_once(kept.phase, data, compiled=compiled)
+            if self._beside is None:
+                self._beside = beside = Instrument(
+                    self._model, self._observer, activations_only=self._activations_only
+                )
+                beside._tracer.labelled = self._tracer.labelled
+                beside._jit = self._jit
+            return self._beside.run_once(kept.phase, data, compiled=compiled)
 
-        layout, arrays = run_again(self._model, kept, ring.layout, run)
+        if UPDATED in kept.missing:
+            found = [replace(f, tensor=tf.constant(value)) for f, value in late]
+            found = in_causal_order([*found, *self._variables_now()])
+            layout, arrays = as_observed(found, kept.phase, ring.layout)
+        else:
+            layout, arrays = run_again(self._model, kept, ring.layout, run)
         spent = time.monotonic() - began
         expectation = self._observer.observe(
             layout, kept.replica, kept.step, arrays, spent=spent
         )
-        ring.expect(as_columns(expectation, layout, ring.layout))
+        bad = ring.expectation.bad
+        ring.expect(as_columns(expectation, layout, ring.layout, bad))
         if self.capture is not None and self._observer.is_onset(
             kept.phase, kept.step, kept.replica
         ):
             self.capture.offer(kept)
+
+    def _variables_now(self) -> list[Found]:
+        """Returns slots, weights and layer state, as eager tensors."""
+        if self._activations_only:
+            return []
+        tracer = Tracer(self._model, self._note)
+        with tracer.tracing() as found:
+            tracer.add_variables()
+        return found
 
     # --- Hooks ----------------------------------------------------------------
 
@@ -497,8 +525,9 @@ class Instrument:
             and not self._model.run_eagerly
             and (self._compiles or phase == "validation")
         )
+        gated = phase == "train" and self._keeps_at_gate
         with self._kept_apart():
-            step = self._graph.begin(phase, data, beside)
+            step = self._graph.begin(phase, data, beside, gated)
         if step is None:
             return self._unwatched(train_step, data)
         # What is no plain tensor (a ragged or sparse one) is not kept.
@@ -523,9 +552,27 @@ class Instrument:
                 if beside and not self._compiles and self._is_repeatable(graph):
                     vector, parts = pack(found, phase, step.number)
                     self._graph.record_packed(step, parts, vector)
-                else:
-                    self._graph.record(step, found)
+                    return logs
+                if step.beside and self._is_repeatable(graph):
+                    step.beside = self._graph.record_gated(step, found)
+                    if step.beside:
+                        return logs
+                step.beside = False
+                self._graph.record(step, found)
         return logs
+
+    @property
+    def _keeps_at_gate(self) -> bool:
+        """Whether a training step can be looked at beside from what its gate keeps."""
+        return (
+            self._replicas == 1
+            and self._can_run_again
+            and self.capture is not None
+            and not self._compiles
+            and not self._model.run_eagerly
+            # Of several steps in a call the variables are those of the last.
+            and int(self._model.steps_per_execution) == 1
+        )
 
     def _is_repeatable(self, graph: Any) -> bool:
         return is_repeatable(graph, self._changed_by_a_step())
@@ -562,16 +609,22 @@ class Instrument:
     def _run_compiled(
         self, phase: Phase, train_step: Any, data: Any
     ) -> tuple[Any, list[Found]]:
-        """Runs a step that XLA compiles, and that hands all its tensors out."""
+        """Runs a step that is compiled as in training, and hands all its tensors out."""
         met: list[Found] = []
 
         def run(data: Any) -> Any:
             logs, met[:] = self._found_in_step(phase, train_step, data)
             return logs, [f.tensor for f in met]
 
-        logs, tensors = function_of(run, xla=True)(data)
-        place = {id(f.tensor): tensor for f, tensor in zip(met, tensors, strict=True)}
-        return logs, [replace(f, tensor=place[id(f.tensor)]) for f in met]
+        function, found = function_of(run, xla=self._jit), met
+        if tf.executing_eagerly():  # it is called for other steps, too
+            function, met = self._compiled.setdefault(phase, (function, met))
+        traced = function.get_concrete_function(data)
+        if tf.executing_eagerly():
+            found = self._handed_out.setdefault(id(traced), list(met))
+        logs, tensors = traced(data)
+        place = {id(f.tensor): t for f, t in zip(found, tensors, strict=True)}
+        return logs, [replace(f, tensor=place[id(f.tensor)]) for f in found]
 
     def _found_in_step(
         self, phase: Phase, train_step: Any, data: Any

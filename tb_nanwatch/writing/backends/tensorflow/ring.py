@@ -13,6 +13,7 @@ from tb_nanwatch.writing.recording.observer import (
     Expectation,
     Floats,
     Layout,
+    is_summed,
 )
 
 # Rows of the ring. More rows mean fewer reads from the host; at 1 ms a step the
@@ -91,10 +92,14 @@ class Ring:
     def stands_out(self, row: Floats, proved: bool) -> bool:
         """Returns whether a step has to be looked at.
 
+        Where something is bad, a tensor without a sum counts as it was when last looked at.
+
         Args:
             row: [columns] of the step.
             proved: whether what has no sum is finite if all sums are.
         """
+        bad = self.expectation.bad
+        row = np.where(bad & ~is_summed(row), np.float32(np.inf), row)
         unsure = not proved and not self.expectation.bad.any()
         return unsure or self.expectation.stands_out(row)
 

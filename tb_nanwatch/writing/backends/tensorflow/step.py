@@ -62,7 +62,10 @@ class Step:
         read_as: id of a tensor to what is read in its stead, see `addends`.
         sums: id of a tensor to the half sum of its squares.
         implied: tensors that are proved to be finite, and the vector of their sums.
+        beside: whether it is looked at beside, once it is over, if its trace allows it.
+        ring: of the step that is looked at beside, once it is traced.
         gates: how many updates this step has made wait.
+        at_gate: ids of what the step had computed by then.
         checked: ids of the tensors whose sums are in `total`.
         summed: those that have a sum of their own, in the order in which they came.
         read: the limit's value, None before it was needed.
@@ -73,6 +76,8 @@ class Step:
     limit: Any
     replica: int
     batch: Batch | None
+    beside: bool = False
+    ring: Ring | None = None
     proofs: Proofs = field(default_factory=Proofs)
     read_as: dict[int, Any] = field(default_factory=dict)
     sums: dict[int, Any] = field(default_factory=dict)
@@ -80,6 +85,7 @@ class Step:
     checked: set[int] = field(default_factory=set)
     summed: list[Any] = field(default_factory=list)
     gates: int = 0
+    at_gate: set[int] = field(default_factory=set)
     total: Any = None
     read: Any = None
 
@@ -114,10 +120,15 @@ class Step:
     def add(self, tensors: Sequence[Any]) -> Sums:
         """Adds what was met since the last call, and returns all so far.
 
+        What is proved to be finite waits for the last call where the step is looked at
+        beside: it may not be read at all.
+
         Args:
             tensors: all that can be non-finite and were met so far, each once.
         """
         new = [t for t in tensors if id(t) not in self.checked]
+        if self.beside:
+            new = [t for t in new if id(t) not in self.proofs.implied]
         self.checked.update(id(t) for t in new)
         implied = [t for t in new if id(t) in self.proofs.implied]
         summed = [t for t in new if id(t) not in self.proofs.implied]
@@ -138,11 +149,27 @@ class Step:
             [vector for _, vector in self.implied],
         )
 
+    def guards(self) -> Any:
+        """Returns the half sum of squares of what the proofs rest on; None without any."""
+        parts = [self.sum_of(t) for t in self.proofs.guards]
+        return tf.add_n(parts) if parts else None
+
+    def is_calm(self) -> Any:
+        """Returns whether the sums so far, and the guards, are within their limits."""
+        calm, guards = self.total <= self.limit_value(), self.guards()
+        if self.beside and guards is not None:
+            calm = tf.logical_and(calm, guards <= GUARD_LIMIT)
+        return calm
+
+    def is_asked_for(self) -> bool:
+        """Returns whether the step that runs is to be looked at, whatever it brings."""
+        return self.ring is None or self.ring.expectation.limit < 0
+
     def _sums_where_needed(self, tensors: list[Any]) -> Any:
         """Returns [tensors] half sums, `NOT_SUMMED` where the proof is enough."""
         holds = self.total <= tf.minimum(self.limit_value(), PROOF_LIMIT)
-        if self.proofs.guards:
-            guards = tf.add_n([half_sum_of_squares(t) for t in self.proofs.guards])
+        guards = self.guards()
+        if guards is not None:
             holds = tf.logical_and(holds, guards <= GUARD_LIMIT)
         return tf.cond(
             tf.logical_and(holds, tf.logical_not(is_sampled(self.number))),
@@ -173,10 +200,44 @@ class Sums(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A step that stood out, to be looked at once its call is over."""
+    """A step that stood out, to be looked at once its call is over.
+
+    Attributes:
+        kept: the step, from before its update unless something is missing.
+        ring: that has its row.
+        late: what the step computed after its gate, but for variables.
+    """
 
     kept: Kept
     ring: Ring
+    late: list[tuple[Found, Any]]
+
+
+# What is read from variables once the update is over.
+_VARIABLES: Final = ("optimizer", "weight", "layer_state")
+# Elements of a tensor that costs nothing to hold until the step's end.
+_FEW: Final = 64
+
+
+def _late(found: Sequence[Found], at_gate: set[int]) -> list[Found] | None:
+    """Returns what a step computed after its gate, but for variables.
+
+    Args:
+        found: all that the step has met.
+        at_gate: ids of what it had computed by then.
+
+    Returns:
+        None where some of it is not small: to hold it would cost.
+    """
+    late = {
+        id(f.tensor): f
+        for f in found
+        if f.kind not in _VARIABLES
+        and id(f.tensor) not in at_gate
+        and can_be_bad(f.tensor)
+    }
+    sizes = [f.tensor.shape.num_elements() for f in late.values()]
+    return list(late.values()) if all(n and n <= _FEW for n in sizes) else None
 
 
 class StepGraph:
@@ -218,13 +279,16 @@ class StepGraph:
         step = self._steps.get((phase, 0))
         return 0 if step is None else int(step.numpy())
 
-    def begin(self, phase: Phase, data: Any, beside: bool) -> Step:
+    def begin(
+        self, phase: Phase, data: Any, beside: bool = False, gated: bool = False
+    ) -> Step:
         """Begins a step, before anything of it has run.
 
         Args:
             phase: of the step.
             data: as `train_step` received it.
             beside: whether the step is looked at beside: all its state is read before it.
+            gated: whether it is looked at beside from what its gate keeps.
         """
         replica = replica_id()
         with self._lock, tf.init_scope():
@@ -238,7 +302,9 @@ class StepGraph:
                 limit = new_limit()
         wanted = self._keeps or beside
         batch = self._capture.begin(data, beside) if wanted else None
-        return Step(phase, self._steps[key].read_value(), limit, replica, batch)
+        step = Step(phase, self._steps[key].read_value(), limit, replica, batch)
+        step.beside = gated and batch is not None and batch.complete
+        return step
 
     def read(self, step: Step) -> None:
         """Reads what tracing the step has made: an optimizer's slots."""
@@ -261,13 +327,16 @@ class StepGraph:
         tensors = [t for t in tensors if can_be_bad(t)]
         if not self._keeps or batch is None or not tensors:
             return None
-        step.gates += 1
-        missing = [MANY_UPDATES] if step.gates > 1 else []
         step.learn(found)
         sums = step.add(tensors)
+        if sums.total is None:
+            return None
+        step.gates += 1
+        step.at_gate.update(id(t) for t in tensors)
+        missing = [MANY_UPDATES] if step.gates > 1 else []
         parts = [*sums.scalars, *sums.vectors]
-        known_bad = np.zeros(len(tensors), np.bool_)
         split = len(parts)
+        known_bad = np.zeros(len(parts) if step.beside else len(tensors), np.bool_)
 
         def before_update(_: Any, number: Any, limit: Any, *arrays: Any) -> Any:
             nonlocal known_bad
@@ -276,6 +345,8 @@ class StepGraph:
             try:
                 bad = ~np.isfinite(np.concatenate([np.ravel(a) for a in arrays[:split]]))
                 new = bool((bad & ~known_bad).any())
+                if step.beside:  # then it is kept for the look, too
+                    new = bool((bad != known_bad).any()) or step.is_asked_for()
                 known_bad = bad
                 # A step that is looked at for no such reason is not kept.
                 extreme = limit >= 0 and not bad.any()
@@ -289,6 +360,7 @@ class StepGraph:
                         int(number),
                         arrays[split:],
                         missing,
+                        step.beside,
                     )
             except Exception as e:  # watching must never end a training
                 self._note(f"a step could not be kept: {type(e).__name__}: {e}")
@@ -296,7 +368,7 @@ class StepGraph:
 
         limit = step.limit_value()
         inputs = [step.number, limit, *parts, *batch.inputs]
-        return one_after(sums.total <= limit, before_update, inputs)
+        return one_after(step.is_calm(), before_update, inputs)
 
     def record(self, step: Step, found: list[Found]) -> None:
         """Adds the row, the ring and the slow branch to the step."""
@@ -359,6 +431,44 @@ class StepGraph:
         )
         ring.step.assign_add(one, read_value=False)
 
+    def record_gated(self, step: Step, found: Sequence[Found]) -> bool:
+        """Adds the ring to a step of which nothing is held, and that is looked at beside.
+
+        What its gate kept is the whole step, from before its update. Where only what the
+        update made stands out, the gate saw nothing: then the variables are looked at.
+
+        Args:
+            step: the step, whose update is over.
+            found: all that it has met.
+
+        Returns:
+            Whether it could be: else nothing was added, and it has to be looked at as it
+            runs.
+        """
+        found = in_causal_order(read_where_added(found, step.read_as))
+        late = _late(found, step.at_gate)
+        if step.gates != 1 or step.batch is None or late is None:
+            return False
+        unique = {id(f.tensor): f.tensor for f in found}
+        columns = [t for t in unique.values() if can_be_bad(t)]
+        step.learn(found)
+        sums = step.add(columns)
+        implied = [t for t in columns if id(t) not in step.checked]
+        tensors = [*sums.tensors, *implied]
+        n = len(tensors)
+        tensors += [t for t in unique.values() if not can_be_bad(t)]
+        place = {id(t): i for i, t in enumerate(tensors)}
+        size = batch_size(found)
+        layout = self._layout(step.phase, found, place, n, size is not None)
+        not_summed = tf.constant(NOT_SUMMED)
+        row = [*sums.scalars, *(not_summed for _ in implied)]
+        row = tf.stack([*row, *([] if size is None else [size])])
+        step.ring = self._ring(layout, step, PROOF_LIMIT)
+        guards = step.guards()
+        guards = tf.constant(0.0) if guards is None else guards
+        self._write_ring(step, step.ring, row, guards, step.is_calm(), late)
+        return True
+
     def record_packed(self, step: Step, parts: Parts, vector: Any) -> None:
         """Adds the ring to a step that XLA compiled, and keeps it where it stands out.
 
@@ -376,32 +486,60 @@ class StepGraph:
                 *(list(range(len(parts.probes))), n, parts.has_batch),
             )
         )
-        ring, batch = self._ring(layout, step, PROOF_LIMIT), step.batch
+        ring = self._ring(layout, step, PROOF_LIMIT)
+        total, limit = tf.reduce_sum(vector[:n]), step.limit_value()
+        calm = (total <= limit) & (vector[-1] <= GUARD_LIMIT)
+        self._write_ring(step, ring, vector[:-1], vector[-1], calm, [])
+
+    def _write_ring(
+        self,
+        step: Step,
+        ring: Ring,
+        row: Any,
+        guards: Any,
+        calm: Any,
+        late: Sequence[Found],
+    ) -> None:
+        """Writes a row, and has a step that stands out kept until its call is over.
+
+        Args:
+            step: that is looked at beside.
+            ring: that it has.
+            row: [columns and batch size] of the step.
+            guards: the half sum of squares of what the proofs rest on.
+            calm: whether the step is not to be asked any further.
+            late: what it computed after its gate, but for variables; all small.
+        """
+        assert step.batch is not None
+        batch, n = step.batch, ring.layout.num_columns
         tf.raw_ops.ResourceScatterUpdate(
             resource=ring.values.handle,
             indices=tf.math.floormod(step.number, ring.size),
-            updates=vector[:-1],
+            updates=row,
         )
 
-        def keep(_: Any, number: Any, row: Any, *inputs: Any) -> Any:
+        def keep(_: Any, number: Any, row: Any, guards: Any, *inputs: Any) -> Any:
             if self.muted:
                 return np.int64(1)
             try:
-                if ring.stands_out(row[:n], proved=bool(row[-1] <= GUARD_LIMIT)):
+                if ring.stands_out(row[:n], proved=bool(guards <= GUARD_LIMIT)):
                     # Until it has been looked at, only news stand out.
                     ring.expectation = Expectation(NO_LIMIT, ~np.isfinite(row[:n]))
                     if len(self._standing) < _MOST_STANDING:
-                        sums = [Sum(*part) for part in layout.sums(row)]
+                        sums = [Sum(*part) for part in ring.layout.sums(row)]
                         which = (step.phase, step.replica, int(number))
-                        kept = self._capture.make(batch, *which, inputs, sums=sums)
-                        self._standing.append(Standing(kept, ring))
+                        arrays, rest = inputs[: len(late)], inputs[len(late) :]
+                        kept = self._capture.kept_by_gate(*which, sums)
+                        if kept is None:
+                            missing = [UPDATED] if step.beside else []
+                            kept = self._capture.make(batch, *which, rest, missing, sums)
+                        values = [(f, np.array(a)) for f, a in zip(late, arrays, strict=True)]
+                        self._standing.append(Standing(kept, ring, values))
             except Exception as e:  # watching must never end a training
                 self._note(f"a step could not be kept: {type(e).__name__}: {e}")
             return np.int64(1)
 
-        inputs = [step.number, vector, *batch.inputs]
-        total, limit = tf.reduce_sum(vector[:n]), step.limit_value()
-        calm = (total <= limit) & (vector[-1] <= GUARD_LIMIT)
+        inputs = [step.number, row, guards, *(f.tensor for f in late), *batch.inputs]
         one = one_after(calm, keep, inputs)
         ring.step.assign_add(one, read_value=False)
 
