@@ -114,7 +114,8 @@ class WatchedFit:
 
     def _function(self, phase: Phase) -> Callable[[Any], Any]:
         def watched(*args: Any) -> Any:
-            whose = self._whose(sys._getframe(1))
+            caller = sys._getframe(1)
+            whose = self if id(caller) == self.frame else self._whose(caller)
             if whose is not None and whose is not self:
                 return getattr(self.model, FUNCTIONS[phase])(*args)
             if whose is None:

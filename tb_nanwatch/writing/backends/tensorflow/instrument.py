@@ -117,6 +117,8 @@ class Instrument:
         self._handed_out: dict[int, list[Found]] = {}
         self._is_built = is_built(model)
         self._met_variables = False
+        # Whether all that was known after the last call has been seen to.
+        self._is_settled = False
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._rewinding: Rewinding | None = None
@@ -220,32 +222,49 @@ class Instrument:
         Returns:
             What is to end the training, by the user's own wish.
         """
+        self._calls[phase] += 1
+        if self._is_quiet(phase):
+            return None
         if self._trouble is None:
             with self._kept_apart():
-                self._calls[phase] += 1
-                if not self._is_built:
-                    self._is_built = True
-                    self._meet_built_layers()
-                for standing in self._graph.take_standing():
-                    with self._rewinding.aside() if self._rewinding else _nothing():
-                        self._look_beside(standing)
-                if (
-                    self._calls[phase] >= self._calls_due[phase]
-                    or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
-                ):
-                    self.read()
-                    self._after_read()
-                ending = self._after_call()
-                # A run that is known to be bad keeps what led there.
-                if phase == "train" and self._rewinding is not None:
-                    if not self._met_variables and self._hooks is not None:
-                        self._met_variables = True
-                        self._rewinding.watch_changes(self._hooks)
-                    self._rewinding.called()
-                return ending
+                return self._take_in(phase)
         if self._trouble is not None:
             self.gave_up(self._trouble)
         return None
+
+    def _is_quiet(self, phase: Phase) -> bool:
+        """Returns whether a call brought nothing: nearly all do, so this is quick."""
+        return (
+            self._is_settled
+            and not self._graph.has_news
+            and self._calls[phase] < self._calls_due[phase]
+            and time.monotonic() - self._read_at <= READ_INTERVAL_SECONDS
+            and (phase != "train" or self._rewinding is None or self._rewinding.passes())
+        )
+
+    def _take_in(self, phase: Phase) -> BaseException | None:
+        self._is_settled = self._graph.has_news = False
+        if not self._is_built:
+            self._is_built = True
+            self._meet_built_layers()
+        for standing in self._graph.take_standing():
+            with self._rewinding.aside() if self._rewinding else _nothing():
+                self._look_beside(standing)
+        if (
+            self._calls[phase] >= self._calls_due[phase]
+            or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
+        ):
+            self.read()
+            self._after_read()
+        ending = self._after_call()
+        # A run that is known to be bad keeps what led there.
+        if phase == "train" and self._rewinding is not None:
+            if not self._met_variables and self._hooks is not None:
+                self._met_variables = True
+                self._rewinding.watch_changes(self._hooks)
+            self._rewinding.called()
+        self._is_settled = self._trouble is None
+        return ending
 
     def passed(self, phase: Phase) -> None:
         """Notes that a callback trains or evaluates the model, which is not watched."""
@@ -273,6 +292,7 @@ class Instrument:
 
         def note(error: Exception) -> None:
             self._trouble = self._trouble or error
+            self._is_settled = False
 
         return KeptApart(note)
 
@@ -290,6 +310,7 @@ class Instrument:
     def read(self) -> None:
         """Hands all rows since the last reading to the observer."""
         self._read_at = time.monotonic()
+        self._is_settled = False
         steps_per_call = max(1, int(self._model.steps_per_execution))
         for phase, rings in self._graph.rings.items():
             self._calls[phase] = 0

@@ -66,6 +66,9 @@ class Rewinding:
         self._rewind = Rewind(_Source(model, self._staged), limit)
         self._graphs: list[Any] = []
         self._made = 0
+        # From how many steps on something is due, as far as that is known; 0: it is not.
+        self._due = 0
+        self._steps_of_call = 1
         self._in_step = False
 
     @property
@@ -152,13 +155,24 @@ class Rewinding:
     def called(self) -> None:
         """Says that a call has made its steps."""
         self._begin()
-        self._made += max(1, self._per_call())
-        if not self._rewind.has_begun:
+        self._steps_of_call = max(1, self._per_call())
+        self._made += self._steps_of_call
+        self._due = 0
+        if not self._rewind.has_begun and not self.why_not:
             return
         if self._made >= self._rewind.next_look:
             self._made = self._steps()
             if self._made >= self._rewind.next_look:
                 self._rewind.stepped(self._made)
+        self._due = self._rewind.next_look
+
+    def passes(self) -> bool:
+        """Counts a call; returns whether nothing is due. Else `called` counts it."""
+        made = self._made + self._steps_of_call
+        if made >= self._due:
+            return False
+        self._made = made
+        return True
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -199,10 +213,12 @@ class Rewinding:
             for variable in variables:
                 value = np.array(variable.value.numpy())
                 self._rewind.changed(Change(step, variable, value))
+                self._due = 0
 
     def went_bad(self) -> None:
         """Says that the run went bad in the call that is just over."""
         self._rewind.went_bad(self._steps())
+        self._due = 0
 
     # --- Afterwards ---------------------------------------------------------------
 

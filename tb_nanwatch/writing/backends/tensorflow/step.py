@@ -273,6 +273,8 @@ class StepGraph:
         self.rings: dict[Phase, list[Ring]] = {"train": [], "validation": []}
         # Steps that are run again afterwards are not looked at.
         self.muted = False
+        # Whether a step stood out since this was set to False.
+        self.has_news = False
 
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
@@ -410,6 +412,7 @@ class StepGraph:
                 return np.int64(1)
             try:
                 if ring.expectation.stands_out(row[: layout.num_columns]):
+                    self.has_news = True
                     values = [*arrays[: len(kept)], *arrays[split:]]
                     values = [values[i] for i in places]
                     ring.expect(
@@ -523,6 +526,7 @@ class StepGraph:
                 return np.int64(1)
             try:
                 if ring.stands_out(row[:n], proved=bool(guards <= GUARD_LIMIT)):
+                    self.has_news = True
                     # Until it has been looked at, only news stand out.
                     ring.expectation = Expectation(NO_LIMIT, ~np.isfinite(row[:n]))
                     if len(self._standing) < _MOST_STANDING:
