@@ -16,7 +16,13 @@ import tensorflow as tf
 from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
-from tb_nanwatch.postmortem import again, changes, operations, outliers, state
+from tb_nanwatch.postmortem import (
+    again,
+    operations,
+    outliers,
+    state,
+    step_changes,
+)
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
@@ -354,7 +360,7 @@ def _differs(counts: Counts, capsule: Capsule, flow: Flow) -> str:
 def _in_float32(model: Any, capsule: Capsule, tracer: Tracer, data: Any) -> bool | None:
     """Returns whether the step stays finite up to the origin with float32 for float16."""
     state.assign(model, capsule.variables)
-    with changes.in_float32(model), eagerly():
+    with step_changes.in_float32(model), eagerly():
         found = tracer.trace(capsule.position.phase, data)
     traced = _find(found, capsule.origin)
     if traced is None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from tb_nanwatch.postmortem.tape import Plan
 from tb_nanwatch.record.schema import Position
-from tb_nanwatch.writing.log.session import Environment
+from tb_nanwatch.writing.log.environment import Environment
 
 # Of the time that experiments leave: the seconds of a search are those of all its trials.
 _SHARE: Final = 1.0

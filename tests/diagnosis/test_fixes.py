@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tb_nanwatch.diagnosis.measured import measure
 from tb_nanwatch.diagnosis.ranking import diagnose
-from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules import fixes, guards, rate_fixes
 from tb_nanwatch.diagnosis.rules.learning_rate import rate_too_high
 from tb_nanwatch.diagnosis.rules.own_line import (
     Edit,
@@ -284,7 +284,7 @@ def test_a_recurrent_layer_without_a_bound_gets_one() -> None:
         for probe in run.session.train_probes:
             if probe.kind == "weight":
                 probe.layer, probe.shape = "dense", next(shapes)
-        return fixes.lower_rate(measure(run), 1e-3)
+        return rate_fixes.lower_rate(measure(run), 1e-3)
 
     assert of(1e5).startswith("Give the recurrent layer dense a bounded activation (act")
     assert of(1.0) == "Lower the learning rate, e.g. to 1e-03."
@@ -455,9 +455,9 @@ def test_what_is_shown_is_finite_and_so_is_its_gradient(
 
 
 def test_every_guard_has_words_of_its_own() -> None:
-    guards = set(fixes._GUARDS.values())
-    assert len({g.example for g in guards}) == len(guards)
-    for guard in guards:
+    every = set(guards.GUARDS.values())
+    assert len({g.example for g in every}) == len(every)
+    for guard in every:
         assert not re.search(r"\{(?!small|tiny|squared|least|base|most)", guard.example)
 
 

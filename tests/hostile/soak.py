@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.made import put
 from tb_nanwatch.record.schema import Phase, Probe
-from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.log.environment import Environment
+from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.recording.observer import Layout
 from tb_nanwatch.writing.recording.recorder import FIRST_LOOKS, Recorder
 

@@ -13,10 +13,10 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from tb_nanwatch.reading.search import edit
+from tb_nanwatch.reading.search import cut, declaration, edit
 from tb_nanwatch.reading.search.analysis import Finding, Trial, analyse
 from tb_nanwatch.reading.search.axes import Axis, axes_of
-from tb_nanwatch.reading.search.edit import Cut
+from tb_nanwatch.reading.search.cut import Cut
 from tb_nanwatch.record.schema import Condition, Declaration, HParam
 from tb_nanwatch.writing.search.declarations import shown_file
 from tb_nanwatch.writing.search.tuner import _hparams
@@ -149,7 +149,7 @@ def test_any_name_is_a_literal_that_reads_back(name: str) -> None:
     ],
 )
 def test_a_cut_has_few_digits(live: float, dead: float, log: bool, expected: Any) -> None:
-    found = edit.short_between(live, dead, log)
+    found = cut.short_between(live, dead, log)
     assert min(live, dead) <= found <= max(live, dead) and found != dead
     if expected is not None:
         assert found == pytest.approx(expected)
@@ -159,7 +159,7 @@ def test_a_cut_has_few_digits(live: float, dead: float, log: bool, expected: Any
     "value", [1e-4, 0.05, 1.0, 123456.7, 1e6, 2.5e-7, 1e300, -1e-5, 0.0]
 )
 def test_numbers_read_back(value: float) -> None:
-    assert float(edit.number_text(value)) == value
+    assert float(declaration.number_text(value)) == value
 
 
 # --- In KerasTuner --------------------------------------------------------------------

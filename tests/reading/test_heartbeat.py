@@ -12,7 +12,8 @@ from tensorboard.context import RequestContext
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report.logs import make_provider
 from tb_nanwatch.record.schema import HeartbeatRecord
-from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.log.environment import Environment
+from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tests.reading.records import STARTED, a_status, session_id, write
 from tests.writing.logs import read_log

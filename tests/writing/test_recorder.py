@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tb_nanwatch.record.schema import RANGE_COLUMNS, Probe
-from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.log.environment import Environment
+from tb_nanwatch.writing.log.session import Session
 from tb_nanwatch.writing.recording.flight import FLIGHT_AFTER, FLIGHT_BEFORE
 from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,

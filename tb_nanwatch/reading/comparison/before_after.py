@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch.reading.contract.comparisons import Change, Removed, Share
-from tb_nanwatch.reading.search.edit import declaration, listed
+from tb_nanwatch.reading.search.declaration import declaration, listed
 from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
 from tb_nanwatch.reading.search.trials import Trial
 from tb_nanwatch.record.schema import HParam, JSONScalar

@@ -18,7 +18,9 @@ from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
-from tb_nanwatch.reading.search.edit import Cut, Edit
+from tb_nanwatch.reading.search.cut import Cut, cut_of
+from tb_nanwatch.reading.search.declaration import listed
+from tb_nanwatch.reading.search.edit import Edit
 from tb_nanwatch.reading.search.pointed import pointed
 from tb_nanwatch.reading.search.rates import rates_of
 from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation, separate
@@ -123,7 +125,7 @@ def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[
             assert region is not None
             axis = space.axes[condition.axis]
             bounds = bounds_of(space.axes, region, condition, left)
-            cut = edits.cut_of(axis, condition, *bounds)
+            cut = cut_of(axis, condition, *bounds)
             edit = edits.unconditional(cut, axis, space.known)
             if edit is not None:
                 options.append((_loss(space, region, edit), cut))
@@ -223,7 +225,7 @@ def _best_edit(
     options: list[Edit | None] = []
     axes = space.axes
     cuts: dict[int, Cut] = {
-        c.axis: edits.cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
+        c.axis: cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
     }
     ones = [axes[at] for at in cuts]
     by_hand = edits.by_hand(list(cuts.values()), ones)
@@ -271,10 +273,10 @@ def _values(axis: Axis, condition: Condition) -> list[JSONScalar]:
     """Returns the values of an axis at which a condition holds, as the space lists them."""
     if condition.op == "in":
         return [axis.levels[i] for i in sorted(condition.levels)]
-    listed = edits.listed(axis.specs[0]) if len(axis.specs) == 1 else None
+    every = listed(axis.specs[0]) if len(axis.specs) == 1 else None
     return [
         v
-        for v in listed or []
+        for v in every or []
         if isinstance(v, int | float)
         and (v >= condition.at if condition.op == "ge" else v <= condition.at)
     ]

@@ -11,7 +11,8 @@ from typing import Any, Final
 from tb_nanwatch.compat.kerastuner import empty_space
 from tb_nanwatch.errors import NanWatchError, warn
 from tb_nanwatch.reading.search.analysis import stable_cuts
-from tb_nanwatch.reading.search.edit import Cut, declaration, narrowed
+from tb_nanwatch.reading.search.cut import Cut
+from tb_nanwatch.reading.search.declaration import declaration, narrowed
 from tb_nanwatch.reading.search.trials import Trial, known_space
 from tb_nanwatch.record.schema import HParam, JSONScalar
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, Condition, axes_of
+from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.separation import Region
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
@@ -190,13 +190,13 @@ def threshold_text(dead: float, live: float, whole: bool) -> str:
         rounded = (math.floor if live < dead else math.ceil)(dead * scale) / scale
         short = float(f"{rounded:.{digits - 1}e}")
         if min(live, dead) < short <= dead if live < dead else dead <= short < live:
-            return edits.number_text(short)
-    return edits.number_text(dead)
+            return number_text(short)
+    return number_text(dead)
 
 
 def value_text(value: JSONScalar) -> str:
     """Returns a value of a choice as users read it."""
-    return edits.number_text(value) if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)
 
 
 def p_text(p: float) -> str:

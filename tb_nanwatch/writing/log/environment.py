@@ -5,14 +5,31 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import keras
 
 import tb_nanwatch
 from tb_nanwatch.record.schema import Config
-from tb_nanwatch.writing.log.session import Environment
 from tb_nanwatch.writing.values import plain
+
+
+@dataclass
+class Environment:
+    """What was trained and with what; fields as in `schema.SessionRecord`."""
+
+    model: str = ""
+    optimizer: Config = field(default_factory=dict)
+    loss: str = ""
+    label_interval: list[float] = field(default_factory=list)
+    precision: str = ""
+    replicas: int = 1
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    epochs_planned: int | None = None
+    steps_per_epoch: int | None = None
 
 
 def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
