@@ -18,7 +18,7 @@ import { markImage, setMark } from "./marks";
 export const ROW_HEIGHT = 22;
 export const FACET_HEIGHT = 24;
 
-interface RowContext {
+export interface RowContext {
   model: Model;
   columns: Columns;
   lane: LaneStyle;

@@ -16,7 +16,7 @@ from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report import report, run_entry
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata
 
@@ -64,7 +64,7 @@ def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> RunComp
     trainings = [_training(*first, names[0]), _training(*second, names[1])]
     found = differences_of(*trainings)
     entries = [
-        report.run_entry(session, training.causes)
+        run_entry.run_entry(session, training.causes)
         for (_, session), training in zip((first, second), trainings, strict=True)
     ]
     return RunComparison(

@@ -17,7 +17,7 @@ from tb_nanwatch.reading.log.progress import Tell, untold
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.unwatched import SCALARS_PLUGIN
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report import report, search_entry
 from tb_nanwatch.reading.report.page_table import Lanes
 from tb_nanwatch.record import metadata, schema
 
@@ -46,7 +46,7 @@ class Logs:
 
     full: Overview
     sessions: list[Session]
-    causes: report.CausesByRun
+    causes: search_entry.CausesByRun
 
     def lanes(self) -> Lanes:
         """Returns what the page draws of each run, by (run, session id)."""

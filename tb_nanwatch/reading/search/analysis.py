@@ -21,9 +21,10 @@ from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
 from tb_nanwatch.reading.search.cut import Cut, cut_of
 from tb_nanwatch.reading.search.declaration import listed
 from tb_nanwatch.reading.search.edit import Edit
+from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.pointed import pointed
 from tb_nanwatch.reading.search.rates import rates_of
-from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation, separate
+from tb_nanwatch.reading.search.separation import Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
     Space,
     Trial,
@@ -43,6 +44,7 @@ from tb_nanwatch.reading.search.verdict import (
     without_comparison,
 )
 from tb_nanwatch.record.schema import JSONScalar
+from tb_nanwatch.wording.finding_text import fared_text, finding_text, saves_text
 
 # Findings of one search; what is left after three is noise to a reader.
 _MAX_FINDINGS: Final = 3
@@ -168,35 +170,19 @@ def _finding(
     condition = region_text(space, region, left)
     edit = _best_edit(space, region, bounds)
     hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
-    elsewhere = "elsewhere" if not further else "of the others"
-    sentence = (
-        f"{condition} went bad in {inside[0]} of {space.count(inside[1])}, {elsewhere} "
-        f"{outside[0]} of {outside[1]}"
-    )
-    p = p_text(region.p_value)
     saves = _saves(space, edit) if edit else ""
     cause = common_cause(space, region.inside & left)
-    died = label_of(cause) if cause and inside[0] > 1 else ""
-    if region.p_value > ALPHA:  # only what they died of speaks for it
-        # More trials are no use before what lies in program or data is mended.
-        more = None if mend_first(space) else more_needed(region, inside, outside)
-        would = (
-            f"; {more} more trials, half of them there, would settle it if they fared as these did"
-            if more
-            else ""
-        )
-        sentence += (
-            f". A hint: statistics alone do not settle it (corrected p = {p}{would})"
-        )
-        sentence += (
-            f", but all {inside[0]} died of the same cause: {died}."
-            if died
-            else ", but what they died of points there."
-        )
-    else:
-        sentence += f"; corrected p = {p}."
-        if died:
-            sentence += f" Cause in all {inside[0]}: {died}."
+    proved = region.p_value <= ALPHA  # else only what they died of speaks for it
+    # More trials are no use before what lies in program or data is mended.
+    asks = not proved and not mend_first(space)
+    sentence = finding_text(
+        fared_text(condition, (inside[0], space.count(inside[1])), outside, further),
+        p_text(region.p_value),
+        proved,
+        label_of(cause) if cause and inside[0] > 1 else "",
+        inside[0],
+        more_needed(region, inside, outside) if asks else None,
+    )
     rivals = " ".join(_confounding(space, separation, left))
     parts = [sentence, *filter(None, [rivals])]
     if edit:
@@ -288,15 +274,13 @@ def _removed(space: Space, edit: Edit) -> Bools:
 
 def _saves(space: Space, edit: Edit) -> str:
     gone = _removed(space, edit)
-    bad, clean = int(space.bad.sum()), int((~space.bad).sum())
-    text = (
-        f"removes {int((gone & space.bad).sum())} of {bad} bad "
-        f"{space.noun}{'' if bad == 1 else 's'}, "
-        f"loses {int((gone & ~space.bad).sum())} of {clean} clean"
+    bad = space.bad
+    return saves_text(
+        (int((gone & bad).sum()), int(bad.sum())),
+        (int((gone & ~bad).sum()), int((~bad).sum())),
+        space.noun,
+        None if space.best is None else bool(gone[space.best]),
     )
-    if space.best is not None:
-        text += ", best score " + ("lost" if gone[space.best] else "kept")
-    return text
 
 
 def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]:

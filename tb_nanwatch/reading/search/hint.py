@@ -14,7 +14,8 @@ import numpy as np
 
 from tb_nanwatch.reading.search.analysis import separations
 from tb_nanwatch.reading.search.axes import Axis, Condition
-from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
+from tb_nanwatch.reading.search.min_p import ALPHA
+from tb_nanwatch.reading.search.separation import Region, Separation
 from tb_nanwatch.reading.search.trials import (
     Space,
     Trial,

@@ -11,7 +11,8 @@ import numpy as np
 from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search.axes import MIN_SIDE
 from tb_nanwatch.reading.search.declaration import number_text
-from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
+from tb_nanwatch.reading.search.min_p import ALPHA
+from tb_nanwatch.reading.search.separation import Region, Separation
 from tb_nanwatch.reading.search.statistics import log_tails
 from tb_nanwatch.reading.search.trials import (
     Space,

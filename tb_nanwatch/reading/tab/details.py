@@ -19,7 +19,7 @@ from tb_nanwatch.reading.contract.details import (
 )
 from tb_nanwatch.reading.log.reader import Detail
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.report.report import run_entry
+from tb_nanwatch.reading.report.run_entry import run_entry
 from tb_nanwatch.reading.tab.frame import frame
 from tb_nanwatch.record import metadata
 from tb_nanwatch.record.schema import (

@@ -23,7 +23,7 @@ from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report, told
+from tb_nanwatch.reading.report import report, run_entry, told
 from tb_nanwatch.reading.search.asked_edit import edit_for
 from tb_nanwatch.reading.tab import details, lanes
 from tb_nanwatch.reading.tab.arguments import (
@@ -261,7 +261,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
             one = self._named(request)[2]
             known = self._causes_to_pass_on.of(ctx, experiment_id, [one])
             found = known.get((one.run, one.id))
-            cards = [told.run_card(report.run_entry(one, found, with_data=False))]
+            cards = [told.run_card(run_entry.run_entry(one, found, with_data=False))]
         else:
             sessions = self._of_search(request)
             known = self._causes_to_pass_on.of(ctx, experiment_id, sessions)
