@@ -206,8 +206,3 @@ def has(feature: Feature) -> bool:
         e.warn()
         return False
     return True
-
-
-def forget_warnings() -> None:
-    """Has each missing feature warn once more."""
-    _OFF.clear()

@@ -36,12 +36,11 @@ BOTH: Final = Changing(
     "the inputs standardised and the labels scaled into [-1, 1]",
     scaled_data(True, True),
 )
-ROWS: Final = Changing("rows", "the offending rows left out", without_rows, at_onset=True)
+ROWS: Final = Changing("rows", "the offending rows left out", without_rows)
 BATCH: Final = Changing(
     "batch",
     "the batch before it in the failing batch's place",
     last_good_batch,
-    at_onset=True,
 )
 OPTIMIZER: Final = Changing(
     "optimizer", "the optimizer's usual settings", with_usual_settings, retraces=True
@@ -67,7 +66,6 @@ EPSILON: Final = Changing(
     "an epsilon in the operation that is to blame",
     with_epsilon,
     retraces=True,
-    at_onset=True,
 )
 # What is divided by is 0 from the start, where a guard at one line leaves all others.
 BEGUN: Final = Changing(

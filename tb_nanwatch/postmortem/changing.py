@@ -72,11 +72,9 @@ class Changing:
         apply: returns a context in which the training is to be run again.
         retraces: whether the compiled step does not see it, so that the steps have to be
             run operation by operation.
-        at_onset: whether it acts on the failing step alone.
     """
 
     id: str
     text: str
     apply: Apply
     retraces: bool = False
-    at_onset: bool = False

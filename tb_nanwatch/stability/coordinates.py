@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.reading.search.cut import same
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
 Floats = npt.NDArray[np.float64]
@@ -124,7 +125,7 @@ def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
     values: list[JSONScalar] = []
     for spec in specs:
         listed = (False, True) if spec.type == "boolean" else spec.values or ()
-        values += [v for v in listed if not any(_same(v, w) for w in values)]
+        values += [v for v in listed if not any(same(v, w) for w in values)]
     if len(values) < 2:
         return None
     ordered = all(s.type == "choice" and s.ordered is not False for s in specs)
@@ -132,10 +133,6 @@ def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
         numbers = sorted(v for v in values if isinstance(v, int | float))
         return Axis(name, specs, "rank", tuple(numbers), units=len(numbers) - 1.0)
     return Axis(name, specs, "", tuple(values))
-
-
-def _same(a: JSONScalar, b: JSONScalar) -> bool:
-    return type(a) is type(b) and a == b
 
 
 def _numbers(values: object) -> list[float]:
@@ -271,7 +268,7 @@ def is_active(spec: HParam, values: Mapping[str, JSONScalar]) -> bool:
 def _fitted(spec: HParam, value: JSONScalar) -> JSONScalar:
     """Returns a value that the declaration allows: within its bounds, on its grid."""
     if spec.type not in ("int", "float"):
-        if spec.values and not any(_same(value, v) for v in spec.values):
+        if spec.values and not any(same(value, v) for v in spec.values):
             return spec.values[0]
         return value
     low, high = spec.min, spec.max

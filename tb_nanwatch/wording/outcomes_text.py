@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording.statuses import STATUS_TEXT
 
 
 def bad_trials_text(
@@ -23,7 +24,7 @@ def bad_trials_text(
     bad = sum(kinds.values())
     if bad:
         which = f"All {total}" if bad == total > 1 else f"{bad} of {total}"
-        said = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in kinds.items())
+        said = ", ".join(f"{n} {STATUS_TEXT[s]}" for s, n in kinds.items())
         text = f"{which} {noun}s went bad ({said})"
         if scored:
             text += f"; {scored} of them {'was' if scored == 1 else 'were'} scored anyway"
@@ -59,3 +60,11 @@ def other_outcomes(running: int, contained: int, scalars: int, quiet: int) -> li
 def end_text(interrupted: bool) -> str:
     """Returns that a search came to no end of its own."""
     return f"The search was {'interrupted' if interrupted else 'aborted'}."
+
+
+def replaced_text(count: int) -> str:
+    """Returns that earlier attempts at some trials are not shown."""
+    return (
+        f"{count} earlier attempt{'s' if count > 1 else ''} of these trials not shown; the "
+        "latest decides."
+    )

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search import analysis
 from tb_nanwatch.reading.search.analysis import Analysis, Trial, analyse
-from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.reading.search.separation import separate
 from tb_nanwatch.record.schema import HParam
+from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.edit_text import REMINDER
 from tests.reading.searches import (
     OPTIMIZERS,
     RULES,

@@ -1,4 +1,5 @@
 // What the panel of the chosen run says in words.
+import { STATUS_MEANING } from "../api/schema.gen";
 
 import type { RunDetail, RunSummary } from "../api/types";
 import { compact, integer, plural } from "../format/number";
@@ -18,7 +19,7 @@ function happened(run: RunSummary, clean: string): Child[] {
       el(
         "p",
         { class: "lead", "data-fact": "finite" },
-        clean || `${words.capital(words.STATUS_MEANING[run.status])}.`,
+        clean || `${words.capital(STATUS_MEANING[run.status])}.`,
       ),
       ...[run.failure_text, run.unwatched_text].map(
         (said) => said && el("p", { "data-fact": "failure" }, ...prose(said)),
@@ -54,7 +55,7 @@ function happened(run: RunSummary, clean: string): Child[] {
   }
   return [
     list(rows),
-    el("p", { class: "aside" }, `${words.capital(words.STATUS_MEANING[run.status])}.`),
+    el("p", { class: "aside" }, `${words.capital(STATUS_MEANING[run.status])}.`),
     run.failure_text && el("p", { "data-fact": "failure" }, ...prose(run.failure_text)),
   ];
 }

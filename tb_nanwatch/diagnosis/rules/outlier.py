@@ -13,16 +13,10 @@ from tb_nanwatch.diagnosis.rules.data import example_text
 from tb_nanwatch.diagnosis.rules.domain import domain_candidates
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.record.schema import Outlier, PostMortem
+from tb_nanwatch.record.words import LARGEST
 from tb_nanwatch.wording.chain_text import DATA_WORDS, kind_of, outlier_text
 from tb_nanwatch.wording.row_values import LEFT_OUT
 
-# The largest finite number of each dtype.
-_LARGEST: Final = {
-    "float16": 65504.0,
-    "bfloat16": 3.39e38,
-    "float32": 3.4e38,
-    "float64": 1.79e308,
-}
 # Tensors that a sentence is about.
 _MAX_TOLD: Final = 2
 
@@ -134,7 +128,7 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
             "earlier weights this one does too."
         )
     dtype = found.dtype or _dtype(m)
-    most = _LARGEST.get(dtype, _LARGEST["float32"])
+    most = LARGEST.get(dtype, LARGEST["float32"])
     if size >= math.sqrt(most):
         return f"Its square is beyond {most:.3g}, the largest {dtype}."
     return ""

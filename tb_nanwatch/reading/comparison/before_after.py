@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tb_nanwatch.reading.contract.comparisons import Change, Removed, Share
+from tb_nanwatch.reading.search.cut import same
 from tb_nanwatch.reading.search.declaration import declaration, listed
 from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
 from tb_nanwatch.reading.search.trials import Trial
@@ -216,13 +217,9 @@ def _has_room(space: Sequence[HParam], known: set[str], trial: Trial) -> bool:
 
 def _reached(spec: HParam, values: dict[str, JSONScalar]) -> bool:
     return all(
-        c.name not in values or any(_same(values[c.name], v) for v in c.values)
+        c.name not in values or any(same(values[c.name], v) for v in c.values)
         for c in spec.conditions
     )
-
-
-def _same(a: JSONScalar, b: JSONScalar) -> bool:
-    return type(a) is type(b) and a == b
 
 
 def _allows(spec: HParam, value: JSONScalar) -> bool:
@@ -234,9 +231,9 @@ def _allows(spec: HParam, value: JSONScalar) -> bool:
         below = not isinstance(high, int | float) or value <= high + _EQUAL * abs(high)
         return above and below
     if spec.type == "fixed":
-        return _same(spec.default if spec.value is None else spec.value, value)
+        return same(spec.default if spec.value is None else spec.value, value)
     every = listed(spec)
-    return every is None or any(_same(v, value) for v in every)
+    return every is None or any(same(v, value) for v in every)
 
 
 # --- What it comes to -----------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import answer_of, clean_text, label_of
+from tb_nanwatch.diagnosis.answer import answer_of, clean_text
 from tb_nanwatch.diagnosis.closest import closest_call
 from tb_nanwatch.diagnosis.ranking import Cause, closest_text, diagnose, facts_of
 from tb_nanwatch.reading.contract.runs import (
@@ -28,6 +28,7 @@ from tb_nanwatch.reading.search.failures import (
 from tb_nanwatch.reading.search.misread import misread, misread_text
 from tb_nanwatch.reading.search.search_answer import name_of
 from tb_nanwatch.record import schema
+from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.row_values import without_values
 from tb_nanwatch.wording.trial_names import inherited_text, lineage_text
 

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
@@ -44,6 +43,8 @@ from tb_nanwatch.reading.search.verdict import (
     without_comparison,
 )
 from tb_nanwatch.record.schema import JSONScalar
+from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.finding_text import fared_text, finding_text, saves_text
 
 # Findings of one search; what is left after three is noise to a reader.
@@ -186,7 +187,7 @@ def _finding(
     rivals = " ".join(_confounding(space, separation, left))
     parts = [sentence, *filter(None, [rivals])]
     if edit:
-        again = "" if edit.place == "by hand" else f" {edits.REMINDER}"
+        again = "" if edit.place == "by hand" else f" {REMINDER}"
         parts.append(f"The edit {saves}.{again}")
     finding = Finding(
         search,

@@ -10,7 +10,7 @@ import keyword
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from tb_nanwatch.reading.search.axes import Axis
 from tb_nanwatch.reading.search.cut import Cut, same
@@ -25,20 +25,12 @@ from tb_nanwatch.reading.search.declaration import (
     scoped,
     variable_of,
 )
-from tb_nanwatch.record.parts import CELL
 from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
-
-REMINDER: Final = "Search again with overwrite=True or a new project_name: else the old space is reloaded."
-# Where the code goes that says it of values which no search space declares.
-BY_HAND: Final = "In your own code, skip the values for which this is true:"
+from tb_nanwatch.wording.edit_text import BY_HAND, Place, where_text
 
 Values = dict[str, HParam]
 _INDENT: Final = "    "
-# Where the code of an edit goes: before all else in `build`, for a statement, for a call,
-# above a statement, or above the one that the reader has to look for; "by hand" where no
-# space declares the values, in a loop of one's own.
-Place = Literal["first", "statement", "call", "above", "declaration", "by hand"]
 # Types of what `hparams=` was given: values without a declaration.
 _VALUES_ALONE: Final = frozenset({"number", "text"})
 
@@ -250,17 +242,8 @@ def _has_room_for_scopes(spec: HParam, parent: HParam, known: Sequence[HParam]) 
 
 def _edit(spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]) -> Edit:
     found = spec.declared or Declaration()
-    file, _, line = found.source.rpartition(":")
-    at = f"in line {line} of its cell" if file == CELL else f"at {found.source}"
-    where = {
-        "first": "Put this first in build(): of two declarations of a name the first counts.",
-        "statement": f"Replace the statement {at} by this.",
-        "call": f"Replace the call {at} by this.",
-        "above": f"Put this above the statement {at}, and write "
-        f"`{found.variable}` for the call there.",
-        "declaration": "Put this above the statement in build() that declares "
-        f"`{spec.name}`, and write `{variable_of(spec.name)}` for the call there.",
-    }[place]
+    variable = found.variable if place == "above" else variable_of(spec.name)
+    where = where_text(place, found.source, variable, spec.name)
     return Edit(spec.name, code, place, where, keeps)
 
 

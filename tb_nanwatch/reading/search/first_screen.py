@@ -20,11 +20,11 @@ from tb_nanwatch.reading.contract.searches import (
     SearchSummary,
 )
 from tb_nanwatch.reading.search import aborted as aborts
-from tb_nanwatch.reading.search.edit import BY_HAND, REMINDER
 from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording.causes import SURENESS
+from tb_nanwatch.wording.edit_text import BY_HAND, REMINDER
 
 _DID: Final = {
     "diverged": "diverged",

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search.axes import MIN_SIDE
 from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.min_p import ALPHA
@@ -23,6 +22,7 @@ from tb_nanwatch.reading.search.trials import (
     other_side_text,
     p_text,
 )
+from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import probe_text
 
 # No one runs more trials than this just to be sure.

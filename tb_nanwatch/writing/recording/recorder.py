@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.diagnosis.closest import LARGEST
 from tb_nanwatch.record.schema import (
     BadTensor,
     Damage,
@@ -24,6 +23,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     Status,
 )
+from tb_nanwatch.record.words import LARGEST
 from tb_nanwatch.writing.recording.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.recording.episodes import EpisodeTracker
 from tb_nanwatch.writing.recording.fate import Fate

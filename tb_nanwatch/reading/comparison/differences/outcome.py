@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.diagnosis.measured import number
 from tb_nanwatch.reading.comparison.differences.found import (
     Training,
@@ -16,6 +15,7 @@ from tb_nanwatch.reading.contract.comparisons import Difference, Parting
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )
+from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import position_text
 
 # Hyperparameters that a sentence names.
