@@ -13,7 +13,7 @@ from tb_nanwatch.postmortem.changing import Altered, Case, Changing, NotApplicab
 from tb_nanwatch.postmortem.learnt import judge
 from tb_nanwatch.postmortem.means import Means
 from tb_nanwatch.postmortem.stretch import AlteredBatches, Stretch
-from tb_nanwatch.postmortem.tape import array_of, arrays_of
+from tb_nanwatch.postmortem.tape import Logs, array_of, arrays_of
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.record.schema import Experiment, PostMortem
 from tb_nanwatch.wording.messages import of_error
@@ -136,11 +136,11 @@ def _went_bad(what: str, stretch: Stretch, result: Experiment) -> str:
     return f"{what} went bad {abs(later)} step{'s' if abs(later) > 1 else ''} {which}"
 
 
-def _loss(logs: dict[str, Any]) -> float:
+def _loss(logs: Logs) -> float:
     return float(array_of(logs["loss"])) if "loss" in logs else float("nan")
 
 
-def _bad_log(logs: dict[str, Any]) -> str | None:
+def _bad_log(logs: Logs) -> str | None:
     for name, value in logs.items():
         if not np.isfinite(array_of(value).astype(np.float64)).all():
             return str(name)

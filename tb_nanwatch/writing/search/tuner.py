@@ -21,6 +21,7 @@ from tb_nanwatch.record.schema import (
     Condition,
     HParam,
     HParamType,
+    JSONScalar,
     Lineage,
     Search,
 )
@@ -224,7 +225,7 @@ def _objectives(objective: Any) -> list[str]:
 # --- Hyperparameters ----------------------------------------------------------
 
 
-def _lineage(values: dict[str, Any]) -> Lineage | None:
+def _lineage(values: Mapping[str, JSONScalar]) -> Lineage | None:
     kept = {
         k[len(_BOOKKEEPING) :]: v
         for k, v in values.items()
