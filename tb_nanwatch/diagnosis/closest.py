@@ -1,4 +1,4 @@
-"""How near a run that stayed finite came to the end of its dtype; pure."""
+"""How close the largest number of a finite run came to the overflow limit of its dtype; pure."""
 
 from __future__ import annotations
 

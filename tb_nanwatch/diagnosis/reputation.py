@@ -1,4 +1,4 @@
-"""How often a cause was right that was named of other people's programs; pure.
+"""How often the causes that were named for other people's programs were right; pure.
 
 What is counted stands in `rules.track_record`: the first runs on the programs after public
 reports, before a rule was changed for any of them.

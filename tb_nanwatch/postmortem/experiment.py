@@ -96,8 +96,8 @@ class Experimenter:
             ),
         )
         # A compiled step does not see what is changed in a model's settings.
-        anew = change.retraces
-        train = self._means.steps(self._model, self.trains) if anew else None
+        steps = self._means.steps
+        train = steps(self._model, self.trains) if change.retraces else None
         losses: list[float] = []
         for count, logs in stretch.tape.play(
             batches, train, altered.begun, altered.changed

@@ -213,7 +213,7 @@ class _Laboratory:
         control: Stretch,
         other: Mapping[str, Stretch],
     ) -> bool:
-        """Tries what settled it for a run that went bad alike.
+        """Repeats the experiments that were decisive for another run with the same failure.
 
         Args:
             first: the experiments on that run.

@@ -23,7 +23,7 @@ class Counts:
 
 @dataclass
 class Details:
-    """Of an operation whose output may be the first bad one."""
+    """Inputs and result of an operation, measured, where the result may be the first bad one."""
 
     inputs: list[Operand]
     finding: str

@@ -56,7 +56,7 @@ def judge(
 
 
 def _beside_constant(model: Any, batches: Sequence[Any]) -> tuple[float | None, bool]:
-    """Returns what a prediction that is the same for every row costs, and whether it is.
+    """Returns the loss of a constant prediction, and whether the model's prediction is constant.
 
     Returns:
         The mean loss of the labels' mean, None where it cannot be told, and whether the

@@ -1,4 +1,4 @@
-"""From where the non-finite values began to what a post-mortem says of it. Pure."""
+"""Turns the operation in which non-finite values began into a post-mortem; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def result_of(
     public_name: Callable[[str], str],
     outside: str,
 ) -> PostMortem:
-    """Returns what is said of the origin of a tensor.
+    """Returns the post-mortem of a tensor, once the operation that made it bad is known.
 
     Args:
         flow: of the step.

@@ -169,7 +169,7 @@ def _odd_settings(optimizer: Any) -> list[str]:
 
 
 def _usual_settings(optimizer: Any) -> Config:
-    """Returns what Keras' own class of an optimizer takes where nothing is said."""
+    """Returns the default settings of the Keras class that an optimizer is derived from."""
     for cls in type(optimizer).__mro__:
         if cls.__module__.split(".")[0] == "keras":
             made_by = vars(cls).get("__init__", lambda: None)

@@ -130,7 +130,7 @@ def _outliers(capsule: Capsule, earlier: Sequence[Any]) -> list[Outlier]:
 
 
 def _refusal(message: str) -> str:
-    """Returns what an operation said that takes less than its compiled kin did.
+    """Returns why an eager operation refused an input that the compiled one had accepted.
 
     XLA and GPUs give NaN for what TensorFlow's operations on a CPU refuse, such as a
     label of a class that the model has no output for.
@@ -191,7 +191,7 @@ def _run(
 
 
 class _Ran(NamedTuple):
-    """What a step that ran operation by operation made of its origin.
+    """The first bad tensor of a step that ran operation by operation.
 
     Attributes:
         id: the origin's, TensorFlow's number of it.

@@ -100,7 +100,7 @@ def _cuts(
     bounds: dict[str, tuple[float, float]],
     levels: dict[str, frozenset[int]],
 ) -> list[tuple[Bools, Callable[[], None]]]:
-    """Returns what can be taken off along an axis, and what notes that."""
+    """Returns the slices that can be cut off along an axis, each with what records that."""
     at = drawn.at[axis.name]
     known = np.unique(at[inside & ~np.isnan(at)])
     if len(known) < 2:

@@ -35,7 +35,7 @@ _BASES: Final = 32
 
 
 def share_dead(mean: Floats, deviation: Floats) -> Floats:
-    """Returns how much of the belief about f says that more than half of the seeds die.
+    """Returns the probability that more than half of the seeds die, by the belief about f.
 
     Args:
         mean, deviation: [points] of f.
@@ -128,7 +128,7 @@ def _effects(coordinates: Coordinates, model: Model) -> dict[str, float]:
 def _movers(
     coordinates: Coordinates, effects: Mapping[str, float], main: Axis | None
 ) -> list[Axis]:
-    """Returns what moves the frontier beside `main`, the strongest first."""
+    """Returns the axes that shift the frontier along `main`, the strongest first."""
     if not effects:
         return []
     # Without a number along which it runs, what matters is whether a level changes sides.

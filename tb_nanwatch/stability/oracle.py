@@ -79,7 +79,7 @@ class StabilityOracle(keras_tuner.Oracle):
 
 
 def metrics(bad: bool, steps: int, began: float) -> dict[str, float]:
-    """Returns what a trial reports.
+    """Returns the metrics of a trial: whether it went bad, its steps and its seconds.
 
     Args:
         bad: whether it went bad.

@@ -1,4 +1,4 @@
-"""How long a training that went bad was to be."""
+"""The planned length of a training that went bad, and how far it may be run again."""
 
 from __future__ import annotations
 

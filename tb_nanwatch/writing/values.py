@@ -1,4 +1,4 @@
-"""Values that somebody else chose, as what every reader of a log takes.
+"""Converts hyperparameters of any type into plain values that every reader of a log accepts.
 
 A hyperparameter may be anything: one that no record can hold must cost neither the
 record nor the watching.

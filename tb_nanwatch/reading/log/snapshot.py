@@ -97,7 +97,7 @@ def snapshot_of(
 
 @dataclass
 class _Parts:
-    """What becomes a snapshot, by the session's key."""
+    """The parts of a snapshot while it is put together, by the session's key."""
 
     sessions: dict[_Key, Session] = field(default_factory=dict)
     verdicts: dict[_Key, Loaded] = field(default_factory=dict)

@@ -61,7 +61,7 @@ class Logs:
 
 
 def _absolute(logdir: str) -> str:
-    """Returns where a relative path led, in brackets."""
+    """Returns the absolute path that a relative one stands for, in brackets."""
     if re.match(r"[a-z0-9]+://", logdir) or os.path.isabs(logdir):
         return ""
     return f" ({os.path.abspath(logdir)})"

@@ -117,7 +117,7 @@ Trials = dict[tuple[str, str], list[Session]]
 
 
 class _Frontier(TypedDict):
-    """What a search has to do with a frontier, fields of `SearchSummary`."""
+    """The fields of `SearchSummary` about frontiers: the one that it found, the one before it."""
 
     frontier: Frontier | None
     afterwards: str

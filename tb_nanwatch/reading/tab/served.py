@@ -20,7 +20,7 @@ from tb_nanwatch.record import metadata, strict_json
 from tb_nanwatch.wording.causes import MEANINGS
 
 # Higher levels take longer than they save: the browser is on the same machine or
-# network, and the overview is made anew whenever a record changes.
+# network, and the overview is made again whenever a record changes.
 _GZIP_LEVEL: Final = 1
 
 

@@ -27,7 +27,7 @@ from tb_nanwatch.writing.search import tuner
 from tb_nanwatch.writing.search.tuner import Trial
 from tb_nanwatch.writing.search.verdict import Verdict, state_of
 
-# The status is written anew after a tenth of the time so far, so that a run of any
+# The status is written again after a tenth of the time so far, so that a run of any
 # length holds about a hundred of them; from two and a half hours on every quarter of an
 # hour, since each holds the whole lane: a million steps stay below 4 MB (tests/hostile).
 _STATUS_SHARE: Final = 0.1
@@ -137,7 +137,9 @@ class Session:
             force: write ranges and status whether due or not.
         """
         now = self._clock()
-        if self.writer.is_lost:  # deleted under us: what names the probes is written anew
+        if (
+            self.writer.is_lost
+        ):  # deleted under us: what names the probes is written again
             self.recorder.probes_changed = True
         self._records.write_session_if_changed()
         status, onset, _ = self.recorder.status()
@@ -169,7 +171,7 @@ class Session:
             )
 
     def _status_due(self, now: float) -> float:
-        """Returns after how many seconds the status is written anew."""
+        """Returns after how many seconds the status is written again."""
         share = _STATUS_SHARE * (now - self.started)
         return min(max(_STATUS_MIN_SECONDS, share), _STATUS_MAX_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Rows and full looks into episodes, ranges, lanes and status: plain NumPy.
+"""Turns rows of sums and full looks into episodes, ranges, lanes and a status, with NumPy alone.
 
 The recorder is the `Observer` of the probes. It knows no TensorFlow and writes no
 files; the callback takes from it what is to be written.

@@ -99,7 +99,7 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
 
 
 def keep_identity(trial: Trial) -> None:
-    """Gives `trial` its search's identity anew: other workers may have settled it."""
+    """Reads the identity of the trial's search again: another worker may have written it since."""
     trial.search = _named(trial.search, identities.of(trial.tuner))
 
 
