@@ -52,7 +52,7 @@ class Traced(NamedTuple):
     tensor: Any
 
 
-class Tracer(Protocol):
+class StepTracer(Protocol):
     """Runs one step eagerly and names its tensors as the watched training did."""
 
     def paths(self) -> Mapping[int, str]:
@@ -65,7 +65,7 @@ class Tracer(Protocol):
 def run(
     model: Any,
     capsule: Capsule,
-    tracer: Tracer,
+    tracer: StepTracer,
     *,
     tape: Tape | None = None,
     seconds: float = MAX_SECONDS,
@@ -144,7 +144,7 @@ def _refusal(message: str) -> str:
 def _run(
     model: Any,
     capsule: Capsule,
-    tracer: Tracer,
+    tracer: StepTracer,
     tape: Tape | None,
     seconds: float,
     memory: int,
@@ -209,7 +209,7 @@ class _Ran(NamedTuple):
 
 
 def _watch(
-    model: Any, capsule: Capsule, tracer: Tracer, seconds: float, memory: int
+    model: Any, capsule: Capsule, tracer: StepTracer, seconds: float, memory: int
 ) -> OpWatch:
     """Returns what watches the step, of a model that has the state from before it.
 
@@ -219,7 +219,7 @@ def _watch(
     return OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
 
 
-def _once(watch: OpWatch, capsule: Capsule, tracer: Tracer, data: Any) -> _Ran | None:
+def _once(watch: OpWatch, capsule: Capsule, tracer: StepTracer, data: Any) -> _Ran | None:
     """Runs the step; None where it has no such tensor as the origin."""
     names = _name_data(watch, data)
     began = time.monotonic()
@@ -236,7 +236,7 @@ def _once(watch: OpWatch, capsule: Capsule, tracer: Tracer, data: Any) -> _Ran |
 
 
 def _drawn(
-    model: Any, capsule: Capsule, tracer: Tracer, data: Any, memory: int
+    model: Any, capsule: Capsule, tracer: StepTracer, data: Any, memory: int
 ) -> tuple[OpWatch, _Ran | None, int]:
     """Runs a step that draws random numbers of its own until it goes bad as it did.
 
@@ -263,7 +263,7 @@ def _say_since(
     result: PostMortem,
     model: Any,
     capsule: Capsule,
-    tracer: Tracer,
+    tracer: StepTracer,
     tape: Tape | None,
     flow: Flow,
     op: Op,
@@ -302,7 +302,7 @@ def _say_since(
         )
 
 
-def _step(watch: OpWatch, tracer: Tracer, phase: Phase, data: Any) -> list[Traced]:
+def _step(watch: OpWatch, tracer: StepTracer, phase: Phase, data: Any) -> list[Traced]:
     """Runs the step; the user's stack ends at this very function."""
     with watch.watching():
         return tracer.trace(phase, data)
@@ -357,7 +357,9 @@ def _differs(counts: Counts, capsule: Capsule, flow: Flow) -> str:
     )
 
 
-def _in_float32(model: Any, capsule: Capsule, tracer: Tracer, data: Any) -> bool | None:
+def _in_float32(
+    model: Any, capsule: Capsule, tracer: StepTracer, data: Any
+) -> bool | None:
     """Returns whether the step stays finite up to the origin with float32 for float16."""
     state.assign(model, capsule.variables)
     with step_changes.in_float32(model), eagerly():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tb_nanwatch.reading.search.cut import same
 from tb_nanwatch.record.schema import HParam, JSONScalar
-from tb_nanwatch.stability.coordinates import Axis, Floats, on_grid
+from tb_nanwatch.stability.coordinates import Floats, SpaceAxis, on_grid
 
 Bools = npt.NDArray[np.bool_]
 
@@ -49,7 +49,7 @@ class Drawn:
     risk: Floats
 
 
-def largest_box(drawn: Drawn, axes: Sequence[Axis], within: Bools) -> Box:
+def largest_box(drawn: Drawn, axes: Sequence[SpaceAxis], within: Bools) -> Box:
     """Returns the box that keeps most; it holds less than `RISK`, or next to nothing."""
     levelled = next((a for a in axes if not a.numeric), None)
     if levelled is None or len(levelled.values) > MAX_LEVELS:
@@ -68,7 +68,7 @@ def largest_box(drawn: Drawn, axes: Sequence[Axis], within: Bools) -> Box:
 
 def peeled(
     drawn: Drawn,
-    axes: Sequence[Axis],
+    axes: Sequence[SpaceAxis],
     within: Bools,
     levels: dict[str, frozenset[int]],
 ) -> Box:
@@ -95,7 +95,7 @@ def peeled(
 
 def _cuts(
     drawn: Drawn,
-    axis: Axis,
+    axis: SpaceAxis,
     inside: Bools,
     bounds: dict[str, tuple[float, float]],
     levels: dict[str, frozenset[int]],
@@ -124,7 +124,7 @@ def _cuts(
 
 
 def _without(
-    axis: Axis,
+    axis: SpaceAxis,
     level: float,
     known: Floats,
     gone: Bools,
@@ -135,7 +135,7 @@ def _without(
 
 
 def restricted(
-    specs: Sequence[HParam], axes: Mapping[str, Axis], box: Box
+    specs: Sequence[HParam], axes: Mapping[str, SpaceAxis], box: Box
 ) -> tuple[HParam, ...]:
     """Returns the declarations of a space, with those values alone that lie in a box."""
     found = []
@@ -164,7 +164,7 @@ def with_values(spec: HParam, kept: Sequence[JSONScalar]) -> HParam:
     return replace(spec, values=values, default=default)
 
 
-def _within(spec: HParam, axis: Axis, low: float, high: float) -> HParam:
+def _within(spec: HParam, axis: SpaceAxis, low: float, high: float) -> HParam:
     """Returns a declaration of the values between two positions."""
     half = axis.units / 2
     if axis.scale == "rank":

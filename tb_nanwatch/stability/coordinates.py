@@ -29,7 +29,7 @@ LINEAR_SHARE: Final = 1 / 12
 
 
 @dataclass(frozen=True)
-class Axis:
+class SpaceAxis:
     """One hyperparameter.
 
     Attributes:
@@ -99,7 +99,7 @@ def _index(values: Sequence[JSONScalar], value: JSONScalar) -> int:
     return values.index(value)
 
 
-def axes_of(specs: Sequence[HParam]) -> list[Axis]:
+def axes_of(specs: Sequence[HParam]) -> list[SpaceAxis]:
     """Returns the axes of a space, in its order; what has one value alone is none.
 
     Args:
@@ -112,7 +112,7 @@ def axes_of(specs: Sequence[HParam]) -> list[Axis]:
     return [axis for axis in found if axis is not None]
 
 
-def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
+def _axis(name: str, specs: tuple[HParam, ...]) -> SpaceAxis | None:
     if all(s.type in ("int", "float") for s in specs):
         lows, highs = _numbers(s.min for s in specs), _numbers(s.max for s in specs)
         low, high = min(lows, default=math.nan), max(highs, default=math.nan)
@@ -121,7 +121,9 @@ def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
         scale = specs[0].sampling or "linear"
         if scale != "linear" and low <= 0:
             scale = "linear"
-        return Axis(name, specs, scale, (), low, high, _units(specs, scale, low, high))
+        return SpaceAxis(
+            name, specs, scale, (), low, high, _units(specs, scale, low, high)
+        )
     values: list[JSONScalar] = []
     for spec in specs:
         listed = (False, True) if spec.type == "boolean" else spec.values or ()
@@ -131,8 +133,8 @@ def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
     ordered = all(s.type == "choice" and s.ordered is not False for s in specs)
     if ordered and all(isinstance(v, int | float) for v in values):
         numbers = sorted(v for v in values if isinstance(v, int | float))
-        return Axis(name, specs, "rank", tuple(numbers), units=len(numbers) - 1.0)
-    return Axis(name, specs, "", tuple(values))
+        return SpaceAxis(name, specs, "rank", tuple(numbers), units=len(numbers) - 1.0)
+    return SpaceAxis(name, specs, "", tuple(values))
 
 
 def _numbers(values: object) -> list[float]:
@@ -187,7 +189,7 @@ class Coordinates:
     """
 
     specs: tuple[HParam, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[SpaceAxis, ...]
 
     @classmethod
     def of(cls, specs: Sequence[HParam]) -> Coordinates:
@@ -195,12 +197,12 @@ class Coordinates:
         return cls(tuple(specs), tuple(axes_of(specs)))
 
     @property
-    def numeric(self) -> list[Axis]:
+    def numeric(self) -> list[SpaceAxis]:
         """The axes with an order."""
         return [a for a in self.axes if a.numeric]
 
     @property
-    def levelled(self) -> list[Axis]:
+    def levelled(self) -> list[SpaceAxis]:
         """The axes with levels."""
         return [a for a in self.axes if not a.numeric]
 
@@ -248,7 +250,7 @@ class Coordinates:
         }
 
 
-def _position(axis: Axis, value: JSONScalar, otherwise: float) -> float:
+def _position(axis: SpaceAxis, value: JSONScalar, otherwise: float) -> float:
     if value is None:
         return otherwise
     try:

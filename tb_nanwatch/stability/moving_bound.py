@@ -19,15 +19,15 @@ from tb_nanwatch.stability.boxes import (
     short_number,
 )
 from tb_nanwatch.stability.code import code_of
-from tb_nanwatch.stability.coordinates import Axis, Coordinates, Floats, Values
-from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.coordinates import Coordinates, Floats, SpaceAxis, Values
+from tb_nanwatch.stability.frontier import KnownFrontier
 
 
 def moving_bound(
     coordinates: Coordinates,
-    frontier: Frontier,
+    frontier: KnownFrontier,
     drawn: Drawn,
-    axes: Sequence[Axis],
+    axes: Sequence[SpaceAxis],
 ) -> tuple[str, int, str]:
     """Returns the form, the points that it keeps and its code; 0 where it has no use."""
     nothing = ("dependent", 0, "")
@@ -64,7 +64,7 @@ def moving_bound(
     return best
 
 
-def _is_plain(axis: Axis) -> bool:
+def _is_plain(axis: SpaceAxis) -> bool:
     """Returns whether an axis is a continuous number that is always active."""
     spec = axis.specs[0]
     return (
@@ -76,7 +76,7 @@ def _is_plain(axis: Axis) -> bool:
 
 
 def _slope(
-    coordinates: Coordinates, frontier: Frontier, main: Axis, other: Axis
+    coordinates: Coordinates, frontier: KnownFrontier, main: SpaceAxis, other: SpaceAxis
 ) -> float:
     """Returns by how many units the frontier moves along `main` for one along `other`."""
     rng = np.random.default_rng(2)
@@ -84,7 +84,7 @@ def _slope(
     mean, _ = frontier.model.predict(coordinates.encode(rows))
     rows = [rows[i] for i in np.argsort(np.abs(mean), kind="stable")[:40]]
 
-    def moved(axis: Axis) -> Floats:
+    def moved(axis: SpaceAxis) -> Floats:
         # As a secant over a quarter of the range to both sides: bends do not matter.
         means = []
         for side in (-0.25, 0.25):
@@ -104,8 +104,8 @@ def _slope(
 
 def _dependent_code(
     coordinates: Coordinates,
-    main: Axis,
-    other: Axis,
+    main: SpaceAxis,
+    other: SpaceAxis,
     slope: float,
     edge: float,
     above: bool,
@@ -134,7 +134,9 @@ def _dependent_code(
     )
 
 
-def _formula(main: Axis, other: Axis, slope: float, edge: float, above: bool) -> str:
+def _formula(
+    main: SpaceAxis, other: SpaceAxis, slope: float, edge: float, above: bool
+) -> str:
     """Returns the bound on `main` in terms of the variable of `other`."""
     x = variable_of(other.name)
     per_main = _reach(main) / main.units  # decades, or values, a unit
@@ -161,9 +163,9 @@ def _formula(main: Axis, other: Axis, slope: float, edge: float, above: bool) ->
     return f"{start} + {power} * {x}"
 
 
-def _raw(axis: Axis, value: float) -> float:
+def _raw(axis: SpaceAxis, value: float) -> float:
     return math.log10(value) if axis.scale == "log" else value
 
 
-def _reach(axis: Axis) -> float:
+def _reach(axis: SpaceAxis) -> float:
     return _raw(axis, axis.high) - _raw(axis, axis.low)

@@ -17,14 +17,14 @@ from tb_nanwatch.stability.boxes import (
     with_values,
 )
 from tb_nanwatch.stability.code import code_of
-from tb_nanwatch.stability.coordinates import Axis, Coordinates
+from tb_nanwatch.stability.coordinates import Coordinates, SpaceAxis
 
 # A level of which less than this lives is left out.
 LEAST: Final = 0.05
 
 
 def scoped_boxes(
-    coordinates: Coordinates, drawn: Drawn, axes: Sequence[Axis]
+    coordinates: Coordinates, drawn: Drawn, axes: Sequence[SpaceAxis]
 ) -> tuple[str, int, str]:
     """Returns the form, the points that it keeps and its code; 0 where it has no use."""
     best: tuple[str, int, str] = ("scopes", 0, "")
@@ -50,7 +50,7 @@ def scoped_boxes(
 
 
 def _scoped_code(
-    coordinates: Coordinates, parent: Axis, boxes: Mapping[JSONScalar, Box]
+    coordinates: Coordinates, parent: SpaceAxis, boxes: Mapping[JSONScalar, Box]
 ) -> str:
     axes = {a.name: a for a in coordinates.axes}
     own = [s for s in coordinates.specs if s.name == parent.name]

@@ -19,7 +19,7 @@ from tb_nanwatch.record.schema import HParam
 from tb_nanwatch.stability.boxes import SAMPLE, Drawn, largest_box, restricted
 from tb_nanwatch.stability.code import code_of
 from tb_nanwatch.stability.coordinates import Coordinates
-from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.model import normal_cdf
 from tb_nanwatch.stability.moving_bound import moving_bound
 from tb_nanwatch.stability.scoped_boxes import LEAST, scoped_boxes
@@ -48,7 +48,7 @@ class StableSpace:
     form: str
 
 
-def stable_space_of(coordinates: Coordinates, frontier: Frontier) -> StableSpace:
+def stable_space_of(coordinates: Coordinates, frontier: KnownFrontier) -> StableSpace:
     """Returns the space that lives, as far as the frontier is known."""
     if not frontier.bad:
         every = coordinates.specs
@@ -71,7 +71,7 @@ def stable_space_of(coordinates: Coordinates, frontier: Frontier) -> StableSpace
     return best
 
 
-def _draw(coordinates: Coordinates, frontier: Frontier) -> Drawn:
+def _draw(coordinates: Coordinates, frontier: KnownFrontier) -> Drawn:
     values = coordinates.sample(SAMPLE, np.random.default_rng(1))
     mean, deviation = frontier.model.predict(coordinates.encode(values))
     at = {

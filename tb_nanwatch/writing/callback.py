@@ -153,7 +153,7 @@ class NanWatch(keras.callbacks.Callback):
         self.silent = False  # no option: for what runs trainings of its own
         self.status: Status | None = None  # as of the last look, or the training's end
         self._watch: Watched | None = None
-        self._fate = untrained.Fate()
+        self._fate = untrained.UntrainedFate()
         verdicts.watch_trials(_trial_begins, searches=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
@@ -281,13 +281,13 @@ def _expect_confirmation(
     verdicts.state_of(tuner).confirm = confirm
 
 
-def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:
+def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.UntrainedFate:
     """Has the trial that is under way logged even where it comes to no training.
 
     Returns:
         Why it did not, which whoever knows more changes.
     """
-    fate = untrained.Fate()
+    fate = untrained.UntrainedFate()
     began = time.time()
 
     def bury(ended: Any, attempt: int, execution: int, verdict: verdicts.Verdict) -> None:

@@ -28,7 +28,7 @@ from tb_nanwatch.writing.log.environment import (
 )
 from tb_nanwatch.writing.log.files import run_directory
 from tb_nanwatch.writing.log.score import Scoring, Wanted
-from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
 from tb_nanwatch.writing.search import tuner as tuners
@@ -43,7 +43,7 @@ from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 _SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
-class Options(examination.Options, Protocol):
+class CallbackOptions(examination.Options, Protocol):
     """What the callback was given, and what Keras gave to the callback."""
 
     given_log_dir: str
@@ -71,7 +71,7 @@ class Watched:
         over: watching has ended, with the training or before it.
     """
 
-    def __init__(self, callback: Options) -> None:
+    def __init__(self, callback: CallbackOptions) -> None:
         self._backend = backend()
         check_model(callback.model)  # what follows takes it for a model of Keras 3
         self._backend.check_model(callback.model)
@@ -130,7 +130,7 @@ class Watched:
             rewind_bytes=default_bytes() if kept is None else kept,
         )
 
-    def _new_session(self) -> Session:
+    def _new_session(self) -> TrainingLog:
         """Returns where the training is logged; a trial gets the callback's values, too."""
         given, trial = self._options, self._trial
         run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
@@ -143,7 +143,7 @@ class Watched:
         if trial is not None:
             named = {h.name for h in trial.hparams}
             trial.hparams += [h for h in plain if h.name not in named]
-        return Session(
+        return TrainingLog(
             run_directory(given.log_dir, run),
             run or os.path.basename(os.path.normpath(given.log_dir)),
             self._recorder,
@@ -426,7 +426,7 @@ def _monitored(callbacks: Any) -> list[str]:
     ]
 
 
-def _judge(watch: weakref.ref[Watched], session: Session) -> verdicts.Listener:
+def _judge(watch: weakref.ref[Watched], session: TrainingLog) -> verdicts.Listener:
     """Returns what logs the tuner's verdict on a training."""
 
     def judge(verdict: verdicts.Verdict) -> None:

@@ -18,7 +18,7 @@ from tb_nanwatch.diagnosis.ranking import diagnose
 from tb_nanwatch.diagnosis.rules import fixes, guards, rate_fixes
 from tb_nanwatch.diagnosis.rules.learning_rate import rate_too_high
 from tb_nanwatch.diagnosis.rules.own_line import (
-    Edit,
+    LineEdit,
     below_its_largest,
     divides_by_a_sum,
     edited,
@@ -399,8 +399,8 @@ def test_without_an_operation_no_operation_is_claimed(origin: str) -> None:
 @given(st.text(max_size=80) | st.from_regex(r"[a-z.()/* ,=0-9]{0,40}", fullmatch=True))
 def test_any_line_is_read_or_left(line: str) -> None:
     for edit in (
-        Edit(("log",), "maximum", "1e-7", everywhere=True),
-        Edit((), "maximum", "1e-3", 1, ast.Div),
+        LineEdit(("log",), "maximum", "1e-7", everywhere=True),
+        LineEdit((), "maximum", "1e-3", 1, ast.Div),
     ):
         shown = edited(line, edit, edit.bound)
         if shown is not None:

@@ -1049,7 +1049,7 @@ export interface Share {
   high: number;
 }
 
-export interface Change {
+export interface SpaceChange {
   /** name. */
   hparam: string;
   /** code of the first search; null where it is not in the space. */
@@ -1090,7 +1090,7 @@ export interface SearchComparison {
   /** two-sided, of Fisher's exact test; null where a search has no trial whose fate is known. */
   p_value: number | null;
   /** declarations that were edited. */
-  changes: Change[];
+  changes: SpaceChange[];
   /**
    * null where the space is the same in both, and where the two share less than half of their
    * hyperparameters (`verdict` then says that they look like different programs).

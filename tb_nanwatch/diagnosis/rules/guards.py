@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tb_nanwatch.diagnosis.rules.own_line import (
-    Edit,
+    LineEdit,
 )
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.record.schema import Operand, PostMortem
@@ -39,26 +39,26 @@ class Guard:
     does: str
     keep: str
     example: str
-    edit: Edit | None = None
+    edit: LineEdit | None = None
 
 
 _LOG: Final = Guard(
     "takes a logarithm",
     "the logarithm's argument above 0",
     "keras.ops.log(keras.ops.maximum(x, {small}))",
-    Edit(("log",), "maximum", "{small}", everywhere=True),
+    LineEdit(("log",), "maximum", "{small}", everywhere=True),
 )
 _LOG1P: Final = Guard(
     "takes the logarithm of 1 + x",
     "the argument of log1p above -1",
     "keras.ops.log1p(keras.ops.maximum(x, -0.999))",
-    Edit(("log1p",), "maximum", "-0.999", everywhere=True),
+    LineEdit(("log1p",), "maximum", "-0.999", everywhere=True),
 )
 _DIVISION: Final = Guard(
     "divides",
     "the denominator away from 0",
     "x / keras.ops.maximum(d, {least})",
-    Edit(("divide", "true_divide", "truediv"), "maximum", "{least}", 1, ast.Div),
+    LineEdit(("divide", "true_divide", "truediv"), "maximum", "{least}", 1, ast.Div),
 )
 _SIGNED_DIVISION: Final = Guard(
     "divides",
@@ -69,43 +69,43 @@ _RECIPROCAL: Final = Guard(
     "takes a reciprocal",
     "the reciprocal's argument away from 0",
     "keras.ops.reciprocal(keras.ops.maximum(x, {least}))",
-    Edit(("reciprocal",), "maximum", "{least}"),
+    LineEdit(("reciprocal",), "maximum", "{least}"),
 )
 ROOT: Final = Guard(
     "takes a root",
     "the root's argument above 0, where its derivative is finite too",
     "keras.ops.sqrt(keras.ops.maximum(x, {tiny}))",
-    Edit(("sqrt",), "maximum", "{tiny}", everywhere=True),
+    LineEdit(("sqrt",), "maximum", "{tiny}", everywhere=True),
 )
 RSQRT: Final = Guard(
     "divides by a root",
     "the root's argument above 0",
     "keras.ops.rsqrt(keras.ops.maximum(x, {squared}))",
-    Edit(("rsqrt",), "maximum", "{squared}", everywhere=True),
+    LineEdit(("rsqrt",), "maximum", "{squared}", everywhere=True),
 )
 _POWER: Final = Guard(
     "takes a power",
     "the power's base above 0",
     "keras.ops.power(keras.ops.maximum(x, {small}), a)",
-    Edit(("power", "pow"), "maximum", "{small}", 0, ast.Pow),
+    LineEdit(("power", "pow"), "maximum", "{small}", 0, ast.Pow),
 )
 LARGE_POWER: Final = Guard(
     "takes a power",
     "the power's base small",
     "keras.ops.power(keras.ops.clip(x, -{base}, {base}), a)",
-    Edit(("power", "pow"), "clip", "-{base}, {base}", 0, ast.Pow),
+    LineEdit(("power", "pow"), "clip", "-{base}, {base}", 0, ast.Pow),
 )
 EXPONENTIAL: Final = Guard(
     "takes an exponential",
     "the exponential's argument small",
     "keras.ops.exp(keras.ops.minimum(x, {most}))",
-    Edit(("exp",), "minimum", "{most}", everywhere=True),
+    LineEdit(("exp",), "minimum", "{most}", everywhere=True),
 )
 _UNIT: Final = Guard(
     "takes a function that ends at -1 and 1",
     "its argument inside (-1, 1)",
     "keras.ops.clip(x, -0.999, 0.999)",
-    Edit(
+    LineEdit(
         ("arccos", "acos", "arcsin", "asin", "arctanh", "atanh", "erfinv"),
         "clip",
         "-0.999, 0.999",

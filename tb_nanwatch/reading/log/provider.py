@@ -43,7 +43,7 @@ class Parallel:
 
 
 @dataclass(frozen=True)
-class Source:
+class ProvidedExperiment:
     """One experiment of a data provider, for one request.
 
     Attributes:

@@ -61,7 +61,7 @@ class Snapshot:
 def snapshot_of(
     loaded: Mapping[tuple[str, str], Loaded],
     others: Listing,
-    trainings: Sequence[unwatched.Training],
+    trainings: Sequence[unwatched.LoggedTraining],
     now: float,
 ) -> Snapshot:
     """Returns the snapshot that records tell.

@@ -63,7 +63,7 @@ class BadScalar:
 
 
 @dataclass
-class Training:
+class LoggedTraining:
     """One training as KerasTuner's HParams record describes it."""
 
     run: str
@@ -118,7 +118,7 @@ def training(
     tags: Mapping[str, Any],
     scalars: Listing,
     bad: Iterable[tuple[str, BadScalar]],
-) -> Training | None:
+) -> LoggedTraining | None:
     """Returns a run of `only_hparams`, None where its record is not KerasTuner's.
 
     Args:
@@ -156,7 +156,7 @@ def training(
     )
     own = [scalar for child, scalar in bad if child in below]
     own.sort(key=lambda scalar: (scalar.phase, scalar.tag))
-    return Training(run, status.session_id, status, own)
+    return LoggedTraining(run, status.session_id, status, own)
 
 
 def _content(series: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
-from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
+from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition
 from tb_nanwatch.reading.search.cut import Cut, cut_of
 from tb_nanwatch.reading.search.declaration import listed
 from tb_nanwatch.reading.search.edit import Edit
@@ -25,8 +25,8 @@ from tb_nanwatch.reading.search.pointed import pointed
 from tb_nanwatch.reading.search.rates import rates_of
 from tb_nanwatch.reading.search.separation import Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
+    ComparedTrial,
     Space,
-    Trial,
     bounds_of,
     common_cause,
     counts,
@@ -70,7 +70,7 @@ class Analysis:
 
 def analyse(
     search: str,
-    trials: Sequence[Trial],
+    trials: Sequence[ComparedTrial],
     direction: str | None = "min",
     noun: str = "trial",
 ) -> Analysis:
@@ -108,7 +108,9 @@ def analyse(
     return Analysis([], rates, nothing_found(space, first))
 
 
-def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[Cut]:
+def stable_cuts(
+    trials: Sequence[ComparedTrial], direction: str | None = "min"
+) -> list[Cut]:
     """Returns a cut for each finding that holds whatever the other values are.
 
     It is what can be said of a space without a change of the program: a bound that
@@ -256,7 +258,7 @@ def _loss(space: Space, region: Region, edit: Edit) -> tuple[bool, int, bool, in
     return lost_best, lost - int((gone & space.bad).sum()), not threshold, lost
 
 
-def _values(axis: Axis, condition: Condition) -> list[JSONScalar]:
+def _values(axis: Axis, condition: HParamCondition) -> list[JSONScalar]:
     """Returns the values of an axis at which a condition holds, as the space lists them."""
     if condition.op == "in":
         return [axis.levels[i] for i in sorted(condition.levels)]
@@ -334,14 +336,3 @@ def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None
             text + f", and no {space.noun} there had another: that cannot be told apart."
         )
     return text + f"; only {space.count(others)} there had another."
-
-
-__all__ = [
-    "Analysis",
-    "Finding",
-    "Rate",
-    "Trial",
-    "analyse",
-    "separations",
-    "stable_cuts",
-]

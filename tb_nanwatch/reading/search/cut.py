@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tb_nanwatch.reading.search.axes import Axis, Condition
+from tb_nanwatch.reading.search.axes import Axis, HParamCondition
 from tb_nanwatch.record.schema import JSONScalar
 
 
@@ -39,7 +39,7 @@ def same(a: JSONScalar, b: JSONScalar) -> bool:
     return type(a) is type(b) and a == b
 
 
-def cut_of(axis: Axis, condition: Condition, live: float, dead: float) -> Cut:
+def cut_of(axis: Axis, condition: HParamCondition, live: float, dead: float) -> Cut:
     """Returns the cut that a condition asks for.
 
     Args:

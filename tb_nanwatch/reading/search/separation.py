@@ -24,7 +24,7 @@ from tb_nanwatch.reading.search.axes import (
     MIN_SIDE,
     Axis,
     Bools,
-    Condition,
+    HParamCondition,
 )
 from tb_nanwatch.reading.search.min_p import ALPHA, Tested, tested_regions
 from tb_nanwatch.reading.search.regions import Family, Ints
@@ -52,7 +52,7 @@ class Region:
         score: the same for its simplicity, over all regions of its class.
     """
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[HParamCondition, ...]
     inside: Bools
     p_value: float
     raw_p: float
@@ -195,7 +195,7 @@ def _ranked(
 
 
 def _region(
-    conditions: tuple[Condition, ...],
+    conditions: tuple[HParamCondition, ...],
     members: Bools,
     chosen: Bools,
     p_value: float,
@@ -225,7 +225,9 @@ def _refine(axes: Sequence[Axis], region: Region, bad: Bools, chosen: Bools) -> 
             values = np.unique(axis.numbers[others & ~np.isnan(axis.numbers)])
             if not len(values):
                 continue
-            options = [Condition(condition.axis, condition.op, float(v)) for v in values]
+            options = [
+                HParamCondition(condition.axis, condition.op, float(v)) for v in values
+            ]
             inside = np.array([axis.holds(o) & others for o in options])
             size, hits = inside.sum(axis=1), (inside & bad).sum(axis=1)
             n, total = int(chosen.sum()), int((bad & chosen).sum())

@@ -236,7 +236,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def _compare_runs(self, request: wrappers.Request) -> Any:
         ctx, experiment_id, first = self._named(request)
         _, _, second = self._named(request, "with_")
-        place = compare.Place(self._reader, ctx, experiment_id, self._causes)
+        place = compare.ComparedLog(self._reader, ctx, experiment_id, self._causes)
         return _json(request, compare.runs((place, first), (place, second)))
 
     def _compare_searches(self, request: wrappers.Request) -> Any:
@@ -244,7 +244,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         names = ("search", "with_search")
         first, second = (argument(request, name, expected) for name in names)
         ctx, experiment_id = _where(request)
-        place = compare.Place(self._reader, ctx, experiment_id, self._causes)
+        place = compare.ComparedLog(self._reader, ctx, experiment_id, self._causes)
         return _json(request, compare.searches((place, first), (place, second)))
 
     def _edit(self, request: wrappers.Request) -> Any:

@@ -16,7 +16,7 @@ from tb_nanwatch.writing.values import plain
 
 
 @dataclass
-class Environment:
+class TrainingSetup:
     """What was trained and with what; fields as in `schema.SessionRecord`."""
 
     model: str = ""
@@ -32,7 +32,7 @@ class Environment:
     steps_per_epoch: int | None = None
 
 
-def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
+def environment_of(model: Any, params: Mapping[str, Any] | None) -> TrainingSetup:
     """Returns how a model is trained; `params` are those that Keras gives a callback."""
     versions = {
         "python": sys.version.split()[0],
@@ -44,7 +44,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         if module is not None:
             versions[name] = str(getattr(module, "__version__", ""))
     epochs, steps = ((params or {}).get(name) for name in ("epochs", "steps"))
-    return Environment(
+    return TrainingSetup(
         model=f"{type(model).__name__} {model.name!r}",
         optimizer=_optimizer(model),
         loss=_loss_name(model),

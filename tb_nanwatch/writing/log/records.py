@@ -10,7 +10,7 @@ import numpy as np
 
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import Phase
-from tb_nanwatch.writing.log.environment import Environment
+from tb_nanwatch.writing.log.environment import TrainingSetup
 from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.recording.buckets import Bucket
 from tb_nanwatch.writing.recording.recorder import Recorder
@@ -18,12 +18,12 @@ from tb_nanwatch.writing.recording.recorder import Recorder
 # Buckets are written together while nothing happens: fewer, better compressed records.
 _BUCKETS_SECONDS: Final = 10.0
 _BUCKETS_MAX: Final = 64
-# Records of ranges that are kept for the message at the onset: how the run began, and
+# TrainingRecords of ranges that are kept for the message at the onset: how the run began, and
 # what it came to just before.
 _KEPT_RANGES: Final = 16
 
 
-class Records:
+class TrainingRecords:
     """Writes the records of one training.
 
     Args:
@@ -44,7 +44,7 @@ class Records:
         self,
         session_id: str,
         recorder: Recorder,
-        environment: Environment,
+        environment: TrainingSetup,
         notes: Sequence[str],
         writer: EventWriter,
         started: float,

@@ -17,8 +17,8 @@ from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.log import hparams as hparams_log
 from tb_nanwatch.writing.log import rename
-from tb_nanwatch.writing.log.environment import Environment
-from tb_nanwatch.writing.log.records import Records
+from tb_nanwatch.writing.log.environment import TrainingSetup
+from tb_nanwatch.writing.log.records import TrainingRecords
 from tb_nanwatch.writing.log.score import Scoring
 from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.recording import lane
@@ -57,7 +57,7 @@ class _Named(TypedDict):
     hparams: list[HParam]
 
 
-class Session:
+class TrainingLog:
     """Writes the records of one training.
 
     Args:
@@ -83,7 +83,7 @@ class Session:
         run_dir: str,
         run: str,
         recorder: Recorder,
-        environment: Environment,
+        environment: TrainingSetup,
         trial: Trial | None = None,
         hparams: Sequence[HParam] = (),
         notes: Sequence[str] = (),
@@ -109,7 +109,7 @@ class Session:
         self.environment = environment
         self._clock = clock
         self.started = clock()
-        self._records = Records(
+        self._records = TrainingRecords(
             self.id, recorder, environment, notes, self.writer, self.started
         )
         self._status_at = 0.0

@@ -88,7 +88,7 @@ class TrialAnswer(NamedTuple):
 
 
 @dataclass
-class State:
+class TunerState:
     """What is remembered of one tuner between its trials."""
 
     runs: dict[str, _Runs] = field(default_factory=dict)
@@ -170,13 +170,13 @@ class State:
         return runs
 
 
-_STATES: weakref.WeakKeyDictionary[Any, State] = weakref.WeakKeyDictionary()
+_STATES: weakref.WeakKeyDictionary[Any, TunerState] = weakref.WeakKeyDictionary()
 
 
-def state_of(tuner: Any) -> State:
+def state_of(tuner: Any) -> TunerState:
     """Returns what is remembered of `tuner`, for as long as it lives."""
     if tuner not in _STATES:
-        _STATES[tuner] = State()
+        _STATES[tuner] = TunerState()
     return _STATES[tuner]
 
 
@@ -201,7 +201,7 @@ def when_untrained_trial_ends(tuner: Any, trial_id: str, bury: Undertaker) -> No
     _hook(tuner, state)
 
 
-def _hook(tuner: Any, state: State) -> None:
+def _hook(tuner: Any, state: TunerState) -> None:
     if state.hooked:
         return
     state.hooked = True
@@ -298,7 +298,7 @@ def _text_of(error: BaseException) -> str:
     return text_of(error)
 
 
-def _unhook(tuner: Any, state: State) -> None:
+def _unhook(tuner: Any, state: TunerState) -> None:
     tuner.__dict__.pop("on_trial_end", None)
     tuner.__dict__.pop("on_search_end", None)
     state.hooked = False
@@ -317,7 +317,7 @@ def _warn_of_trial(trial_id: str, error: Exception) -> None:
 
 def _tell(
     tuner: Any,
-    state: State,
+    state: TunerState,
     ended: Any,
     aborted: str | None,
     error: BaseException | None = None,
