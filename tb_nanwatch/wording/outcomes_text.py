@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording.statuses import STATUS_TEXT
+
+_WENT_BAD: Final = {"diverged": "diverged", "stalled": "stalled", "runaway": "ran away"}
 
 
 def bad_trials_text(
@@ -68,3 +72,24 @@ def replaced_text(count: int) -> str:
         f"{count} earlier attempt{'s' if count > 1 else ''} of these trials not shown; the "
         "latest decides."
     )
+
+
+def brief_text(said: str, by_status: Mapping[str, int]) -> str:
+    """Returns `bad_trials_text` with one word for how, where all went bad alike.
+
+    Args:
+        said: the text, and what follows it.
+        by_status: number of trials with each status.
+    """
+    said = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", said)
+    kinds = [s for s in BAD_STATUSES if s in by_status]
+    if len(kinds) != 1:
+        return said
+    (kind,) = kinds
+    long = f"went bad ({by_status[kind]} {STATUS_TEXT[kind]})"
+    return said.replace(long, _WENT_BAD.get(kind, long), 1)
+
+
+def more_runs_text(count: int, bad: int) -> str:
+    """Returns how many runs have no card of their own."""
+    return f"{count:,} more runs, {bad:,} of them bad."

@@ -6,7 +6,6 @@ stands below.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -20,10 +19,10 @@ from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording.answer_text import untested
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.wording.edit_text import REMINDER
+from tb_nanwatch.wording.outcomes_text import brief_text, more_runs_text
 from tb_nanwatch.wording.sentences import first_sentence, names_text, sentences
 from tb_nanwatch.wording.statuses import STATUS_TEXT
 
-_WENT_BAD: Final = {"diverged": "diverged", "stalled": "stalled", "runaway": "ran away"}
 # Runs beside no search that have a card each.
 _MAX_RUNS: Final = 8
 
@@ -51,7 +50,7 @@ def _run_cards(runs: Sequence[RunSummary]) -> list[Card]:
     shown, rest = ordered[:_MAX_RUNS], ordered[_MAX_RUNS:]
     bad = sum(map(_is_bad, rest))
     cards = list(map(run_card, shown))
-    return [*cards, Card(f"{len(rest):,} more runs, {bad:,} of them bad.", bad > 0)]
+    return [*cards, Card(more_runs_text(len(rest), bad), bad > 0)]
 
 
 def runs_of(full: Overview, search: SearchSummary) -> list[RunSummary]:
@@ -102,21 +101,10 @@ def search_card(
     """
     which = _which(runs) if listed else ""
     return Card(
-        f"{search_name(search)}: {_counted(search)}{which}",
+        f"{search_name(search)}: {brief_text(search.counted, search.by_status)}{which}",
         any(map(_is_bad, runs)) or bool(search.aborted),
         tuple(_parts(search, findings)),
     )
-
-
-def _counted(search: SearchSummary) -> str:
-    """Returns how many trials went bad, in one word where they all did alike."""
-    kinds = [s for s in BAD_STATUSES if s in search.by_status]
-    text = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", search.counted)
-    if len(kinds) != 1:
-        return text
-    word = STATUS_TEXT[kinds[0]]
-    said = f"went bad ({search.by_status[kinds[0]]} {word})"
-    return text.replace(said, _WENT_BAD.get(kinds[0], said), 1)
 
 
 def search_name(search: SearchSummary) -> str:
