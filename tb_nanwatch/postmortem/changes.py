@@ -67,7 +67,7 @@ EPSILON: Final = Changing(
     with_epsilon,
     retraces=True,
 )
-# What is divided by is 0 from the start, where a guard at one line leaves all others.
+# The divisor is 0 from the start, and a guard at one line would leave all other lines.
 BEGUN: Final = Changing(
     "begun_with_1", "the variable that is divided by begun with 1", begun_with_1
 )
@@ -80,7 +80,7 @@ _FIXED: Final = (
 _BY_ID: Final = {change.id: change for change in _FIXED}
 
 
-# Those that act on every step: whether they last is told by more steps.
+# Changes that act on every step: only more steps tell whether they last.
 LASTING: Final = (OPTIMIZER, INPUTS, LABELS, BOTH, CLIP, CLIP_VALUES)
 
 

@@ -71,7 +71,7 @@ def run(
     if not capsule.has_batch or seconds <= 0:
         return []
     if found.redrawn:
-        # What stays finite may do so by chance.
+        # A run that stays finite may do so by chance.
         found.untried = "the step draws random numbers that cannot be drawn again"
         return []
     means = means or of_tensorflow()
@@ -257,7 +257,7 @@ class _Laboratory:
                     between = float(np.sqrt(before * divisor))
                     self._try(lower(round(between, 1)), stretch)
                     return
-                # What does not learn with a rate that is still a high one says nothing of it.
+                # A training that does not learn at a rate that is still high proves nothing about rates.
                 if rate <= HIGH_RATE:
                     return
             before = divisor

@@ -184,7 +184,7 @@ def guard_of(found: PostMortem) -> Guard:
 
 
 def _denominators_of_both_signs(found: PostMortem) -> bool:
-    # Of a gradient's operation the operands are others.
+    # The operands of a gradient's operation are other tensors.
     return (
         not found.gradient and len(found.inputs) > 1 and found.inputs[1].num_negative > 0
     )

@@ -91,7 +91,7 @@ def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
     show = " and ".join(checks) + (" show them" if len(checks) > 1 else " shows them")
     own = fixes.at_own_line(m)
     if outliers[0].ago:
-        # It was the update that did it; whatever overflowed in the end is not to be guarded.
+        # The update did it: a guard at the operation that overflowed in the end would not help.
         own = (
             "Clipped gradients (clipnorm=1.0) keep one row from throwing the weights off."
         )
@@ -109,7 +109,7 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
     if m.grown_before() >= at("domain_growth"):
         return ""
     rows = set(found.rows)
-    # Of a batch of one row every row is bad.
+    # In a batch of one row every row is bad.
     if rows and rows <= set(outlier.rows) and (outlier.size > 1 or outlier.batches):
         word = f"row {min(rows)}" if len(rows) == 1 else f"the rows {_list(found.rows)}"
         return f"In the first bad operation {word} alone went bad."

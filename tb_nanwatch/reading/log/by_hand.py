@@ -9,7 +9,7 @@ from typing import Final
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import Search
 
-# Of so many runs at least something can be said together.
+# Fewer runs than this are not compared with one another.
 _MIN_RUNS: Final = 2
 _PREFIX: Final = "by-hand:"
 # The name of runs that stand in the log directory itself.

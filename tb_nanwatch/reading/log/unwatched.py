@@ -37,7 +37,8 @@ _END_TAG: Final = "_hparams_/session_end_info"
 _EPOCH_TAG: Final = "epoch_"
 # The name that KerasTuner gives to a run, after the search's own directory.
 _RUN: Final = re.compile(r"(?:(?P<prefix>.*)/)?(?P<trial>[^/]+)/execution(?P<k>\d{1,9})")
-# Of a training that has written no end. Keras writes once an epoch, which may take long.
+# Seconds after which a training without a written end counts as dead. Keras writes once an
+# epoch, which may take long.
 _HEARTBEAT: Final = 600.0
 
 Listing = Mapping[str, Mapping[str, Any]]

@@ -148,7 +148,7 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     if rest:
         counted += f", {others} of the {rest} others"
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
-    # That the counts prove the condition is not that an experiment confirmed it.
+    # Counts that prove the condition are not an experiment that confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
     if not known or answer is None:
         alone = f"{counted[:1].upper()}{counted[1:]}."

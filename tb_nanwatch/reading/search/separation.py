@@ -35,7 +35,7 @@ from tb_nanwatch.reading.search.statistics import Floats, Marginal
 # of rates, tried on other searches than those of docs/diagnosis.md: at 24 trials of an
 # interaction, two conditions without an exception beat one with two.
 PAIR_PENALTY: Final = 1.0
-# What a region that would throw the best trial away must be better by.
+# By how much a region must be better that would throw the best trial away.
 BEST_PENALTY: Final = 2.0
 
 

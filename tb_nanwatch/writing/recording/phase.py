@@ -148,7 +148,7 @@ class PhaseState:
         columns = np.array(layout.columns)
         watched = np.flatnonzero(columns >= 0)
         sizes, per_example = layout.sizes
-        # Where shapes do not tell, the last full look does.
+        # Where the shapes do not tell the size, the last full look does.
         looked = [self.sizes.get(i, 0) for i in indices]
         size = np.where(np.isnan(sizes), looked, sizes)[watched][None]
         if layout.has_batch:

@@ -80,7 +80,7 @@ class ScaleProbe:
             first,
             rms[:, index],
             np.asarray(bad[:, gradients].any(axis=1)),
-            # What was not summed may be anything.
+            # A gradient that was not summed may hold anything.
             np.asarray((rms[:, gradients] != 0).any(axis=1)),
         )
         rms[:, index] = scales

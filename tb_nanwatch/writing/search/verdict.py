@@ -35,7 +35,7 @@ from tb_nanwatch.writing.search.alike import Alike
 
 # The reason in it is a message of somebody's exception.
 _MAX_ADVICE = 2_000
-# Of a search's time, what experiments may take.
+# The share of a search's time that experiments may take.
 _TRY_SHARE = 0.05
 
 
@@ -96,7 +96,7 @@ class TunerState:
     statuses: dict[str, Status] = field(default_factory=dict)
     # The hyperparameters of these, by trial and name; those that were active.
     values: dict[str, dict[str, JSONScalar]] = field(default_factory=dict)
-    # What those that went bad came down to, by trial.
+    # The answers of the trials that went bad, by trial.
     answers: dict[str, TrialAnswer] = field(default_factory=dict)
     hooked: bool = False
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
@@ -344,7 +344,7 @@ def _tell(
         # KerasTuner keeps no message of it.
         said = "".join(traceback.format_exception(error))
         lost = replace(verdict, message=said, error=error)
-    # What came before the training that is still to begin is no fault of the last one.
+    # An exception before the next training begins is not the fault of the last one.
     buries = bury is not None and ((error is not None and runs.expects) or not listeners)
     for listener in listeners:
         try:

@@ -73,7 +73,7 @@ class Rewinding:
         model = self._model
         if not model.built or model.optimizer is None:
             return
-        # What the first step would make has to be there before it.
+        # Variables that the first step would create must exist before it.
         build_optimizer(model.optimizer, model.trainable_variables)
         for variable in _variables_of_a_state(model):
             if not self._hooks.stand_before(variable, "assign"):
