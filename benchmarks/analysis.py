@@ -88,7 +88,7 @@ def decidable(trials: Sequence[ComparedTrial], names: set[str]) -> bool:
     exceptions. Of all conditions, or else of all conjunctions of two, it takes those
     that hold in every bad trial and in no other.
     """
-    space = Space.of(trials, "min", "trial")
+    space = Space.of(trials, "min")
     every = [
         c for i, axis in enumerate(space.axes) for c in conditions(i, axis, len(trials))
     ]

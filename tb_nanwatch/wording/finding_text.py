@@ -55,18 +55,17 @@ def fared_text(
 
 
 def saves_text(
-    removed: tuple[int, int], lost: tuple[int, int], noun: str, best_lost: bool | None
+    removed: tuple[int, int], lost: tuple[int, int], best_lost: bool | None
 ) -> str:
     """Returns what an edit would have removed and lost.
 
     Args:
         removed: bad trials that are gone, and all of them.
         lost: clean trials that are gone, and all of them.
-        noun: what a trial is called.
         best_lost: whether the best trial is gone, None where none is the best.
     """
     text = (
-        f"removes {removed[0]} of {removed[1]} bad {noun}{'' if removed[1] == 1 else 's'}, "
+        f"removes {removed[0]} of {removed[1]} bad trial{'' if removed[1] == 1 else 's'}, "
         f"loses {lost[0]} of {lost[1]} clean"
     )
     if best_lost is not None:

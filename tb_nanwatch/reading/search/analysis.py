@@ -72,7 +72,6 @@ def analyse(
     search: str,
     trials: Sequence[ComparedTrial],
     direction: str | None = "min",
-    noun: str = "trial",
 ) -> Analysis:
     """Returns what the hyperparameters of one search say about going bad.
 
@@ -80,9 +79,8 @@ def analyse(
         search: its id, repeated in the findings.
         trials: those that ended, each once.
         direction: "min" or "max", of the objective.
-        noun: what a trial is called.
     """
-    space = Space.of(trials, direction, noun)
+    space = Space.of(trials, direction)
     rates = rates_of(space)
     bad = int(space.bad.sum())
     if not 0 < bad < len(trials) or not space.axes:
@@ -120,7 +118,7 @@ def stable_cuts(
     Args:
         trials, direction: as for `analyse`.
     """
-    space = Space.of(trials, direction, "trial")
+    space = Space.of(trials, direction)
     if not 0 < int(space.bad.sum()) < len(trials) or not space.axes:
         return []
     found = []
@@ -281,7 +279,6 @@ def _saves(space: Space, edit: Edit) -> str:
     return saves_text(
         (int((gone & bad).sum()), int(bad.sum())),
         (int((gone & ~bad).sum()), int((~bad).sum())),
-        space.noun,
         None if space.best is None else bool(gone[space.best]),
     )
 
@@ -302,11 +299,11 @@ def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]
             sentences.append(
                 f"{which} fits the counts better ({fared}; corrected p = "
                 f"{p_text(rival.p_value)}), but is probably chance: what the "
-                f"{space.noun}s died of points to {names}."
+                f"trials died of points to {names}."
             )
         else:
             sentences.append(
-                f"{which} goes with it about as well ({fared}): these {space.noun}s "
+                f"{which} goes with it about as well ({fared}): these trials "
                 "cannot tell the two apart."
             )
         told |= {c.axis for c in rival.conditions}
@@ -330,9 +327,9 @@ def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None
     if share == 1 or share ** int(bad.sum()) > _SHARED_BY_CHANCE:
         return None
     others = int((region.inside & left & ~same).sum())
-    text = f"Every bad {space.noun} of these also had {axis.name} = {value_text(axis.levels[code])}"
+    text = (
+        f"Every bad trial of these also had {axis.name} = {value_text(axis.levels[code])}"
+    )
     if others == 0:
-        return (
-            text + f", and no {space.noun} there had another: that cannot be told apart."
-        )
+        return text + ", and no trial there had another: that cannot be told apart."
     return text + f"; only {space.count(others)} there had another."

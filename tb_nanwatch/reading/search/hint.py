@@ -98,7 +98,7 @@ def hint_of(
         None where the counts prove a condition, where nothing points at one, and where
         the cause lies in the program or its data: then no value is to blame.
     """
-    space = Space.of(trials, direction, "trial")
+    space = Space.of(trials, direction)
     if not 0 < int(space.bad.sum()) < len(trials) or not space.axes or mend_first(space):
         return None
     separation, left = next(separations(space))

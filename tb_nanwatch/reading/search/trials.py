@@ -60,7 +60,6 @@ class Space:
         axes: hyperparameters that took several values.
         known: each declaration of the space, in the order in which they were met.
         best: index of the clean trial with the best score.
-        noun: what a trial is called.
     """
 
     trials: Sequence[ComparedTrial]
@@ -69,12 +68,9 @@ class Space:
     axes: list[Axis]
     known: list[HParam]
     best: int | None
-    noun: str
 
     @classmethod
-    def of(
-        cls, trials: Sequence[ComparedTrial], direction: str | None, noun: str
-    ) -> Space:
+    def of(cls, trials: Sequence[ComparedTrial], direction: str | None) -> Space:
         """Returns `trials` as arrays; `direction` is the objective's."""
         kept = [
             [h for h in t.hparams if not h.name.startswith(_BOOKKEEPING)] for t in trials
@@ -92,12 +88,11 @@ class Space:
             axes_of(kept),
             known_space(kept),
             min(scored)[1] if scored else None,
-            noun,
         )
 
     def count(self, n: int) -> str:
         """Returns "1 trial" or "24 trials"."""
-        return f"{n:,} {self.noun}" + ("" if n == 1 else "s")
+        return f"{n:,} trial" + ("" if n == 1 else "s")
 
 
 def known_space(trials: Sequence[Sequence[HParam]]) -> list[HParam]:
