@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 
 from benchmarks.made import put
-from tb_nanwatch.reading.search.analysis import Trial, analyse
+from tb_nanwatch.reading.search.analysis import analyse
 from tb_nanwatch.reading.search.axes import conditions
 from tb_nanwatch.reading.search.statistics import wilson
-from tb_nanwatch.reading.search.trials import Space
+from tb_nanwatch.reading.search.trials import ComparedTrial, Space
 from tests.reading.searches import RULES, search, values_of, without_rule
 
 FINAL_SEED: Final = 66144
@@ -81,14 +81,14 @@ def power(seed: int) -> list[str]:
     return lines
 
 
-def decidable(trials: Sequence[Trial], names: set[str]) -> bool:
+def decidable(trials: Sequence[ComparedTrial], names: set[str]) -> bool:
     """Returns whether the trials allow no other rule than one on `names`.
 
     As an oracle would say that knows what the analysis does not: that there are no
     exceptions. Of all conditions, or else of all conjunctions of two, it takes those
     that hold in every bad trial and in no other.
     """
-    space = Space.of(trials, "min", "trial")
+    space = Space.of(trials, "min")
     every = [
         c for i, axis in enumerate(space.axes) for c in conditions(i, axis, len(trials))
     ]
@@ -110,7 +110,7 @@ def false_findings(seed: int) -> list[str]:
     Once as such, and once with all bad trials said to have died of their learning rate,
     which the analysis looks at first.
     """
-    ways: dict[str, Callable[[list[Trial]], list[Trial]]] = {
+    ways: dict[str, Callable[[list[ComparedTrial]], list[ComparedTrial]]] = {
         "no rule": lambda trials: trials,
         "no rule, and the runs point at one setting": _pointing,
     }
@@ -136,7 +136,7 @@ def false_findings(seed: int) -> list[str]:
     return lines
 
 
-def _pointing(trials: Sequence[Trial]) -> list[Trial]:
+def _pointing(trials: Sequence[ComparedTrial]) -> list[ComparedTrial]:
     return [
         dataclasses.replace(
             t,

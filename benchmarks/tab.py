@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,6 +49,8 @@ STATUSES = [
     "STATUS_FAILURE",
     "STATUS_RUNNING",
 ]
+# Of cuts whose edit is asked for, one after the other, as a hand moves one.
+BOUNDS = [0.01 * n for n in range(1, 10)]
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FRAMES = """async () => {
   const table = document.querySelector(".table");
@@ -183,6 +186,12 @@ def session_groups(url: str, trials: int) -> float:
     return took
 
 
+def edit_url(url: str, search: str, bound: float) -> str:
+    """Returns the request for the edit that leaves out learning rates beyond a bound."""
+    query = {"search": search, "hparam": "learning_rate", "op": "ge", "bound": bound}
+    return f"{url}/plugin/nanwatch/edit?{urllib.parse.urlencode(query)}"
+
+
 def resident_mb(pid: int) -> float:
     """Returns the resident memory of a process, without its children."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -207,6 +216,7 @@ def measure_server(logdir: pathlib.Path, trials: int, table: Table) -> None:
             ask(f"{url}/plugin/nanwatch/lanes?search={search['search']}&block={i}")[1]
             for i in range(len(search["lanes"]))
         ]
+        edits = [ask(edit_url(url, search["search"], bound))[1] for bound in BOUNDS]
         groups = session_groups(url, trials)
         memory = resident_mb(pid) - alone
     table.row("HParams' session_groups, cold", groups, "ms", None)
@@ -214,6 +224,7 @@ def measure_server(logdir: pathlib.Path, trials: int, table: Table) -> None:
     table.row("overview, cold, had nothing been read ahead", unprepared, "ms", None)
     table.row("overview, from the cache", cached, "ms", 5)
     table.row(f"all lanes, in {len(lanes)} requests", sum(lanes), "ms", None)
+    table.row("the edit of a cut", statistics.median(edits), "ms", 50)
     table.row("server memory added", memory, "MB", 150)
 
 

@@ -48,7 +48,7 @@ class NanWatchWarning(UserWarning):
     """NaN Watch could not do all it was asked to; training itself goes on."""
 
 
-# What this process was warned of by `warn_once`.
+# Texts of the warnings that `warn_once` has given in this process.
 _TOLD: set[str] = set()
 
 

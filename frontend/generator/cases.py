@@ -6,8 +6,16 @@ import dataclasses
 import itertools
 import json
 
-from tb_nanwatch.record.schema import KINDS, PHASES, BadTensor, Position
+from tb_nanwatch.record.schema import (
+    KINDS,
+    PHASES,
+    STATES,
+    STATUSES,
+    BadTensor,
+    Position,
+)
 from tb_nanwatch.wording.places import position_text, probe_text, short_text, tensor_text
+from tb_nanwatch.wording.statuses import status_text
 
 _NAMES = ("", "dense_2/kernel", "bn/mean", "loss", "activation", "sample weight")
 _COUNTS = ((0, 0, 0), (3, 0, 0), (3, 12, 0), (0, 1200, 1), (3, 12, 1))
@@ -29,5 +37,6 @@ def generate() -> str:
         "shortPosition": [[dataclasses.asdict(p), short_text(p)] for p in places],
         "tensor": [[k, n, probe_text(k, n)] for k in KINDS for n in _NAMES],
         "counts": [[dataclasses.asdict(t), tensor_text(t)] for t in tensors],
+        "status": [[s, t, status_text(s, t)] for s in STATUSES for t in STATES],
     }
     return json.dumps(cases, indent=1) + "\n"

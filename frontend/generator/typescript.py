@@ -11,6 +11,7 @@ import typing
 from generator.classes import classes, hints_of, said_of
 from tb_nanwatch.record import metadata, schema
 from tb_nanwatch.wording.places import KIND_TEXT
+from tb_nanwatch.wording.statuses import STATUS_MEANING, STATUS_TEXT
 
 UNIONS = ("State", "Status", "Misread", "Phase", "Kind", "HParamType")
 # Tuples whose order or membership the browser relies on; with the union that the
@@ -102,6 +103,13 @@ def generate() -> str:
     words = json.dumps(KIND_TEXT)
     lines += ["", "/** What stands before a tensor's name, where it is not its kind. */"]
     lines.append(f"export const KIND_TEXT: Partial<Record<Kind, string>> = {words};")
+    for name, said, texts in (
+        ("STATUS_TEXT", "What a status is called.", STATUS_TEXT),
+        ("STATUS_MEANING", "What a status means.", STATUS_MEANING),
+    ):
+        words = json.dumps(texts)
+        lines += ["", f"/** {said} */"]
+        lines.append(f"export const {name}: Record<Status, string> = {words};")
     # A declaration is all that the tab knows of a hyperparameter.
     lines += ["", "export type HParam = SpaceHParam;"]
     return "\n".join(lines) + "\n"

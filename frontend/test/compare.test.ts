@@ -284,6 +284,23 @@ describe("what the server compares", () => {
     expect(asked).toEqual([["old", "new"]]);
     expect(view.node.textContent).toContain("Fewer.");
   });
+
+  it("takes no score of a trial that went bad for the best", () => {
+    const runaway = { ...RUNS[0], run: "r/execution0", trial_id: "r", name: "Trial r" };
+    const overview = decodeOverview({
+      schema_version: 1,
+      searches: [
+        { search: "new", name: "wide", direction: "min", started: 200 },
+        { search: "old", name: "wide", direction: "min", started: 100 },
+      ],
+      runs: [...RUNS, { ...runaway, status: "runaway", score: 1e-5 }],
+    });
+    const view = new SearchesView({ compare: never, against: () => {} });
+    const state = { ...STATE, overview };
+    view.update(state, createModel()(state)!);
+    const rows = [...view.node.querySelectorAll("tr")].map((row) => row.textContent);
+    expect(rows).toContain("≠ best score–0.001");
+  });
 });
 
 describe("values", () => {

@@ -69,6 +69,7 @@ describe("words", () => {
     for (const [at, text] of said.position) expect(words.position(at)).toBe(text);
     for (const [at, text] of said.shortPosition) expect(words.shortPosition(at)).toBe(text);
     for (const [kind, name, text] of said.tensor) expect(words.tensor(kind, name)).toBe(text);
+    for (const [status, state, text] of said.status) expect(words.status(status, state)).toBe(text);
     for (const [tensor, text] of said.counts) {
       const counted = words.counts(tensor);
       expect(words.tensor(tensor.kind, tensor.name) + (counted && `, ${counted}`)).toBe(text);

@@ -53,9 +53,9 @@ def global_seed_generator() -> Any:
 
 @contextlib.contextmanager
 def without_xla(model: Any) -> Iterator[None]:
-    """Has functions of `model` made without XLA, where it is compiled with it.
+    """Builds the model's functions without XLA, where it was compiled with XLA.
 
-    Not by the public property alone: its setter judges the model anew.
+    The public property is not enough: its setter decides again whether XLA can be used.
 
     Raises:
         MissingError: of `Feature.XLA`.
@@ -93,7 +93,7 @@ def single_losses(compiled: Any) -> Sequence[Any]:
 
 
 def learning_rate_variable(optimizer: Any) -> Any:
-    """Returns what an optimizer keeps as its rate: a variable, a schedule, ...
+    """Returns an optimizer's learning rate as it keeps it: a variable or a schedule.
 
     The public property would compute a schedule's rate.
     """
@@ -102,7 +102,7 @@ def learning_rate_variable(optimizer: Any) -> Any:
 
 @contextlib.contextmanager
 def learning_rate_replaced(optimizer: Any, rate: Any) -> Iterator[None]:
-    """Has an optimizer go by another rate.
+    """Sets an optimizer's learning rate, or its schedule, until the block ends.
 
     Args:
         optimizer: whose rate is a schedule, or a function.

@@ -14,7 +14,7 @@ from tb_nanwatch.errors import UnsupportedError, warn
 
 
 class Feature(enum.Enum):
-    """What rests on private names: the part that is off where one of them is missing."""
+    """A part of NaN Watch that needs private names; it is off where one of them is missing."""
 
     WATCHING = "watching this training"
     XLA = "watching a model that is compiled with jit_compile=True"
@@ -206,8 +206,3 @@ def has(feature: Feature) -> bool:
         e.warn()
         return False
     return True
-
-
-def forget_warnings() -> None:
-    """Has each missing feature warn once more."""
-    _OFF.clear()

@@ -81,7 +81,7 @@ def event(wall_time: float, **fields: Any) -> Any:
 
 
 def record_writer(file: Any) -> Any:
-    """Returns what frames events and writes them to an open file.
+    """Returns a writer that appends events to an open file, each with its length and checksum.
 
     Raises:
         MissingError: of `Feature.WATCHING`.

@@ -183,7 +183,7 @@ def _trained(
     args, kwargs = given
     # The user's callbacks are for the search's own trials: they may save or report.
     kwargs = {k: v for k, v in kwargs.items() if k not in ("callbacks", "initial_epoch")}
-    # What it logs is no part of the search: all that counts of it is in one record.
+    # Its log is no part of the search: its results are in one record.
     with tempfile.TemporaryDirectory(prefix="nanwatch") as place:
         outcome = train(fit, place, steps, args, kwargs | {"verbose": 0})
     return ShortTrial(dict(values), inside, outcome.bad, outcome.steps)

@@ -1,4 +1,4 @@
-"""How near a run that stayed finite came to the end of its dtype; pure."""
+"""How close the largest number of a finite run came to the overflow limit of its dtype; pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# The largest finite number of each dtype that a watched tensor may have.
-LARGEST: Final[dict[str, float]] = {
-    "float16": 65504.0,
-    "bfloat16": 3.3895314e38,
-    "float32": 3.4028235e38,
-    "float64": 1.7976931348623157e308,
-    "complex64": 3.4028235e38,
-    "complex128": 1.7976931348623157e308,
-}
+from tb_nanwatch.record.words import LARGEST
 
 # Within one decade of the end: batches, and seeds, differ by as much as that.
 NEAR: Final = 0.1

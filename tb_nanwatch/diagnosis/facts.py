@@ -19,7 +19,7 @@ from tb_nanwatch.record.schema import (
 
 @dataclass
 class Scaling:
-    """What the loss scale of mixed precision came to.
+    """How the loss scale of mixed precision ended: its value, and the steps that it skipped.
 
     Attributes:
         skipped: steps that the optimizer skipped.

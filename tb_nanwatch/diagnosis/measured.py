@@ -171,7 +171,7 @@ class Measured:
         return top
 
     def growth(self) -> float:
-        """Returns how often the largest activation, loss or weight grew over the first.
+        """Returns the ratio of the largest activation, loss or weight to that of the first step.
 
         Up to the onset, which itself counts with what was finite in it. What went bad
         in validation is measured against the training's first step: the first
@@ -207,7 +207,7 @@ class Measured:
         return largest([1.0, trained, *(self._beyond(r, self.first.rms) for r in rows)])
 
     def leap(self, step: int) -> float:
-        """Returns how often those of one step were the largest of all steps before it.
+        """Returns the ratio of the largest value of one step to the largest of all steps before it.
 
         NaN where the step was not recorded, or none before it.
         """

@@ -15,7 +15,7 @@ from tb_nanwatch.diagnosis.closest import ClosestCall
 from tb_nanwatch.diagnosis.facts import Facts, facts_of
 from tb_nanwatch.diagnosis.measured import measure
 from tb_nanwatch.diagnosis.reputation import reputation_of
-from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules import fixes, rate_fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.diagnosis.tested import (
@@ -147,7 +147,10 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     held = None
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
         margin = rate_that_holds(facts, kept)
-        fix, held = fixes.tested_rate(measure(facts), kept, margin), kept.value / margin
+        fix, held = (
+            rate_fixes.tested_rate(measure(facts), kept, margin),
+            kept.value / margin,
+        )
     if mends_not(facts, c.id):
         fix = f"Not enough alone, as tried: {fix}"
     sure = "tested" if kept else "likely" if confidence >= at("likely") else "unclear"

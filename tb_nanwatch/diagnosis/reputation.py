@@ -1,4 +1,4 @@
-"""How often a cause was right that was named of other people's programs; pure.
+"""How often the causes that were named for other people's programs were right; pure.
 
 What is counted stands in `rules.track_record`: the first runs on the programs after public
 reports, before a rule was changed for any of them.
@@ -11,7 +11,7 @@ from typing import Final
 
 from tb_nanwatch.diagnosis.rules.track_record import FIRST_RUNS
 
-# Of fewer programs nothing is said but that they are few.
+# With fewer programs than this no share is given, only that they are few.
 ENOUGH: Final = 8
 SELDOM: Final = "seldom seen among other people's programs"
 _DATA: Final = ("nonfinite_data", "outlier_data", "label_range")

@@ -189,7 +189,7 @@ def rate_that_holds(facts: Facts, kept: Experiment) -> float:
 
 
 def unhelpful_text(facts: Facts, cause: str) -> str:
-    """Returns what helped in part, as a sentence; "" for nothing.
+    """Returns a sentence about the experiments that did not help enough; "" where there are none.
 
     It stayed finite and yet did not learn; or one operation of several was mended.
     """

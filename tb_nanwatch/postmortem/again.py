@@ -17,7 +17,7 @@ from tb_nanwatch.record.schema import Since
 
 # Batches before the failing one that are run with its state.
 MAX_BATCHES: Final = 5
-# What all of these runs may take: they only say more of what is found already.
+# The time limit of all these runs together: they only add detail to a result that is known.
 MAX_SECONDS: Final = 2.0
 # A step that took longer than this is not run again: one run for the chain takes about as
 # long as the one that found the operation, and nothing else tells cause and fix.

@@ -11,24 +11,29 @@ failure is a `CapsuleError`.
 from __future__ import annotations
 
 import dataclasses
-import errno
-import io
-import json
-import math
 import os
 import shutil
-import stat
 import tempfile
 import unicodedata
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from tb_nanwatch.errors import CapsuleError, RecordError
+from tb_nanwatch.postmortem.capsule_arrays import (
+    Array,
+    array_at,
+    array_name,
+    decode_tree,
+    encode_tree,
+    read_arrays,
+    specs_of,
+    stored,
+)
+from tb_nanwatch.postmortem.capsule_files import read_json
 from tb_nanwatch.record.codec import build
 from tb_nanwatch.record.metadata import CAPSULE_HEADER
 from tb_nanwatch.record.schema import BadTensor, Config, HParam, Kind, Position, Search
@@ -37,14 +42,6 @@ from tb_nanwatch.record.strict_json import JSONObject, dumps
 CAPSULE_VERSION: Final = 1
 # Capsules larger than this are refused when reading, unless the caller allows more.
 MAX_READ_BYTES: Final = 16 << 30
-# The largest honest header is the configuration of a very deep model: a few MB.
-_MAX_JSON_BYTES: Final = 1 << 26
-_MAX_ARRAYS: Final = 1_000_000
-_MAX_DEPTH: Final = 32
-_MAX_RANK: Final = 32
-# What a .npy header adds to an array: at most this many bytes for such shapes.
-_MAX_NPY_HEADER: Final = 4096
-_JSON: Final = CAPSULE_HEADER
 _ARRAYS: Final = "arrays.npz"
 _NOTE: Final = "README.txt"
 _NOTE_TEXT: Final = """\
@@ -58,22 +55,8 @@ Where the model uses a loss or layer of yours, add --model FILE.py:FUNCTION, the
 that returns the compiled model. The file is run as it is imported: keep what trains,
 tuner.search or fit, under if __name__ == "__main__":
 """
-# Dtypes that are stored as they are.
-_PLAIN: Final = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
-    "float16 float32 float64 complex64 complex128"
-).split()
-# Dtypes of the package ml_dtypes, stored as unsigned integers of the same size.
-_EXTENDED: Final = {
-    "bfloat16": "uint16",
-    "float8_e4m3fn": "uint8",
-    "float8_e5m2": "uint8",
-}
-_TEXTS: Final = ("bytes", "str")
 # Among `missing`, of a step that cannot be run again at all.
 NO_BATCH: Final = "the batch holds values that are no plain tensors"
-
-Array = npt.NDArray[Any]
 
 
 @dataclass
@@ -202,10 +185,10 @@ class Capsule:
         made = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
         try:
             (made / _NOTE).write_text(_NOTE_TEXT, encoding="utf-8")
-            (made / _JSON).write_text(dumps(header), encoding="utf-8")
+            (made / CAPSULE_HEADER).write_text(dumps(header), encoding="utf-8")
             with zipfile.ZipFile(made / _ARRAYS, "w", zipfile.ZIP_STORED) as z:
                 for i, array in enumerate(arrays):
-                    with z.open(f"{_name(i)}.npy", "w", force_zip64=True) as f:
+                    with z.open(f"{array_name(i)}.npy", "w", force_zip64=True) as f:
                         np.lib.format.write_array(f, array, allow_pickle=False)
             made.rename(target)
         except BaseException:
@@ -228,33 +211,26 @@ class Capsule:
         path = Path(directory)
         if not path.is_dir():
             raise CapsuleError(f"{path} is no directory; expected a capsule's directory")
-        header = _read_json(path / _JSON)
+        header = read_json(path / CAPSULE_HEADER)
         _check_version(header)
-        specs = _array_specs(header.get("arrays"), max_bytes)
+        specs = specs_of(header.get("arrays"), max_bytes)
         values = {k: v for k, v in header.items() if k not in ("arrays", "data")}
         for name in ("variables", "after"):
             values[name] = _without_values(values.get(name, []), name)
         try:
             capsule: Capsule = build(cls, values, "capsule")
         except RecordError as e:
-            raise CapsuleError(f"{path / _JSON} is invalid: {e}") from None
+            raise CapsuleError(f"{path / CAPSULE_HEADER} is invalid: {e}") from None
         _check_names(capsule)
-        arrays = _read_arrays(path / _ARRAYS, specs, max_bytes)
+        arrays = read_arrays(path / _ARRAYS, specs, max_bytes)
         used: set[int] = set()
-        capsule.data = _decode_tree(header.get("data"), arrays, used, 0)
+        capsule.data = decode_tree(header.get("data"), arrays, used, 0)
         for name in ("variables", "after"):
             for i, variable in enumerate(getattr(capsule, name)):
                 at = header[name][i].get("value")
                 if at is not None:
-                    variable.value = _array_at(at, arrays, used)
+                    variable.value = array_at(at, arrays, used)
         return capsule
-
-
-# --- Writing ------------------------------------------------------------------
-
-
-def _name(i: int) -> str:
-    return f"a{i}"
 
 
 def _flatten(capsule: Capsule) -> tuple[JSONObject, list[Array]]:
@@ -263,16 +239,16 @@ def _flatten(capsule: Capsule) -> tuple[JSONObject, list[Array]]:
     specs: list[JSONObject] = []
 
     def add(value: Any) -> int:
-        stored = _stored(value)
-        specs.append(stored.spec)
-        arrays.extend(stored.parts)
+        found = stored(value)
+        specs.append(found.spec)
+        arrays.extend(found.parts)
         return len(specs) - 1
 
     header: JSONObject = {"version": CAPSULE_VERSION}
     for f in dataclasses.fields(capsule):
         if f.name not in ("data", "variables", "after"):
             header[f.name] = getattr(capsule, f.name)
-    header["data"] = _encode_tree(capsule.data, add, 0)
+    header["data"] = encode_tree(capsule.data, add, 0)
     for name in ("variables", "after"):
         header[name] = [
             {
@@ -284,118 +260,6 @@ def _flatten(capsule: Capsule) -> tuple[JSONObject, list[Array]]:
         ]
     header["arrays"] = specs
     return header, arrays
-
-
-@dataclass
-class _Stored:
-    spec: JSONObject
-    parts: list[Array]
-
-
-def _stored(value: Any) -> _Stored:
-    array = np.asarray(value)
-    shape = list(array.shape)
-    name = array.dtype.name
-    if name in _PLAIN:
-        plain = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        return _Stored({"dtype": name, "shape": shape}, [np.asarray(plain, order="C")])
-    if name in _EXTENDED:
-        raw = np.ascontiguousarray(array).reshape(-1).view(_EXTENDED[name])
-        return _Stored({"dtype": name, "shape": shape}, [raw])
-    if array.dtype.kind in "OSU":
-        items = list(array.reshape(-1))
-        for kind, of in (("bytes", bytes), ("str", str)):
-            if all(isinstance(item, of) for item in items):
-                raws = [
-                    i.encode("utf-8") if isinstance(i, str) else bytes(i) for i in items
-                ]
-                lengths = np.array([len(r) for r in raws], np.int64)
-                blob = np.frombuffer(b"".join(raws), np.uint8)
-                return _Stored({"dtype": kind, "shape": shape}, [lengths, blob])
-    raise CapsuleError(
-        f"an array of dtype {array.dtype} cannot be stored; expected numbers, booleans, "
-        "strings or bytes"
-    )
-
-
-def _encode_tree(value: Any, add: Any, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
-        raise CapsuleError(f"the batch is nested more than {_MAX_DEPTH} deep")
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise CapsuleError(
-                f"the batch is a dict with keys {list(value)!r:.200}; expected strings"
-            )
-        items = [_encode_tree(v, add, depth + 1) for v in value.values()]
-        return {"t": "dict", "keys": list(value), "items": items}
-    if isinstance(value, list | tuple):
-        items = [_encode_tree(v, add, depth + 1) for v in value]
-        return {"t": "list" if isinstance(value, list) else "tuple", "items": items}
-    return {"t": "array", "at": add(value)}
-
-
-# --- Reading ------------------------------------------------------------------
-
-
-def _open_regular(path: Path, max_bytes: int) -> BinaryIO:
-    """Returns a regular file, opened for reading.
-
-    What it is, is asked of the open file, so that nothing can take its place in between.
-    Opening waits for no writer of a pipe, and follows no link.
-
-    Raises:
-        CapsuleError: it is anything else, or larger than `max_bytes`.
-        OSError: it cannot be opened.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
-    except OSError as e:
-        if e.errno == errno.ELOOP:
-            raise CapsuleError(
-                f"{path} is a link; expected a regular file. Copy the capsule with what "
-                "its links point to (cp -rL)."
-            ) from None
-        raise
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise CapsuleError(
-                f"{path} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'a special file')}; "
-                "expected a regular file"
-            )
-        if found.st_size > max_bytes:
-            raise CapsuleError(
-                f"{path} has {found.st_size:,} bytes; at most {max_bytes:,}"
-            )
-        return open(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-_KINDS: Final = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a directory",
-}
-
-
-def _read_json(path: Path) -> JSONObject:
-    try:
-        with _open_regular(path, _MAX_JSON_BYTES) as f:
-            # It may have grown since its size was asked for.
-            header = json.loads(f.read(_MAX_JSON_BYTES))
-    except OSError as e:
-        raise CapsuleError(f"{path} cannot be read: {e.strerror or e}") from None
-    except (ValueError, RecursionError) as e:
-        raise CapsuleError(f"{path} is not JSON: {e}; is it truncated?") from None
-    if not isinstance(header, dict):
-        raise CapsuleError(f"{path} is not a JSON object")
-    return header
 
 
 def _check_version(header: JSONObject) -> None:
@@ -414,181 +278,6 @@ def _version_of(header: JSONObject) -> str:
     versions = header.get("versions")
     found = versions.get("tb_nanwatch") if isinstance(versions, dict) else None
     return found if isinstance(found, str) else "unknown"
-
-
-@dataclass
-class _Spec:
-    dtype: str
-    shape: list[int]
-    sizes: list[int | None]  # elements of each part; None where only bounded
-
-    @property
-    def count(self) -> int:
-        return math.prod(self.shape)
-
-
-def _array_specs(specs: Any, max_bytes: int) -> list[_Spec]:
-    if not isinstance(specs, list) or len(specs) > _MAX_ARRAYS:
-        raise CapsuleError("the capsule has no valid list of arrays")
-    found: list[_Spec] = []
-    total = 0
-    for i, entry in enumerate(specs):
-        dtype = entry.get("dtype") if isinstance(entry, dict) else None
-        shape = entry.get("shape") if isinstance(entry, dict) else None
-        if dtype not in (*_PLAIN, *_EXTENDED, *_TEXTS):
-            raise CapsuleError(f"array {i} has the unknown dtype {dtype!r:.80}")
-        if (
-            not isinstance(shape, list)
-            or len(shape) > _MAX_RANK
-            or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
-        ):
-            raise CapsuleError(f"array {i} has the invalid shape {shape!r:.80}")
-        count = math.prod(shape)
-        item = np.dtype(_part_dtypes(dtype)[0]).itemsize
-        total += count * item
-        if total > max_bytes:
-            raise CapsuleError(
-                f"the capsule's arrays declare more than {max_bytes:,} bytes; too large"
-            )
-        found.append(_Spec(dtype, shape, [count, None] if dtype in _TEXTS else [count]))
-    return found
-
-
-def _part_dtypes(dtype: str) -> list[str]:
-    if dtype in _TEXTS:
-        return ["int64", "uint8"]
-    return [_EXTENDED.get(dtype, dtype)]
-
-
-def _read_arrays(path: Path, specs: list[_Spec], max_bytes: int) -> list[Array]:
-    """Returns the arrays, after every size has been checked against its spec."""
-    most = max_bytes + _MAX_NPY_HEADER * (2 * len(specs) + 1)
-    try:
-        with _open_regular(path, most) as f, zipfile.ZipFile(f) as z:
-            infos = {info.filename: info for info in z.infolist()}
-            parts = [(s, j) for s in specs for j in range(len(s.sizes))]
-            expected = [f"{_name(i)}.npy" for i in range(len(parts))]
-            if sorted(infos) != sorted(expected) or len(z.infolist()) != len(expected):
-                raise CapsuleError(
-                    f"{path} does not hold the {len(expected)} arrays that {_JSON} names"
-                )
-            loaded = [
-                _read_part(z, infos[name], spec, j)
-                for name, (spec, j) in zip(expected, parts, strict=True)
-            ]
-    except OSError as e:
-        raise CapsuleError(f"{path} cannot be read: {e.strerror or e}") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as e:
-        raise CapsuleError(f"{path} is damaged or truncated: {e}") from None
-    found: list[Array] = []
-    rest = iter(loaded)
-    for spec in specs:
-        found.append(_restored(spec, [next(rest) for _ in spec.sizes]))
-    return found
-
-
-def _read_part(z: zipfile.ZipFile, info: zipfile.ZipInfo, spec: _Spec, j: int) -> Array:
-    dtype = np.dtype(_part_dtypes(spec.dtype)[j]).newbyteorder("<")
-    # Without compression nothing can be larger in memory than on disk.
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise CapsuleError(f"{info.filename} is compressed; expected it stored")
-    count = spec.sizes[j]
-    if count is not None:
-        extra = info.file_size - count * dtype.itemsize
-        if not 0 < extra <= _MAX_NPY_HEADER:
-            raise CapsuleError(
-                f"{info.filename} has {info.file_size:,} bytes, which does not fit its "
-                f"declared shape {spec.shape} of {spec.dtype}"
-            )
-    with z.open(info) as f:
-        raw = f.read()
-    buffer = io.BytesIO(raw)
-    try:
-        version = np.lib.format.read_magic(buffer)
-        if version != (1, 0):
-            raise ValueError(f"npy version {version}; expected (1, 0)")
-        shape, fortran, found = np.lib.format.read_array_header_1_0(buffer)
-    except (ValueError, SyntaxError, TypeError, RecursionError) as e:
-        raise CapsuleError(f"{info.filename} is no valid array: {e}") from None
-    body = memoryview(raw)[buffer.tell() :]
-    wanted = _part_shape(spec, j)
-    if fortran or found != dtype or (wanted is not None and list(shape) != wanted):
-        raise CapsuleError(
-            f"{info.filename} is {found} {list(shape)}; expected {dtype} "
-            f"{wanted if wanted is not None else '[n]'} by {_JSON}"
-        )
-    if len(shape) > _MAX_RANK or len(body) != math.prod(shape) * dtype.itemsize:
-        raise CapsuleError(f"{info.filename} is damaged or truncated")
-    found_array: Array = np.frombuffer(body, dtype)
-    return found_array.reshape(shape)
-
-
-def _part_shape(spec: _Spec, j: int) -> list[int] | None:
-    if spec.dtype in _PLAIN:
-        return spec.shape
-    return [spec.count] if j == 0 else None
-
-
-def _restored(spec: _Spec, parts: list[Array]) -> Array:
-    if spec.dtype in _PLAIN:
-        return parts[0].copy()
-    if spec.dtype in _EXTENDED:
-        try:
-            import ml_dtypes
-        except ImportError:
-            raise CapsuleError(
-                f"the capsule holds {spec.dtype}, which needs the package ml_dtypes; "
-                'install it with pip install "tb-nanwatch[train]"'
-            ) from None
-        extended: Array = parts[0].copy().view(np.dtype(getattr(ml_dtypes, spec.dtype)))
-        return extended.reshape(spec.shape)
-    lengths, blob = parts
-    if len(lengths) and (lengths.min() < 0 or lengths.max() > len(blob)):
-        raise CapsuleError("an array of strings has invalid lengths")
-    ends = np.cumsum(lengths)
-    if (int(ends[-1]) if len(ends) else 0) != len(blob):
-        raise CapsuleError("an array of strings has lengths that do not fit it")
-    raw = blob.tobytes()
-    items: list[Any] = [
-        raw[int(end - n) : int(end)] for end, n in zip(ends, lengths, strict=True)
-    ]
-    if spec.dtype == "str":
-        try:
-            items = [item.decode("utf-8") for item in items]
-        except UnicodeDecodeError:
-            raise CapsuleError("an array of strings is not UTF-8") from None
-    array = np.empty(len(items), object)
-    array[:] = items
-    return array.reshape(spec.shape)
-
-
-def _array_at(at: Any, arrays: list[Array], used: set[int]) -> Array:
-    if type(at) is not int or not 0 <= at < len(arrays) or at in used:
-        raise CapsuleError(f"the capsule names an array that it lacks: {at!r:.80}")
-    used.add(at)
-    return arrays[at]
-
-
-def _decode_tree(node: Any, arrays: list[Array], used: set[int], depth: int) -> Any:
-    if node is None:
-        return None
-    kind = node.get("t") if isinstance(node, dict) else None
-    if kind == "array":
-        return _array_at(node.get("at"), arrays, used)
-    items = node.get("items") if kind in ("list", "tuple", "dict") else None
-    if not isinstance(items, list) or depth > _MAX_DEPTH:
-        raise CapsuleError(f"the batch's structure is invalid: {node!r:.80}")
-    children = [_decode_tree(item, arrays, used, depth + 1) for item in items]
-    if kind == "dict":
-        keys = node.get("keys")
-        if (
-            not isinstance(keys, list)
-            or len(keys) != len(children)
-            or not all(isinstance(key, str) for key in keys)
-        ):
-            raise CapsuleError(f"the batch's structure is invalid: keys {keys!r:.80}")
-        return dict(zip(keys, children, strict=True))
-    return children if kind == "list" else tuple(children)
 
 
 def _without_values(entries: Any, name: str) -> list[JSONObject]:

@@ -46,7 +46,7 @@ _BINARY: Final = frozenset(
     "Sub TanhGrad Xdivy Xlog1py Xlogy".split()
 )
 _CHOICES: Final = ("SelectV2", "Select")
-# Of a row's elements only those of the same row of the input count.
+# An element of a row depends only on the same row of the input.
 _BY_ROW: Final = frozenset(
     "BiasAdd EuclideanNorm L2Loss LogSoftmax Max Mean Min Prod Softmax Sum".split()
 )

@@ -23,7 +23,7 @@ class Counts:
 
 @dataclass
 class Details:
-    """Of an operation whose output may be the first bad one."""
+    """Inputs and result of an operation, measured, where the result may be the first bad one."""
 
     inputs: list[Operand]
     finding: str
@@ -89,7 +89,7 @@ class Flow:
 
 
 @dataclass
-class Origin:
+class BadOrigin:
     """Where the non-finite values of a tensor came from: one of these.
 
     Attributes:
@@ -106,14 +106,14 @@ class Origin:
     held: list[str] = field(default_factory=list)
 
 
-def upstream(flow: Flow, tensor: int) -> Origin:
+def upstream(flow: Flow, tensor: int) -> BadOrigin:
     """Returns where the non-finite values of `tensor` came from."""
     ops, data, held = _ancestors(flow, tensor)
     first = _first(op for op in ops if not op.sources)
     if first is not None:
-        return Origin(first)
+        return BadOrigin(first)
     if data or held:
-        return Origin(data=data, held=held)
+        return BadOrigin(data=data, held=held)
     if flow.counts.get(tensor, Counts()).nan:
         # A constant of minus infinity is often meant so; what makes NaN of it is not.
         made_nan = _first(
@@ -123,9 +123,9 @@ def upstream(flow: Flow, tensor: int) -> Origin:
             and not any(flow.counts.get(s, Counts()).nan for s in op.sources)
         )
         if made_nan is not None:
-            return Origin(made_nan, infinities=True)
+            return BadOrigin(made_nan, infinities=True)
     constant = _first(op for op in ops if op.constants)
-    return Origin(constant, constant=constant is not None)
+    return BadOrigin(constant, constant=constant is not None)
 
 
 def _ancestors(flow: Flow, tensor: int) -> tuple[list[Op], list[int], list[str]]:

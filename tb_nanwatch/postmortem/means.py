@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from tb_nanwatch.postmortem.capsule import SavedVariable
-from tb_nanwatch.postmortem.tape import Train
+from tb_nanwatch.postmortem.tape import Steps, Train
 
 
 def by_eager_steps(model: Any, trains: bool) -> Train:
@@ -19,7 +19,7 @@ def by_eager_steps(model: Any, trains: bool) -> Train:
         trains: whether by `train_step`; else by `test_step`.
     """
 
-    def train(batches: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def train(batches: Sequence[Any]) -> Steps:
         step = model.train_step if trains else model.test_step
         for n in range(len(batches)):
             model.reset_metrics()

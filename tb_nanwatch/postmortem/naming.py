@@ -1,4 +1,4 @@
-"""From where the non-finite values began to what a post-mortem says of it. Pure."""
+"""Turns the operation in which non-finite values began into a post-mortem; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tb_nanwatch.postmortem.counting import bad_rows
-from tb_nanwatch.postmortem.flow import Counts, Flow, Op, Origin
+from tb_nanwatch.postmortem.flow import BadOrigin, Counts, Flow, Op
 from tb_nanwatch.record.schema import PostMortem
 
 # Rows that a sentence lists.
@@ -15,12 +15,12 @@ _SHOWN_ROWS: Final = 10
 
 def result_of(
     flow: Flow,
-    origin: Origin,
+    origin: BadOrigin,
     data: Mapping[int, Any],
     public_name: Callable[[str], str],
     outside: str,
 ) -> PostMortem:
-    """Returns what is said of the origin of a tensor.
+    """Returns the post-mortem of a tensor, once the operation that made it bad is known.
 
     Args:
         flow: of the step.
@@ -57,7 +57,7 @@ def result_of(
 
 def _name_op(
     result: PostMortem,
-    origin: Origin,
+    origin: BadOrigin,
     op: Op,
     batch: set[int],
     public_name: Callable[[str], str],

@@ -24,7 +24,7 @@ Floats = npt.NDArray[Any]
 EARLIER: Final = 64
 # Rows that a record lists.
 _MAX_ROWS: Final = 100
-# What a batch has thrown off course goes bad within a few steps.
+# A training that one batch throws off course goes bad within a few steps.
 _MAX_AGO: Final = 8
 # Columns are of different scales; below the scale of most, a small one proves nothing.
 _LOW_SCALE: Final = 25

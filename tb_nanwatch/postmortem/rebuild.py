@@ -15,6 +15,7 @@ import keras
 
 from tb_nanwatch.errors import CapsuleError
 from tb_nanwatch.postmortem.capsule import Capsule
+from tb_nanwatch.record.words import Config
 from tb_nanwatch.wording.messages import of_error
 
 _HELP = (
@@ -168,7 +169,7 @@ def _foreign(config: Any) -> Iterator[str]:
         yield from _foreign(value)
 
 
-def _foreign_name(config: dict[str, Any]) -> str | None:
+def _foreign_name(config: Config) -> str | None:
     """Returns the function or class that a configuration names, if it is not Keras'."""
     module, name = config.get("module"), str(config["class_name"])
     if name == "function":

@@ -16,7 +16,13 @@ import tensorflow as tf
 from tb_nanwatch.compat.names import Feature, MissingError, require
 from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
-from tb_nanwatch.postmortem import again, changes, operations, outliers, state
+from tb_nanwatch.postmortem import (
+    again,
+    operations,
+    outliers,
+    state,
+    step_changes,
+)
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.flow import Counts, Flow, Op, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
@@ -46,7 +52,7 @@ class Traced(NamedTuple):
     tensor: Any
 
 
-class Tracer(Protocol):
+class StepTracer(Protocol):
     """Runs one step eagerly and names its tensors as the watched training did."""
 
     def paths(self) -> Mapping[int, str]:
@@ -59,7 +65,7 @@ class Tracer(Protocol):
 def run(
     model: Any,
     capsule: Capsule,
-    tracer: Tracer,
+    tracer: StepTracer,
     *,
     tape: Tape | None = None,
     seconds: float = MAX_SECONDS,
@@ -124,7 +130,7 @@ def _outliers(capsule: Capsule, earlier: Sequence[Any]) -> list[Outlier]:
 
 
 def _refusal(message: str) -> str:
-    """Returns what an operation said that takes less than its compiled kin did.
+    """Returns why an eager operation refused an input that the compiled one had accepted.
 
     XLA and GPUs give NaN for what TensorFlow's operations on a CPU refuse, such as a
     label of a class that the model has no output for.
@@ -138,7 +144,7 @@ def _refusal(message: str) -> str:
 def _run(
     model: Any,
     capsule: Capsule,
-    tracer: Tracer,
+    tracer: StepTracer,
     tape: Tape | None,
     seconds: float,
     memory: int,
@@ -185,7 +191,7 @@ def _run(
 
 
 class _Ran(NamedTuple):
-    """What a step that ran operation by operation made of its origin.
+    """The first bad tensor of a step that ran operation by operation.
 
     Attributes:
         id: the origin's, TensorFlow's number of it.
@@ -203,7 +209,7 @@ class _Ran(NamedTuple):
 
 
 def _watch(
-    model: Any, capsule: Capsule, tracer: Tracer, seconds: float, memory: int
+    model: Any, capsule: Capsule, tracer: StepTracer, seconds: float, memory: int
 ) -> OpWatch:
     """Returns what watches the step, of a model that has the state from before it.
 
@@ -213,7 +219,7 @@ def _watch(
     return OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
 
 
-def _once(watch: OpWatch, capsule: Capsule, tracer: Tracer, data: Any) -> _Ran | None:
+def _once(watch: OpWatch, capsule: Capsule, tracer: StepTracer, data: Any) -> _Ran | None:
     """Runs the step; None where it has no such tensor as the origin."""
     names = _name_data(watch, data)
     began = time.monotonic()
@@ -230,7 +236,7 @@ def _once(watch: OpWatch, capsule: Capsule, tracer: Tracer, data: Any) -> _Ran |
 
 
 def _drawn(
-    model: Any, capsule: Capsule, tracer: Tracer, data: Any, memory: int
+    model: Any, capsule: Capsule, tracer: StepTracer, data: Any, memory: int
 ) -> tuple[OpWatch, _Ran | None, int]:
     """Runs a step that draws random numbers of its own until it goes bad as it did.
 
@@ -257,7 +263,7 @@ def _say_since(
     result: PostMortem,
     model: Any,
     capsule: Capsule,
-    tracer: Tracer,
+    tracer: StepTracer,
     tape: Tape | None,
     flow: Flow,
     op: Op,
@@ -296,7 +302,7 @@ def _say_since(
         )
 
 
-def _step(watch: OpWatch, tracer: Tracer, phase: Phase, data: Any) -> list[Traced]:
+def _step(watch: OpWatch, tracer: StepTracer, phase: Phase, data: Any) -> list[Traced]:
     """Runs the step; the user's stack ends at this very function."""
     with watch.watching():
         return tracer.trace(phase, data)
@@ -351,10 +357,12 @@ def _differs(counts: Counts, capsule: Capsule, flow: Flow) -> str:
     )
 
 
-def _in_float32(model: Any, capsule: Capsule, tracer: Tracer, data: Any) -> bool | None:
+def _in_float32(
+    model: Any, capsule: Capsule, tracer: StepTracer, data: Any
+) -> bool | None:
     """Returns whether the step stays finite up to the origin with float32 for float16."""
     state.assign(model, capsule.variables)
-    with changes.in_float32(model), eagerly():
+    with step_changes.in_float32(model), eagerly():
         found = tracer.trace(capsule.position.phase, data)
     traced = _find(found, capsule.origin)
     if traced is None:

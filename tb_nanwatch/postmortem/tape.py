@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-# Trains on batches; yields, for each call, the number of its steps and its logs.
-Train = Callable[[Sequence[Any]], Iterator[tuple[int, dict[str, Any]]]]
+# Trains on batches; yields, for each call, the number of its steps and the logs that Keras
+# gives.
+Logs = dict[str, Any]
+Steps = Iterator[tuple[int, Logs]]
+Train = Callable[[Sequence[Any]], Steps]
 
 
 class Change(NamedTuple):
@@ -76,7 +79,7 @@ class Tape:
         train: Train | None = None,
         begun: Callable[[], None] = lambda: None,
         changed: Callable[[Change], Any] = lambda change: change.value,
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
+    ) -> Steps:
         """Trains from the first step on; yields as `train` does.
 
         Args:

@@ -31,7 +31,7 @@ from tb_nanwatch.postmortem.source import Place, is_users
 _MAX_DETAILS: Final = 2000
 # Ids of values that have none: what a variable held before the step.
 _HELD: Final = 1 << 40
-# Of what is no eager tensor.
+# The id of a value that is no eager tensor.
 _NO_ID: Final = -1
 _MEMORY_EVERY: Final = 64
 _KERAS: Final = os.path.join(os.path.dirname(keras.__file__), "")

@@ -197,9 +197,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     from tb_nanwatch.reading.log.causes import Causes
     from tb_nanwatch.reading.log.reader import Reader
 
-    def place(path: str, where: str) -> compare.Place:
+    def place(path: str, where: str) -> compare.ComparedLog:
         reader = Reader(logs.make_provider(path))
-        return compare.Place(reader, RequestContext(), "", Causes(reader), where)
+        return compare.ComparedLog(reader, RequestContext(), "", Causes(reader), where)
 
     if len(what) == 1:
         found: RunComparison | SearchComparison = compare.newest(place(what[0], ""))

@@ -108,3 +108,13 @@ JSONScalar: TypeAlias = bool | int | float | str | None
 # What Keras' `get_config` and its like return.
 Config: TypeAlias = dict[str, Any]
 Array: TypeAlias = npt.NDArray[Any]
+
+# The largest finite number of each dtype that a watched tensor may have.
+LARGEST: Final[dict[str, float]] = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895314e38,
+    "float32": 3.4028235e38,
+    "float64": 1.7976931348623157e308,
+    "complex64": 3.4028235e38,
+    "complex128": 1.7976931348623157e308,
+}

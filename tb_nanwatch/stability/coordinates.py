@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.reading.search.cut import same
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +29,7 @@ LINEAR_SHARE: Final = 1 / 12
 
 
 @dataclass(frozen=True)
-class Axis:
+class SpaceAxis:
     """One hyperparameter.
 
     Attributes:
@@ -98,7 +99,7 @@ def _index(values: Sequence[JSONScalar], value: JSONScalar) -> int:
     return values.index(value)
 
 
-def axes_of(specs: Sequence[HParam]) -> list[Axis]:
+def axes_of(specs: Sequence[HParam]) -> list[SpaceAxis]:
     """Returns the axes of a space, in its order; what has one value alone is none.
 
     Args:
@@ -111,7 +112,7 @@ def axes_of(specs: Sequence[HParam]) -> list[Axis]:
     return [axis for axis in found if axis is not None]
 
 
-def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
+def _axis(name: str, specs: tuple[HParam, ...]) -> SpaceAxis | None:
     if all(s.type in ("int", "float") for s in specs):
         lows, highs = _numbers(s.min for s in specs), _numbers(s.max for s in specs)
         low, high = min(lows, default=math.nan), max(highs, default=math.nan)
@@ -120,22 +121,20 @@ def _axis(name: str, specs: tuple[HParam, ...]) -> Axis | None:
         scale = specs[0].sampling or "linear"
         if scale != "linear" and low <= 0:
             scale = "linear"
-        return Axis(name, specs, scale, (), low, high, _units(specs, scale, low, high))
+        return SpaceAxis(
+            name, specs, scale, (), low, high, _units(specs, scale, low, high)
+        )
     values: list[JSONScalar] = []
     for spec in specs:
         listed = (False, True) if spec.type == "boolean" else spec.values or ()
-        values += [v for v in listed if not any(_same(v, w) for w in values)]
+        values += [v for v in listed if not any(same(v, w) for w in values)]
     if len(values) < 2:
         return None
     ordered = all(s.type == "choice" and s.ordered is not False for s in specs)
     if ordered and all(isinstance(v, int | float) for v in values):
         numbers = sorted(v for v in values if isinstance(v, int | float))
-        return Axis(name, specs, "rank", tuple(numbers), units=len(numbers) - 1.0)
-    return Axis(name, specs, "", tuple(values))
-
-
-def _same(a: JSONScalar, b: JSONScalar) -> bool:
-    return type(a) is type(b) and a == b
+        return SpaceAxis(name, specs, "rank", tuple(numbers), units=len(numbers) - 1.0)
+    return SpaceAxis(name, specs, "", tuple(values))
 
 
 def _numbers(values: object) -> list[float]:
@@ -190,7 +189,7 @@ class Coordinates:
     """
 
     specs: tuple[HParam, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[SpaceAxis, ...]
 
     @classmethod
     def of(cls, specs: Sequence[HParam]) -> Coordinates:
@@ -198,12 +197,12 @@ class Coordinates:
         return cls(tuple(specs), tuple(axes_of(specs)))
 
     @property
-    def numeric(self) -> list[Axis]:
+    def numeric(self) -> list[SpaceAxis]:
         """The axes with an order."""
         return [a for a in self.axes if a.numeric]
 
     @property
-    def levelled(self) -> list[Axis]:
+    def levelled(self) -> list[SpaceAxis]:
         """The axes with levels."""
         return [a for a in self.axes if not a.numeric]
 
@@ -251,7 +250,7 @@ class Coordinates:
         }
 
 
-def _position(axis: Axis, value: JSONScalar, otherwise: float) -> float:
+def _position(axis: SpaceAxis, value: JSONScalar, otherwise: float) -> float:
     if value is None:
         return otherwise
     try:
@@ -271,7 +270,7 @@ def is_active(spec: HParam, values: Mapping[str, JSONScalar]) -> bool:
 def _fitted(spec: HParam, value: JSONScalar) -> JSONScalar:
     """Returns a value that the declaration allows: within its bounds, on its grid."""
     if spec.type not in ("int", "float"):
-        if spec.values and not any(_same(value, v) for v in spec.values):
+        if spec.values and not any(same(value, v) for v in spec.values):
             return spec.values[0]
         return value
     low, high = spec.min, spec.max

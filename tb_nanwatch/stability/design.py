@@ -15,7 +15,7 @@ import numpy as np
 
 from tb_nanwatch.record.schema import JSONScalar
 from tb_nanwatch.stability.coordinates import Coordinates, Floats, Values
-from tb_nanwatch.stability.frontier import Frontier, model_of
+from tb_nanwatch.stability.frontier import KnownFrontier, model_of
 from tb_nanwatch.stability.model import Model, normal_cdf
 
 # Points that stand for the space, and points that may be tried.
@@ -29,7 +29,7 @@ _SEEN: Final = 3
 _ANY: Final = 1 << 30
 
 
-def enough(coordinates: Coordinates, frontier: Frontier) -> bool:
+def enough(coordinates: Coordinates, frontier: KnownFrontier) -> bool:
     """Returns whether the frontier is known, so that no further trial is needed."""
     if frontier.bad in (0, frontier.trials):
         # Only the ends of every level say that nothing dies, or everything.

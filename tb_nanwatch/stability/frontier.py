@@ -12,11 +12,11 @@ import numpy as np
 
 from tb_nanwatch.record.schema import Boundary, JSONScalar
 from tb_nanwatch.stability.coordinates import (
-    Axis,
     Coordinates,
     Floats,
     Ints,
     Points,
+    SpaceAxis,
     Values,
 )
 from tb_nanwatch.stability.model import Model, fit, normal_cdf
@@ -35,7 +35,7 @@ _BASES: Final = 32
 
 
 def share_dead(mean: Floats, deviation: Floats) -> Floats:
-    """Returns how much of the belief about f says that more than half of the seeds die.
+    """Returns the probability that more than half of the seeds die, by the belief about f.
 
     Args:
         mean, deviation: [points] of f.
@@ -44,7 +44,7 @@ def share_dead(mean: Floats, deviation: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Frontier:
+class KnownFrontier:
     """What is known of the frontier.
 
     Attributes:
@@ -56,8 +56,8 @@ class Frontier:
     """
 
     model: Model
-    main: Axis | None
-    movers: tuple[Axis, ...]
+    main: SpaceAxis | None
+    movers: tuple[SpaceAxis, ...]
     boundaries: tuple[Boundary, ...]
     trials: int
     bad: int
@@ -75,7 +75,7 @@ def model_of(coordinates: Coordinates, tried: Points, bad: Floats) -> Model:
 
 def frontier_of(
     coordinates: Coordinates, values: Sequence[Mapping[str, JSONScalar]], bad: Floats
-) -> Frontier:
+) -> KnownFrontier:
     """Returns the frontier that the outcomes so far show.
 
     Args:
@@ -91,7 +91,7 @@ def frontier_of(
     main = max(numeric, key=lambda a: effects[a.name], default=None)
     movers = _movers(coordinates, effects, main)
     boundaries: list[Boundary] = []
-    kept: list[Axis] = []
+    kept: list[SpaceAxis] = []
     for axis in movers:
         places = math.prod(len(_places(a)) for a in [*kept, axis])
         if places <= _MAX_PLACES:
@@ -108,7 +108,7 @@ def frontier_of(
         for place in product(*(_places(a) for a in across)):
             where = there | {a.name: p for a, p in zip(across, place, strict=True)}
             boundaries += _along(coordinates, model, line, where, usual)
-    return Frontier(
+    return KnownFrontier(
         model, main, tuple(movers), tuple(boundaries), len(bad), int(bad.sum())
     )
 
@@ -126,9 +126,9 @@ def _effects(coordinates: Coordinates, model: Model) -> dict[str, float]:
 
 
 def _movers(
-    coordinates: Coordinates, effects: Mapping[str, float], main: Axis | None
-) -> list[Axis]:
-    """Returns what moves the frontier beside `main`, the strongest first."""
+    coordinates: Coordinates, effects: Mapping[str, float], main: SpaceAxis | None
+) -> list[SpaceAxis]:
+    """Returns the axes that shift the frontier along `main`, the strongest first."""
     if not effects:
         return []
     # Without a number along which it runs, what matters is whether a level changes sides.
@@ -160,7 +160,7 @@ def _usual(
     return found
 
 
-def _places(axis: Axis) -> list[float]:
+def _places(axis: SpaceAxis) -> list[float]:
     if not axis.numeric:
         return [float(i) for i in range(len(axis.values))]
     half = axis.units / 2
@@ -182,7 +182,7 @@ def _bases(coordinates: Coordinates) -> list[dict[str, float]]:
 
 
 def _effect(
-    coordinates: Coordinates, model: Model, bases: list[dict[str, float]], axis: Axis
+    coordinates: Coordinates, model: Model, bases: list[dict[str, float]], axis: SpaceAxis
 ) -> float:
     """Returns by how much the mean of f differs along an axis, in logits."""
     if axis.numeric:
@@ -200,7 +200,7 @@ def _effect(
 def _along(
     coordinates: Coordinates,
     model: Model,
-    main: Axis | None,
+    main: SpaceAxis | None,
     where: dict[str, float],
     usual: dict[str, float],
 ) -> list[Boundary]:
@@ -222,7 +222,7 @@ def _along(
 
 
 def _line(
-    coordinates: Coordinates, main: Axis, here: dict[str, float]
+    coordinates: Coordinates, main: SpaceAxis, here: dict[str, float]
 ) -> tuple[list[JSONScalar], Points]:
     """Returns the values of an axis, each once, and the points that have them."""
     count = round(main.units * _FINE) + 1 if main.scale != "rank" else len(main.values)
@@ -235,7 +235,7 @@ def _line(
 
 
 def _changes(
-    main: Axis,
+    main: SpaceAxis,
     where: Values,
     line: list[JSONScalar],
     states: Ints,
@@ -279,14 +279,14 @@ def _same_side(dead: Floats, inside: range, side: int) -> bool:
 
 
 def _width(
-    main: Axis, line: list[JSONScalar], low: int | None, high: int | None
+    main: SpaceAxis, line: list[JSONScalar], low: int | None, high: int | None
 ) -> float:
     first = -main.units / 2 if low is None else main.position(line[low])
     last = main.units / 2 if high is None else main.position(line[high])
     return last - first
 
 
-def _is_narrow(main: Axis, wide: float, low: int | None, high: int | None) -> bool:
+def _is_narrow(main: SpaceAxis, wide: float, low: int | None, high: int | None) -> bool:
     neighbours = low is not None and high is not None and high - low == 1
     return wide <= 1.0 + 1e-9 or (neighbours and main.scale != "log")
 

@@ -12,7 +12,7 @@ import keras_tuner
 
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import HParam
-from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.space import StableSpace
 from tb_nanwatch.writing.log.files import resolved
 from tb_nanwatch.writing.log.summary import EventWriter
@@ -22,7 +22,7 @@ from tb_nanwatch.writing.search import identities
 RUN: Final = "frontier"
 
 
-def write(tuner: Any, frontier: Frontier, stable: StableSpace) -> None:
+def write(tuner: Any, frontier: KnownFrontier, stable: StableSpace) -> None:
     """Writes the frontier into the search's log directory."""
     search_id, _ = identities.of(tuner)
     steps, seconds = tuner.oracle.spent()

@@ -11,7 +11,7 @@ import numpy as np
 from tb_nanwatch.record.schema import JSONScalar
 from tb_nanwatch.stability.coordinates import Coordinates, Floats
 from tb_nanwatch.stability.design import enough, next_values
-from tb_nanwatch.stability.frontier import Frontier, frontier_of
+from tb_nanwatch.stability.frontier import KnownFrontier, frontier_of
 from tb_nanwatch.writing.search.tuner import declared
 
 # A trial's metrics: 1 where it went bad, which is no failure; its steps and seconds.
@@ -63,7 +63,7 @@ class StabilityOracle(keras_tuner.Oracle):
         values = [dict(t.hyperparameters.values) for t in ended]
         return values, np.array([float(t.score > 0) for t in ended])
 
-    def frontier(self) -> Frontier | None:
+    def frontier(self) -> KnownFrontier | None:
         """Returns the frontier as it is known by now, None before the first outcome."""
         values, bad = self.outcomes()
         return frontier_of(self.coordinates(), values, bad) if len(bad) else None
@@ -79,7 +79,7 @@ class StabilityOracle(keras_tuner.Oracle):
 
 
 def metrics(bad: bool, steps: int, began: float) -> dict[str, float]:
-    """Returns what a trial reports.
+    """Returns the metrics of a trial: whether it went bad, its steps and its seconds.
 
     Args:
         bad: whether it went bad.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tb_nanwatch.record.schema import Boundary
-from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.space import StableSpace
 from tb_nanwatch.wording.stability_text import boundary_text, where_text
 
@@ -13,7 +13,7 @@ _MAX_UNSURE: Final = 6
 
 
 def report(
-    frontier: Frontier,
+    frontier: KnownFrontier,
     stable: StableSpace,
     steps: int,
     spent_steps: int,
@@ -49,7 +49,7 @@ def report(
     return "\n".join(lines)
 
 
-def _unsure(frontier: Frontier, begun: int, max_trials: int) -> list[str]:
+def _unsure(frontier: KnownFrontier, begun: int, max_trials: int) -> list[str]:
     unsure = frontier.unsure
     if not unsure:
         return []
@@ -66,7 +66,7 @@ def _place(boundary: Boundary) -> str:
     return f"{name} at {where}" if where else name
 
 
-def _space(stable: StableSpace, frontier: Frontier) -> list[str]:
+def _space(stable: StableSpace, frontier: KnownFrontier) -> list[str]:
     if stable.form == "nothing":
         return [nothing_text(frontier)]
     if stable.form == "whole":
@@ -81,7 +81,7 @@ def _space(stable: StableSpace, frontier: Frontier) -> list[str]:
     return [*lines, "Code for the model's build function:", "", stable.code]
 
 
-def nothing_text(frontier: Frontier) -> str:
+def nothing_text(frontier: KnownFrontier) -> str:
     """Returns why there is no space that lives."""
     if frontier.bad == frontier.trials:
         return "No part of the space was found to live: look at model, loss and data."

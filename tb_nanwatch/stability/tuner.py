@@ -14,7 +14,7 @@ import keras_tuner
 from tb_nanwatch.compat.kerastuner import built, is_shared
 from tb_nanwatch.errors import UnsupportedError, warn
 from tb_nanwatch.stability import log, told
-from tb_nanwatch.stability.frontier import Frontier
+from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.oracle import StabilityOracle, metrics
 from tb_nanwatch.stability.space import StableSpace, stable_space_of
 from tb_nanwatch.stability.trial import by_name, train
@@ -146,7 +146,7 @@ class StabilitySearch(keras_tuner.Tuner):
 
     # --- What came of it ------------------------------------------------------------
 
-    def frontier(self) -> Frontier:
+    def frontier(self) -> KnownFrontier:
         """Returns the frontier as it is known by now.
 
         Raises:
@@ -167,7 +167,7 @@ class StabilitySearch(keras_tuner.Tuner):
             )
         return found  # type: ignore[no-any-return]
 
-    def _stable(self, frontier: Frontier) -> StableSpace:
+    def _stable(self, frontier: KnownFrontier) -> StableSpace:
         return stable_space_of(self.oracle.coordinates(), frontier)
 
     def stable_space(self) -> Any:

@@ -129,7 +129,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    # What a reader of the bare text need not see stays: "val_loss" is emphasised nowhere.
+    # Only characters that Markdown would interpret are escaped: "val_loss" stays as it is.
     shown = re.sub(r"([\\*<]|~(?=~)|&(?=\w)|\](?=\()|(?<!\w)_|_(?!\w))", r"\\\1", text)
     # "#3" is a trial and no issue, and nobody is to be called by "@name".
     return re.sub(r"#(\d+)", r"`#\1`", shown).replace("@", "@\u2060")

@@ -6,7 +6,7 @@ from typing import Final
 
 from tb_nanwatch.record.schema import ConfirmationRecord
 
-# Of one test of one condition that was fixed before: the usual level.
+# The usual level for one test of a condition that was fixed before the test.
 LEVEL: Final = 0.05
 
 

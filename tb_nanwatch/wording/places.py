@@ -1,6 +1,6 @@
 """Where something was in a training, which tensor it was in, and how much of it; pure.
 
-The tab words the same things anew (frontend/src/format/words.ts), for what is under the mouse:
+The tab words the same things again (frontend/src/format/words.ts), for what is under the mouse:
 its tests read the cases that `frontend/generator` writes with these functions.
 """
 

@@ -6,15 +6,8 @@ seen, and no other is shown beside it.
 
 from __future__ import annotations
 
-from typing import Protocol
-
-
-class Named(Protocol):
-    """A run of the report."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
+from tb_nanwatch.record.schema import Status
+from tb_nanwatch.wording.statuses import STATUS_TEXT
 
 
 def number_of(trial_id: object) -> int | None:
@@ -33,11 +26,6 @@ def spoken_name(name: str) -> str:
     return name if any(c.isalpha() for c in name) else f"run {name}"
 
 
-def run_name(run: Named) -> str:
-    """Returns the name of a run of the report: its trial's, else the run's own."""
-    return run.name
-
-
 def lineage_text(bracket: int | None, round_: int | None, parent: str | None) -> str:
     """Returns "bracket 1 round 0, continues Trial #4" of a trial of Hyperband.
 
@@ -53,7 +41,7 @@ def lineage_text(bracket: int | None, round_: int | None, parent: str | None) ->
     return ", ".join(parts)
 
 
-def inherited_text(status: str | None, parent: str | None) -> str:
+def inherited_text(status: Status | None, parent: str | None) -> str:
     """Returns what weights a run began with, "" where they had not gone bad.
 
     Args:
@@ -63,5 +51,4 @@ def inherited_text(status: str | None, parent: str | None) -> str:
     if status is None:
         return ""
     whose = "its earlier fit" if parent is None else trial_name(parent, number_of(parent))
-    bad = status.replace("_", " ")
-    return f"its weights come from {whose}, which had gone bad ({bad})."
+    return f"its weights come from {whose}, which had gone bad ({STATUS_TEXT[status]})."

@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
@@ -17,6 +17,7 @@ from tb_nanwatch.errors import NanWatchWarning, UnsupportedError, warn, warn_onc
 from tb_nanwatch.record.schema import Status
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.trial_names import trial_name
+from tb_nanwatch.writing import options
 from tb_nanwatch.writing.log import untrained
 from tb_nanwatch.writing.log.files import resolved, run_directory
 from tb_nanwatch.writing.log.score import checked
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from tb_nanwatch.writing.telling.bad_run import BadRun
     from tb_nanwatch.writing.watched import Watched
 
-OnNonFinite = Literal["record", "stop", "fail", "raise"]
-_ON_NONFINITE: Final = ("record", "stop", "fail", "raise")
 # KerasTuner's tuner, the log directory, how many trials, and the arguments of `fit`.
 Confirmer = Callable[[Any, str, int, Sequence[Any], Mapping[str, Any]], str]
 
@@ -116,7 +115,7 @@ class NanWatch(keras.callbacks.Callback):
         log_dir: str | os.PathLike[str],
         *,
         hparams: Mapping[str, Any] | None = None,
-        on_nonfinite: OnNonFinite = "record",
+        on_nonfinite: options.OnNonFinite = "record",
         keep_score: bool = False,
         activations_only: bool = False,
         capsules: int = 10,
@@ -129,54 +128,15 @@ class NanWatch(keras.callbacks.Callback):
         **removed: Any,
     ) -> None:
         super().__init__()
-        if "counterfactuals" in removed:
-            raise TypeError(
-                "counterfactuals was replaced by experiments: the seconds that they may "
-                f"take, 10 by default, 0 for none; received counterfactuals="
-                f"{removed['counterfactuals']!r}. Pass experiments=0 or nothing instead."
-            )
-        if removed:
-            raise TypeError(
-                f"NanWatch() got an unexpected keyword argument {next(iter(removed))!r}"
-            )
-        if (
-            not isinstance(experiments, int | float)
-            or isinstance(experiments, bool)
-            or not 0 <= experiments < float("inf")
-        ):
-            raise ValueError(
-                "experiments must be a finite number of seconds of at least 0; received "
-                f"{experiments!r}."
-            )
-        if not isinstance(log_dir, str | os.PathLike):
-            raise TypeError(
-                f"log_dir must be a path; received {log_dir!r} of type "
-                f"{type(log_dir).__name__}. Pass the directory to log to."
-            )
-        if hparams is not None and not isinstance(hparams, Mapping):
-            raise TypeError(
-                "hparams must be a mapping of names to values; received "
-                f"{hparams!r:.200} of type {type(hparams).__name__}."
-            )
-        if on_bad is not None and not callable(on_bad):
-            raise TypeError(
-                "on_bad must be a function that takes a BadRun, or None; received "
-                f"{on_bad!r:.200} of type {type(on_bad).__name__}."
-            )
-        if on_nonfinite not in _ON_NONFINITE:
-            raise ValueError(
-                f"on_nonfinite must be one of {', '.join(map(repr, _ON_NONFINITE))}; "
-                f"received {on_nonfinite!r}."
-            )
-        for name, value in (
-            ("capsules", capsules),
-            ("capsule_bytes", capsule_bytes),
-            ("rewind_bytes", 0 if rewind_bytes is None else rewind_bytes),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(
-                    f"{name} must be an integer of at least 0; received {value!r}."
-                )
+        options.refuse_unknown(removed)
+        options.check_seconds("experiments", experiments)
+        options.check_types(log_dir, hparams, on_bad)
+        options.check_on_nonfinite(on_nonfinite)
+        options.check_at_least_0(
+            capsules=capsules,
+            capsule_bytes=capsule_bytes,
+            rewind_bytes=0 if rewind_bytes is None else rewind_bytes,
+        )
         self.given_log_dir = os.fsdecode(log_dir)
         self.log_dir = resolved(self.given_log_dir)
         self.hparams = dict(hparams or {})
@@ -188,12 +148,12 @@ class NanWatch(keras.callbacks.Callback):
         self.rewind_bytes = rewind_bytes
         self.experiments = float(experiments)
         self.on_bad = on_bad
-        self.confirm = _trials_to_confirm(confirm)
+        self.confirm = options.trials_to_confirm(confirm)
         self.score = checked(score)
         self.silent = False  # no option: for what runs trainings of its own
         self.status: Status | None = None  # as of the last look, or the training's end
         self._watch: Watched | None = None
-        self._fate = untrained.Fate()
+        self._fate = untrained.UntrainedFate()
         verdicts.watch_trials(_trial_begins, searches=False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NanWatch:
@@ -289,17 +249,6 @@ class NanWatch(keras.callbacks.Callback):
             self._watch = None
 
 
-def _trials_to_confirm(value: Any) -> int:
-    """Returns how many extra trials were asked for; 0, with a warning, where none can be."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    warn(
-        "NaN Watch: confirm must be a number of trials of at least 6, or 0 for none; "
-        f"received {value!r:.200}. No extra trials are trained."
-    )
-    return 0
-
-
 def _trial_begins(
     tuner: Any, trial: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
@@ -332,13 +281,13 @@ def _expect_confirmation(
     verdicts.state_of(tuner).confirm = confirm
 
 
-def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.Fate:
+def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.UntrainedFate:
     """Has the trial that is under way logged even where it comes to no training.
 
     Returns:
         Why it did not, which whoever knows more changes.
     """
-    fate = untrained.Fate()
+    fate = untrained.UntrainedFate()
     began = time.time()
 
     def bury(ended: Any, attempt: int, execution: int, verdict: verdicts.Verdict) -> None:

@@ -16,12 +16,14 @@ from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.record.metadata import CAPSULE
 from tb_nanwatch.record.schema import Config
 from tb_nanwatch.writing.backends.kept import Kept
-from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.values import small_int
 
 
-def make(kept: Kept, model: Any, session: Session, recorder: Recorder) -> Capsule | None:
+def make(
+    kept: Kept, model: Any, session: TrainingLog, recorder: Recorder
+) -> Capsule | None:
     """Returns the capsule of the onset, None where another step was kept.
 
     Args:

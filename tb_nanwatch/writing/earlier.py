@@ -1,4 +1,4 @@
-"""What a model was trained with before, in this process: whose weights a `fit` goes on with."""
+"""Earlier trainings of a model in this process: a `fit` may continue with their weights."""
 
 from __future__ import annotations
 

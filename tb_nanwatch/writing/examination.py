@@ -20,7 +20,7 @@ from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing import capsules
 from tb_nanwatch.writing.backends.interface import Backend, Instrument
-from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.plan import plan_of
 from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.search.alike import Tried, Way, way_of
@@ -47,7 +47,7 @@ class Examination:
         self,
         options: Options,
         model: Any,
-        session: Session,
+        session: TrainingLog,
         backend: Backend,
         instrument: Instrument,
         given: Any,

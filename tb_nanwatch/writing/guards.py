@@ -1,4 +1,4 @@
-"""The end of a fit that an exception leaves: Keras calls no callback then."""
+"""Ends the watching of a fit that an exception leaves, since Keras then calls no callback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a training that went bad was to be."""
+"""The planned length of a training that went bad, and how far it may be run again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Final
 
 from tb_nanwatch.postmortem.tape import Plan
 from tb_nanwatch.record.schema import Position
-from tb_nanwatch.writing.log.session import Environment
+from tb_nanwatch.writing.log.environment import TrainingSetup
 
 # Of the time that experiments leave: the seconds of a search are those of all its trials.
 _SHARE: Final = 1.0
 _SHARE_IN_SEARCH: Final = 0.125
 
 
-def plan_of(environment: Environment, onset: Position, *, in_search: bool) -> Plan:
+def plan_of(environment: TrainingSetup, onset: Position, *, in_search: bool) -> Plan:
     """Returns how long a training was to be, and what may be spent on running that far.
 
     Args:

@@ -1,4 +1,4 @@
-"""Values that somebody else chose, as what every reader of a log takes.
+"""Converts hyperparameters of any type into plain values that every reader of a log accepts.
 
 A hyperparameter may be anything: one that no record can hold must cost neither the
 record nor the watching.
@@ -19,7 +19,7 @@ from tb_nanwatch.record.strict_json import text_of
 _MAX_TEXT: Final = 1_000
 # More than these are no hyperparameters, but something that was passed with them.
 MAX_HPARAMS: Final = 1_000
-# Of the nested configuration of an optimizer.
+# Limits of an optimizer's nested configuration: its depth, and its entries.
 _MAX_DEPTH: Final = 16
 _MAX_ITEMS: Final = 1_000
 # Integers beyond are not held by what reads the records.

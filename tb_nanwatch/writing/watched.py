@@ -28,7 +28,7 @@ from tb_nanwatch.writing.log.environment import (
 )
 from tb_nanwatch.writing.log.files import run_directory
 from tb_nanwatch.writing.log.score import Scoring, Wanted
-from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.rewind import default_bytes
 from tb_nanwatch.writing.search import tuner as tuners
@@ -43,7 +43,7 @@ from tb_nanwatch.writing.values import MAX_HPARAMS, plain_hparams
 _SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
-class Options(examination.Options, Protocol):
+class CallbackOptions(examination.Options, Protocol):
     """What the callback was given, and what Keras gave to the callback."""
 
     given_log_dir: str
@@ -71,7 +71,7 @@ class Watched:
         over: watching has ended, with the training or before it.
     """
 
-    def __init__(self, callback: Options) -> None:
+    def __init__(self, callback: CallbackOptions) -> None:
         self._backend = backend()
         check_model(callback.model)  # what follows takes it for a model of Keras 3
         self._backend.check_model(callback.model)
@@ -81,10 +81,7 @@ class Watched:
         callbacks = caller.callbacks if caller is not None else None
         # Weakly: the model's hooks lead here, and would keep a fit alive that died.
         self._callbacks = (lambda: None) if callbacks is None else weakref.ref(callbacks)
-        trial = tuners.current_trial()
-        run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
-        run_dir = run_directory(callback.log_dir, run)
-        self._trial = trial
+        self._trial = trial = tuners.current_trial()
         self.over = self._told = self._told_stall = self._stopped = False
         self._recorder = Recorder(
             objectives=trial.objectives if trial else _monitored(callbacks),
@@ -92,42 +89,10 @@ class Watched:
             loss_scale=loss_scale_of(self._model),
             loss_scale_name=lambda: loss_scale_name(self._model),
         )
-        wishes = Wishes(
-            activations_only=callback.activations_only,
-            after_call=self._after_call,
-            after_read=self._after_read,
-            on_error=self.end_with,
-            on_failure=self.give_up,
-            acts=callback.on_nonfinite != "record",
-            capture_bytes=callback.capsule_bytes if callback.capsules else 0,
-            rewind_bytes=(
-                default_bytes()
-                if callback.rewind_bytes is None
-                else callback.rewind_bytes
-            ),
+        self._instrument = self._backend.watch(
+            self._model, self._recorder, self._wishes()
         )
-        self._instrument = self._backend.watch(self._model, self._recorder, wishes)
-        plain = plain_hparams(callback.hparams)
-        if len(callback.hparams) > MAX_HPARAMS:
-            self._note(
-                f"of {len(callback.hparams):,} hyperparameters the first {MAX_HPARAMS:,} "
-                "are kept"
-            )
-        if trial is not None:
-            named = {h.name for h in trial.hparams}
-            trial.hparams += [h for h in plain if h.name not in named]
-        self._session = Session(
-            run_dir,
-            run or os.path.basename(os.path.normpath(callback.log_dir)),
-            self._recorder,
-            environment_of(self._model, callback.params),
-            trial,
-            plain,
-            self._instrument.notes,
-            place=callback.log_dir,
-            earlier=earlier.training_of(self._model),
-            scoring=None if trial else Scoring(callback.score, self._model),
-        )
+        self._session = self._new_session()
         self._examination = examination.Examination(
             callback,
             self._model,
@@ -139,40 +104,90 @@ class Watched:
         self._speaker = Speaker(
             self._session, callback.log_dir, callback.given_log_dir, callback.silent
         )
-        self._training = earlier.Training(self._session.id, run_dir, self._session.fit)
+        self._training = earlier.Training(
+            self._session.id, self._session.run_dir, self._session.fit
+        )
         earlier.begin(self._model, self._training)
         self._instrument.install(caller or Caller(self))
         try:
-            others = getattr(callbacks, "callbacks", ())
-            self._session.writes_hparams = (
-                not hparams_log.written_by_others(others, run_dir)
-                and bool(self._session.hparams)
-                and has(Feature.HPARAMS_WRITTEN)
-            )
-            if self._session.writes_hparams:
-                start = hparams_log.session_start(
-                    self._session.hparams,
-                    hparams_log.group_of(trial.search, trial.trial_id) if trial else None,
-                    self._session.started,
-                )
-                self._session.writer.write_summary(start)
-            self._session.begin()
-            notebook.when_cell_ends(self)
-            self._speaker.began()
-            if callbacks is not None:
-                self._speaker.saves = any(isinstance(c, _SAVING) for c in others)
-                guard(callbacks, self)
-            if trial is not None:
-                state = verdicts.state_of(trial.tuner)
-                state.at_end = self._speaker.search_ended(state)
-                verdicts.when_trial_ends(
-                    trial.tuner,
-                    trial.trial_id,
-                    _judge(weakref.ref(self), self._session),
-                )
+            self._begin(callbacks)
         except BaseException:
             self.abandon()
             raise
+
+    def _wishes(self) -> Wishes:
+        """Returns how the training is to be watched, and who is told."""
+        given = self._options
+        kept = given.rewind_bytes
+        return Wishes(
+            activations_only=given.activations_only,
+            after_call=self._after_call,
+            after_read=self._after_read,
+            on_error=self.end_with,
+            on_failure=self.give_up,
+            acts=given.on_nonfinite != "record",
+            capture_bytes=given.capsule_bytes if given.capsules else 0,
+            rewind_bytes=default_bytes() if kept is None else kept,
+        )
+
+    def _new_session(self) -> TrainingLog:
+        """Returns where the training is logged; a trial gets the callback's values, too."""
+        given, trial = self._options, self._trial
+        run = f"{trial.trial_id}/execution{trial.execution}" if trial else ""
+        plain = plain_hparams(given.hparams)
+        if len(given.hparams) > MAX_HPARAMS:
+            self._note(
+                f"of {len(given.hparams):,} hyperparameters the first {MAX_HPARAMS:,} "
+                "are kept"
+            )
+        if trial is not None:
+            named = {h.name for h in trial.hparams}
+            trial.hparams += [h for h in plain if h.name not in named]
+        return TrainingLog(
+            run_directory(given.log_dir, run),
+            run or os.path.basename(os.path.normpath(given.log_dir)),
+            self._recorder,
+            environment_of(self._model, given.params),
+            trial,
+            plain,
+            self._instrument.notes,
+            place=given.log_dir,
+            earlier=earlier.training_of(self._model),
+            scoring=None if trial else Scoring(given.score, self._model),
+        )
+
+    def _begin(self, callbacks: Any) -> None:
+        """Writes the beginning of the training, and has its end told.
+
+        Args:
+            callbacks: Keras' list of the running `fit`, or None.
+        """
+        session, trial = self._session, self._trial
+        others = getattr(callbacks, "callbacks", ())
+        session.writes_hparams = (
+            not hparams_log.written_by_others(others, session.run_dir)
+            and bool(session.hparams)
+            and has(Feature.HPARAMS_WRITTEN)
+        )
+        if session.writes_hparams:
+            start = hparams_log.session_start(
+                session.hparams,
+                hparams_log.group_of(trial.search, trial.trial_id) if trial else None,
+                session.started,
+            )
+            session.writer.write_summary(start)
+        session.begin()
+        notebook.when_cell_ends(self)
+        self._speaker.began()
+        if callbacks is not None:
+            self._speaker.saves = any(isinstance(c, _SAVING) for c in others)
+            guard(callbacks, self)
+        if trial is not None:
+            state = verdicts.state_of(trial.tuner)
+            state.at_end = self._speaker.search_ended(state)
+            verdicts.when_trial_ends(
+                trial.tuner, trial.trial_id, _judge(weakref.ref(self), session)
+            )
 
     # --- Training -------------------------------------------------------------
 
@@ -411,7 +426,7 @@ def _monitored(callbacks: Any) -> list[str]:
     ]
 
 
-def _judge(watch: weakref.ref[Watched], session: Session) -> verdicts.Listener:
+def _judge(watch: weakref.ref[Watched], session: TrainingLog) -> verdicts.Listener:
     """Returns what logs the tuner's verdict on a training."""
 
     def judge(verdict: verdicts.Verdict) -> None:

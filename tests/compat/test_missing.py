@@ -53,9 +53,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def each_test_hears_all() -> Iterator[None]:
-    names.forget_warnings()
+    names._OFF.clear()
     yield
-    names.forget_warnings()
+    names._OFF.clear()
 
 
 def of(*features: Feature) -> Any:

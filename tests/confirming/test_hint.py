@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tb_nanwatch.confirming.draw import least_p, p_value_of, sides_of
 from tb_nanwatch.reading.search.analysis import analyse
-from tb_nanwatch.reading.search.hint import Hint, Part, hint_of
+from tb_nanwatch.reading.search.hint import Hint, HintPart, hint_of
 from tb_nanwatch.reading.search.statistics import fisher_exact
-from tb_nanwatch.reading.search.trials import Trial
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import Condition, HParam, ShortTrial
 from tb_nanwatch.stability.coordinates import Coordinates
 
@@ -28,12 +28,14 @@ OPTIMIZER = HParam(
 
 def trials(
     rates: Sequence[float], bad: Sequence[bool], died: str | None = "learning_rate"
-) -> list[Trial]:
+) -> list[ComparedTrial]:
     found = []
     for rate, is_bad in zip(rates, bad, strict=True):
         about = rate if died == "learning_rate" else None
-        fate = Trial([], True, None, ("loss", "total"), died, about, None, "", "likely")
-        fate = fate if is_bad else Trial([], False, rate)
+        fate = ComparedTrial(
+            [], True, None, ("loss", "total"), died, about, None, "", "likely"
+        )
+        fate = fate if is_bad else ComparedTrial([], False, rate)
         found.append(replace(fate, hparams=[replace(RATE, value=rate)]))
     return found
 
@@ -70,14 +72,16 @@ def test_a_perfect_split_is_a_hint_without_a_known_cause() -> None:
         trials([0.01, 0.1, 4.0, 5.0], [True, False, True, False], died=None),
     ],
 )
-def test_there_is_no_hint(found: list[Trial]) -> None:
+def test_there_is_no_hint(found: list[ComparedTrial]) -> None:
     assert hint_of(found) is None
 
 
 def test_pairs_share_all_but_what_the_condition_is_about() -> None:
     width = HParam("width", type="int", min=8, max=64, step=8, default=8)
     space = Coordinates.of([RATE, OPTIMIZER, width])
-    hint = Hint("", "", (Part("rate", 1.0, 0.1), Part("optimizer", levels=("sgd",))))
+    hint = Hint(
+        "", "", (HintPart("rate", 1.0, 0.1), HintPart("optimizer", levels=("sgd",)))
+    )
     sides = sides_of(space, hint, 11, np.random.default_rng(0))
     assert sides is not None
     assert [inside for inside, _ in sides] == [False, True] * 5 + [False]
@@ -91,7 +95,7 @@ def test_pairs_share_all_but_what_the_condition_is_about() -> None:
 def test_what_is_inactive_does_not_meet_a_condition() -> None:
     scoped = replace(RATE, conditions=[Condition("optimizer", ["sgd"])])
     space = Coordinates.of([OPTIMIZER, scoped])
-    hint = Hint("", "", (Part("rate", 1.0, 0.1),))
+    hint = Hint("", "", (HintPart("rate", 1.0, 0.1),))
     assert hint.is_beyond({"optimizer": "adam"}) and not hint.holds({"optimizer": "adam"})
     # With adam no rate is there to meet it: pairs share the optimizer that has one.
     sides = sides_of(space, hint, 8, np.random.default_rng(0))
@@ -99,7 +103,7 @@ def test_what_is_inactive_does_not_meet_a_condition() -> None:
 
 
 def test_a_side_without_values_is_told() -> None:
-    hint = Hint("", "", (Part("rate", 100.0, 20.0),))
+    hint = Hint("", "", (HintPart("rate", 100.0, 20.0),))
     assert sides_of(Coordinates.of([RATE]), hint, 6, np.random.default_rng(0)) is None
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tb_nanwatch.diagnosis.measured import measure
 from tb_nanwatch.diagnosis.ranking import diagnose
-from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules import fixes, guards, rate_fixes
 from tb_nanwatch.diagnosis.rules.learning_rate import rate_too_high
 from tb_nanwatch.diagnosis.rules.own_line import (
-    Edit,
+    LineEdit,
     below_its_largest,
     divides_by_a_sum,
     edited,
@@ -284,7 +284,7 @@ def test_a_recurrent_layer_without_a_bound_gets_one() -> None:
         for probe in run.session.train_probes:
             if probe.kind == "weight":
                 probe.layer, probe.shape = "dense", next(shapes)
-        return fixes.lower_rate(measure(run), 1e-3)
+        return rate_fixes.lower_rate(measure(run), 1e-3)
 
     assert of(1e5).startswith("Give the recurrent layer dense a bounded activation (act")
     assert of(1.0) == "Lower the learning rate, e.g. to 1e-03."
@@ -399,8 +399,8 @@ def test_without_an_operation_no_operation_is_claimed(origin: str) -> None:
 @given(st.text(max_size=80) | st.from_regex(r"[a-z.()/* ,=0-9]{0,40}", fullmatch=True))
 def test_any_line_is_read_or_left(line: str) -> None:
     for edit in (
-        Edit(("log",), "maximum", "1e-7", everywhere=True),
-        Edit((), "maximum", "1e-3", 1, ast.Div),
+        LineEdit(("log",), "maximum", "1e-7", everywhere=True),
+        LineEdit((), "maximum", "1e-3", 1, ast.Div),
     ):
         shown = edited(line, edit, edit.bound)
         if shown is not None:
@@ -455,9 +455,9 @@ def test_what_is_shown_is_finite_and_so_is_its_gradient(
 
 
 def test_every_guard_has_words_of_its_own() -> None:
-    guards = set(fixes._GUARDS.values())
-    assert len({g.example for g in guards}) == len(guards)
-    for guard in guards:
+    every = set(guards.GUARDS.values())
+    assert len({g.example for g in every}) == len(every)
+    for guard in every:
         assert not re.search(r"\{(?!small|tiny|squared|least|base|most)", guard.example)
 
 

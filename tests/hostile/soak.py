@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.made import put
 from tb_nanwatch.record.schema import Phase, Probe
-from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.log.environment import TrainingSetup
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.recording.observer import Layout
 from tb_nanwatch.writing.recording.recorder import FIRST_LOOKS, Recorder
 
@@ -116,7 +117,9 @@ class Soak:
         rng = np.random.default_rng(5)
         clock, probes = self.clock, conv_probes()
         recorder = Recorder(clock=clock)
-        session = Session(str(self.logdir), "run", recorder, Environment(), clock=clock)
+        session = TrainingLog(
+            str(self.logdir), "run", recorder, TrainingSetup(), clock=clock
+        )
         session.begin()
         layouts = {
             phase: Layout(

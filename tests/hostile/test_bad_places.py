@@ -17,7 +17,7 @@ import pytest
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.writing.backends.tensorflow import Instrument
 from tb_nanwatch.writing.log import summary
-from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.recording import recorder as recorder_module
 from tests.hostile.conftest import FULL, Tally
@@ -254,15 +254,15 @@ def failing(*args: Any, **kwargs: Any) -> Any:
 
 OWN = [
     (Instrument, "read"),
-    (Session, "flush"),
+    (TrainingLog, "flush"),
     (recorder_module.Recorder, "finish"),
     (Instrument, "install"),
     (recorder_module.Recorder, "rows"),
     (recorder_module.Recorder, "begin_epoch"),
     (recorder_module.Recorder, "status"),
     (recorder_module.Recorder, "wants_look"),
-    (Session, "begin"),
-    (Session, "end"),
+    (TrainingLog, "begin"),
+    (TrainingLog, "end"),
     (summary, "open_log"),
 ]
 

@@ -134,7 +134,7 @@ def test_nothing_outside_is_served(path: str, server: Server, tally: Tally) -> N
 
 
 def test_every_file_that_is_served_is_one_of_the_package(server: Server) -> None:
-    static = Path(plugin_module._STATIC_DIR)
+    static = Path(plugin_module.STATIC_DIR)
     files = [p for p in static.rglob("*") if p.is_file()]
     assert len(files) >= 2
     for path in files:

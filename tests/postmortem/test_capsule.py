@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from tb_nanwatch.errors import CapsuleError
-from tb_nanwatch.postmortem import capsule as capsules
+from tb_nanwatch.postmortem import capsule_files
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable, Sum
 from tb_nanwatch.record.schema import BadTensor, HParam, Position
 
@@ -242,7 +242,7 @@ def test_what_grows_after_its_size_was_asked_for_is_not_followed(
     Capsule.read(path)  # spaces do no harm
     small = os.stat_result([stat.S_IFREG | 0o600, *[0] * 9])
     monkeypatch.setattr(os, "fstat", lambda descriptor: small)
-    monkeypatch.setattr(capsules, "_MAX_JSON_BYTES", 100)
+    monkeypatch.setattr(capsule_files, "_MAX_JSON_BYTES", 100)
     with pytest.raises(CapsuleError, match="is not JSON"):
         Capsule.read(path)
 

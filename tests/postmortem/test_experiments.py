@@ -14,7 +14,7 @@ from tb_nanwatch.compat.keras import compiled_loss, single_losses
 from tb_nanwatch.diagnosis import rules
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import diagnose
-from tb_nanwatch.postmortem import changes, experiments, state
+from tb_nanwatch.postmortem import experiments, state, step_changes
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.record.schema import BadTensor, Experiment, Operand, Position, PostMortem
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
@@ -210,7 +210,7 @@ def test_losses_are_of_their_own_class_and_dtype_again() -> None:
     capsule = first_step(model, x, y)
     losses = [part.loss for part in single_losses(compiled_loss(model))]
     classes = [type(loss) for loss in losses]
-    with changes.in_float32(model):
+    with step_changes.in_float32(model):
         assert [loss.dtype for loss in losses] == ["float32"]
         assert keras.config.floatx() == "float32"
     assert [type(loss) for loss in losses] == classes

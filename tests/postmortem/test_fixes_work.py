@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch.diagnosis.ranking import Facts, diagnose
-from tb_nanwatch.diagnosis.rules.fixes import _numbers, guard_of
+from tb_nanwatch.diagnosis.rules.guards import guard_of, with_numbers
 from tb_nanwatch.postmortem.run import run
 from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
@@ -50,7 +50,7 @@ def test_the_example_is_finite_where_the_operation_is_not(
 ) -> None:
     own, numbers = BAD[op_type]
     found = PostMortem(op=op_type, op_type=op_type, forward_type=op_type, dtype=dtype)
-    example = _numbers(guard_of(found).example, found).partition(", or ")[0]
+    example = with_numbers(guard_of(found).example, found).partition(", or ")[0]
     example = example.replace("x / ", "1.0 / ")
     assert not all(np.isfinite(v).all() for v in value_and_gradient(own, numbers, dtype))
     assert all(np.isfinite(v).all() for v in value_and_gradient(example, numbers, dtype))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tb_nanwatch.reading.search.analysis import Trial
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam
 
 Values = dict[str, Any]
@@ -73,7 +73,7 @@ def choice(name: str, value: Any, values: list[Any], **changes: Any) -> HParam:
     )
 
 
-def frontier() -> list[Trial]:
+def frontier() -> list[ComparedTrial]:
     trials = []
     for line in FRONTIER.replace("\n", "|").split("|"):
         if not line.strip():
@@ -86,7 +86,7 @@ def frontier() -> list[Trial]:
             HParam("depth", int(depth), "int", min=2, max=5, step=1, default=2),
         ]
         value = None if score == "-" else float(score)
-        trials.append(Trial(hparams, bad == "1", value))
+        trials.append(ComparedTrial(hparams, bad == "1", value))
     return trials
 
 
@@ -107,18 +107,19 @@ def values_of(hparams: list[HParam]) -> Values:
     return {h.name: h.value for h in hparams}
 
 
-def search(n: int, rule: Rule, seed: int = 0, noise: float = 0.0) -> list[Trial]:
+def search(n: int, rule: Rule, seed: int = 0, noise: float = 0.0) -> list[ComparedTrial]:
     rng = np.random.default_rng(seed)
     trials = []
     for _ in range(n):
         hparams = draw(rng)
         bad = rule(values_of(hparams)) != (rng.random() < noise)
-        trials.append(Trial(hparams, bad, float(rng.random())))
+        trials.append(ComparedTrial(hparams, bad, float(rng.random())))
     return trials
 
 
-def without_rule(n: int, rate: float, seed: int) -> list[Trial]:
+def without_rule(n: int, rate: float, seed: int) -> list[ComparedTrial]:
     rng = np.random.default_rng(seed)
     return [
-        Trial(draw(rng), bool(rng.random() < rate), float(rng.random())) for _ in range(n)
+        ComparedTrial(draw(rng), bool(rng.random() < rate), float(rng.random()))
+        for _ in range(n)
     ]

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search import analysis
-from tb_nanwatch.reading.search.analysis import Analysis, Trial, analyse
-from tb_nanwatch.reading.search.edit import REMINDER
+from tb_nanwatch.reading.search.analysis import Analysis, analyse
 from tb_nanwatch.reading.search.separation import separate
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam
+from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.edit_text import REMINDER
 from tests.reading.searches import (
     OPTIMIZERS,
     RULES,
@@ -147,7 +148,7 @@ def test_the_frontier_is_conditional_and_keeps_the_best_trial() -> None:
 
 def test_one_condition_is_enough_where_it_loses_nothing() -> None:
     trials = [t for t in frontier() if values_of(list(t.hparams))["optimizer"] == "sgd"]
-    more = [Trial([*t.hparams[:1], learning_rate(2e-3 * (i + 1), 1.5), *t.hparams[2:]], False, 1.0)
+    more = [ComparedTrial([*t.hparams[:1], learning_rate(2e-3 * (i + 1), 1.5), *t.hparams[2:]], False, 1.0)
             for i, t in enumerate(trials)]  # fmt: skip
     (finding,) = analyse("s", trials + more).findings
     assert finding.condition == "learning_rate >= 0.1"
@@ -190,7 +191,7 @@ def test_two_that_go_together_cannot_be_told_apart() -> None:
         bad = i < 8
         rate = 0.1 * (i + 1) if bad else 1e-4 * (i + 1)
         trials.append(
-            Trial([choice("optimizer", "sgd" if bad else "adam", OPTIMIZERS),
+            ComparedTrial([choice("optimizer", "sgd" if bad else "adam", OPTIMIZERS),
                    learning_rate(rate)], bad, float(i))
         )  # fmt: skip
     (finding,) = analyse("s", trials).findings
@@ -207,7 +208,7 @@ def test_what_all_bad_trials_share_is_said() -> None:
         optimizer = "sgd" if bad else OPTIMIZERS[i % 2]
         rate = float(rng.uniform(0.2, 1) if bad else rng.uniform(1e-4, 0.1))
         trials.append(
-            Trial(
+            ComparedTrial(
                 [choice("optimizer", optimizer, OPTIMIZERS), learning_rate(rate)],
                 bad,
                 1.0,
@@ -232,7 +233,7 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
             units(32 if bad else 64 + 16 * (i % 4)),
             HParam("any name", rate, "float", min=1e-4, max=1.0, sampling="log"),
         ]
-        trials.append(Trial(hparams, bad, 1.0, ("loss", "total"),
+        trials.append(ComparedTrial(hparams, bad, 1.0, ("loss", "total"),
                             "learning_rate" if bad else None, about if bad else None))  # fmt: skip
     (finding,) = analyse("s", trials).findings
     assert finding.hparam == "any name"
@@ -267,8 +268,8 @@ def test_the_setting_that_the_runs_died_of_is_preferred(monkeypatch: Any) -> Non
 # --- Honest sentences -----------------------------------------------------------------
 
 
-def rates_only(rates: list[float], bad_from: float) -> list[Trial]:
-    return [Trial([learning_rate(r)], r >= bad_from, r) for r in rates]
+def rates_only(rates: list[float], bad_from: float) -> list[ComparedTrial]:
+    return [ComparedTrial([learning_rate(r)], r >= bad_from, r) for r in rates]
 
 
 def test_few_trials_are_said_to_be_few() -> None:
@@ -288,7 +289,9 @@ def test_the_promise_of_more_trials_is_kept() -> None:
 
 
 def test_one_bad_trial_is_too_few() -> None:
-    trials = [Trial([learning_rate(1e-3 * (i + 1))], i == 11, 1.0) for i in range(12)]
+    trials = [
+        ComparedTrial([learning_rate(1e-3 * (i + 1))], i == 11, 1.0) for i in range(12)
+    ]
     assert analyse("s", trials).verdict.startswith("1 bad of 12 trials are too few")
 
 
@@ -307,7 +310,9 @@ def test_all_clean_says_nothing() -> None:
 OF_THE_PROGRAM = ["nonfinite_data", "label_range", "loss_domain", "layer_domain"]
 
 
-def died_of(trials: list[Trial], cause: str, **changes: Any) -> list[Trial]:
+def died_of(
+    trials: list[ComparedTrial], cause: str, **changes: Any
+) -> list[ComparedTrial]:
     return [
         dataclasses.replace(t, origin=("loss", "total"), cause=cause, **changes)
         if t.bad
@@ -341,7 +346,9 @@ def test_few_trials_that_died_of_a_hyperparameter_are_asked_for_more() -> None:
 
 
 def test_one_bad_trial_of_few_is_told_its_fix() -> None:
-    trials = [Trial([learning_rate(1e-3 * (i + 1))], i == 4, 1.0) for i in range(5)]
+    trials = [
+        ComparedTrial([learning_rate(1e-3 * (i + 1))], i == 4, 1.0) for i in range(5)
+    ]
     verdict = analyse("s", died_of(trials, "loss_domain", fix="Mend it.")).verdict
     assert verdict.startswith(
         "The one bad trial: the loss left its domain, first in loss total. Fix: Mend it. 5 trials "
@@ -355,7 +362,7 @@ def test_one_bad_trial_of_few_is_told_its_fix() -> None:
 def test_a_choice_that_parts_them_is_named_with_its_p_and_nothing_is_asked_for() -> None:
     """Which layer is in the model may be a choice: that is said, and not as proved."""
     trials = [
-        Trial([choice("activation", "log" if i < 2 else "relu", ["log", "relu"]),
+        ComparedTrial([choice("activation", "log" if i < 2 else "relu", ["log", "relu"]),
                learning_rate(1e-3 * (1 + (5 * i) % 7))], i < 2, 1.0)
         for i in range(5)
     ]  # fmt: skip
@@ -373,7 +380,7 @@ def test_unscaled_data_are_scaled_before_more_trials_are_run() -> None:
     def searched(cause: str) -> Analysis:
         rates = [1e-3, 2e-3, 3e-3, 4e-3, 0.05, 0.06, 0.07]
         trials = [
-            Trial([learning_rate(r), units(32 * (1 + i % 3)),
+            ComparedTrial([learning_rate(r), units(32 * (1 + i % 3)),
                    choice("optimizer", OPTIMIZERS[i % 2], OPTIMIZERS)], r > 0.01, r)
             for i, r in enumerate(rates)
         ]  # fmt: skip
@@ -512,7 +519,7 @@ def test_all_bad_in_different_ways_says_what_to_try() -> None:
 
 
 def test_constant_values_cannot_be_blamed() -> None:
-    trials = [Trial([learning_rate(0.1)], i % 2 == 0, 1.0) for i in range(24)]
+    trials = [ComparedTrial([learning_rate(0.1)], i % 2 == 0, 1.0) for i in range(24)]
     analysis = analyse("s", trials)
     assert analysis.findings == [] and analysis.rates == []
     assert analysis.verdict.startswith("No hyperparameter took two values")
@@ -524,7 +531,7 @@ def test_no_trials_no_words() -> None:
 
 def test_bookkeeping_is_never_blamed() -> None:
     trials = [
-        Trial([HParam("tuner/epochs", 2 if i < 12 else 10, "fixed"), learning_rate(0.1)],
+        ComparedTrial([HParam("tuner/epochs", 2 if i < 12 else 10, "fixed"), learning_rate(0.1)],
               i >= 12, 1.0)
         for i in range(24)
     ]  # fmt: skip
@@ -544,7 +551,7 @@ def test_inactive_values_are_on_neither_side() -> None:
             HParam("momentum", momentum if sgd else None, "float", active=sgd,
                    min=0.0, max=0.99),
         ]  # fmt: skip
-        trials.append(Trial(hparams, sgd and momentum > 0.5, 1.0))
+        trials.append(ComparedTrial(hparams, sgd and momentum > 0.5, 1.0))
     (finding,) = analyse("s", trials).findings
     assert finding.hparam == "momentum"
     assert finding.outside[1] + finding.inside[1] == 60
@@ -562,7 +569,7 @@ def test_rates_come_with_intervals() -> None:
 
 def test_values_that_are_no_numbers_do_no_harm() -> None:
     trials = [
-        Trial([HParam("x", v, "number"), units(16 * (1 + i % 8))], i % 2 == 0, v)
+        ComparedTrial([HParam("x", v, "number"), units(16 * (1 + i % 8))], i % 2 == 0, v)
         for i, v in enumerate([float("nan"), float("inf"), 10**400, 1.0, -1.0, 0.0] * 4)
         if isinstance(v, float)
     ]

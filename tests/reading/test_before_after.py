@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from tb_nanwatch.reading.comparison.before_after import Half, before_after, space_of
-from tb_nanwatch.reading.search.analysis import Trial
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import Condition, HParam
 from tests.reading.searches import (
     choice,
@@ -17,17 +17,19 @@ from tests.reading.searches import (
 )
 
 
-def half(name: str, trials: list[Trial], space: list[HParam] | None = None) -> Half:
+def half(
+    name: str, trials: list[ComparedTrial], space: list[HParam] | None = None
+) -> Half:
     declared = [h for t in trials for h in t.hparams] if space is None else space
     return Half(name, trials, space_of(declared), "min", "val_loss")
 
 
-def rates(n: int, high: float, bad_from: float) -> list[Trial]:
+def rates(n: int, high: float, bad_from: float) -> list[ComparedTrial]:
     values = [1e-4 * (high / 1e-4) ** (i / (n - 1)) for i in range(n)]
-    return [Trial([learning_rate(v, high)], v >= bad_from, v) for v in values]
+    return [ComparedTrial([learning_rate(v, high)], v >= bad_from, v) for v in values]
 
 
-def others(trials: list[Trial]) -> list[HParam]:
+def others(trials: list[ComparedTrial]) -> list[HParam]:
     """What of the space an edit of the learning rate leaves."""
     return [h for t in trials for h in t.hparams if h.name != "learning_rate"]
 
@@ -65,7 +67,7 @@ def test_an_edit_that_loses_the_best_trial_says_so() -> None:
     space = [*others(trials), learning_rate(0.01, 0.1)]
     found = before_after(
         half("before", trials),
-        half("after", [Trial([learning_rate(0.01, 0.1)], False, 1.0)], space),
+        half("after", [ComparedTrial([learning_rate(0.01, 0.1)], False, 1.0)], space),
     )
     assert found.removed is not None and found.removed.best is True
     assert "the best one among them" in found.verdict
@@ -132,7 +134,7 @@ def test_different_programs_are_no_edit() -> None:
 @pytest.mark.parametrize("direction, word", [("min", "better"), ("max", "worse")])
 def test_better_is_by_the_objective(direction: str, word: str) -> None:
     one, other = (
-        Half(n, [Trial([learning_rate(v)], False, s)], [], direction, "m")
+        Half(n, [ComparedTrial([learning_rate(v)], False, s)], [], direction, "m")
         for n, v, s in (("a", 0.1, 2.0), ("b", 0.2, 1.0))
     )
     assert f"from 2 to 1 ({word})" in before_after(one, other).verdict
@@ -140,6 +142,7 @@ def test_better_is_by_the_objective(direction: str, word: str) -> None:
 
 def test_other_objectives_are_not_compared() -> None:
     one, other = (
-        Half(n, [Trial([learning_rate(0.1)], False, 1.0)], [], "min", n) for n in "ab"
+        Half(n, [ComparedTrial([learning_rate(0.1)], False, 1.0)], [], "min", n)
+        for n in "ab"
     )
     assert "Their objectives differ" in before_after(one, other).verdict

@@ -11,8 +11,8 @@ import pytest
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.comparison.differences import (
     TOPICS,
+    ComparedRun,
     Differences,
-    Training,
     differences_of,
 )
 from tb_nanwatch.record import schema
@@ -58,7 +58,7 @@ class Made:
         self.stats[start:, probe, 0] = -value
         self.stats[start:, probe, 1:5] = value
 
-    def training(self) -> Training:
+    def training(self) -> ComparedRun:
         n = len(self.probes)
         steps = np.repeat(np.arange(STEPS)[:, None], 2, axis=1)
         record = RangesRecord(
@@ -66,7 +66,7 @@ class Made:
             counts=self.counts, bad_steps=np.zeros((STEPS, n), np.int64),
             measured=np.ones(STEPS, np.int64),
         )  # fmt: skip
-        return Training(self.name, self.status, self.session, [record], self.causes)
+        return ComparedRun(self.name, self.status, self.session, [record], self.causes)
 
 
 def compared(first: Made, second: Made) -> Differences:
@@ -283,7 +283,7 @@ def test_models_of_different_depth_are_compared_by_their_largest() -> None:
 
 def test_what_was_not_recorded_is_said() -> None:
     plain = Made().training()
-    bare = Training("bare", a_status(2, bad=True))
+    bare = ComparedRun("bare", a_status(2, bad=True))
     found = differences_of(plain, bare)
     assert found.notes and found.parting is None
     assert found.alike == ["hparam"] or found.differences

@@ -13,10 +13,12 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from tb_nanwatch.reading.search import edit
-from tb_nanwatch.reading.search.analysis import Finding, Trial, analyse
+from tb_nanwatch.reading.contract.searches import Finding
+from tb_nanwatch.reading.search import cut, declaration, edit
+from tb_nanwatch.reading.search.analysis import analyse
 from tb_nanwatch.reading.search.axes import Axis, axes_of
-from tb_nanwatch.reading.search.edit import Cut
+from tb_nanwatch.reading.search.cut import Cut
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import Condition, Declaration, HParam
 from tb_nanwatch.writing.search.declarations import shown_file
 from tb_nanwatch.writing.search.tuner import _hparams
@@ -149,7 +151,7 @@ def test_any_name_is_a_literal_that_reads_back(name: str) -> None:
     ],
 )
 def test_a_cut_has_few_digits(live: float, dead: float, log: bool, expected: Any) -> None:
-    found = edit.short_between(live, dead, log)
+    found = cut.short_between(live, dead, log)
     assert min(live, dead) <= found <= max(live, dead) and found != dead
     if expected is not None:
         assert found == pytest.approx(expected)
@@ -159,7 +161,7 @@ def test_a_cut_has_few_digits(live: float, dead: float, log: bool, expected: Any
     "value", [1e-4, 0.05, 1.0, 123456.7, 1e6, 2.5e-7, 1e300, -1e-5, 0.0]
 )
 def test_numbers_read_back(value: float) -> None:
-    assert float(edit.number_text(value)) == value
+    assert float(declaration.number_text(value)) == value
 
 
 # --- In KerasTuner --------------------------------------------------------------------
@@ -236,7 +238,7 @@ def test_the_edited_space_runs_and_leaves_the_bad_region_out(
 ) -> None:
     rule = RULES[name]
     before = trials_of(keras_tuner.RandomSearch, build_plain, tmp_path / "before", 80)
-    trials = [Trial(h, rule({x.name: x.value for x in h}), 0.0) for h in before]
+    trials = [ComparedTrial(h, rule({x.name: x.value for x in h}), 0.0) for h in before]
     (finding,) = analyse("s", trials).findings
     n = 12 if tuner_class is keras_tuner.BayesianOptimization else 60
     after = trials_of(tuner_class, edited(build_plain, finding), tmp_path / "after", n)
@@ -265,7 +267,7 @@ def test_a_scope_cannot_be_opened_within_one_of_the_same_parent(tmp_path: Path) 
     for hparams in before:
         v = {h.name: h.value for h in hparams}
         trials.append(
-            Trial(hparams, v["optimizer"] == "sgd" and v["momentum"] > 0.6, 1.0)
+            ComparedTrial(hparams, v["optimizer"] == "sgd" and v["momentum"] > 0.6, 1.0)
         )
     (finding,) = analyse("s", trials).findings
     # KerasTuner finds no parent there: the values of one of the two have to do.
@@ -285,7 +287,7 @@ def test_a_scope_that_kerastuner_cannot_make_is_not_proposed() -> None:
         rate.conditions = [Condition("model", ["mlp"])]
         normalise = next(h for h in hparams if h.name == "normalise")
         bad = bool(normalise.value) and float(rate.value or 0) > 0.01
-        trials.append(Trial(hparams, bad, float(rng.random())))
+        trials.append(ComparedTrial(hparams, bad, float(rng.random())))
     (finding,) = analyse("s", trials).findings
     assert " and " in finding.condition
     assert (

@@ -15,7 +15,9 @@ import pytest
 
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, axes_of
-from tb_nanwatch.reading.search.edit import Cut, Edit
+from tb_nanwatch.reading.search.cut import Cut, short_between
+from tb_nanwatch.reading.search.declaration import listed
+from tb_nanwatch.reading.search.edit import Edit
 from tb_nanwatch.record.schema import HParam
 from tests.reading.edited_programs import edited, explored, loaded, program
 
@@ -29,7 +31,7 @@ def cuts(axis: Axis) -> Iterator[Cut]:
     """Cuts that leave something over."""
     if axis.ordered:
         values = sorted({float(v) for v in axis.numbers if not math.isnan(v)})
-        bound = edits.short_between(values[0], values[-1], axis.log)
+        bound = short_between(values[0], values[-1], axis.log)
         yield Cut(axis.name, "ge", bound)
         yield Cut(axis.name, "le", bound)
     else:
@@ -46,7 +48,7 @@ def offers(trials: list[list[HParam]]) -> Iterator[tuple[Edit, Cut, str | None]]
             if found is not None:
                 yield found, cut, None
             for at, parent in enumerate(axes):
-                levels = edits.listed(parent.specs[0]) if parent is not axis else None
+                levels = listed(parent.specs[0]) if parent is not axis else None
                 if not levels:
                     continue
                 for few in (levels[:1], levels[-1:]):

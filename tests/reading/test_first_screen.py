@@ -17,10 +17,10 @@ from tb_nanwatch.reading.contract.searches import (
     SearchSummary,
 )
 from tb_nanwatch.reading.search.attempts import attempts
-from tb_nanwatch.reading.search.edit import BY_HAND
 from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.record.schema import CAUSES
 from tb_nanwatch.wording.causes import LABELS, MEANINGS
+from tb_nanwatch.wording.edit_text import BY_HAND
 
 ANSWER = SearchAnswer(
     happened="diverged at epoch 1, batch 7",

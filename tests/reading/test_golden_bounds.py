@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.reading.search import edit
+from tb_nanwatch.reading.search import cut
 
 GOLDEN = Path(__file__).resolve().parents[2] / "frontend/test/golden/bounds.json"
 
 
 @pytest.mark.parametrize("case", json.loads(GOLDEN.read_text("utf-8")))
 def test_bounds_are_those_of_the_tab(case: dict[str, Any]) -> None:
-    short = edit.short_between(case["live"], case["dead"], case["log"])
+    short = cut.short_between(case["live"], case["dead"], case["log"])
     assert short == case["short"]

@@ -12,7 +12,8 @@ from tensorboard.context import RequestContext
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.report.logs import make_provider
 from tb_nanwatch.record.schema import HeartbeatRecord
-from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.log.environment import TrainingSetup
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tests.reading.records import STARTED, a_status, session_id, write
 from tests.writing.logs import read_log
@@ -27,10 +28,10 @@ class Clock:
         return self.now
 
 
-def train(path: Path, clock: Clock, seconds: float, every: float) -> Session:
+def train(path: Path, clock: Clock, seconds: float, every: float) -> TrainingLog:
     """Writes the log of a training that has gone on for so long and is then killed."""
     recorder = Recorder(clock=clock)
-    session = Session(str(path), "run", recorder, Environment(), clock=clock)
+    session = TrainingLog(str(path), "run", recorder, TrainingSetup(), clock=clock)
     session.begin()
     while clock.now < STARTED + seconds:
         clock.now += every

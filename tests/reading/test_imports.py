@@ -172,3 +172,19 @@ def test_the_report_loads_no_tensorflow_where_it_is_installed(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "No trial went bad." in done.stdout
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    # Each backend has its own of what the interface names.
+    names: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE).as_posix()
+        if where.startswith("writing/backends/"):
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                names.setdefault(node.name, []).append(where)
+    twice = {name: where for name, where in names.items() if len(where) > 1}
+    # What a rewind needs of a backend, and a line of the user's.
+    twice.pop("Source", None)
+    assert not twice

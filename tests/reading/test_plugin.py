@@ -615,7 +615,7 @@ def static(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "stability-frontier-of-trials.js").write_text("2")
     (folder / ".hidden").write_text("secret")
     (tmp_path / "outside.js").write_text("secret")
-    monkeypatch.setattr(plugin_module, "_STATIC_DIR", str(folder))
+    monkeypatch.setattr(plugin_module, "STATIC_DIR", str(folder))
     return folder
 
 
@@ -678,7 +678,7 @@ def test_a_file_that_went_is_404(static: Path, tmp_path: Path, serve: Serve) -> 
 def test_a_checkout_without_a_build_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
 ) -> None:
-    monkeypatch.setattr(plugin_module, "_STATIC_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr(plugin_module, "STATIC_DIR", str(tmp_path / "none"))
     response = ask(serve(tmp_path), "index.js")
     assert response.status_code == 200
     assert b"was not built" in response.data

@@ -9,25 +9,25 @@ import pytest
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.reading.search.analysis import Analysis, analyse
 from tb_nanwatch.reading.search.stable_space import stable_space
-from tb_nanwatch.reading.search.trials import Trial
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam
 
 
 def trial(
     rate: float, bad: bool, kind: str = "sgd", sure: str = "tested", other: float = 0.5
-) -> Trial:
+) -> ComparedTrial:
     hparams = [
         HParam("lr", rate, "float", min=1e-3, max=10.0, sampling="log", default=1e-3),
         HParam("kind", kind, "choice", values=["sgd", "adam"], default="sgd"),
         HParam("rate", other, "float", min=0.0, max=1.0, sampling="linear", default=0.0),
     ]
     if not bad:
-        return Trial(hparams, False, rate)
+        return ComparedTrial(hparams, False, rate)
     cause = ("loss total", "learning_rate", rate, None, "Lower it.", sure)
-    return Trial(hparams, True, None, ("loss", "total"), *cause[1:])
+    return ComparedTrial(hparams, True, None, ("loss", "total"), *cause[1:])
 
 
-def small(*trials: Trial) -> Analysis:
+def small(*trials: ComparedTrial) -> Analysis:
     return analyse("search", trials)
 
 
@@ -51,7 +51,7 @@ def test_one_trial_of_three_tells_where_to_cut() -> None:
         (trial(0.31, True), trial(0.02, False), *[trial(1.0 + i, False) for i in range(3)]),
     ],
 )  # fmt: skip
-def test_it_stays_silent(trials: tuple[Trial, ...]) -> None:
+def test_it_stays_silent(trials: tuple[ComparedTrial, ...]) -> None:
     assert small(*trials).findings == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import tb_nanwatch
 from tb_nanwatch.reading.search.stable_space import NoSpaceError, declared, stable_space
-from tb_nanwatch.reading.search.trials import Trial
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam
 from tests.reading.edited_programs import explored, loaded
 from tests.reading.records import a_status, write
@@ -26,10 +26,12 @@ def build(hp):
 """
 
 
-def searched(path: Path, bad: Any) -> tuple[Any, list[Trial]]:
+def searched(path: Path, bad: Any) -> tuple[Any, list[ComparedTrial]]:
     model = loaded(BUILD, path / "prog.py")
     trials, used = explored(model, 60)
-    return model, [Trial(h, bad(u), 0.0) for h, u in zip(trials, used, strict=True)]
+    return model, [
+        ComparedTrial(h, bad(u), 0.0) for h, u in zip(trials, used, strict=True)
+    ]
 
 
 def again(model: Any, space: Any, n: int = 40) -> list[dict[str, Any]]:
@@ -77,7 +79,7 @@ def test_a_clean_search_keeps_its_space(tmp_path: Path) -> None:
 
 
 def test_values_alone_are_no_space() -> None:
-    trials = [Trial([HParam("lr", v, "number")], v > 1) for v in (0.1, 0.2, 2.0)]
+    trials = [ComparedTrial([HParam("lr", v, "number")], v > 1) for v in (0.1, 0.2, 2.0)]
     with pytest.raises(NoSpaceError, match="declare no search space"):
         stable_space(trials)
 

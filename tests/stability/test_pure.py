@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tb_nanwatch.record.schema import Condition, HParam
 from tb_nanwatch.stability.coordinates import Coordinates, Values
 from tb_nanwatch.stability.design import enough, next_values
-from tb_nanwatch.stability.frontier import Frontier, frontier_of
+from tb_nanwatch.stability.frontier import KnownFrontier, frontier_of
 from tb_nanwatch.stability.log import hyperparameters_of
 from tb_nanwatch.stability.space import StableSpace, stable_space_of
 
@@ -45,7 +45,7 @@ def search(
     trials: int = 40,
     noise: float = 0.02,
     seed: int = 0,
-) -> tuple[Coordinates, Frontier]:
+) -> tuple[Coordinates, KnownFrontier]:
     """Runs a stability search without any training; noise is in decades."""
     space, rng = Coordinates.of(specs), np.random.default_rng(seed)
     values: list[Values] = []

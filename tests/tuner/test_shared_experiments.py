@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing.search.verdict import State
+from tb_nanwatch.writing.search.verdict import TunerState
 from tests.tuner.searches import make, overview, search, with_rates
 
 # KerasTuner's own, where an objective was NaN in every epoch.
@@ -56,7 +56,7 @@ def test_a_trial_that_got_no_time_says_what_came_out_on_one_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter([10.0, 0.0])
-    monkeypatch.setattr(State, "seconds_to_try", lambda self, least: next(seconds))
+    monkeypatch.setattr(TunerState, "seconds_to_try", lambda self, least: next(seconds))
     first, second = post_mortems(tmp_path, 100.0, 110.0)
     assert tried(first)[0] == "unchanged" and first["untried"] == ""
     assert tried(second) == []

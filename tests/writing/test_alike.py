@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tb_nanwatch.postmortem import changes
+from tb_nanwatch.postmortem import optimizer_changes
 from tb_nanwatch.record.schema import BadTensor, Experiment, PostMortem
 from tb_nanwatch.writing.search.alike import Alike, Tried, Way, way_of
 
@@ -92,11 +92,11 @@ def test_a_rate_is_lowered_to_the_one_that_helped() -> None:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.5), "mse")
     helped = tried("learning_rate/10", True, value=0.02)
-    assert changes.alike(model, helped) == "learning_rate/25"
+    assert optimizer_changes.alike(model, helped) == "learning_rate/25"
     model.optimizer.learning_rate = 0.03
-    assert changes.alike(model, helped) == "learning_rate/10"
-    assert changes.alike(model, tried("clip", True, value=1.0)) == "clip"
+    assert optimizer_changes.alike(model, helped) == "learning_rate/10"
+    assert optimizer_changes.alike(model, tried("clip", True, value=1.0)) == "clip"
     model.compile(
         keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(1.0, 9, 0.5))
     )
-    assert changes.alike(model, helped) == "learning_rate/10"
+    assert optimizer_changes.alike(model, helped) == "learning_rate/10"

@@ -12,7 +12,7 @@ import pytest
 from tb_nanwatch import NanWatch
 from tb_nanwatch.postmortem import experiments
 from tb_nanwatch.record.schema import Experiment, PostMortem
-from tb_nanwatch.writing.search.verdict import State
+from tb_nanwatch.writing.search.verdict import TunerState
 from tests.postmortem.steps import first_step
 from tests.postmortem.test_experiments import too_high_a_rate
 from tests.tuner.searches import overview
@@ -235,7 +235,7 @@ def test_experiments_change_no_training(tmp_path: Path) -> None:
 
 
 def test_a_search_tries_for_a_twentieth_of_its_time() -> None:
-    state = State()
+    state = TunerState()
     assert state.seconds_to_try(10.0) == 10.0
     state.tried_for = 9.0
     assert state.seconds_to_try(10.0) == pytest.approx(1.0)

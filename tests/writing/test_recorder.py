@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tb_nanwatch.record.schema import RANGE_COLUMNS, Probe
-from tb_nanwatch.writing.log.session import Environment, Session
+from tb_nanwatch.writing.log.environment import TrainingSetup
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.recording.flight import FLIGHT_AFTER, FLIGHT_BEFORE
 from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
@@ -260,7 +261,9 @@ def test_a_million_steps_stay_small_and_lose_no_extreme(tmp_path: Path) -> None:
     steps, probes, window = 1_000_000, 103, 256
     clock = Clock()
     run = Run(clock=clock, probes=probes)
-    session = Session(str(tmp_path), "run", run.recorder, Environment(), clock=clock)
+    session = TrainingLog(
+        str(tmp_path), "run", run.recorder, TrainingSetup(), clock=clock
+    )
     session.begin()
     for _ in range(FIRST_LOOKS):
         run.run(*np.ones(probes))

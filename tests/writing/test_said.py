@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.diagnosis.answer import Answer, answer_of, label_of, lines
+from tb_nanwatch.diagnosis.answer import Answer, answer_of, lines
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.record.schema import (
@@ -25,6 +25,7 @@ from tb_nanwatch.record.schema import (
     PostMortem,
     Status,
 )
+from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.card import WIDTH, Card
 from tb_nanwatch.wording.causes import LABELS
 from tb_nanwatch.writing.search.verdict import TrialAnswer

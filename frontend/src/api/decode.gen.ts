@@ -673,8 +673,8 @@ export function share(value: unknown): types.Share {
   };
 }
 
-export function change(value: unknown): types.Change {
-  const o = object(value, "Change");
+export function spaceChange(value: unknown): types.SpaceChange {
+  const o = object(value, "SpaceChange");
   return {
     hparam: text(o.hparam),
     first: textOrNull(o.first),
@@ -703,7 +703,7 @@ export function searchComparison(value: unknown): types.SearchComparison {
     verdict: text(o.verdict),
     shares: [share(optionalObject(at(o.shares, 0)) ?? {}), share(optionalObject(at(o.shares, 1)) ?? {})],
     p_value: number(o.p_value),
-    changes: list(o.changes, change),
+    changes: list(o.changes, spaceChange),
     removed: optional(o.removed, removed),
     best_scores: [number(at(o.best_scores, 0)), number(at(o.best_scores, 1))],
   };

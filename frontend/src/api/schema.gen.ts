@@ -1049,7 +1049,7 @@ export interface Share {
   high: number;
 }
 
-export interface Change {
+export interface SpaceChange {
   /** name. */
   hparam: string;
   /** code of the first search; null where it is not in the space. */
@@ -1090,7 +1090,7 @@ export interface SearchComparison {
   /** two-sided, of Fisher's exact test; null where a search has no trial whose fate is known. */
   p_value: number | null;
   /** declarations that were edited. */
-  changes: Change[];
+  changes: SpaceChange[];
   /**
    * null where the space is the same in both, and where the two share less than half of their
    * hyperparameters (`verdict` then says that they look like different programs).
@@ -1117,5 +1117,11 @@ export interface SpaceEdit {
 
 /** What stands before a tensor's name, where it is not its kind. */
 export const KIND_TEXT: Partial<Record<Kind, string>> = {"sample_weight": "sample weight", "activation": "output of", "gradient": "gradient of", "optimizer": "optimizer slot", "layer_state": "state of"};
+
+/** What a status is called. */
+export const STATUS_TEXT: Record<Status, string> = {"unwatched": "unwatched", "clean": "clean", "contained": "contained", "stalled": "stalled", "score_lost": "score lost", "runaway": "runaway", "diverged": "diverged"};
+
+/** What a status means. */
+export const STATUS_MEANING: Record<Status, string> = {"unwatched": "nothing was measured", "clean": "every watched value was finite", "contained": "non-finite values that reached neither loss, objective nor anything that persists", "stalled": "finite, but most steps were skipped and the loss scale is at its end: nothing is learnt", "score_lost": "the loss or the objective was non-finite; weights, slots and layer state stayed finite", "runaway": "finite, but loss or activations grew out of all proportion", "diverged": "weights, optimizer slots or layer state became non-finite"};
 
 export type HParam = SpaceHParam;

@@ -7,8 +7,8 @@ import {
   type JSONScalar,
   KIND_TEXT,
   type Kind,
-  type Misread,
   type Position,
+  STATUS_TEXT,
   type State,
   type Status,
 } from "../api/schema.gen";
@@ -77,37 +77,9 @@ export function firstBad(t: BadTensor): string {
   return `, the first at index ${row} of its first axis`;
 }
 
-const STATUS_WORDS: Record<Status, string> = {
-  unwatched: "unwatched",
-  clean: "clean",
-  contained: "contained",
-  stalled: "stalled",
-  score_lost: "score lost",
-  runaway: "runaway",
-  diverged: "diverged",
-};
-
-export const STATUS_MEANING: Record<Status, string> = {
-  unwatched: "nothing was measured",
-  clean: "every watched value was finite",
-  contained: "non-finite values that reached neither loss, objective nor anything that persists",
-  stalled:
-    "finite, but most steps were skipped and the loss scale is at its end: nothing is learnt",
-  score_lost:
-    "the loss or the objective was non-finite; weights, slots and layer state stayed finite",
-  runaway: "finite, but loss or activations grew out of all proportion",
-  diverged: "weights, optimizer slots or layer state became non-finite",
-};
-
-export const MISREAD: Record<Misread, string> = {
-  stale_score: "by an epoch from before it went bad",
-  infinite_score: "an infinite objective was taken for a result",
-  damaged_score: "by an epoch at whose end the model itself was NaN or infinite",
-};
-
 /** A status in words; what is clean while it still runs is only clean so far. */
 export function status(value: Status, state: State): string {
-  return value === "clean" && state === "running" ? "clean so far" : STATUS_WORDS[value];
+  return value === "clean" && state === "running" ? "clean so far" : STATUS_TEXT[value];
 }
 
 /** How a run ended, where that is not simply "finished". */

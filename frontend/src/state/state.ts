@@ -20,7 +20,7 @@ import { type Edits, editQuery, NO_EDITS } from "./edits";
 import { type Filter, parseFilter } from "./filter";
 import { memo } from "./memo";
 import { type Line, linesOf, type Ranking, rank, type Sort, sortTrials } from "./order";
-import { familiesOf, scoredAnyway, type Trial, trialsOf } from "./trials";
+import { bestOf, familiesOf, resultsOf, scoredAnyway, type Trial, trialsOf } from "./trials";
 import { type Removed, type RemovedView, removedView } from "./without";
 
 export interface State {
@@ -296,30 +296,13 @@ function colourScale(
 }
 
 function scoreScale(search: SearchSummary, trials: readonly Trial[]): ScoreScale {
-  // The score of a trial that went bad, or that the tuner misread, is no result: it is
-  // neither best nor does it stretch the axis.
-  const honest = trials.filter(
-    (t) =>
-      t.score !== null &&
-      Number.isFinite(t.score) &&
-      !t.bad &&
-      t.runs.every((r) => r.misread === null),
-  );
-  const values = honest.map((t) => t.score!);
+  const values = resultsOf(trials).map((t) => t.score!);
   const low = Math.min(...values);
   const high = Math.max(...values);
   const log = low > 0 && high / low >= 30;
-  const sign = search.direction === "max" ? -1 : 1;
-  const best =
-    search.direction === null
-      ? null
-      : honest.reduce<Trial | null>(
-          (found, t) => (found === null || sign * (t.score! - found.score!) < 0 ? t : found),
-          null,
-        );
   return {
     log,
-    best,
+    best: bestOf(search, trials),
     at: (score) => {
       if (!(score >= low && score <= high)) return null;
       if (high === low) return 0.5;

@@ -2,7 +2,7 @@
 // so counts and ranks go by trial, and its lines stand together.
 
 import { BAD_STATUSES, type JSONScalar, STATUSES, type Status } from "../api/schema.gen";
-import type { Overview, RunSummary } from "../api/types";
+import type { Overview, RunSummary, SearchSummary } from "../api/types";
 
 export interface Trial {
   /** Unique within a search. */
@@ -28,6 +28,23 @@ export function isBad(status: Status): boolean {
 /** Whether the tuner took it for a result although it went bad. */
 export function scoredAnyway({ runs }: Trial): boolean {
   return runs.some((r) => r.misread !== null);
+}
+
+/** The trials whose score is a result: none went bad, and the tuner misread none. */
+export function resultsOf(trials: readonly Trial[]): Trial[] {
+  return trials.filter(
+    (t) => t.score !== null && Number.isFinite(t.score) && !t.bad && !scoredAnyway(t),
+  );
+}
+
+/** The result with the best score; null without one, or where no direction is known. */
+export function bestOf(search: SearchSummary, trials: readonly Trial[]): Trial | null {
+  if (search.direction === null) return null;
+  const sign = search.direction === "max" ? -1 : 1;
+  return resultsOf(trials).reduce<Trial | null>(
+    (found, t) => (found === null || sign * (t.score! - found.score!) < 0 ? t : found),
+    null,
+  );
 }
 
 export function trialsOf(overview: Overview, search: string): Trial[] {

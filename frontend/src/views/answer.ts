@@ -1,4 +1,5 @@
 // The answer of one run: what happened, why, where, what to change, and what was tested.
+import { STATUS_MEANING } from "../api/schema.gen";
 
 import type { Answer, RunSummary } from "../api/types";
 import * as words from "../format/words";
@@ -44,7 +45,7 @@ export class AnswerView {
   }
 }
 
-const meaning = (run: RunSummary): string => `${words.capital(words.STATUS_MEANING[run.status])}.`;
+const meaning = (run: RunSummary): string => `${words.capital(STATUS_MEANING[run.status])}.`;
 
 function answerBody(answer: Answer): HTMLElement {
   return el(

@@ -1,4 +1,5 @@
 // Which search is shown, and how its trials fared.
+import { STATUS_MEANING } from "../api/schema.gen";
 
 import type { SearchSummary } from "../api/types";
 import { integer, plural } from "../format/number";
@@ -93,7 +94,7 @@ export class HeaderView {
         count(
           status,
           "",
-          words.capital(words.STATUS_MEANING[status]),
+          words.capital(STATUS_MEANING[status]),
           MARKED.includes(status) ? markImage(status) : null,
           el(
             "span",

@@ -1,4 +1,5 @@
 // One line of the table. Lines are recycled while scrolling: bind() gives one another run.
+import { STATUS_MEANING } from "../api/schema.gen";
 
 import type { RunSummary } from "../api/types";
 import { keyOf } from "../api/types";
@@ -18,7 +19,7 @@ import { markImage, setMark } from "./marks";
 export const ROW_HEIGHT = 22;
 export const FACET_HEIGHT = 24;
 
-interface RowContext {
+export interface RowContext {
   model: Model;
   columns: Columns;
   lane: LaneStyle;
@@ -200,7 +201,7 @@ export class Row {
           ? aside
           : failed || aside || cleanNote,
     );
-    const parts = [words.STATUS_MEANING[run.status], ...run.scalars.map((s) => s.text)];
+    const parts = [STATUS_MEANING[run.status], ...run.scalars.map((s) => s.text)];
     if (run.inherited) parts.push(run.inherited_text);
     for (const text of [run.failure_text ?? run.failure, run.unwatched_text])
       if (text) parts.push(text);
@@ -225,7 +226,7 @@ export class Row {
     if (at !== null) this.scoreDot.style.left = `${at * 100}%`;
     this.score.classList.toggle("best", best && first);
     this.score.title = told
-      ? (told.misread_text ?? words.MISREAD[told.misread!])
+      ? (told.misread_text ?? "")
       : best
         ? "the best score of the search"
         : run.tuner_status

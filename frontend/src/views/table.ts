@@ -1,43 +1,29 @@
 // The table of trials: a sticky head with the common axes, and only those lines that are
 // on screen.
 
-import type { JSONScalar, LaneSeries } from "../api/schema.gen";
-import { keyOf, type RunSummary } from "../api/types";
-import * as words from "../format/words";
-import type { AxisName } from "../scale/axis";
-import { panned, stretch, WHOLE, type Zoom, zoomedBy } from "../scale/zoom";
+import type { JSONScalar } from "../api/schema.gen";
+import type { RunSummary } from "../api/types";
+import { panned, WHOLE, type Zoom, zoomedBy } from "../scale/zoom";
 import type { Group } from "../state/cut";
-import { hparamColumn, hparamOf, type Line, type SortColumn } from "../state/order";
+import { hparamOf, type SortColumn } from "../state/order";
 import type { Model, State } from "../state/state";
 import { reveal, sumHeights, type Tops, visible } from "../state/window";
-import { takesTrial } from "../state/without";
-import { brush, placeIn } from "./brush";
+import { placeIn } from "./brush";
 import { type Columns, layOut } from "./columns";
 import { CUT_HEIGHT, type CutActions, CutStrip } from "./cut";
-import { el, putInOrder, replace, tickLabel } from "./dom";
-import { LANE_INSET, type LaneStyle, laneFacts } from "./lane";
-import { LaneTiles } from "./lane_tiles";
-import { FACET_HEIGHT, ROW_HEIGHT, Row } from "./row";
+import { el } from "./dom";
+import { LANE_INSET, type LaneStyle } from "./lane";
+import { type ExactLane, LanePointer } from "./lane_pointer";
+import { FACET_HEIGHT, ROW_HEIGHT } from "./row";
+import { TableHead } from "./table_head";
+import { keyOfLine, TableRows } from "./table_rows";
 import type { Tooltip } from "./tooltip";
 
 const HEAD_HEIGHT = 34;
 const SPARE_LINES = 6;
 
-const TIMELINES: Record<AxisName, string> = {
-  log: "timeline, by training step",
-  linear: "timeline, by training step",
-  epoch: "timeline, by epoch",
-  time: "timeline, by wall time",
-  onset: "timeline, steps before the first bad one (or the end)",
-};
 // Near the edge a dragged cut scrolls the table.
 const SCROLL_ZONE = 26;
-
-const POINTED_MS = 80;
-/** Under this name the focus is found again when the head is drawn anew. */
-const MORE_COLUMNS = "more";
-
-type ExactLane = Record<LaneSeries, Float32Array>;
 
 interface TableActions {
   sort(column: SortColumn): void;
@@ -58,11 +44,10 @@ export class TableView {
   readonly node: HTMLElement;
   private readonly grid: HTMLElement;
   private readonly strip: CutStrip;
-  private readonly head = el("div", { role: "row", class: "head", "aria-rowindex": "1" });
+  private readonly head: TableHead;
   private readonly body = el("div", { class: "body", role: "rowgroup" });
-  private readonly lanes = new LaneTiles();
-  private readonly rows = new Map<number, Row>();
-  private pool: Row[] = [];
+  private readonly rows = new TableRows(this.body);
+  private readonly pointer: LanePointer;
   private model: Model | null = null;
   private state: State | null = null;
   private columns: Columns | null = null;
@@ -70,9 +55,6 @@ export class TableView {
   private tops: Tops = sumHeights([]);
   private active: string | null = null;
   private showAll = false;
-  /** Exact numbers of the lane under the pointer; null until they have come. */
-  private pointed: { run: RunSummary; pixel: number; x: number; y: number } | null = null;
-  private exact: { run: RunSummary; values: ExactLane | null } | null = null;
   private frame = 0;
   private layoutKey = "";
   // As the browser last told them. To ask for them after a change would have it lay out
@@ -85,6 +67,16 @@ export class TableView {
     private readonly actions: TableActions,
     private readonly tooltip: Tooltip,
   ) {
+    this.pointer = new LanePointer(actions.exactLane, tooltip);
+    this.head = new TableHead({
+      sort: actions.sort,
+      range: actions.range,
+      zoom: actions.zoom,
+      more: () => {
+        this.showAll = !this.showAll;
+        this.layOutAndDraw();
+      },
+    });
     this.grid = el(
       "div",
       {
@@ -95,12 +87,9 @@ export class TableView {
           "Trials. Arrow keys move, Enter opens a trial, Escape closes it; + and - zoom the lanes.",
         keydown: (e: KeyboardEvent) => this.onKey(e),
         mousemove: (e: MouseEvent) => this.onHover(e),
-        mouseleave: () => {
-          this.pointed = null;
-          tooltip.hide();
-        },
+        mouseleave: () => this.pointer.leave(),
       },
-      el("div", { class: "head-group", role: "rowgroup" }, this.head),
+      el("div", { class: "head-group", role: "rowgroup" }, this.head.node),
       this.body,
     );
     this.strip = new CutStrip(actions.cut, (y) => this.cutPlaceAt(y));
@@ -111,7 +100,6 @@ export class TableView {
       this.grid,
       this.strip.node,
     );
-    this.body.append(this.lanes.node);
     this.body.addEventListener("click", (e) => this.onClick(e));
     this.node.addEventListener("wheel", (e) => this.onWheel(e), { passive: false });
     new ResizeObserver(() => this.onResize()).observe(this.node);
@@ -185,10 +173,9 @@ export class TableView {
     const layoutKey = JSON.stringify([columns.template, columns.hparams, model.ranking.names]);
     if (layoutKey !== this.layoutKey || this.columns === null) {
       this.layoutKey = layoutKey;
-      this.dropRows();
+      this.rows.drop(columns.laneLeft);
       this.node.style.setProperty("--columns", columns.template);
       this.node.style.setProperty("--width", `${columns.total}px`);
-      this.lanes.node.style.left = `${columns.laneLeft}px`;
     }
     this.columns = columns;
     this.lane = {
@@ -201,9 +188,9 @@ export class TableView {
     };
     this.body.style.height = `${this.tops.total}px`;
     this.node.style.setProperty("--content", `${this.tops.total + HEAD_HEIGHT + 2}px`);
-    this.drawHead();
+    this.head.update(model, columns, this.zoom);
     this.placeCut();
-    this.recycle();
+    this.rows.recycle();
     if (anchor) this.restore(anchor);
     this.drawRows();
   }
@@ -252,15 +239,7 @@ export class TableView {
   }
 
   private anchor(): { key: string; offset: number } | null {
-    const { scrollTop } = this;
-    if (scrollTop === 0) return null;
-    for (const row of this.rowsInOrder()) {
-      const index = this.indexOfRow(row);
-      if (row.line?.type === "run" && index >= 0 && this.tops.tops[index]! >= scrollTop) {
-        return { key: keyOf(row.line.run), offset: this.tops.tops[index]! - scrollTop };
-      }
-    }
-    return null;
+    return this.scrollTop === 0 ? null : this.rows.firstBelow(this.scrollTop, this.tops);
   }
 
   private restore(anchor: { key: string; offset: number }): void {
@@ -268,192 +247,7 @@ export class TableView {
     if (index >= 0) this.scrollTo(this.tops.tops[index]! - anchor.offset);
   }
 
-  private rowsInOrder(): Row[] {
-    return [...this.rows].sort((a, b) => a[0] - b[0]).map(([, row]) => row);
-  }
-
-  private indexOfRow(row: Row): number {
-    for (const [index, candidate] of this.rows) if (candidate === row) return index;
-    return -1;
-  }
-
-  // --- Head ---
-
-  private drawHead(): void {
-    const { model, columns } = this;
-    if (!model || !columns) return;
-    const focused = (document.activeElement as HTMLElement | null)?.dataset.column;
-    replace(
-      this.head,
-      this.headCell("trial", "trial", "trial"),
-      ...columns.hparams.map((cell) => {
-        const scale = model.ranking.scales.get(cell.name)!;
-        const header = this.headCell(hparamColumn(cell.name), cell.name, "hparam");
-        if (cell.after) {
-          header.style.paddingRight = `${cell.after + 8}px`;
-          header.append(this.moreButton(columns));
-        }
-        if (cell.axis) {
-          const bounds = this.bounds(cell.name);
-          if (bounds) {
-            const bar = el(
-              "div",
-              {
-                class: `bounds${cell.written ? " written" : ""}${bounds[0] === bounds[1] ? " one" : ""}`,
-                "aria-hidden": "true",
-              },
-              ...(bounds[0] === bounds[1]
-                ? [el("span", {}, bounds[0])]
-                : [
-                    el("span", {}, bounds[0]),
-                    scale.log && el("span", {}, "log"),
-                    el("span", {}, bounds[1]),
-                  ]),
-            );
-            header.append(bar);
-            this.brushed(bar, cell.name);
-          }
-        }
-        return header;
-      }),
-      this.headCell("onset", "status · first bad step", "status"),
-      this.laneHead(),
-      this.scoreHead(),
-    );
-    if (focused) {
-      this.head.querySelector<HTMLElement>(`[data-column="${CSS.escape(focused)}"]`)?.focus();
-    }
-  }
-
-  /** A range that is dragged over a number's axis filters by it. */
-  private brushed(bar: HTMLElement, name: string): void {
-    const scale = this.model!.ranking.scales.get(name)!;
-    bar.title = "drag over a range to filter by it; a double click takes it away";
-    brush(bar, 0, (a, b) => {
-      const low = a === null ? null : scale.invert(Math.min(a, b!));
-      const high = a === null ? null : scale.invert(Math.max(a, b!));
-      this.actions.range(name, low === null || high === null ? null : [low, high]);
-    });
-  }
-
-  private headCell(column: SortColumn, label: string, kind: string): HTMLElement {
-    const { sort } = this.model!;
-    const sorted = sort.column === column;
-    const button = el(
-      "button",
-      {
-        type: "button",
-        class: "sort",
-        "data-column": column,
-        title: `sort by ${label}`,
-        click: () => this.actions.sort(column),
-      },
-      el("span", { class: "label" }, label),
-      el(
-        "span",
-        { class: "arrow", "aria-hidden": "true" },
-        sorted ? (sort.descending ? "▼" : "▲") : "",
-      ),
-    );
-    return el(
-      "div",
-      {
-        role: "columnheader",
-        class: `cell ${kind}${sorted ? " sorted" : ""}`,
-        "aria-sort": sorted ? (sort.descending ? "descending" : "ascending") : "none",
-      },
-      button,
-    );
-  }
-
-  private bounds(name: string): [string, string] | null {
-    const { ranking, trials } = this.model!;
-    const space = ranking.space.find((h) => h.name === name);
-    const scale = ranking.scales.get(name)!;
-    const values = trials
-      .map((t) => t.hparams[name])
-      .filter((v): v is number => typeof v === "number");
-    const declared = (space?.type === "choice" ? (space.values ?? []) : []).filter(
-      (v): v is number => typeof v === "number",
-    );
-    const all = [...values, ...declared, space?.min, space?.max].filter(
-      (v): v is number => typeof v === "number" && Number.isFinite(v),
-    );
-    if (!all.length) return null;
-    const show = (v: number) => words.value(v, scale.log);
-    return [show(Math.min(...all)), show(Math.max(...all))];
-  }
-
-  private laneHead(): HTMLElement {
-    const { model, columns } = this;
-    const cell = this.headCell("steps", TIMELINES[model!.axis.name], "lane-cell");
-    const span = columns!.lane - 2 * LANE_INSET;
-    const ticks = el("div", { class: "ticks", "aria-hidden": "true" });
-    for (const tick of model!.axis.ticks(span)) {
-      ticks.append(tickLabel(tick, LANE_INSET + tick.at * span));
-    }
-    cell.append(ticks);
-    brush(ticks, LANE_INSET, (a, b) =>
-      this.actions.zoom(a === null ? WHOLE : stretch(this.zoom, a, b!)),
-    );
-    ticks.title =
-      "Drag over a stretch to zoom into it; Ctrl and the wheel zoom, Shift and the wheel " +
-      "move, a double click shows all. In the table: +, -, 0 and the arrow keys.";
-    if (this.zoom !== WHOLE) {
-      cell.append(
-        el(
-          "button",
-          { type: "button", class: "zoom-out", click: () => this.actions.zoom(WHOLE) },
-          "show all",
-        ),
-      );
-    }
-    return cell;
-  }
-
-  private scoreHead(): HTMLElement {
-    const { search, score } = this.model!;
-    const cell = this.headCell("score", "score", "score");
-    if (search.objective) {
-      const direction = search.direction ? `, ${search.direction}` : "";
-      const log = score.log ? ", log" : "";
-      cell.append(el("div", { class: "objective" }, `${search.objective}${direction}${log}`));
-    }
-    return cell;
-  }
-
-  private moreButton(columns: Columns): HTMLElement {
-    return el(
-      "button",
-      {
-        type: "button",
-        class: "more",
-        "data-column": MORE_COLUMNS,
-        title: columns.showsAll
-          ? "show only the hyperparameters that fit"
-          : `hyperparameters that are not shown: ${columns.spare.join(", ")}`,
-        "aria-expanded": String(columns.showsAll),
-        click: () => {
-          this.showAll = !this.showAll;
-          this.layOutAndDraw();
-        },
-      },
-      columns.showsAll ? "− fewer" : `+${columns.spare.length} more`,
-    );
-  }
-
   // --- Lines ---
-
-  private dropRows(): void {
-    for (const row of this.rows.values()) row.node.remove();
-    this.rows.clear();
-    this.pool = [];
-  }
-
-  private recycle(): void {
-    this.pool.push(...this.rows.values());
-    this.rows.clear();
-  }
 
   private onScroll(): void {
     this.tooltip.hide();
@@ -468,63 +262,19 @@ export class TableView {
   private drawRows(): void {
     const { model, columns, lane } = this;
     if (!model || !columns || !lane) return;
-    const [first, last] = visible(
+    const shown = visible(
       this.tops,
       Math.min(this.scrollTop, Math.max(0, this.tops.total + HEAD_HEIGHT - this.height)),
       Math.max(0, this.height - HEAD_HEIGHT),
       SPARE_LINES,
     );
-    for (const [index, row] of this.rows) {
-      if (index < first || index >= last) {
-        this.rows.delete(index);
-        this.pool.push(row);
-      }
-    }
-    const missing: number[] = [];
-    for (let index = first; index < last; index++) if (!this.rows.has(index)) missing.push(index);
-    // A line keeps its row where it has one: what is focused or pressed there stays itself.
-    const own = new Map(this.pool.map((row) => [nameOfLine(row.line!), row]));
-    const kept = new Map<number, Row>();
-    for (const index of missing) {
-      const row = own.get(nameOfLine(model.lines[index]!));
-      if (row) kept.set(index, row);
-    }
-    const taken = new Set(kept.values());
-    this.pool = this.pool.filter((row) => !taken.has(row));
-    for (const index of missing) {
-      const row =
-        kept.get(index) ??
-        this.pool.pop() ??
-        new Row(columns, (name) => model.ranking.scales.get(name)?.stops ?? []);
-      row.bind(model.lines[index]!, index, this.tops.tops[index]!, { model, columns, lane });
-      if (!row.node.isConnected) this.body.append(row.node);
-      this.rows.set(index, row);
-    }
-    for (const row of this.pool) row.node.remove();
-    if (missing.length) {
-      const shown = [...this.rows].sort(([a], [b]) => a - b);
-      putInOrder(shown.map(([, row]) => row.node));
-    }
-    const { removed } = model;
-    this.lanes.draw(
-      model.lines,
-      this.tops,
-      [first, last],
-      lane,
-      (line) => line.type === "run" && removed !== null && takesTrial(removed.removed, line.trial),
-    );
+    this.rows.draw(shown, this.tops, { model, columns, lane });
     this.markRows();
   }
 
   private markRows(): void {
-    const selected = this.state?.selected ?? null;
-    let activeId = "";
-    for (const row of this.rows.values()) {
-      const key = keyOfLine(row.line);
-      row.select(key !== null && key === selected, key !== null && key === this.active);
-      if (key !== null && key === this.active) activeId = row.node.id;
-    }
-    if (activeId) this.grid.setAttribute("aria-activedescendant", activeId);
+    const id = this.rows.mark(this.state?.selected ?? null, this.active);
+    if (id) this.grid.setAttribute("aria-activedescendant", id);
     else this.grid.removeAttribute("aria-activedescendant");
   }
 
@@ -548,13 +298,8 @@ export class TableView {
 
   // --- Input ---
 
-  private rowOf(inside: Element): Row | undefined {
-    const node = inside.closest(".row");
-    return [...this.rows.values()].find((r) => r.node === node);
-  }
-
   private onClick(event: Event): void {
-    const row = this.rowOf(event.target as Element);
+    const row = this.rows.at(event.target as Element);
     if (row?.line?.type === "facet") {
       const { name, value } = row.line;
       if ((event.target as Element).matches("input.band") && value !== undefined)
@@ -631,44 +376,9 @@ export class TableView {
 
   private onHover(event: MouseEvent): void {
     const cell = (event.target as Element).closest(".row .lane-cell");
-    const line = cell && this.rowOf(cell)?.line;
-    if (!cell || line?.type !== "run" || !this.lane) {
-      this.pointed = null;
-      this.tooltip.hide();
-      return;
-    }
-    const { run } = line;
-    const { clientX: x, clientY: y } = event;
-    const pixel = x - cell.getBoundingClientRect().left;
-    this.pointed = { run, pixel, x, y };
-    if (this.exact?.run !== run) this.askExact(run);
-    this.tooltip.show(laneFacts(run, this.lane, pixel, this.exact?.values), x, y);
+    const line = cell && this.rows.at(cell)?.line;
+    if (cell && line?.type === "run" && this.lane)
+      this.pointer.move(cell, line.run, this.lane, event);
+    else this.pointer.leave();
   }
-
-  private askExact(run: RunSummary): void {
-    const asked = { run, values: null as ExactLane | null };
-    this.exact = asked;
-    // A pointer that passes over a hundred lanes asks for none of them.
-    setTimeout(() => {
-      if (this.exact !== asked || this.pointed?.run !== run) return;
-      this.actions.exactLane(run).then(
-        (values) => {
-          asked.values = values;
-          const { pointed, lane } = this;
-          if (this.exact !== asked || pointed?.run !== run || !lane) return;
-          this.tooltip.show(laneFacts(run, lane, pointed.pixel, values), pointed.x, pointed.y);
-        },
-        () => undefined, // what is shown stays about right
-      );
-    }, POINTED_MS);
-  }
-}
-
-/** What a line stands for: the same one in another order, or when told anew. */
-function nameOfLine(line: Line): string {
-  return line.type === "run" ? keyOf(line.run) : JSON.stringify([line.name, line.value]);
-}
-
-function keyOfLine(line: Line | null): string | null {
-  return line?.type === "run" ? keyOf(line.run) : null;
 }

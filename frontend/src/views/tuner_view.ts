@@ -20,10 +20,7 @@ export function tunerView(run: RunSummary, model: Model): Child[] {
   }
   if (run.misread !== null) {
     rows.push(["", el("span", { class: "badge" }, "scored anyway")]);
-    rows.push([
-      "",
-      el("span", { "data-fact": "misread" }, run.misread_text ?? words.MISREAD[run.misread]),
-    ]);
+    rows.push(["", el("span", { "data-fact": "misread" }, run.misread_text)]);
   }
   if (run.attempt || run.superseded) {
     const later = run.superseded ? "an earlier one; a later one decides" : "";

@@ -69,7 +69,7 @@ def gains_of(m: Measured) -> Gains:
                     recurrent = max(recurrent, gain)
         before = rms[i]
     peak = largest(rms[layers])
-    # Where the very first step already overflowed, what was finite of it counts.
+    # If the very first step overflowed already, its finite values count.
     peak = largest(np.array([peak, largest(m.first.top[layers]) / 10]))
     return Gains(
         forward=peak / entering if peak > 0 else 1.0,

@@ -37,7 +37,7 @@ def in_half_precision(
     domains = [c for c in candidates if c.id.endswith("_domain")]
     learnt = any(e.change == "float32" and e.succeeded for e in found.experiments)
     if not learnt and not domains:
-        # What has grown past float16 grows on in float32, beyond this one step.
+        # Numbers that outgrew float16 go on growing in float32, beyond this one step.
         return list(candidates)
     return [
         Candidate(

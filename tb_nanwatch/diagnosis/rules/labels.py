@@ -9,7 +9,7 @@ from tb_nanwatch.diagnosis.rules.told import counts_text, upstream_text
 
 
 def labels_out_of_range(m: Measured) -> Candidate | None:
-    """A loss that falls below zero without bound: no label allowed for that.
+    """A loss that falls below zero without bound, which no valid label makes possible.
 
     Signs:
         label_range: the numbers grew, the loss had fallen below {label_loss}, and labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tb_nanwatch.diagnosis.measured import Measured, largest
-from tb_nanwatch.diagnosis.rules import fixes
+from tb_nanwatch.diagnosis.rules import rate_fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.thresholds import NORMALISED, USUAL_RATES, at
 
@@ -56,7 +56,7 @@ def rate_too_high(m: Measured) -> Candidate | None:
         weight,
         sure if seen else 0.5,
         evidence,
-        fixes.lower_rate(m, lower),
+        rate_fixes.lower_rate(m, lower),
         rate,
     )
 

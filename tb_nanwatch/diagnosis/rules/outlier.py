@@ -13,16 +13,10 @@ from tb_nanwatch.diagnosis.rules.data import example_text
 from tb_nanwatch.diagnosis.rules.domain import domain_candidates
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.record.schema import Outlier, PostMortem
+from tb_nanwatch.record.words import LARGEST
 from tb_nanwatch.wording.chain_text import DATA_WORDS, kind_of, outlier_text
 from tb_nanwatch.wording.row_values import LEFT_OUT
 
-# The largest finite number of each dtype.
-_LARGEST: Final = {
-    "float16": 65504.0,
-    "bfloat16": 3.39e38,
-    "float32": 3.4e38,
-    "float64": 1.79e308,
-}
 # Tensors that a sentence is about.
 _MAX_TOLD: Final = 2
 
@@ -97,7 +91,7 @@ def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
     show = " and ".join(checks) + (" show them" if len(checks) > 1 else " shows them")
     own = fixes.at_own_line(m)
     if outliers[0].ago:
-        # It was the update that did it; whatever overflowed in the end is not to be guarded.
+        # The update did it: a guard at the operation that overflowed in the end would not help.
         own = (
             "Clipped gradients (clipnorm=1.0) keep one row from throwing the weights off."
         )
@@ -115,7 +109,7 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
     if m.grown_before() >= at("domain_growth"):
         return ""
     rows = set(found.rows)
-    # Of a batch of one row every row is bad.
+    # In a batch of one row every row is bad.
     if rows and rows <= set(outlier.rows) and (outlier.size > 1 or outlier.batches):
         word = f"row {min(rows)}" if len(rows) == 1 else f"the rows {_list(found.rows)}"
         return f"In the first bad operation {word} alone went bad."
@@ -134,7 +128,7 @@ def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
             "earlier weights this one does too."
         )
     dtype = found.dtype or _dtype(m)
-    most = _LARGEST.get(dtype, _LARGEST["float32"])
+    most = LARGEST.get(dtype, LARGEST["float32"])
     if size >= math.sqrt(most):
         return f"Its square is beyond {most:.3g}, the largest {dtype}."
     return ""

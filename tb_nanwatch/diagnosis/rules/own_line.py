@@ -33,7 +33,7 @@ _SUMS: Final = ("sum", "reduce_sum")
 
 
 @dataclass(frozen=True)
-class Edit:
+class LineEdit:
     """Puts an argument through another function: log(x) to log(maximum(x, bound)).
 
     Attributes:
@@ -53,7 +53,7 @@ class Edit:
     everywhere: bool = False
 
 
-def edited(line: str, edit: Edit, bound: str) -> str | None:
+def edited(line: str, edit: LineEdit, bound: str) -> str | None:
     """Returns the operation of the line with its argument bounded.
 
     Where the line holds several, and the edit is one for all, it is the whole statement's
@@ -268,7 +268,7 @@ def _text(line: str, node: ast.Constant) -> str:
     return ast.get_source_segment(line, node) or repr(node.value)
 
 
-def _with_bound(node: ast.AST, edit: Edit, bound: str) -> ast.expr | None:
+def _with_bound(node: ast.AST, edit: LineEdit, bound: str) -> ast.expr | None:
     if isinstance(node, ast.BinOp):
         side = "right" if edit.argument else "left"
         kept = getattr(node, side)
@@ -303,7 +303,7 @@ def _root_is_kept_up(denominator: ast.expr, bound: str) -> bool:
     return any(_root_is_kept_up(part, bound) for part in parts)
 
 
-def _is_meant(node: ast.AST, edit: Edit) -> bool:
+def _is_meant(node: ast.AST, edit: LineEdit) -> bool:
     if isinstance(node, ast.BinOp):
         if edit.operator is None or not isinstance(node.op, edit.operator):
             return False

@@ -9,7 +9,7 @@ from tb_nanwatch.diagnosis.rules import fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.thresholds import at
 
-# What Keras' Adam and RMSprop take by default of what must stay below 1.
+# The defaults of Keras' Adam and RMSprop for the settings that must stay below 1.
 _USUAL: Final = {"beta_1": "0.9", "beta_2": "0.999", "rho": "0.9"}
 
 

@@ -1,4 +1,4 @@
-"""What rules tell of the tensors that a bad one was computed from."""
+"""Sentences about the tensors from which the first bad tensor was computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a validation pass was given, apart from what the training had come to."""
+"""Whether a validation pass went bad by its own data, or by the weights it was given."""
 
 from __future__ import annotations
 

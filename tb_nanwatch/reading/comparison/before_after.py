@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tb_nanwatch.reading.contract.comparisons import Change, Removed, Share
-from tb_nanwatch.reading.search.edit import declaration, listed
+from tb_nanwatch.reading.contract.comparisons import Removed, Share, SpaceChange
+from tb_nanwatch.reading.search.cut import same
+from tb_nanwatch.reading.search.declaration import declaration, listed
 from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
-from tb_nanwatch.reading.search.trials import Trial
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
 # As everywhere in the field: one in twenty.
@@ -37,7 +38,7 @@ class Half:
     """
 
     name: str
-    trials: Sequence[Trial]
+    trials: Sequence[ComparedTrial]
     space: Sequence[HParam]
     direction: str | None = None
     objective: str | None = None
@@ -60,7 +61,7 @@ class BeforeAfter:
 
     shares: tuple[Share, Share]
     p_value: float | None
-    changes: list[Change] = field(default_factory=list)
+    changes: list[SpaceChange] = field(default_factory=list)
     removed: Removed | None = None
     best_scores: tuple[float | None, float | None] = (None, None)
     verdict: str = ""
@@ -136,7 +137,7 @@ def _code(spec: HParam) -> str:
     return code
 
 
-def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[Change]:
+def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[SpaceChange]:
     changes = []
     for name in dict.fromkeys(s.name for s in (*first, *second)):
         one = "; ".join(_code(s) for s in first if s.name == name) or None
@@ -149,7 +150,7 @@ def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[Change]:
             text = f"{name} is gone; it was {one}."
         else:
             text = f"{name} was {one}, and is {other}."
-        changes.append(Change(name, one, other, text))
+        changes.append(SpaceChange(name, one, other, text))
     return changes
 
 
@@ -186,7 +187,7 @@ def _removed(first: Half, second: Half) -> Removed:
     return Removed(bad, clean, best, f"{text}.")
 
 
-def _has_room(space: Sequence[HParam], known: set[str], trial: Trial) -> bool:
+def _has_room(space: Sequence[HParam], known: set[str], trial: ComparedTrial) -> bool:
     """Returns whether a space has room for a trial of another one.
 
     Args:
@@ -216,13 +217,9 @@ def _has_room(space: Sequence[HParam], known: set[str], trial: Trial) -> bool:
 
 def _reached(spec: HParam, values: dict[str, JSONScalar]) -> bool:
     return all(
-        c.name not in values or any(_same(values[c.name], v) for v in c.values)
+        c.name not in values or any(same(values[c.name], v) for v in c.values)
         for c in spec.conditions
     )
-
-
-def _same(a: JSONScalar, b: JSONScalar) -> bool:
-    return type(a) is type(b) and a == b
 
 
 def _allows(spec: HParam, value: JSONScalar) -> bool:
@@ -234,9 +231,9 @@ def _allows(spec: HParam, value: JSONScalar) -> bool:
         below = not isinstance(high, int | float) or value <= high + _EQUAL * abs(high)
         return above and below
     if spec.type == "fixed":
-        return _same(spec.default if spec.value is None else spec.value, value)
+        return same(spec.default if spec.value is None else spec.value, value)
     every = listed(spec)
-    return every is None or any(_same(v, value) for v in every)
+    return every is None or any(same(v, value) for v in every)
 
 
 # --- What it comes to -----------------------------------------------------------------
@@ -247,7 +244,7 @@ def _verdict(
     second: Half,
     shares: tuple[Share, Share],
     p_value: float | None,
-    changes: Sequence[Change],
+    changes: Sequence[SpaceChange],
     unlike: tuple[int, int] | None,
     removed: Removed | None,
     best: tuple[float | None, float | None],

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.comparison.before_after import Half, before_after, space_of
-from tb_nanwatch.reading.comparison.differences import Training, differences_of
+from tb_nanwatch.reading.comparison.differences import ComparedRun, differences_of
 from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
 from tb_nanwatch.reading.contract.searches import SearchSummary
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report import report, run_entry
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata
 
@@ -30,7 +30,7 @@ class CannotCompareError(NanWatchError):
 
 
 @dataclass(frozen=True)
-class Place:
+class ComparedLog:
     """Where one half of a comparison is read.
 
     Attributes:
@@ -53,7 +53,9 @@ class Place:
 # --- Two runs -------------------------------------------------------------------------
 
 
-def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> RunComparison:
+def runs(
+    first: tuple[ComparedLog, Session], second: tuple[ComparedLog, Session]
+) -> RunComparison:
     """Returns what two runs differ in."""
     runs_of = [first[1].run, second[1].run]
     if runs_of[0] == runs_of[1] and first[0] is second[0]:
@@ -64,7 +66,7 @@ def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> RunComp
     trainings = [_training(*first, names[0]), _training(*second, names[1])]
     found = differences_of(*trainings)
     entries = [
-        report.run_entry(session, training.causes)
+        run_entry.run_entry(session, training.causes)
         for (_, session), training in zip((first, second), trainings, strict=True)
     ]
     return RunComparison(
@@ -78,11 +80,11 @@ def runs(first: tuple[Place, Session], second: tuple[Place, Session]) -> RunComp
     )
 
 
-def _training(place: Place, session: Session, name: str) -> Training:
+def _training(place: ComparedLog, session: Session, name: str) -> ComparedRun:
     detail = place.reader.detail(place.ctx, place.experiment_id, session, _KINDS)
     sessions = detail.records[metadata.KIND_SESSION]
     causes = place.causes.of(place.ctx, place.experiment_id, [session])
-    return Training(
+    return ComparedRun(
         name,
         session.status,
         sessions[-1] if sessions else None,
@@ -92,7 +94,9 @@ def _training(place: Place, session: Session, name: str) -> Training:
 
 
 def _labels(
-    first: tuple[Place, str], second: tuple[Place, str], otherwise: tuple[str, str]
+    first: tuple[ComparedLog, str],
+    second: tuple[ComparedLog, str],
+    otherwise: tuple[str, str],
 ) -> tuple[str, str]:
     """Returns what both are called: by name, by place where names are alike or none."""
     one, other = first[1], second[1]
@@ -108,7 +112,9 @@ def _labels(
 # --- Two searches ---------------------------------------------------------------------
 
 
-def searches(first: tuple[Place, str], second: tuple[Place, str]) -> SearchComparison:
+def searches(
+    first: tuple[ComparedLog, str], second: tuple[ComparedLog, str]
+) -> SearchComparison:
     """Returns what became of a search after its space was edited.
 
     Args:
@@ -138,7 +144,7 @@ def searches(first: tuple[Place, str], second: tuple[Place, str]) -> SearchCompa
     )
 
 
-def _half(place: Place, search_id: str) -> tuple[Half, SearchSummary]:
+def _half(place: ComparedLog, search_id: str) -> tuple[Half, SearchSummary]:
     snapshot = place.snapshot()
     sessions = [s for s in snapshot.sessions if s.search_id == search_id]
     if not search_id or not sessions:
@@ -162,7 +168,7 @@ def _half(place: Place, search_id: str) -> tuple[Half, SearchSummary]:
 
 
 def named(
-    first: tuple[Place, str | None], second: tuple[Place, str | None]
+    first: tuple[ComparedLog, str | None], second: tuple[ComparedLog, str | None]
 ) -> RunComparison | SearchComparison:
     """Returns the comparison of two things by their names.
 
@@ -198,7 +204,7 @@ def named(
     )
 
 
-def newest(place: Place) -> SearchComparison:
+def newest(place: ComparedLog) -> SearchComparison:
     """Returns the newest search beside the older one of the same project.
 
     Raises:
@@ -240,12 +246,12 @@ def _as_asked(found: _Found, other: _Found) -> Session | str:
     return found.session
 
 
-def _newest_first(place: Place) -> list[Session]:
+def _newest_first(place: ComparedLog) -> list[Session]:
     sessions = [s for s in place.snapshot().sessions if not s.superseded]
     return sorted(sessions, key=_started, reverse=True)
 
 
-def _find(place: Place, name: str | None) -> _Found:
+def _find(place: ComparedLog, name: str | None) -> _Found:
     newest_first = _newest_first(place)
     where = repr(place.where) if place.where else "the log directory"
     if not newest_first:

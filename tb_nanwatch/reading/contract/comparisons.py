@@ -120,7 +120,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Change:
+class SpaceChange:
     """One declaration that was edited.
 
     Attributes:
@@ -181,6 +181,6 @@ class SearchComparison:
     verdict: str
     shares: tuple[Share, Share]
     p_value: float | None
-    changes: list[Change] = field(default_factory=list)
+    changes: list[SpaceChange] = field(default_factory=list)
     removed: Removed | None = None
     best_scores: tuple[float | None, float | None] = (None, None)

@@ -9,7 +9,7 @@ from typing import Final
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import Search
 
-# Of so many runs at least something can be said together.
+# Fewer runs than this are not compared with one another.
 _MIN_RUNS: Final = 2
 _PREFIX: Final = "by-hand:"
 # The name of runs that stand in the log directory itself.
@@ -17,7 +17,7 @@ _UNNAMED: Final = "Runs with hparams="
 
 
 def gather(sessions: Sequence[Session]) -> None:
-    """Makes runs that were given `hparams=` and share a directory a search, each directory one.
+    """Groups runs that were given `hparams=`: those below one directory become one search.
 
     What a loop of one's own, Optuna or Ray trains is compared as a tuner's trials are. The
     objective is the score of these runs, where all are judged by the same.

@@ -11,7 +11,7 @@ Tell = Callable[[str, int, int | None], None]
 
 
 def untold(what: str, done: int, total: int | None) -> None:
-    """Tells nobody."""
+    """Shows no progress: for where nobody looks at a terminal."""
 
 
 def is_terminal(out: IO[str]) -> bool:

@@ -25,7 +25,7 @@ Listing = dict[str, dict[str, Any]]
 
 
 class Parallel:
-    """Makes calls at a time: each waits for the data server, and not for Python."""
+    """Makes several calls at once, in threads: each waits for the data server, not for Python."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Parallel:
 
 
 @dataclass(frozen=True)
-class Source:
+class ProvidedExperiment:
     """One experiment of a data provider, for one request.
 
     Attributes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tb_nanwatch.reading.log import unwatched
-from tb_nanwatch.reading.log.provider import Listing, Parallel, Source
+from tb_nanwatch.reading.log.provider import Listing, Parallel, ProvidedExperiment
 from tb_nanwatch.reading.log.records import (
     Loaded,
     decode_all,
@@ -107,7 +107,7 @@ class Reader:
         """
         experiment = self._experiment(experiment_id)
         allowed = self._max_age if max_age is None else max_age
-        source = Source(self._provider, ctx, experiment_id)
+        source = ProvidedExperiment(self._provider, ctx, experiment_id)
         with experiment.lock:
             age = time.monotonic() - experiment.checked
             old = experiment.snapshot
@@ -147,7 +147,10 @@ class Reader:
             return self._experiments.setdefault(experiment_id, _Experiment())
 
     def _load_changed(
-        self, source: Source, loaded: dict[tuple[str, str], Loaded], listing: Listing
+        self,
+        source: ProvidedExperiment,
+        loaded: dict[tuple[str, str], Loaded],
+        listing: Listing,
     ) -> None:
         versions = _versions(listing)
         for key in set(loaded) - set(versions):  # the run was deleted
@@ -177,7 +180,7 @@ class Reader:
 
     def has_unwatched(self, ctx: Any, experiment_id: str) -> bool:
         """Returns whether KerasTuner logged trainings that NaN Watch did not watch."""
-        hparams = Source(self._provider, ctx, experiment_id).list_hparams()
+        hparams = ProvidedExperiment(self._provider, ctx, experiment_id).list_hparams()
         return bool(unwatched.only_hparams(hparams, ()))
 
     # --- One run ---------------------------------------------------------------
@@ -211,7 +214,7 @@ class Reader:
             kinds: kinds that are stored under `metadata.PLUGIN_NAME`.
         """
         tags = {metadata.make_tag(session.id, kind): kind for kind in kinds}
-        source = Source(self._provider, ctx, experiment_id)
+        source = ProvidedExperiment(self._provider, ctx, experiment_id)
         data, failed = source.read(metadata.PLUGIN_NAME, [session.run], set(tags))
         damage = list(failed.values())
         records: dict[str, list[Any]] = {}
@@ -247,7 +250,7 @@ def _unwatched_trainings(
     hparams: Listing,
     scalars: Listing,
     read: dict[tuple[str, str], tuple[str, BadScalar | None]],
-) -> list[unwatched.Training]:
+) -> list[unwatched.LoggedTraining]:
     bad = [(run, found) for (run, _), (_, found) in read.items() if found]
     trainings = (
         unwatched.training(run, tags, scalars, bad) for run, tags in hparams.items()
@@ -256,7 +259,7 @@ def _unwatched_trainings(
 
 
 def _load_scalars(
-    source: Source,
+    source: ProvidedExperiment,
     loaded: dict[tuple[str, str], tuple[str, BadScalar | None]],
     listing: Listing,
 ) -> None:

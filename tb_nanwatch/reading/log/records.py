@@ -1,4 +1,4 @@
-"""From what the data provider hands over to records, with what is wrong of them."""
+"""Decodes the data provider's tensors into records, and says which are damaged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def belongs(tag_name: str, plugin: str) -> bool:
 
 
 def version_of(series: Any) -> str:
-    """Returns what changes whenever a time series does."""
+    """Returns a fingerprint of a time series: it changes whenever the series does."""
     # A string, since a NaN wall time is not equal to itself.
     return f"{series.max_step}/{series.max_wall_time}"
 

@@ -61,7 +61,7 @@ class Snapshot:
 def snapshot_of(
     loaded: Mapping[tuple[str, str], Loaded],
     others: Listing,
-    trainings: Sequence[unwatched.Training],
+    trainings: Sequence[unwatched.LoggedTraining],
     now: float,
 ) -> Snapshot:
     """Returns the snapshot that records tell.
@@ -97,7 +97,7 @@ def snapshot_of(
 
 @dataclass
 class _Parts:
-    """What becomes a snapshot, by the session's key."""
+    """The parts of a snapshot while it is put together, by the session's key."""
 
     sessions: dict[_Key, Session] = field(default_factory=dict)
     verdicts: dict[_Key, Loaded] = field(default_factory=dict)

@@ -37,7 +37,8 @@ _END_TAG: Final = "_hparams_/session_end_info"
 _EPOCH_TAG: Final = "epoch_"
 # The name that KerasTuner gives to a run, after the search's own directory.
 _RUN: Final = re.compile(r"(?:(?P<prefix>.*)/)?(?P<trial>[^/]+)/execution(?P<k>\d{1,9})")
-# Of a training that has written no end. Keras writes once an epoch, which may take long.
+# Seconds after which a training without a written end counts as dead. Keras writes once an
+# epoch, which may take long.
 _HEARTBEAT: Final = 600.0
 
 Listing = Mapping[str, Mapping[str, Any]]
@@ -63,7 +64,7 @@ class BadScalar:
 
 
 @dataclass
-class Training:
+class LoggedTraining:
     """One training as KerasTuner's HParams record describes it."""
 
     run: str
@@ -118,7 +119,7 @@ def training(
     tags: Mapping[str, Any],
     scalars: Listing,
     bad: Iterable[tuple[str, BadScalar]],
-) -> Training | None:
+) -> LoggedTraining | None:
     """Returns a run of `only_hparams`, None where its record is not KerasTuner's.
 
     Args:
@@ -156,7 +157,7 @@ def training(
     )
     own = [scalar for child, scalar in bad if child in below]
     own.sort(key=lambda scalar: (scalar.phase, scalar.tag))
-    return Training(run, status.session_id, status, own)
+    return LoggedTraining(run, status.session_id, status, own)
 
 
 def _content(series: Any) -> Any:

@@ -64,7 +64,7 @@ def lane(
     for end, value in zip(ends, growth, strict=True):
         if begin > end_of_sound:
             break
-        # What is no longer finite has grown as far as can be.
+        # A value that is no longer finite has the largest growth.
         now = shade(value) if math.isfinite(value) else max(colour, 0)
         if now != colour:
             if colour >= 0:

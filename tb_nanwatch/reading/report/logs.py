@@ -17,7 +17,7 @@ from tb_nanwatch.reading.log.progress import Tell, untold
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.unwatched import SCALARS_PLUGIN
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report import report, search_entry
 from tb_nanwatch.reading.report.page_table import Lanes
 from tb_nanwatch.record import metadata, schema
 
@@ -46,7 +46,7 @@ class Logs:
 
     full: Overview
     sessions: list[Session]
-    causes: report.CausesByRun
+    causes: search_entry.CausesByRun
 
     def lanes(self) -> Lanes:
         """Returns what the page draws of each run, by (run, session id)."""
@@ -61,7 +61,7 @@ class Logs:
 
 
 def _absolute(logdir: str) -> str:
-    """Returns where a relative path led, in brackets."""
+    """Returns the absolute path that a relative one stands for, in brackets."""
     if re.match(r"[a-z0-9]+://", logdir) or os.path.isabs(logdir):
         return ""
     return f" ({os.path.abspath(logdir)})"

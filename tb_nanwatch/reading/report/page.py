@@ -21,7 +21,10 @@ from tb_nanwatch.reading.report.page_table import Lanes, table, text
 from tb_nanwatch.reading.report.same_cause import same_causes
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import card
+from tb_nanwatch.wording.answer_text import capital
+from tb_nanwatch.wording.outcomes_text import replaced_text
 from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
+from tb_nanwatch.wording.sentences import without
 
 _LONG: Final = 2000
 
@@ -107,7 +110,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     parts = [_title(search), card.in_html(cards)]
     # Each fact stands once: what a card says is not told again below it.
     said = " ".join(text for c in cards for text in (c.first, *(p.text for p in c.parts)))
-    more = [told.without(text, said) for text in search.first.more]
+    more = [without(text, said) for text in search.first.more]
     if any(more):
         listed = "".join(f"<li>{card.words_in_html(text)}</li>" for text in more if text)
         parts.append(f"<h3>How sure</h3><ul>{listed}</ul>")
@@ -119,10 +122,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     parts.append(table(shown, lanes, title, findings, search.rates))
     replaced = len(runs) - len(shown)
     if replaced:
-        parts.append(
-            f'<p class="soft">{replaced} earlier attempt{"s" if replaced > 1 else ""} '
-            "not shown; the latest decides.</p>"
-        )
+        parts.append(f'<p class="soft">{replaced_text(replaced)}</p>')
     parts += [
         f'<p class="soft">Damage in an earlier attempt of {text(r.name)}: '
         f"{text(sentence)}</p>"
@@ -165,9 +165,7 @@ def _anchor(index: int) -> str:
 
 
 def _heading(search: SearchSummary) -> str:
-    if not search.search:
-        return "Runs without a search"
-    return text(search.name) or "Search"
+    return text(capital(told.search_name(search)))
 
 
 def _title(search: SearchSummary) -> str:
@@ -201,7 +199,7 @@ def _causes(runs: list[RunSummary], said: str, edited: str) -> list[str]:
         whose = f"<p>{text(found.whose)}</p>" if found.whose and evidence else ""
         has = found.fix in said or found.name == edited
         fix = "" if has else f"<p>Fix: {card.words_in_html(found.fix)}</p>"
-        name = found.name[:1].upper() + found.name[1:]
+        name = capital(found.name)
         parts.append(
             f'<article class="bad"><p><b>{text(name)}</b>{sure} in '
             f"{trials}</p>{whose}{f'<ul>{listed}</ul>' if listed else ''}{fix}"

@@ -7,19 +7,21 @@ ended, and why. Cells wrap, so that a window of 900 pixels shows all of it.
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tb_nanwatch.reading.contract.runs import RunSummary
 from tb_nanwatch.reading.contract.searches import Finding, Rate
-from tb_nanwatch.reading.report import lane_svg
-from tb_nanwatch.reading.report.tables import hparams_of, replay_command, status_text
+from tb_nanwatch.reading.report import lane_svg, told
+from tb_nanwatch.reading.report.tables import (
+    hparams_of,
+    replay_command,
+    status_text,
+    value_text,
+)
 from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
-from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import run_name
 
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
@@ -56,11 +58,13 @@ def table(
     head += ["score"] + (["other values"] if others else [])
     rows = [_row(run, lanes, steps, columns, others) for run in runs]
     remarks = "".join(
-        f"<li>{text(run_name(run))}: {text(sentence, 1000)}</li>"
+        f"<li>{text(run.name)}: {text(sentence, 1000)}</li>"
         for run in runs
-        for sentence in _remarks(run)
+        for sentence in (*told.remarks_of(run), *(f"damage: {d}" for d in run.damage))
     )
-    values = ", ".join(f"{clean(n, 40)} = {_value(runs[0].hparams.get(n))}" for n in same)
+    values = ", ".join(
+        f"{clean(n, 40)} = {value_text(runs[0].hparams.get(n))}" for n in same
+    )
     alike = f'<p class="soft">The same in all: {text(values, 2000)}.</p>' if same else ""
     return (
         f"<h3>{title}</h3>{_legend()}{alike}"
@@ -77,7 +81,7 @@ def _row(
     columns: Sequence[str],
     others: Sequence[str],
 ) -> str:
-    score = _value(run.score)
+    score = value_text(run.score)
     tuner = f"<br><small>{text(run.tuner_status)}</small>" if run.tuner_status else ""
     cells = [
         f"<td>{text(_name(run).removeprefix('Trial '), 80)}</td>",
@@ -88,8 +92,10 @@ def _row(
         f'<td class="number">{text(score, 60)}{tuner}</td>',
     ]
     if others:
-        told = [f"{text(n, 40)} {_own_value(run, n)}" for n in others if n in run.hparams]
-        cells.append(f'<td class="long"><small>{", ".join(told)}</small></td>')
+        values = [
+            f"{text(n, 40)} {_own_value(run, n)}" for n in others if n in run.hparams
+        ]
+        cells.append(f'<td class="long"><small>{", ".join(values)}</small></td>')
     return f"<tr>{''.join(cells)}</tr>"
 
 
@@ -155,7 +161,7 @@ def _lane(run: RunSummary, lanes: Lanes, steps: int) -> str:
 
 
 def _name(run: RunSummary) -> str:
-    name = run_name(run)
+    name = run.name
     if run.attempt:
         name += f" {run.attempt}"
     if run.lineage_text:
@@ -163,18 +169,5 @@ def _name(run: RunSummary) -> str:
     return name
 
 
-def _remarks(run: RunSummary) -> list[str]:
-    said = (run.failure_text, run.unwatched_text, run.misread_text)
-    remarks = [text for text in said if text]
-    remarks += [scalar.text for scalar in run.scalars]
-    return remarks + [f"damage: {sentence}" for sentence in run.damage]
-
-
 def _own_value(run: RunSummary, name: str) -> str:
-    return text(_value(run.hparams.get(name)), 60)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if math.isfinite(value) else str(json_safe(value))
-    return "-" if value is None else str(value)
+    return text(value_text(run.hparams.get(name)), 60)

@@ -10,7 +10,6 @@ from typing import Final
 from tb_nanwatch.diagnosis.answer import SURE
 from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import run_name
 
 # A runner-up is told from this confidence on: of all causes that were named on the
 # programs of docs/diagnosis.md, which sorts them by tenths, none below it was right.
@@ -109,4 +108,4 @@ def _cause_name(cause: NamedCause) -> str:
 
 
 def _name(run: RunSummary) -> str:
-    return clean(run_name(run), _LONGEST_NAME)
+    return clean(run.name, _LONGEST_NAME)

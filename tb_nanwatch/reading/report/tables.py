@@ -21,8 +21,8 @@ from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.places import short_text, tensor_text
+from tb_nanwatch.wording.statuses import outcome_text
 from tb_nanwatch.wording.text import clean, shell_word
-from tb_nanwatch.wording.trial_names import run_name
 
 # Columns of a text that goes into a file or a pipe.
 _PLAIN_WIDTH: Final = 80
@@ -152,13 +152,13 @@ def _by_weight(
 
 
 def _value_of(run: RunSummary, name: str) -> str:
-    return _value(run.hparams[name]) if name in run.hparams else "-"
+    return value_text(run.hparams[name]) if name in run.hparams else "-"
 
 
 def _name_of(run: RunSummary, runs: Sequence[RunSummary]) -> str:
-    name = clean(run_name(run), _MAX_NAME).removeprefix("Trial ")
-    if run.trial_id is None and len(run_name(run)) > _MAX_NAME:
-        name = f"…{clean(run_name(run))[1 - _MAX_NAME :]}"  # its end tells it from others
+    name = clean(run.name, _MAX_NAME).removeprefix("Trial ")
+    if run.trial_id is None and len(run.name) > _MAX_NAME:
+        name = f"…{clean(run.name)[1 - _MAX_NAME :]}"  # its end tells it from others
     if run.attempt:
         name += f" {run.attempt}"
     lineage = clean(run.lineage_text, 80)
@@ -202,28 +202,18 @@ def replay_command(run: RunSummary) -> str:
 
 
 def status_text(run: RunSummary) -> str:
-    """Returns the status as users read it, with the state where it matters."""
-    text = run.status.replace("_", " ")
-    if run.state == "running":
-        text = "clean so far" if text == "clean" else f"{text}, running"
-    elif run.state == "failed":
-        error = f": {clean(run.error_type, 40)}" if run.error_type else ""
-        text += f", failed{error}"
-    elif run.state == "interrupted":
-        text += ", interrupted"
-    if run.misread:
-        text += ", scored anyway"
-    return text
+    """Returns a run's status as users read it, with the state where it matters."""
+    error = clean(run.error_type or "", 40)
+    return outcome_text(run.status, run.state, error, bool(run.misread))
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """Returns a value as a table shows it."""
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.5g}" if math.isfinite(value) else str(json_safe(value))
-    if isinstance(value, str):
-        return clean(value, 40)
-    return clean(json.dumps(value), 40)
+    return clean(value if isinstance(value, str | bool) else json.dumps(value), 40)
 
 
 # --- Drawing -----------------------------------------------------------------------
@@ -286,7 +276,7 @@ _FACTS: Final[dict[str, Callable[[RunSummary, Sequence[RunSummary]], str]]] = {
     "first bad step": _step_of,
     "first bad tensor": _tensor_of,
     "cause": _cause_of,
-    "score": lambda run, _: _value(run.score),
+    "score": lambda run, _: value_text(run.score),
     "KerasTuner": lambda run, _: clean(run.tuner_status or "-", 40),
 }
 # Without a tuner there is nothing to set beside ours.

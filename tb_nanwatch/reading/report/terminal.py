@@ -24,11 +24,12 @@ from tb_nanwatch.reading.report.tables import (
     table_of,
     width_of,
 )
-from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.record.schema import BAD_STATUSES, PostMortem
 from tb_nanwatch.wording import card
+from tb_nanwatch.wording.edit_text import REMINDER
+from tb_nanwatch.wording.outcomes_text import replaced_text
+from tb_nanwatch.wording.sentences import names_text
 from tb_nanwatch.wording.text import clean
-from tb_nanwatch.wording.trial_names import run_name
 
 # Sentences of evidence that are printed of a cause, with the first that is not.
 _MOST: Final = 6
@@ -182,16 +183,12 @@ def _print_search(
         if listed:
             draw(table, out)
     if led and not every:
-        _say(f"Bad: {told.names_text(list(dict.fromkeys(map(run_name, bad))))}.", out)
+        _say(f"Bad: {names_text(list(dict.fromkeys(r.name for r in bad)))}.", out)
     if not every:
         _print_the_others(search, shown, 0 if led else len(bad) - len(listed), out)
     replaced = sum(r.search == search.search for r in full.runs) - len(shown)
     if replaced:
-        _say(
-            f"{replaced} earlier attempt{'s' if replaced > 1 else ''} of these trials not "
-            "shown; the latest decides.",
-            out,
-        )
+        _say(replaced_text(replaced), out)
     _print_remarks(
         shown if every else [r for r in shown if r.misread or r in listed], every, out
     )
@@ -204,10 +201,10 @@ def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> Non
     said: dict[str, list[str]] = {}
     for run in runs:
         for sentence in _remarks(run, answered=not every):
-            said.setdefault(sentence, []).append(run_name(run))
+            said.setdefault(sentence, []).append(run.name)
     told_of = list(said.items())[: None if every else _MOST]
     for sentence, names in told_of:
-        _say(f"{told.names_text(list(dict.fromkeys(names)))}: {sentence}", out)
+        _say(f"{names_text(list(dict.fromkeys(names)))}: {sentence}", out)
     if len(told_of) < len(said):
         _say(f"And {len(said) - len(told_of):,} more remarks.", out)
 
@@ -235,7 +232,7 @@ def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
     choose = max if search.direction == "max" else min
     best = choose(scores, key=scores.__getitem__)
     what = search.objective or "score"
-    return f"Best: {run_name(shown[best])}, {what} {scores[best]:.4g}."
+    return f"Best: {shown[best].name}, {what} {scores[best]:.4g}."
 
 
 def _print_other_causes(
@@ -244,12 +241,12 @@ def _print_other_causes(
     """Prints the causes that the search's answer is not about."""
     answered = search.answer and search.answer.cause
     for found in same_causes(shown):
-        runs = [r for r in shown if run_name(r) in found.names and r.answer]
+        runs = [r for r in shown if r.name in found.names and r.answer]
         if runs and any(r.answer and r.answer.cause == answered for r in runs):
             continue
         if found.name != "unknown":
             sure = f" ({found.sure})" if found.sure else ""
-            _say(f"{told.names_text(found.names)}: {found.name}{sure}.", out)
+            _say(f"{names_text(found.names)}: {found.name}{sure}.", out)
 
 
 def _print_cost(cost: Cost | None, out: IO[str], every: bool) -> None:
@@ -351,11 +348,11 @@ def _print_closest_call(runs: Sequence[RunSummary], out: IO[str]) -> None:
     run = max(near, key=lambda r: r.closest_call.share if r.closest_call else 0.0)
     more = f"; {len(near) - 1} more came within a decade" if len(near) > 1 else ""
     text = run.closest_call.text if run.closest_call else ""
-    _say(f"Closest call of what stayed finite: {run_name(run)}, {text}{more}.", out)
+    _say(f"Closest call of what stayed finite: {run.name}, {text}{more}.", out)
 
 
 def _print_aborted(aborted: Aborted, runs: Sequence[RunSummary], out: IO[str]) -> None:
-    names = {r.trial_id: run_name(r) for r in runs}
+    names = {r.trial_id: r.name for r in runs}
     said = aborted.message.partition("\n")[0]  # the last trial's traceback follows
     _say(f"The search was aborted: {said}", out)
     for trial, reason in zip(aborted.trials, aborted.reasons, strict=True):
@@ -370,14 +367,8 @@ def _remarks(run: RunSummary, answered: bool) -> list[str]:
         run: the run.
         answered: whether its answer has been printed.
     """
-    said = (run.failure_text, run.unwatched_text, run.misread_text)
-    remarks = [text for text in said if text]
-    if not (answered and run.answer):
-        remarks += _postmortem(run.postmortem)
-    if run.inherited:
-        remarks.append(run.inherited_text)
-    remarks += [scalar.text for scalar in run.scalars]
-    return remarks
+    answered = answered and run.answer is not None
+    return told.remarks_of(run) + ([] if answered else _postmortem(run.postmortem))
 
 
 def _postmortem(found: PostMortem | None) -> list[str]:
@@ -401,7 +392,7 @@ def _print_replay(run: RunSummary, out: IO[str]) -> None:
     command, found = replay_command(run), run.postmortem
     if not command or found is None:
         return
-    _say(f"{run_name(run)}, the failing step again:", out)
+    _say(f"{run.name}, the failing step again:", out)
     print(f"    {command}", file=out)
     if not found.own_code:
         return

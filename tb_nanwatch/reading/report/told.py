@@ -6,26 +6,25 @@ stands below.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import card_of, untested
+from tb_nanwatch.diagnosis.answer import card_of
 from tb_nanwatch.reading.contract.overview import Overview
 from tb_nanwatch.reading.contract.runs import RunSummary
 from tb_nanwatch.reading.contract.searches import Finding, SearchSummary
 from tb_nanwatch.reading.search.aborted import was_interrupted
-from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording.answer_text import untested
 from tb_nanwatch.wording.card import Card, Part
-from tb_nanwatch.wording.trial_names import run_name
+from tb_nanwatch.wording.edit_text import REMINDER
+from tb_nanwatch.wording.outcomes_text import brief_text, more_runs_text
+from tb_nanwatch.wording.sentences import first_sentence, names_text, sentences
+from tb_nanwatch.wording.statuses import STATUS_TEXT
 
-_WENT_BAD: Final = {"diverged": "diverged", "stalled": "stalled", "runaway": "ran away"}
 # Runs beside no search that have a card each.
 _MAX_RUNS: Final = 8
-# Trials that a sentence lists.
-_MAX_NAMES: Final = 6
 
 
 def cards_of(full: Overview) -> list[Card]:
@@ -51,7 +50,7 @@ def _run_cards(runs: Sequence[RunSummary]) -> list[Card]:
     shown, rest = ordered[:_MAX_RUNS], ordered[_MAX_RUNS:]
     bad = sum(map(_is_bad, rest))
     cards = list(map(run_card, shown))
-    return [*cards, Card(f"{len(rest):,} more runs, {bad:,} of them bad.", bad > 0)]
+    return [*cards, Card(more_runs_text(len(rest), bad), bad > 0)]
 
 
 def runs_of(full: Overview, search: SearchSummary) -> list[RunSummary]:
@@ -73,10 +72,17 @@ def is_clean(search: SearchSummary, runs: Sequence[RunSummary]) -> bool:
 def run_card(run: RunSummary) -> Card:
     """Returns the card of one run."""
     if run.answer:
-        return card_of(run.answer, run_name(run))
-    said = run.clean_text or f"{run.status.replace('_', ' ')}."
+        return card_of(run.answer, run.name)
+    said = run.clean_text or f"{STATUS_TEXT[run.status]}."
     remarks = filter(None, (run.failure_text, run.unwatched_text))
-    return Card(f"{run_name(run)}: {' '.join([said, *remarks])}", _is_bad(run))
+    return Card(f"{run.name}: {' '.join([said, *remarks])}", _is_bad(run))
+
+
+def remarks_of(run: RunSummary) -> list[str]:
+    """Returns what is to be said of a run beside its answer, a sentence each."""
+    said = (run.failure_text, run.unwatched_text, run.misread_text)
+    remarks = [*said, run.inherited_text, *(scalar.text for scalar in run.scalars)]
+    return [remark for remark in remarks if remark]
 
 
 def search_card(
@@ -95,21 +101,10 @@ def search_card(
     """
     which = _which(runs) if listed else ""
     return Card(
-        f"{search_name(search)}: {_counted(search)}{which}",
+        f"{search_name(search)}: {brief_text(search.counted, search.by_status)}{which}",
         any(map(_is_bad, runs)) or bool(search.aborted),
         tuple(_parts(search, findings)),
     )
-
-
-def _counted(search: SearchSummary) -> str:
-    """Returns how many trials went bad, in one word where they all did alike."""
-    kinds = [s for s in BAD_STATUSES if s in search.by_status]
-    text = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", search.counted)
-    if len(kinds) != 1:
-        return text
-    word = kinds[0].replace("_", " ")
-    said = f"went bad ({search.by_status[kinds[0]]} {word})"
-    return text.replace(said, _WENT_BAD.get(kinds[0], said), 1)
 
 
 def search_name(search: SearchSummary) -> str:
@@ -125,20 +120,10 @@ def _is_bad(run: RunSummary) -> bool:
 
 def _which(runs: Sequence[RunSummary]) -> str:
     """Returns " Bad: Trial #3, #15." of the trials that went bad, unless all did."""
-    names = list(dict.fromkeys(run_name(r) for r in runs if _is_bad(r)))
-    if not names or len(names) == len({run_name(r) for r in runs}):
+    names = list(dict.fromkeys(r.name for r in runs if _is_bad(r)))
+    if not names or len(names) == len({r.name for r in runs}):
         return ""
     return f" Bad: {names_text(names)}."
-
-
-def names_text(names: Sequence[str]) -> str:
-    """Returns "Trial #3, #15 and 2 more" of names that stand once each."""
-    shown = list(names[:_MAX_NAMES])
-    for begin, kept in (("Trial #", "#"), ("run ", "")):
-        if all(name.startswith(begin) for name in shown):
-            shown = [shown[0], *(kept + name.removeprefix(begin) for name in shown[1:])]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
@@ -221,21 +206,6 @@ def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
     ]
 
 
-def without(text: str, said: str) -> str:
-    """Returns a text without the sentences that `said` holds already."""
-    return " ".join(sentence for sentence in sentences(text) if sentence not in said)
-
-
 def _beyond(text: str, said: str) -> str:
     """Returns a text without what it begins with."""
     return str(text).removeprefix(said).strip()
-
-
-def first_sentence(text: str) -> str:
-    """Returns a text's first sentence, with its full stop."""
-    return sentences(text)[0]
-
-
-def sentences(text: str) -> list[str]:
-    """Returns a text's sentences, with their full stops; one at least."""
-    return re.split(r"(?<=\.)(?<!e\.g\.) ", text)

@@ -6,18 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of, raised_failure_limit
 from tb_nanwatch.reading.contract.searches import Aborted
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.search.edit import REMINDER
 from tb_nanwatch.reading.search.failures import failure
 from tb_nanwatch.reading.search.search_answer import name_of
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES, Search
+from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.messages import of_traceback
 from tb_nanwatch.wording.places import position_text, tensor_text
+from tb_nanwatch.wording.statuses import STATUS_TEXT
 
 # KerasTuner's own default, for logs that do not say.
 _DEFAULT_LIMIT: Final = 3
@@ -145,7 +146,7 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
     session = max(group, key=lambda s: STATUSES.index(s.status.status))
     status = session.status
     if status.status in BAD_STATUSES:
-        text = status.status.replace("_", " ")
+        text = STATUS_TEXT[status.status]
         if status.onset is not None:
             text += f" at {position_text(status.onset)}"
         if status.origin is not None:

@@ -14,17 +14,19 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
-from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
-from tb_nanwatch.reading.search.edit import Cut, Edit
+from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition
+from tb_nanwatch.reading.search.cut import Cut, cut_of
+from tb_nanwatch.reading.search.declaration import listed
+from tb_nanwatch.reading.search.edit import Edit
+from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.pointed import pointed
 from tb_nanwatch.reading.search.rates import rates_of
-from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation, separate
+from tb_nanwatch.reading.search.separation import Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
+    ComparedTrial,
     Space,
-    Trial,
     bounds_of,
     common_cause,
     counts,
@@ -41,6 +43,9 @@ from tb_nanwatch.reading.search.verdict import (
     without_comparison,
 )
 from tb_nanwatch.record.schema import JSONScalar
+from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.edit_text import REMINDER
+from tb_nanwatch.wording.finding_text import fared_text, finding_text, saves_text
 
 # Findings of one search; what is left after three is noise to a reader.
 _MAX_FINDINGS: Final = 3
@@ -65,9 +70,8 @@ class Analysis:
 
 def analyse(
     search: str,
-    trials: Sequence[Trial],
+    trials: Sequence[ComparedTrial],
     direction: str | None = "min",
-    noun: str = "trial",
 ) -> Analysis:
     """Returns what the hyperparameters of one search say about going bad.
 
@@ -75,9 +79,8 @@ def analyse(
         search: its id, repeated in the findings.
         trials: those that ended, each once.
         direction: "min" or "max", of the objective.
-        noun: what a trial is called.
     """
-    space = Space.of(trials, direction, noun)
+    space = Space.of(trials, direction)
     rates = rates_of(space)
     bad = int(space.bad.sum())
     if not 0 < bad < len(trials) or not space.axes:
@@ -103,7 +106,9 @@ def analyse(
     return Analysis([], rates, nothing_found(space, first))
 
 
-def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[Cut]:
+def stable_cuts(
+    trials: Sequence[ComparedTrial], direction: str | None = "min"
+) -> list[Cut]:
     """Returns a cut for each finding that holds whatever the other values are.
 
     It is what can be said of a space without a change of the program: a bound that
@@ -113,7 +118,7 @@ def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[
     Args:
         trials, direction: as for `analyse`.
     """
-    space = Space.of(trials, direction, "trial")
+    space = Space.of(trials, direction)
     if not 0 < int(space.bad.sum()) < len(trials) or not space.axes:
         return []
     found = []
@@ -123,7 +128,7 @@ def stable_cuts(trials: Sequence[Trial], direction: str | None = "min") -> list[
             assert region is not None
             axis = space.axes[condition.axis]
             bounds = bounds_of(space.axes, region, condition, left)
-            cut = edits.cut_of(axis, condition, *bounds)
+            cut = cut_of(axis, condition, *bounds)
             edit = edits.unconditional(cut, axis, space.known)
             if edit is not None:
                 options.append((_loss(space, region, edit), cut))
@@ -166,39 +171,23 @@ def _finding(
     condition = region_text(space, region, left)
     edit = _best_edit(space, region, bounds)
     hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
-    elsewhere = "elsewhere" if not further else "of the others"
-    sentence = (
-        f"{condition} went bad in {inside[0]} of {space.count(inside[1])}, {elsewhere} "
-        f"{outside[0]} of {outside[1]}"
-    )
-    p = p_text(region.p_value)
     saves = _saves(space, edit) if edit else ""
     cause = common_cause(space, region.inside & left)
-    died = label_of(cause) if cause and inside[0] > 1 else ""
-    if region.p_value > ALPHA:  # only what they died of speaks for it
-        # More trials are no use before what lies in program or data is mended.
-        more = None if mend_first(space) else more_needed(region, inside, outside)
-        would = (
-            f"; {more} more trials, half of them there, would settle it if they fared as these did"
-            if more
-            else ""
-        )
-        sentence += (
-            f". A hint: statistics alone do not settle it (corrected p = {p}{would})"
-        )
-        sentence += (
-            f", but all {inside[0]} died of the same cause: {died}."
-            if died
-            else ", but what they died of points there."
-        )
-    else:
-        sentence += f"; corrected p = {p}."
-        if died:
-            sentence += f" Cause in all {inside[0]}: {died}."
+    proved = region.p_value <= ALPHA  # else only what they died of speaks for it
+    # More trials are no use before what lies in program or data is mended.
+    asks = not proved and not mend_first(space)
+    sentence = finding_text(
+        fared_text(condition, (inside[0], space.count(inside[1])), outside, further),
+        p_text(region.p_value),
+        proved,
+        label_of(cause) if cause and inside[0] > 1 else "",
+        inside[0],
+        more_needed(region, inside, outside) if asks else None,
+    )
     rivals = " ".join(_confounding(space, separation, left))
     parts = [sentence, *filter(None, [rivals])]
     if edit:
-        again = "" if edit.place == "by hand" else f" {edits.REMINDER}"
+        again = "" if edit.place == "by hand" else f" {REMINDER}"
         parts.append(f"The edit {saves}.{again}")
     finding = Finding(
         search,
@@ -223,7 +212,7 @@ def _best_edit(
     options: list[Edit | None] = []
     axes = space.axes
     cuts: dict[int, Cut] = {
-        c.axis: edits.cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
+        c.axis: cut_of(axes[c.axis], c, *bounds[c.axis]) for c in region.conditions
     }
     ones = [axes[at] for at in cuts]
     by_hand = edits.by_hand(list(cuts.values()), ones)
@@ -267,14 +256,14 @@ def _loss(space: Space, region: Region, edit: Edit) -> tuple[bool, int, bool, in
     return lost_best, lost - int((gone & space.bad).sum()), not threshold, lost
 
 
-def _values(axis: Axis, condition: Condition) -> list[JSONScalar]:
+def _values(axis: Axis, condition: HParamCondition) -> list[JSONScalar]:
     """Returns the values of an axis at which a condition holds, as the space lists them."""
     if condition.op == "in":
         return [axis.levels[i] for i in sorted(condition.levels)]
-    listed = edits.listed(axis.specs[0]) if len(axis.specs) == 1 else None
+    every = listed(axis.specs[0]) if len(axis.specs) == 1 else None
     return [
         v
-        for v in listed or []
+        for v in every or []
         if isinstance(v, int | float)
         and (v >= condition.at if condition.op == "ge" else v <= condition.at)
     ]
@@ -286,15 +275,12 @@ def _removed(space: Space, edit: Edit) -> Bools:
 
 def _saves(space: Space, edit: Edit) -> str:
     gone = _removed(space, edit)
-    bad, clean = int(space.bad.sum()), int((~space.bad).sum())
-    text = (
-        f"removes {int((gone & space.bad).sum())} of {bad} bad "
-        f"{space.noun}{'' if bad == 1 else 's'}, "
-        f"loses {int((gone & ~space.bad).sum())} of {clean} clean"
+    bad = space.bad
+    return saves_text(
+        (int((gone & bad).sum()), int(bad.sum())),
+        (int((gone & ~bad).sum()), int((~bad).sum())),
+        None if space.best is None else bool(gone[space.best]),
     )
-    if space.best is not None:
-        text += ", best score " + ("lost" if gone[space.best] else "kept")
-    return text
 
 
 def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]:
@@ -313,11 +299,11 @@ def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]
             sentences.append(
                 f"{which} fits the counts better ({fared}; corrected p = "
                 f"{p_text(rival.p_value)}), but is probably chance: what the "
-                f"{space.noun}s died of points to {names}."
+                f"trials died of points to {names}."
             )
         else:
             sentences.append(
-                f"{which} goes with it about as well ({fared}): these {space.noun}s "
+                f"{which} goes with it about as well ({fared}): these trials "
                 "cannot tell the two apart."
             )
         told |= {c.axis for c in rival.conditions}
@@ -341,20 +327,9 @@ def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None
     if share == 1 or share ** int(bad.sum()) > _SHARED_BY_CHANCE:
         return None
     others = int((region.inside & left & ~same).sum())
-    text = f"Every bad {space.noun} of these also had {axis.name} = {value_text(axis.levels[code])}"
+    text = (
+        f"Every bad trial of these also had {axis.name} = {value_text(axis.levels[code])}"
+    )
     if others == 0:
-        return (
-            text + f", and no {space.noun} there had another: that cannot be told apart."
-        )
+        return text + ", and no trial there had another: that cannot be told apart."
     return text + f"; only {space.count(others)} there had another."
-
-
-__all__ = [
-    "Analysis",
-    "Finding",
-    "Rate",
-    "Trial",
-    "analyse",
-    "separations",
-    "stable_cuts",
-]

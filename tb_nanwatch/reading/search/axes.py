@@ -29,7 +29,7 @@ MAX_SUBSET_LEVELS: Final = 5
 
 
 @dataclass(frozen=True)
-class Condition:
+class HParamCondition:
     """A condition on one hyperparameter.
 
     Attributes:
@@ -70,7 +70,7 @@ class Axis:
     log: bool = False
     whole: bool = False
 
-    def holds(self, condition: Condition) -> Bools:
+    def holds(self, condition: HParamCondition) -> Bools:
         """Returns for each trial whether `condition` holds; never where inactive."""
         if condition.op == "in":
             inside: Bools = np.isin(self.codes, sorted(condition.levels))
@@ -158,7 +158,7 @@ def _is_log(specs: Sequence[HParam], known: Floats) -> bool:
 
 def conditions(
     index: int, axis: Axis, max_cuts: int, pairable: bool = False
-) -> list[Condition]:
+) -> list[HParamCondition]:
     """Returns the conditions to try on one axis, the simplest first.
 
     Args:
@@ -172,8 +172,8 @@ def conditions(
         cuts = cut_values(axis, values, max_cuts)
         below = values[np.searchsorted(values, cuts) - 1]
         return [
-            *(Condition(index, "ge", float(v)) for v in cuts),
-            *(Condition(index, "le", float(v)) for v in below),
+            *(HParamCondition(index, "ge", float(v)) for v in cuts),
+            *(HParamCondition(index, "le", float(v)) for v in below),
         ]
     n = len(axis.levels)
     sizes = list(range(1, n))
@@ -181,7 +181,7 @@ def conditions(
         few = pairable or n > 4 * MAX_SUBSET_LEVELS
         sizes = sorted({1, n - 1} if few else {1, 2, n - 2, n - 1})
     return [
-        Condition(index, "in", levels=frozenset(levels))
+        HParamCondition(index, "in", levels=frozenset(levels))
         for size in sizes
         for levels in combinations(range(n), size)
     ]

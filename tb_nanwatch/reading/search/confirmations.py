@@ -1,4 +1,4 @@
-"""What short extra trials made of a search's hint, as it is told; pure."""
+"""Whether short extra trials confirmed a search's hint, in the form that is sent; pure."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from tb_nanwatch.reading.contract.searches import (
     SearchSummary,
 )
 from tb_nanwatch.reading.search import aborted as aborts
-from tb_nanwatch.reading.search.edit import BY_HAND, REMINDER
-from tb_nanwatch.reading.search.separation import ALPHA
+from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording.causes import SURENESS
+from tb_nanwatch.wording.edit_text import BY_HAND, REMINDER
 
 _DID: Final = {
     "diverged": "diverged",
@@ -148,7 +148,7 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     if rest:
         counted += f", {others} of the {rest} others"
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
-    # That the counts prove the condition is not that an experiment confirmed it.
+    # Counts that prove the condition are not an experiment that confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
     if not known or answer is None:
         alone = f"{counted[:1].upper()}{counted[1:]}."

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tb_nanwatch.reading.search.analysis import separations
-from tb_nanwatch.reading.search.axes import Axis, Condition
-from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
+from tb_nanwatch.reading.search.axes import Axis, HParamCondition
+from tb_nanwatch.reading.search.min_p import ALPHA
+from tb_nanwatch.reading.search.separation import Region, Separation
 from tb_nanwatch.reading.search.trials import (
+    ComparedTrial,
     Space,
-    Trial,
     bounds_of,
     other_side_text,
     region_text,
@@ -27,7 +28,7 @@ from tb_nanwatch.record.schema import JSONScalar
 
 
 @dataclass(frozen=True)
-class Part:
+class HintPart:
     """A condition on one hyperparameter.
 
     Attributes:
@@ -73,7 +74,7 @@ class Hint:
 
     text: str
     other: str
-    parts: tuple[Part, ...]
+    parts: tuple[HintPart, ...]
 
     def holds(self, values: Mapping[str, JSONScalar]) -> bool:
         """Returns whether active values meet the condition."""
@@ -84,7 +85,9 @@ class Hint:
         return any(p.name not in values or p.fails(values[p.name]) for p in self.parts)
 
 
-def hint_of(trials: Sequence[Trial], direction: str | None = "min") -> Hint | None:
+def hint_of(
+    trials: Sequence[ComparedTrial], direction: str | None = "min"
+) -> Hint | None:
     """Returns the hint of a search.
 
     Args:
@@ -95,7 +98,7 @@ def hint_of(trials: Sequence[Trial], direction: str | None = "min") -> Hint | No
         None where the counts prove a condition, where nothing points at one, and where
         the cause lies in the program or its data: then no value is to blame.
     """
-    space = Space.of(trials, direction, "trial")
+    space = Space.of(trials, direction)
     if not 0 < int(space.bad.sum()) < len(trials) or not space.axes or mend_first(space):
         return None
     separation, left = next(separations(space))
@@ -120,9 +123,11 @@ def _perfect(space: Space, separation: Separation) -> Region | None:
     return closest if parts else None
 
 
-def _part(axis: Axis, condition: Condition, bounds: tuple[float, float]) -> Part:
+def _part(
+    axis: Axis, condition: HParamCondition, bounds: tuple[float, float]
+) -> HintPart:
     if condition.op == "in":
         levels = tuple(axis.levels[i] for i in sorted(condition.levels))
-        return Part(axis.name, levels=levels)
+        return HintPart(axis.name, levels=levels)
     live, dead = bounds
-    return Part(axis.name, dead, live, condition.op == "ge")
+    return HintPart(axis.name, dead, live, condition.op == "ge")

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.search.analysis import Analysis, Trial, analyse
+from tb_nanwatch.reading.search.analysis import Analysis, analyse
 from tb_nanwatch.reading.search.postmortem import made_by
+from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
 
 # Searches whose last analysis is kept: while a search trains, its overview is asked
@@ -49,7 +50,7 @@ def compare(
 
 def trials_to_compare(
     sessions: Sequence[Session], causes: Mapping[tuple[str, str], Sequence[Cause]]
-) -> list[Trial]:
+) -> list[ComparedTrial]:
     """Returns each trial whose fate is known, once, in order of its start.
 
     Args:
@@ -81,7 +82,7 @@ def _root(trial_id: str, parents: Mapping[str, str | None], known: set[str]) -> 
 
 def _trial(
     sessions: Sequence[Session], causes: Mapping[tuple[str, str], Sequence[Cause]]
-) -> Trial | None:
+) -> ComparedTrial | None:
     watched = [s for s in sessions if s.status.status != "unwatched"]
     if not watched:
         return None
@@ -97,7 +98,7 @@ def _trial(
         worst = max(first, key=lambda s: STATUSES.index(s.status.status))
     origin = worst.status.origin
     found = causes.get((worst.run, worst.id), ()) if bad else ()
-    return Trial(
+    return ComparedTrial(
         watched[0].status.hparams,
         bad,
         scores[-1] if scores else None,

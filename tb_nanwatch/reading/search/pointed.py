@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.reading.search.axes import Axis, Bools, Condition
+from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition
 from tb_nanwatch.reading.search.separation import Region
 from tb_nanwatch.reading.search.statistics import log_tails
 from tb_nanwatch.reading.search.trials import Space, suspects_of
@@ -42,12 +42,12 @@ def pointed(space: Space) -> Region | None:
     axis = space.axes[at]
     about = np.array([t.about is not None for t in space.trials], np.bool_) & space.bad
     # All these causes are about a value that is too high.
-    alone = Condition(at, "ge", float(axis.numbers[about].min()))
-    options: list[tuple[Condition, ...]] = [(alone,)]
+    alone = HParamCondition(at, "ge", float(axis.numbers[about].min()))
+    options: list[tuple[HParamCondition, ...]] = [(alone,)]
     for i, other in enumerate(space.axes):
         level = _shared_level(other, space.bad)
         if i != at and level is not None:
-            both = (alone, Condition(i, "in", levels=frozenset({level})))
+            both = (alone, HParamCondition(i, "in", levels=frozenset({level})))
             options.append(tuple(sorted(both, key=lambda c: c.axis)))
     regions = [_region(space, conditions, len(options)) for conditions in options]
     best = min(
@@ -66,7 +66,7 @@ def _shared_level(axis: Axis, bad: Bools) -> int | None:
     return None if code < 0 else int(code)
 
 
-def _region(space: Space, conditions: tuple[Condition, ...], looks: int) -> Region:
+def _region(space: Space, conditions: tuple[HParamCondition, ...], looks: int) -> Region:
     """Returns a region with the p-value of its counts.
 
     Args:

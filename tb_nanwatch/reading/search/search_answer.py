@@ -43,7 +43,7 @@ def search_answer(
         )
         if found:
             by_cause.setdefault(found[0].id, []).append((session, found))
-    # That it is unknown answers nothing where another cause is known.
+    # "unknown" is no answer as long as another trial has a known cause.
     known = {name: group for name, group in by_cause.items() if name != "unknown"}
     if not (known or by_cause):
         return None
@@ -83,6 +83,6 @@ def _facts(session: Session, with_data: bool) -> Facts:
 def _worst(sessions: Sequence[Session]) -> Session | None:
     """Returns the session that decides that a trial went bad, None where none did."""
     bad = [s for s in sessions if s.status.status in BAD_STATUSES]
-    # What went on with bad weights says no more than that.
+    # A trial that continued with bad weights tells nothing but that.
     first = [s for s in bad if not s.inherited] or bad
     return max(first, key=lambda s: STATUSES.index(s.status.status), default=None)

@@ -19,42 +19,24 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from tb_nanwatch.reading.search.axes import (
-    MAX_CUTS,
     MIN_SIDE,
     Axis,
     Bools,
-    Condition,
-    conditions,
+    HParamCondition,
 )
-from tb_nanwatch.reading.search.statistics import Floats, Marginal, log_tails
+from tb_nanwatch.reading.search.min_p import ALPHA, Tested, tested_regions
+from tb_nanwatch.reading.search.regions import Family, Ints
+from tb_nanwatch.reading.search.statistics import Floats, Marginal
 
-# A finding is reported where chance alone would give one as clear with at most this
-# probability. At most 5 % false findings are promised; a search has a second finding
-# now and then, which is looked for in what the first one leaves.
-ALPHA: Final = 0.03
 # What a conjunction must be better by than its greater number costs already, in
 # natural logarithms: people read one condition more easily than two. With the prior
 # of rates, tried on other searches than those of docs/diagnosis.md: at 24 trials of an
 # interaction, two conditions without an exception beat one with two.
 PAIR_PENALTY: Final = 1.0
-# What a region that would throw the best trial away must be better by.
+# By how much a region must be better that would throw the best trial away.
 BEST_PENALTY: Final = 2.0
-# Shuffles: 499 resolve p = 0.002; smaller ones come from Bonferroni's bound. With
-# more trials fewer are made, so that 1,000 trials x 10 hyperparameters take a second.
-MAX_SHUFFLES: Final = 499
-MIN_SHUFFLES: Final = 199
-_WORK: Final = 1e9
-# Conditions that are combined with each other, over all axes; 200 make 20,000 pairs.
-_PAIR_CONDITIONS: Final = 200
-_MIN_PAIR_CUTS: Final = 6
-# Below this many trials every cut counts, and all together cost little.
-_FEW_TRIALS: Final = 60
-
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -70,7 +52,7 @@ class Region:
         score: the same for its simplicity, over all regions of its class.
     """
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[HParamCondition, ...]
     inside: Bools
     p_value: float
     raw_p: float
@@ -143,10 +125,10 @@ def _separate(
     nothing = Separation(None, None, [], 0, 0.0)
     if not axes or not 0 < y.sum() < len(y):
         return nothing
-    family = _Family(axes, chosen, suspects)
+    family = Family(axes, chosen, suspects)
     if not family.singles:
         return nothing
-    tested = _test(family, y)
+    tested = tested_regions(family, y)
     regions = _ranked(family, tested, y, best_trial, chosen)
     passing = [r for r in regions if r.p_value <= alpha]
     best = max(passing, key=lambda r: r.score, default=None)
@@ -161,165 +143,13 @@ def _separate(
     return Separation(best, closest, rivals, len(family.singles), tested.critical)
 
 
-class _Family:
-    """All candidate regions, each distinct set of trials once an axis.
-
-    Args:
-        axes: of all trials.
-        chosen: bool [trials], those that are looked at.
-        suspects: every region is on one of these axes, alone or with another.
-    """
-
-    def __init__(
-        self, axes: Sequence[Axis], chosen: Bools, suspects: Collection[int]
-    ) -> None:
-        n = int(chosen.sum())
-        rng = np.random.default_rng(0)
-        # A region's key: sums of whole numbers below 2 ** 40 are exact in float64 for
-        # up to 8,000 trials, and two sets with one sum are out of the question.
-        self._weights = rng.integers(1, 1 << 40, n).astype(np.float64)
-        everything = [c for i in suspects for c in conditions(i, axes[i], MAX_CUTS)]
-        members = np.array([axes[c.axis].holds(c)[chosen] for c in everything])
-        kept = self._distinct(members, [c.axis for c in everything])
-        self.singles = [everything[i] for i in kept]
-        self.single_members: Bools = members[kept]
-        self._pairs(axes, chosen, n, suspects)
-
-    def _distinct(self, members: Bools, of: Sequence[int]) -> list[int]:
-        """Returns the indices of distinct regions; twins on two axes are both kept."""
-        sizes = members.sum(axis=1)
-        n = members.shape[1]
-        keys = members @ self._weights
-        seen: set[tuple[int, float]] = set()
-        kept = []
-        for i, (axis, size, key) in enumerate(zip(of, sizes, keys, strict=True)):
-            if MIN_SIDE <= size <= n - MIN_SIDE and (axis, key) not in seen:
-                seen.add((axis, key))
-                kept.append(i)
-        return kept
-
-    def _pairs(
-        self, axes: Sequence[Axis], chosen: Bools, n: int, suspects: Collection[int]
-    ) -> None:
-        cuts = max(_MIN_PAIR_CUTS, _PAIR_CONDITIONS // (2 * len(axes)))
-        if n <= _FEW_TRIALS:
-            cuts = max(cuts, 24)
-        self.parts = [
-            c
-            for i, axis in enumerate(axes)
-            for c in conditions(i, axis, cuts, pairable=True)
-        ]
-        self.part_members = np.array(
-            [axes[c.axis].holds(c)[chosen] for c in self.parts], np.float32
-        )
-        first, second = np.triu_indices(len(self.parts), 1)
-        of = np.array([c.axis for c in self.parts])
-        different = of[first] != of[second]
-        wanted = np.isin(of[first], list(suspects)) | np.isin(of[second], list(suspects))
-        first, second = first[different & wanted], second[different & wanted]
-        part_sizes = self.part_members.sum(axis=1)
-        sizes = (self.part_members @ self.part_members.T)[first, second]
-        # Where one condition implies the other, the conjunction is no new region.
-        new = (
-            (sizes >= MIN_SIDE)
-            & (sizes < part_sizes[first])
-            & (sizes < part_sizes[second])
-        )
-        first, second, sizes = first[new], second[new], sizes[new]
-        wide = self.part_members.astype(np.float64)
-        keys = ((wide * self._weights) @ wide.T)[first, second]
-        single_keys = self.single_members @ self._weights
-        _, at = np.unique(keys, return_index=True)
-        at = np.sort(at)
-        at = at[~np.isin(keys[at], single_keys)]
-        self.first, self.second = first[at], second[at]
-        self.pair_sizes = sizes[at].astype(np.int64)
-
-
-@dataclass
-class _Tested:
-    """Log p-values and corrected p-values of all regions of a family."""
-
-    single_bad: Ints
-    pair_bad: Ints
-    single_log_p: Floats
-    pair_log_p: Floats
-    single_adjusted: Floats
-    pair_adjusted: Floats
-    critical: float
-
-
-def _test(family: _Family, y: Bools) -> _Tested:
-    n, bad = len(y), int(y.sum())
-    members = family.single_members.astype(np.float32)
-    single_sizes = family.single_members.sum(axis=1)
-    sizes = np.unique(np.concatenate([single_sizes, family.pair_sizes]))
-    table = log_tails(n, bad, sizes)
-    single_rows = np.searchsorted(sizes, single_sizes) * (bad + 1)
-    pair_rows = np.searchsorted(sizes, family.pair_sizes) * (bad + 1)
-    flat = table.ravel()
-    small = flat.astype(np.float32)  # for the shuffles: half the memory traffic
-    # Both classes share the error equally, whatever their numbers.
-    single_cost = math.log(max(1, len(family.singles)))
-    pair_cost = math.log(max(1, len(family.first)))
-    pair_at = family.first * len(family.parts) + family.second
-
-    # The rarer outcome is counted: fewer rows to multiply.
-    flipped = bad > n - bad
-    rare_y = ~y if flipped else y
-    parts = np.ascontiguousarray(family.part_members.T)
-
-    def single_counts(rare: Bools) -> Ints:
-        """Returns [outcomes, regions], the bad trials within each region."""
-        counted: Ints = np.rint(rare.astype(np.float32) @ members.T).astype(np.int64)
-        return single_sizes - counted if flipped else counted
-
-    def pair_counts(rare: Bools) -> Ints:
-        part = parts[rare]
-        counted: Ints = np.rint((part.T @ part).ravel()[pair_at]).astype(np.int64)
-        return family.pair_sizes - counted if flipped else counted
-
-    single_bad, pair_bad = single_counts(rare_y[None])[0], pair_counts(rare_y)
-    single_log_p = flat[single_rows + single_bad]
-    pair_log_p = flat[pair_rows + pair_bad]
-    work = len(family.parts) ** 2 * min(bad, n - bad) + 20.0 * len(family.first)
-    shuffles = int(np.clip(_WORK / work, MIN_SHUFFLES, MAX_SHUFFLES))
-    rng = np.random.default_rng(0)
-    shuffled_y = np.array([rng.permutation(rare_y) for _ in range(shuffles)])
-    least = small[single_rows + single_counts(shuffled_y)].min(axis=1) + single_cost
-    least = least.astype(np.float64)
-    if len(pair_at):
-        for i in range(shuffles):
-            smallest = small[pair_rows + pair_counts(shuffled_y[i])].min()
-            least[i] = min(least[i], smallest + pair_cost)
-    least.sort()
-
-    def adjusted(cost: Floats) -> Floats:
-        as_small = np.searchsorted(least, cost + 1e-4, side="right")
-        shuffled = (1 + as_small) / (1 + shuffles)
-        # Beyond what shuffling can resolve: Bonferroni over both classes.
-        bound = 2 * np.exp(np.minimum(cost, 0.0))
-        return np.where(as_small == 0, np.minimum(shuffled, bound), shuffled)
-
-    passing = int(ALPHA * (1 + shuffles)) - 1
-    return _Tested(
-        single_bad,
-        pair_bad,
-        single_log_p,
-        pair_log_p,
-        adjusted(single_log_p + single_cost),
-        adjusted(pair_log_p + pair_cost),
-        math.exp(least[passing]),
-    )
-
-
 # Regions of a class that are looked at in full; the others are worse in every way.
 _KEEP: Final = 400
 
 
 def _ranked(
-    family: _Family,
-    tested: _Tested,
+    family: Family,
+    tested: Tested,
     y: Bools,
     best_trial: int | None,
     chosen: Bools,
@@ -365,7 +195,7 @@ def _ranked(
 
 
 def _region(
-    conditions: tuple[Condition, ...],
+    conditions: tuple[HParamCondition, ...],
     members: Bools,
     chosen: Bools,
     p_value: float,
@@ -395,7 +225,9 @@ def _refine(axes: Sequence[Axis], region: Region, bad: Bools, chosen: Bools) -> 
             values = np.unique(axis.numbers[others & ~np.isnan(axis.numbers)])
             if not len(values):
                 continue
-            options = [Condition(condition.axis, condition.op, float(v)) for v in values]
+            options = [
+                HParamCondition(condition.axis, condition.op, float(v)) for v in values
+            ]
             inside = np.array([axis.holds(o) & others for o in options])
             size, hits = inside.sum(axis=1), (inside & bad).sum(axis=1)
             n, total = int(chosen.sum()), int((bad & chosen).sum())

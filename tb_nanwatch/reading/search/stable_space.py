@@ -11,8 +11,9 @@ from typing import Any, Final
 from tb_nanwatch.compat.kerastuner import empty_space
 from tb_nanwatch.errors import NanWatchError, warn
 from tb_nanwatch.reading.search.analysis import stable_cuts
-from tb_nanwatch.reading.search.edit import Cut, declaration, narrowed
-from tb_nanwatch.reading.search.trials import Trial, known_space
+from tb_nanwatch.reading.search.cut import Cut
+from tb_nanwatch.reading.search.declaration import declaration, narrowed
+from tb_nanwatch.reading.search.trials import ComparedTrial, known_space
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
 _DECLARED: Final = ("int", "float", "choice", "boolean", "fixed")
@@ -37,7 +38,7 @@ class Declared:
     changed: bool
 
 
-def stable_space(trials: Sequence[Trial], direction: str | None = "min") -> Any:
+def stable_space(trials: Sequence[ComparedTrial], direction: str | None = "min") -> Any:
     """Returns the space of a search without what went bad.
 
     Hand it to the next tuner, whose build function stays as it is: KerasTuner keeps
@@ -83,7 +84,9 @@ def stable_space(trials: Sequence[Trial], direction: str | None = "min") -> Any:
     return hp
 
 
-def declared(trials: Sequence[Trial], direction: str | None = "min") -> list[Declared]:
+def declared(
+    trials: Sequence[ComparedTrial], direction: str | None = "min"
+) -> list[Declared]:
     """Returns the declarations of the edited space, parents before their children.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.reading.search import edit as edits
-from tb_nanwatch.reading.search.axes import Axis, Bools, Condition, axes_of
+from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, axes_of
+from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.separation import Region
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
@@ -23,7 +23,7 @@ _SAME_NUMBER: Final = 1e-5
 
 
 @dataclass(frozen=True)
-class Trial:
+class ComparedTrial:
     """One trial that has ended, or has gone bad already.
 
     Attributes:
@@ -60,19 +60,17 @@ class Space:
         axes: hyperparameters that took several values.
         known: each declaration of the space, in the order in which they were met.
         best: index of the clean trial with the best score.
-        noun: what a trial is called.
     """
 
-    trials: Sequence[Trial]
+    trials: Sequence[ComparedTrial]
     values: list[dict[str, HParam]]
     bad: Bools
     axes: list[Axis]
     known: list[HParam]
     best: int | None
-    noun: str
 
     @classmethod
-    def of(cls, trials: Sequence[Trial], direction: str | None, noun: str) -> Space:
+    def of(cls, trials: Sequence[ComparedTrial], direction: str | None) -> Space:
         """Returns `trials` as arrays; `direction` is the objective's."""
         kept = [
             [h for h in t.hparams if not h.name.startswith(_BOOKKEEPING)] for t in trials
@@ -90,12 +88,11 @@ class Space:
             axes_of(kept),
             known_space(kept),
             min(scored)[1] if scored else None,
-            noun,
         )
 
     def count(self, n: int) -> str:
         """Returns "1 trial" or "24 trials"."""
-        return f"{n:,} {self.noun}" + ("" if n == 1 else "s")
+        return f"{n:,} trial" + ("" if n == 1 else "s")
 
 
 def known_space(trials: Sequence[Sequence[HParam]]) -> list[HParam]:
@@ -116,7 +113,7 @@ def counts(space: Space, mask: Bools) -> tuple[int, int]:
 
 
 def bounds_of(
-    axes: Sequence[Axis], region: Region, condition: Condition, left: Bools
+    axes: Sequence[Axis], region: Region, condition: HParamCondition, left: Bools
 ) -> tuple[float, float]:
     """Returns the values next to a threshold: the last that lives, the first that dies.
 
@@ -137,7 +134,9 @@ def bounds_of(
     return (float(live.min()) if len(live) else math.nan), float(dead.max())
 
 
-def condition_text(axis: Axis, condition: Condition, live: float, dead: float) -> str:
+def condition_text(
+    axis: Axis, condition: HParamCondition, live: float, dead: float
+) -> str:
     """Returns "learning_rate >= 0.11" or "optimizer = sgd".
 
     Args:
@@ -154,7 +153,9 @@ def condition_text(axis: Axis, condition: Condition, live: float, dead: float) -
     return f"{axis.name} {sign} {threshold_text(dead, live, axis.whole)}"
 
 
-def other_side_text(axis: Axis, condition: Condition, live: float, dead: float) -> str:
+def other_side_text(
+    axis: Axis, condition: HParamCondition, live: float, dead: float
+) -> str:
     """Returns "learning_rate <= 0.03" of "learning_rate >= 0.11"; "" where none is known.
 
     Args:
@@ -162,7 +163,7 @@ def other_side_text(axis: Axis, condition: Condition, live: float, dead: float) 
     """
     if condition.op == "in":
         rest = [i for i in range(len(axis.levels)) if i not in condition.levels]
-        other = Condition(condition.axis, "in", levels=frozenset(rest))
+        other = HParamCondition(condition.axis, "in", levels=frozenset(rest))
         return condition_text(axis, other, live, dead)
     if math.isnan(live):
         return ""
@@ -190,13 +191,13 @@ def threshold_text(dead: float, live: float, whole: bool) -> str:
         rounded = (math.floor if live < dead else math.ceil)(dead * scale) / scale
         short = float(f"{rounded:.{digits - 1}e}")
         if min(live, dead) < short <= dead if live < dead else dead <= short < live:
-            return edits.number_text(short)
-    return edits.number_text(dead)
+            return number_text(short)
+    return number_text(dead)
 
 
 def value_text(value: JSONScalar) -> str:
     """Returns a value of a choice as users read it."""
-    return edits.number_text(value) if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)
 
 
 def p_text(p: float) -> str:

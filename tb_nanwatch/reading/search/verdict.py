@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.reading.search.axes import MIN_SIDE
-from tb_nanwatch.reading.search.edit import number_text
-from tb_nanwatch.reading.search.separation import ALPHA, Region, Separation
+from tb_nanwatch.reading.search.declaration import number_text
+from tb_nanwatch.reading.search.min_p import ALPHA
+from tb_nanwatch.reading.search.separation import Region, Separation
 from tb_nanwatch.reading.search.statistics import log_tails
 from tb_nanwatch.reading.search.trials import (
     Space,
@@ -22,6 +22,7 @@ from tb_nanwatch.reading.search.trials import (
     other_side_text,
     p_text,
 )
+from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import probe_text
 
 # No one runs more trials than this just to be sure.
@@ -43,7 +44,7 @@ NOT_OF_THE_SPACE: Final = (
 )
 _OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets", "unscaled_data")
 _NONE_LIVED: Final = (
-    "No {} stayed finite, so none of the values that were tried is known to live; widen "
+    "No trial stayed finite, so none of the values that were tried is known to live; widen "
     "the space towards milder ones (a smaller learning rate first), or look for what all "
     "have in common: data, loss or model."
 )
@@ -58,19 +59,19 @@ def without_comparison(space: Space) -> str:
     common = _common(space)
     if bad == total:
         if total == 1:
-            alone = f"One {space.noun} alone says nothing about its hyperparameters."
+            alone = "One trial alone says nothing about its hyperparameters."
             return f"{mend} {alone}".strip()
         if mend:
             return mend
         if common:
-            return f"{common}. {_NONE_LIVED.format(space.noun)}"
+            return f"{common}. {_NONE_LIVED}"
         if not space.axes:
             return f"All {space.count(total)} used the same values."
-        return _NONE_LIVED.format(space.noun)
+        return _NONE_LIVED
     if mend:
-        return f"{mend} All {space.noun}s used the same hyperparameter values."
+        return f"{mend} All trials used the same hyperparameter values."
     if common:
-        return f"{common}; all {space.noun}s used the same hyperparameter values."
+        return f"{common}; all trials used the same hyperparameter values."
     return (
         f"No hyperparameter took two values, so none can be compared; {bad} of "
         f"{space.count(total)} went bad by chance (initial weights, order of the data)."
@@ -87,7 +88,7 @@ def mend_first(space: Space) -> str:
     if cause not in NOT_OF_THE_SPACE:
         return ""
     bad, total = int(space.bad.sum()), len(space.trials)
-    alike = _common(space) or f"The one bad {space.noun}: {', '.join(_shared(space))}"
+    alike = _common(space) or f"The one bad trial: {', '.join(_shared(space))}"
     if bad == total > 1 and cause not in _OF_THE_DATA:
         alike += ": no hyperparameter is to blame"
     return f"{alike}. {how_to_mend(space)}".strip()
@@ -114,7 +115,7 @@ def _scale_first(space: Space) -> str:
         # Keras keeps a rate in float32.
         low, high = (number_text(float(f"{r:.3g}")) for r in (min(rates), max(rates)))
         # Of those that stayed finite nothing is said: another optimizer may bear more.
-        whose = "tried" if space.bad.all() else f"of the bad {space.noun}s"
+        whose = "tried" if space.bad.all() else "of the bad trials"
         which = (
             f"rate {low} is" if low == high else f"rates {whose} ({low} to {high}) are"
         )
@@ -128,7 +129,7 @@ def _common(space: Space) -> str | None:
     parts = _shared(space)
     if not parts or bad < 2:
         return None
-    return f"{bad} of {bad} bad {space.noun}s alike: {', '.join(parts)}"
+    return f"{bad} of {bad} bad trials alike: {', '.join(parts)}"
 
 
 def _shared(space: Space) -> list[str]:
@@ -236,7 +237,7 @@ def _few_text(space: Space) -> str:
         if total <= 2 * bad + 4
         else f"{bad} bad of {space.count(total)}"
     )
-    verb = "is" if what == f"1 {space.noun}" else "are"
+    verb = "is" if what == "1 trial" else "are"
     return f"{what} {verb} too few to tell"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from tb_nanwatch.reading.contract.details import (
 )
 from tb_nanwatch.reading.log.reader import Detail
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.report.report import run_entry
+from tb_nanwatch.reading.report.run_entry import run_entry
 from tb_nanwatch.reading.tab.frame import frame
 from tb_nanwatch.record import metadata
 from tb_nanwatch.record.schema import (
@@ -32,6 +32,7 @@ from tb_nanwatch.record.schema import (
     SessionRecord,
     StatusRecord,
 )
+from tb_nanwatch.record.strict_json import JSONObject
 
 _PHASES: Final[tuple[Phase, ...]] = ("train", "validation")
 _FLIGHT_ARRAYS = ("steps", "rms", "full_steps", "stats", "counts")
@@ -148,7 +149,7 @@ def flight(records: list[FlightRecord], damage: list[str]) -> bytes:
     return _floats({"probes": arrays["rms"].shape[1], "damage": damage}, arrays)
 
 
-def _floats(extra: dict[str, Any], arrays: dict[str, Array]) -> bytes:
+def _floats(extra: JSONObject, arrays: dict[str, Array]) -> bytes:
     header = {"columns": RANGE_COLUMNS, "count_columns": COUNT_COLUMNS, **extra}
     with np.errstate(over="ignore"):
         return frame(header, {n: np.asarray(a, "<f4") for n, a in arrays.items()})

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from tb_nanwatch.reading.contract.details import ArraySpec
 from tb_nanwatch.record import strict_json
 from tb_nanwatch.record.schema import Array
+from tb_nanwatch.record.strict_json import JSONObject
 
 
-def frame(header: dict[str, Any], arrays: Mapping[str, Array]) -> bytes:
+def frame(header: JSONObject, arrays: Mapping[str, Array]) -> bytes:
     """Returns the framing of http_api.md.
 
     Little-endian: uint32 length of the header, the header padded with spaces to a

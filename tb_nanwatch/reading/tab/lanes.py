@@ -3,7 +3,7 @@
 A lane of a few hundred pixels shows 8 bits of a value, so that is what travels for all
 runs at once; the exact numbers of one lane are asked for where somebody points at it.
 Blocks hold runs in order of their start: while a search trains only its last block is
-made and sent anew.
+made and sent again.
 """
 
 from __future__ import annotations

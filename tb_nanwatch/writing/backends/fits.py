@@ -101,7 +101,7 @@ class WatchedFit:
         return not self._aside and _FITS.get(self.model, [])[-1:] == [self]
 
     def make_functions(self, make: Callable[[], None]) -> None:
-        """Has the model's functions made anew, and puts itself in front of them.
+        """Has the model's functions made again, and puts itself in front of them.
 
         Args:
             make: makes both functions; the probes are in the model.

@@ -97,7 +97,7 @@ class Instrument(Protocol):
         """Whether no other instrument watches the model."""
 
     def take_tape(self, onset: int) -> Tape | str:
-        """Returns what the training can be run again from; no step is watched any more.
+        """Returns the tape from which the training can be run again; no step is watched any more.
 
         Args:
             onset: the training step at which it went bad.
@@ -126,7 +126,7 @@ class Backend(Protocol):
         each time.
 
         Args:
-            model: built anew, watched by nothing.
+            model: built again, watched by nothing.
             capsule: with its tensors named as in the model.
 
         Raises:

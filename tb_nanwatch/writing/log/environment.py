@@ -5,17 +5,34 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import keras
 
 import tb_nanwatch
 from tb_nanwatch.record.schema import Config
-from tb_nanwatch.writing.log.session import Environment
 from tb_nanwatch.writing.values import plain
 
 
-def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
+@dataclass
+class TrainingSetup:
+    """What was trained and with what; fields as in `schema.SessionRecord`."""
+
+    model: str = ""
+    optimizer: Config = field(default_factory=dict)
+    loss: str = ""
+    label_interval: list[float] = field(default_factory=list)
+    precision: str = ""
+    replicas: int = 1
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    epochs_planned: int | None = None
+    steps_per_epoch: int | None = None
+
+
+def environment_of(model: Any, params: Mapping[str, Any] | None) -> TrainingSetup:
     """Returns how a model is trained; `params` are those that Keras gives a callback."""
     versions = {
         "python": sys.version.split()[0],
@@ -27,7 +44,7 @@ def environment_of(model: Any, params: Mapping[str, Any] | None) -> Environment:
         if module is not None:
             versions[name] = str(getattr(module, "__version__", ""))
     epochs, steps = ((params or {}).get(name) for name in ("epochs", "steps"))
-    return Environment(
+    return TrainingSetup(
         model=f"{type(model).__name__} {model.name!r}",
         optimizer=_optimizer(model),
         loss=_loss_name(model),

@@ -1,4 +1,4 @@
-"""A run that has ended is told that its search is an older one."""
+"""Moves a run that has ended to another search, once the two turn out to be one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tb_nanwatch.writing.log.summary import EventWriter
 def search_of(
     status: StatusRecord, run_dir: str, place: str | None = None
 ) -> Callable[[Search], None]:
-    """Returns what writes a run's last status anew, in another search.
+    """Returns a function that writes a run's last status again, with another search in it.
 
     It holds nothing else of the run.
 

@@ -1,25 +1,24 @@
-"""One training's records: what the recorder knows, written when it is due."""
+"""One training in the log: when its records are due, what its status is, its facts."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
-
-import numpy as np
+from dataclasses import replace
+from typing import Any, Final, TypedDict
 
 from tb_nanwatch.diagnosis.facts import Facts, Scaling
 from tb_nanwatch.record import schema
-from tb_nanwatch.record.schema import Config, HParam, Phase, State
+from tb_nanwatch.record.schema import HParam, State
 from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.log import hparams as hparams_log
 from tb_nanwatch.writing.log import rename
+from tb_nanwatch.writing.log.environment import TrainingSetup
+from tb_nanwatch.writing.log.records import TrainingRecords
 from tb_nanwatch.writing.log.score import Scoring
 from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.recording import lane
@@ -28,7 +27,7 @@ from tb_nanwatch.writing.search import tuner
 from tb_nanwatch.writing.search.tuner import Trial
 from tb_nanwatch.writing.search.verdict import Verdict, state_of
 
-# The status is written anew after a tenth of the time so far, so that a run of any
+# The status is written again after a tenth of the time so far, so that a run of any
 # length holds about a hundred of them; from two and a half hours on every quarter of an
 # hour, since each holds the whole lane: a million steps stay below 4 MB (tests/hostile).
 _STATUS_SHARE: Final = 0.1
@@ -38,34 +37,27 @@ _STATUS_MAX_SECONDS: Final = 900.0
 # A run is given up after three of them: a step, a validation pass or the compilation of
 # a large model may take minutes.
 _HEARTBEAT_SECONDS: Final = 140.0
-# Buckets are written together while nothing happens: fewer, better compressed records.
-_BUCKETS_SECONDS: Final = 10.0
-_BUCKETS_MAX: Final = 64
-# Records of ranges that are kept for the message at the onset: how the run began, and
-# what it came to just before.
-_KEPT_RANGES: Final = 16
 # Characters of an exception's message.
 _MAX_MESSAGE: Final = 2_000
 
 
-@dataclass
-class Environment:
-    """What was trained and with what; fields as in `schema.SessionRecord`."""
+class _Named(TypedDict):
+    """Fields of a status that say whose training it is."""
 
-    model: str = ""
-    optimizer: Config = field(default_factory=dict)
-    loss: str = ""
-    label_interval: list[float] = field(default_factory=list)
-    precision: str = ""
-    replicas: int = 1
-    jit_compile: bool = False
-    steps_per_execution: int = 1
-    versions: dict[str, str] = field(default_factory=dict)
-    epochs_planned: int | None = None
-    steps_per_epoch: int | None = None
+    run: str
+    search: schema.Search | None
+    trial_id: str | None
+    number: int | None
+    execution: int
+    attempt: int
+    fit: int
+    continues: str | None
+    worker: str | None
+    lineage: schema.Lineage | None
+    hparams: list[HParam]
 
 
-class Session:
+class TrainingLog:
     """Writes the records of one training.
 
     Args:
@@ -91,7 +83,7 @@ class Session:
         run_dir: str,
         run: str,
         recorder: Recorder,
-        environment: Environment,
+        environment: TrainingSetup,
         trial: Trial | None = None,
         hparams: Sequence[HParam] = (),
         notes: Sequence[str] = (),
@@ -115,25 +107,17 @@ class Session:
         self.writer = EventWriter(run_dir, clock, place)
         self.epochs = 0
         self.environment = environment
-        self._notes = notes
-        self._notes_written = 0
         self._clock = clock
         self.started = clock()
-        self._written: dict[str, int] = {}
+        self._records = TrainingRecords(
+            self.id, recorder, environment, notes, self.writer, self.started
+        )
         self._status_at = 0.0
         self._beat_at = 0.0  # of the last status or heartbeat
         self._status_key: tuple[Any, ...] = ()
-        self._buckets_at = self.started
-        self._buckets: dict[Phase, list[Any]] = {"train": [], "validation": []}
         self._onset: tuple[bool, float] | None = None  # whether finite, and when
         self.writes_hparams = False
         self.best_epoch: int | None = None
-        # What was written of late, for the diagnosis in the callback's message.
-        self._described: schema.SessionRecord | None = None
-        self._status: schema.StatusRecord | None = None
-        self._first_ranges: list[schema.RangesRecord] = []
-        self._last_ranges: deque[schema.RangesRecord] = deque(maxlen=_KEPT_RANGES)
-        self._flights: list[schema.FlightRecord] = []
         self._post_mortem: schema.PostMortem | None = None
 
     # --- When -----------------------------------------------------------------
@@ -153,18 +137,20 @@ class Session:
             force: write ranges and status whether due or not.
         """
         now = self._clock()
-        if self.writer.is_lost:  # deleted under us: what names the probes is written anew
+        if (
+            self.writer.is_lost
+        ):  # deleted under us: what names the probes is written again
             self.recorder.probes_changed = True
-        self._write_session_if_changed()
+        self._records.write_session_if_changed()
         status, onset, _ = self.recorder.status()
         if onset is not None and status in schema.BAD_STATUSES:
             # What ends a training is a non-finite value, not a take-off before it.
             finite = status in schema.FINITE_STATUSES
             if self._onset is None or (self._onset[0] and not finite):
                 self._onset = (finite, now)
-        news = self._write_events()
-        self._write_flight(last=force)
-        self._write_ranges(now, force or news)
+        news = self._records.write_events()
+        self._records.write_flight(last=force)
+        self._records.write_ranges(now, force or news)
         key = (status, onset)
         if (
             force
@@ -175,17 +161,17 @@ class Session:
             self._write_status("running")
         elif now - self._beat_at > _HEARTBEAT_SECONDS:
             self._beat_at = now
-            self._write(
+            self._records.write(
                 schema.HeartbeatRecord(
                     self.id,
-                    self._seq("heartbeat"),
+                    self._records.next_number("heartbeat"),
                     updated=now,
                     heartbeat=_HEARTBEAT_SECONDS,
                 )
             )
 
     def _status_due(self, now: float) -> float:
-        """Returns after how many seconds the status is written anew."""
+        """Returns after how many seconds the status is written again."""
         share = _STATUS_SHARE * (now - self.started)
         return min(max(_STATUS_MIN_SECONDS, share), _STATUS_MAX_SECONDS)
 
@@ -201,7 +187,7 @@ class Session:
         self._write_status(state, stopped_by, error)
         if self.scoring is not None:
             self.scoring.say_what_is_missing()
-        if self._written.get("trial"):
+        if self._records.written.get("trial"):
             # An exception was noticed late, after the tuner's verdict: nothing follows.
             self.writer.close()
 
@@ -227,9 +213,9 @@ class Session:
             closest=dict(self.recorder.closest),
             inherited=self._began_with(),
             postmortem=self._post_mortem,
-            session=self._described,
-            ranges=[*self._first_ranges, *self._last_ranges],
-            flight=self._flights,
+            session=self._records.described,
+            ranges=self._records.ranges,
+            flight=self._records.flights,
             scaling=Scaling(scale.skipped, scale.lost, scale.scale, scale.last_update)
             if scale is not None
             else None,
@@ -247,8 +233,10 @@ class Session:
     def write_post_mortem(self, result: schema.PostMortem) -> None:
         """Writes what running the failing step again has shown, and keeps it."""
         self._post_mortem = result
-        self._write(
-            schema.PostMortemRecord(self.id, self._seq("postmortem"), result=result)
+        self._records.write(
+            schema.PostMortemRecord(
+                self.id, self._records.next_number("postmortem"), result=result
+            )
         )
 
     def made(self) -> str:
@@ -272,20 +260,24 @@ class Session:
             return
         with contextlib.suppress(Exception):  # of a place that cannot be read
             tuner.keep_identity(self.trial)
-        status = self._status
+        status = self._records.status
         if status is not None:
-            changes: dict[str, Any] = {}
+            changed = status
             if status.search != self.trial.search:
-                changes["search"] = self.trial.search
+                changed = replace(changed, search=self.trial.search)
             if verdict.error is not None and status.error_type is None:
                 # It came after the training's end, or was not known then.
-                changes |= {"state": "failed", **_told_of(verdict.error)}
-            if changes:
-                self._write(replace(status, seq=self._seq("status"), **changes))
-        self._write(
+                kind, message = _told_of(verdict.error)
+                changed = replace(
+                    changed, state="failed", error_type=kind, error_message=message
+                )
+            if changed is not status:
+                number = self._records.next_number("status")
+                self._records.write(replace(changed, seq=number))
+        self._records.write(
             schema.TrialRecord(
                 self.id,
-                self._seq("trial"),
+                self._records.next_number("trial"),
                 search_id=self.trial.search.id,
                 trial_id=self.trial.trial_id,
                 tuner_status=verdict.status,
@@ -299,109 +291,13 @@ class Session:
         if self.writes_hparams:
             self.write_metrics(verdict.score)
         self.writer.close()
-        if self._status is not None:
+        if self._records.status is not None:
             tuner.when_settled(
                 self.trial,
-                rename.search_of(self._status, self.writer.log_dir, self._place),
+                rename.search_of(self._records.status, self.writer.log_dir, self._place),
             )
 
-    # --- What -----------------------------------------------------------------
-
-    def _seq(self, kind: str) -> int:
-        return self._written.get(kind, 0)
-
-    def _write(self, record: schema.AnyRecord) -> None:
-        self._written[record.KIND] = record.seq + 1
-        self.writer.write(record)
-        if isinstance(record, schema.StatusRecord):
-            self._status = record
-        elif isinstance(record, schema.SessionRecord):
-            self._described = record
-        elif isinstance(record, schema.RangesRecord):
-            kept = self._first_ranges
-            (kept if len(kept) < _KEPT_RANGES else self._last_ranges).append(record)
-        elif isinstance(record, schema.FlightRecord):
-            self._flights = [record]
-
-    def _write_session_if_changed(self) -> None:
-        if not self.recorder.probes_changed and len(self._notes) == self._notes_written:
-            return
-        self.recorder.probes_changed = False
-        self._notes_written = len(self._notes)
-        e = self.environment
-        self._write(
-            schema.SessionRecord(
-                self.id,
-                self._seq("session"),
-                train_probes=self.recorder.probes("train"),
-                validation_probes=self.recorder.probes("validation"),
-                model=e.model,
-                optimizer=e.optimizer,
-                loss=e.loss,
-                label_interval=e.label_interval,
-                precision=e.precision,
-                replicas=e.replicas,
-                jit_compile=e.jit_compile,
-                steps_per_execution=e.steps_per_execution,
-                versions=e.versions,
-                notes=list(dict.fromkeys(self._notes)),
-            )
-        )
-
-    def _write_events(self) -> bool:
-        tracker = self.recorder.tracker
-        episodes = tracker.take_changed()
-        if not episodes:
-            return False
-        self._write(
-            schema.EventsRecord(self.id, self._seq("events"), episodes, tracker.dropped)
-        )
-        return True
-
-    def _write_flight(self, last: bool) -> None:
-        flight = self.recorder.take_flight(last)
-        if flight is not None:
-            self._write(
-                schema.FlightRecord(
-                    self.id,
-                    self._seq("flight"),
-                    phase=flight.phase,
-                    steps=flight.steps,
-                    rms=flight.rms,
-                    full_steps=flight.full_steps,
-                    stats=flight.stats,
-                    counts=flight.counts,
-                )
-            )
-
-    def _write_ranges(self, now: float, force: bool) -> None:
-        for phase in self._buckets:
-            self._buckets[phase] += self.recorder.take_buckets(phase)
-        waiting = sum(map(len, self._buckets.values()))
-        if not (
-            force or waiting > _BUCKETS_MAX or now - self._buckets_at > _BUCKETS_SECONDS
-        ):
-            return
-        self._buckets_at = now
-        for phase in self._buckets:
-            buckets, self._buckets[phase] = self._buckets[phase], []
-            if not buckets:
-                continue
-            n = len(self.recorder.probes(phase))
-            for bucket in buckets:
-                bucket.widen(n)
-            self._write(
-                schema.RangesRecord(
-                    self.id,
-                    self._seq("ranges"),
-                    phase=phase,
-                    steps=np.array([(b.start, b.end) for b in buckets], np.int64),
-                    stats=np.stack([b.stats() for b in buckets]),
-                    counts=np.stack([b.counts for b in buckets]),
-                    bad_steps=np.stack([b.bad_steps for b in buckets]),
-                    measured=np.array([b.measured for b in buckets], np.int64),
-                )
-            )
+    # --- The status -------------------------------------------------------------
 
     def _write_status(
         self,
@@ -410,32 +306,22 @@ class Session:
         error: BaseException | None = None,
     ) -> None:
         now = self._status_at = self._beat_at = self._clock()
-        recorder, tracker, trial = self.recorder, self.recorder.tracker, self.trial
+        recorder, tracker = self.recorder, self.recorder.tracker
         status, onset, origin = recorder.status()
         scale = recorder.loss_scale
-        told = _told_of(error) if error is not None else {}
+        error_type, error_message = _told_of(error)
         after = 0
         if status in schema.BAD_STATUSES and onset is not None:
             after = max(0, recorder.steps("train") - onset.step - 1)
-        self._write(
+        self._records.write(
             schema.StatusRecord(
                 self.id,
-                self._seq("status"),
-                run=self.run,
-                search=trial.search if trial else None,
-                trial_id=trial.trial_id if trial else None,
-                number=trial.number if trial else None,
-                execution=trial.execution if trial else 0,
-                attempt=trial.attempt if trial else 0,
-                fit=self.fit,
-                continues=self.earlier.session_id if self.earlier else None,
-                worker=trial.worker if trial else None,
-                lineage=trial.lineage if trial else None,
-                hparams=self.hparams,
+                self._records.next_number("status"),
+                **self._named(),
                 state=state,
                 stopped_by=stopped_by,
-                error_type=told.get("error_type"),
-                error_message=told.get("error_message"),
+                error_type=error_type,
+                error_message=error_message,
                 started=self.started,
                 updated=now,
                 heartbeat=_HEARTBEAT_SECONDS,
@@ -459,15 +345,31 @@ class Session:
                 last_update=scale.last_update if scale is not None else None,
                 lost_updates=scale.lost if scale is not None else 0,
                 score=self.scoring.score() if self.scoring is not None else None,
-                written=dict(self._written),
+                written=dict(self._records.written),
                 **lane.arrays(recorder.lane()),
             )
         )
 
+    def _named(self) -> _Named:
+        """Returns the fields of a status that say whose training it is."""
+        trial = self.trial
+        return {
+            "run": self.run,
+            "search": trial.search if trial else None,
+            "trial_id": trial.trial_id if trial else None,
+            "number": trial.number if trial else None,
+            "execution": trial.execution if trial else 0,
+            "attempt": trial.attempt if trial else 0,
+            "fit": self.fit,
+            "continues": self.earlier.session_id if self.earlier else None,
+            "worker": trial.worker if trial else None,
+            "lineage": trial.lineage if trial else None,
+            "hparams": self.hparams,
+        }
 
-def _told_of(error: BaseException) -> dict[str, str]:
-    """Returns the fields of a status that say which exception ended the training."""
-    return {
-        "error_type": type(error).__name__,
-        "error_message": without_noise(text_of(error))[:_MAX_MESSAGE],
-    }
+
+def _told_of(error: BaseException | None) -> tuple[str | None, str | None]:
+    """Returns the type and the message of the exception that ended the training."""
+    if error is None:
+        return None, None
+    return type(error).__name__, without_noise(text_of(error))[:_MAX_MESSAGE]

@@ -31,7 +31,7 @@ OWN_LOOP: Final = (
 
 
 @dataclass
-class Fate:
+class UntrainedFate:
     """Why nothing is watched, as far as it has come by now; shared with the callback."""
 
     why: str = DROPPED

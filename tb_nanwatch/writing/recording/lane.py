@@ -132,7 +132,7 @@ _KEPT_BITS: Final = np.uint32(0xFFFFF000)
 
 
 def _float32(values: Array) -> Array:
-    # What is finite in float64 stays finite: an infinity here would be a lie.
+    # A value that is finite in float64 must not become infinite in float32.
     top = float(np.finfo(np.float32).max)
     whole = np.clip(values, -top, top).astype(np.float32)
     return (whole.view(np.uint32) & _KEPT_BITS).view(np.float32)

@@ -160,7 +160,7 @@ class LossScale:
             scale = self.scale
             for i, read in enumerate(scales.tolist()):
                 told = min(scale, read) >= _LEAST_READ
-                # What cannot be read, or cannot fall: Keras skips where a gradient is bad.
+                # The scale cannot be read, or cannot fall: Keras skips a step with a bad gradient.
                 skipped[i] = read < scale if told else bad_gradient[i]
                 if not told and not read > 0:
                     read = scale * (0.5 if skipped[i] else 1.0)

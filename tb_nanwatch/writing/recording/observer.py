@@ -34,7 +34,7 @@ def is_summed(rows: Floats) -> Bools:
 
 
 class Expectation(NamedTuple):
-    """What the next steps' rows are compared with.
+    """Decides by its row of sums whether one of the next steps is looked at in full.
 
     Attributes:
         limit: a step whose row sums up to more, or to NaN, is looked at in full;

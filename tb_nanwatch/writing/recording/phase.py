@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,70 @@ class PhaseState:
         # A bucket ends with a pass: `Recorder.end_validation` closes it.
         return bucket.start + (1 << 40)
 
+    def whole_steps(
+        self, replica: int, replicas: int, first: int, rms: Array, bad: Array
+    ) -> Iterator[tuple[int, Array, Array]]:
+        """Yields first step, root mean squares and badness of steps that all replicas know.
+
+        The mean squares of replicas are averaged.
+
+        Args:
+            replica: whose rows these are.
+            replicas: how many there are.
+            first: step of the first row.
+            rms, bad: [steps, probes].
+        """
+        if replicas == 1:
+            yield first, rms, bad
+            return
+        for i in range(len(rms)):
+            parts = self.waiting.setdefault(first + i, {})
+            parts[replica] = (rms[i], bad[i])
+        for step in sorted(s for s, p in self.waiting.items() if len(p) >= replicas):
+            waiting = self.waiting.pop(step).values()
+            mean = np.sqrt(np.mean([r**2 for r, _ in waiting], axis=0))
+            yield step, mean[None], np.any([b for _, b in waiting], 0)[None]
+
+    def fill(self, first: int, rms: Array, bad: Array, skipped: Array) -> list[Bucket]:
+        """Adds rows of consecutive steps to buckets; returns those that are full by it.
+
+        Args:
+            first: step of the first row.
+            rms, bad: [steps, probes].
+            skipped: [steps] whether the optimizer skipped each.
+        """
+        full: list[Bucket] = []
+        position = 0
+        while position < len(rms):
+            start = first + position
+            if self.bucket is None:
+                self.bucket = Bucket.empty(start, len(self.probes))
+            bucket, end = self.bucket, self.bucket_end(self.bucket)
+            if start > end:  # steps in between were overwritten before they were read
+                full += self.close()
+                continue
+            n = min(len(rms) - position, end - start + 1)
+            part = slice(position, position + n)
+            bucket.add_rows(rms[part], bad[part])
+            bucket.skipped += int(skipped[part].sum())
+            bucket.end = start + n - 1
+            for step in sorted(s for s in self.looks if start <= s < start + n):
+                look = self.looks.pop(step)
+                bucket.add_look(look)
+                self.recent_looks.append(look)
+            position += n
+            if bucket.end >= end:
+                full += self.close()
+        return full
+
+    def close(self) -> list[Bucket]:
+        """Closes the open bucket; returns it, or nothing where it holds no step."""
+        bucket, self.bucket = self.bucket, None
+        if bucket is None or bucket.end < bucket.start:
+            return []
+        self.closed.append(bucket)
+        return [bucket]
+
     def keep_recent(self, first: int, readings: Array, needed: int) -> None:
         """Keeps readings for the flight recorder, and drops those before `needed`.
 
@@ -84,7 +148,7 @@ class PhaseState:
         columns = np.array(layout.columns)
         watched = np.flatnonzero(columns >= 0)
         sizes, per_example = layout.sizes
-        # Where shapes do not tell, the last full look does.
+        # Where the shapes do not tell the size, the last full look does.
         looked = [self.sizes.get(i, 0) for i in indices]
         size = np.where(np.isnan(sizes), looked, sizes)[watched][None]
         if layout.has_batch:

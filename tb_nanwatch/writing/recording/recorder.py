@@ -1,4 +1,4 @@
-"""Rows and full looks into episodes, ranges, lanes and status: plain NumPy.
+"""Turns rows of sums and full looks into episodes, ranges, lanes and a status, with NumPy alone.
 
 The recorder is the `Observer` of the probes. It knows no TensorFlow and writes no
 files; the callback takes from it what is to be written.
@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.diagnosis.closest import LARGEST
 from tb_nanwatch.record.schema import (
     BadTensor,
     Damage,
@@ -24,6 +23,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     Status,
 )
+from tb_nanwatch.record.words import LARGEST
 from tb_nanwatch.writing.recording.buckets import Bucket, FullLook, bucket_end
 from tb_nanwatch.writing.recording.episodes import EpisodeTracker
 from tb_nanwatch.writing.recording.fate import Fate
@@ -44,6 +44,7 @@ from tb_nanwatch.writing.recording.observer import (
 )
 from tb_nanwatch.writing.recording.phase import PhaseState
 from tb_nanwatch.writing.recording.positions import Positions
+from tb_nanwatch.writing.recording.scale_probe import ScaleProbe
 from tb_nanwatch.writing.recording.updates import Updates, is_kernel
 
 Array = npt.NDArray[Any]
@@ -96,8 +97,7 @@ class Recorder:
         self._looks_in_pairs = False
         self.loss_scale = None if loss_scale is None else LossScale(loss_scale)
         self._fate = Fate(self.tracker, self._lane, self.loss_scale, self.locate)
-        self._loss_scale_name = loss_scale_name
-        self._scale_index: int | None = None
+        self._scale = ScaleProbe(self.loss_scale, loss_scale_name)
         self.closest: dict[str, float] = {}
         self.closest_in: dict[str, list[str]] = {}
         self.probes_changed = False
@@ -147,7 +147,9 @@ class Recorder:
             self.tracker.observe(
                 layout.phase, step, replica, phase.probes, by_probe, indices
             )
-            self._suspect(phase, step, indices, by_probe)
+            if layout.phase == "train" and self.loss_scale is not None:
+                began_there = self.tracker.begun_at("train", step)
+                self._scale.look(step, indices, by_probe, began_there)
             expectation = self._expectation(layout, healths, step)
             if layout.phase == "train" and replica == 0:
                 kernels = {
@@ -180,35 +182,11 @@ class Recorder:
         self._updates.release()
         return False
 
-    def _suspect(
-        self,
-        phase: PhaseState,
-        step: int,
-        indices: Sequence[int],
-        healths: Sequence[Health],
-    ) -> None:
-        """Tells the loss scale of an episode that began with gradients, if one did."""
-        if self.loss_scale is None or phase.name != "train":
-            return
-        scale = next(
-            (h for i, h in zip(indices, healths, strict=True) if i == self._scale_index),
-            None,
-        )
-        if scale is None:
-            return
-        self.loss_scale.look(scale.max)
-        episode = self.tracker.begun_at(phase.name, step)
-        if episode is not None and any(t.kind == "gradient" for t in episode.tensors):
-            self.loss_scale.suspect(step, episode, scale.max)
-
     def _indices(self, phase: PhaseState, probes: Sequence[Probe]) -> list[int]:
         indices, new = phase.indices(probes)
         if new:
             self.probes_changed = True
-            if phase.name == "train" and self.loss_scale is not None:
-                # By the time its probe is met, the optimizer has been built.
-                key = ("optimizer", self._loss_scale_name())
-                self._scale_index = phase.index.get(key)
+            self._scale.find(phase)
         return indices
 
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
@@ -258,26 +236,12 @@ class Recorder:
             phase = self._phases[layout.phase]
             indices = self._indices(phase, layout.probes)
             rms, bad = phase.root_mean_squares(layout, indices, rows)
-            if self._replicas == 1:
-                self._add_rows(phase, first_step, rms, bad)
-                return
-            # Whole steps only: a row of each replica, mean squares averaged.
-            for i in range(len(rms)):
-                parts = phase.waiting.setdefault(first_step + i, {})
-                parts[replica] = (rms[i], bad[i])
-            ready = sorted(
-                s for s, p in phase.waiting.items() if len(p) >= self._replicas
-            )
-            for step in ready:
-                waiting = phase.waiting.pop(step).values()
-                mean = np.sqrt(np.mean([r**2 for r, _ in waiting], axis=0))
-                self._add_rows(
-                    phase, step, mean[None], np.any([b for _, b in waiting], 0)[None]
-                )
+            for part in phase.whole_steps(replica, self._replicas, first_step, rms, bad):
+                self._add_rows(phase, *part)
 
     def _add_rows(self, phase: PhaseState, first: int, rms: Array, bad: Array) -> None:
         phase.correct_by_looks(first, rms, bad)
-        skipped = self._skipped(phase, first, rms, bad)
+        skipped = self._scale.skipped(phase, first, rms, bad)
         rms[bad] = np.nan
         seen = rms.copy()
         seen[bad] = np.inf
@@ -286,50 +250,10 @@ class Recorder:
         if onset is not None:
             needed = min(needed, onset - FLIGHT_BEFORE)
         phase.keep_recent(first, seen, needed)
-        position = 0
-        while position < len(rms):
-            start = first + position
-            if phase.bucket is None:
-                phase.bucket = Bucket.empty(start, len(phase.probes))
-            bucket, end = phase.bucket, phase.bucket_end(phase.bucket)
-            if start > end:  # steps in between were overwritten before they were read
-                self._close(phase)
-                continue
-            n = min(len(rms) - position, end - start + 1)
-            part = slice(position, position + n)
-            bucket.add_rows(rms[part], bad[part])
-            bucket.skipped += int(skipped[part].sum())
-            bucket.end = start + n - 1
-            for step in sorted(s for s in phase.looks if start <= s < start + n):
-                look = phase.looks.pop(step)
-                bucket.add_look(look)
-                phase.recent_looks.append(look)
-            position += n
-            if bucket.end >= end:
-                self._close(phase)
+        self._add_points(phase, phase.fill(first, rms, bad, skipped))
         phase.steps = max(phase.steps, first + len(rms))
         if phase.name == "train":
             self._updates.release(before=phase.steps)
-
-    def _skipped(self, phase: PhaseState, first: int, rms: Array, bad: Array) -> Array:
-        """Returns [steps], whether the optimizer skipped each; mends the scale in `rms`."""
-        index = self._scale_index
-        if phase.name != "train" or self.loss_scale is None or index is None:
-            return np.zeros(len(rms), np.bool_)
-        for i in range(len(rms)):
-            look = phase.looks.get(first + i)
-            if look is not None and index in look.healths:
-                rms[i, index] = look.healths[index][0].max
-        gradients = [i for i, p in enumerate(phase.probes) if p.kind == "gradient"]
-        skipped, scales = self.loss_scale.follow(
-            first,
-            rms[:, index],
-            np.asarray(bad[:, gradients].any(axis=1)),
-            # What was not summed may be anything.
-            np.asarray((rms[:, gradients] != 0).any(axis=1)),
-        )
-        rms[:, index] = scales
-        return skipped
 
     def _awaited_onset(self, phase: PhaseState) -> int | None:
         """Returns the onset, in the phase's steps, whose flight is still to be taken."""
@@ -342,14 +266,6 @@ class Recorder:
             return None
         return self.tracker.opened_step(episode)
 
-    def _close(self, phase: PhaseState) -> None:
-        bucket, phase.bucket = phase.bucket, None
-        if bucket is None or bucket.end < bucket.start:
-            return
-        phase.closed.append(bucket)
-        if phase.name == "train":
-            self._lane.points.append(self._point(phase, bucket))
-
     def end_validation(self) -> None:
         """Says that the validation pass is over: its bucket closes if it is wide enough.
 
@@ -360,16 +276,20 @@ class Recorder:
             phase = self._phases["validation"]
             bucket = phase.bucket
             if bucket is not None and bucket.end >= bucket_end(bucket.start):
-                self._close(phase)
+                self._add_points(phase, phase.close())
 
     # --- Lane -----------------------------------------------------------------
+
+    def _add_points(self, phase: PhaseState, buckets: Sequence[Bucket]) -> None:
+        if phase.name == "train":
+            self._lane.points += [self._point(phase, bucket) for bucket in buckets]
 
     def _point(self, phase: PhaseState, bucket: Bucket) -> Point:
         epoch = self.locate("train", bucket.end).epoch
         seconds = self._clock() - self._started
         point = self._lane.point(bucket, phase.probes, phase.sizes, seconds, epoch)
-        if self._scale_index is not None:
-            point.loss_scale = float(bucket.last[self._scale_index])
+        if self._scale.index is not None:
+            point.loss_scale = float(bucket.last[self._scale.index])
             point.skipped = bucket.skipped
         return point
 
@@ -457,6 +377,6 @@ class Recorder:
         with self._lock:
             self._updates.release()
             for name, phase in self._phases.items():
-                self._close(phase)
+                self._add_points(phase, phase.close())
                 if phase.steps or phase.last_look >= 0:
                     self.tracker.end(name, max(phase.steps - 1, phase.last_look))

@@ -53,7 +53,7 @@ def way_of(status: str, cause: str, origin: BadTensor | None, found: PostMortem)
 
 @dataclass
 class Tried:
-    """What experiments on a run came to.
+    """The experiments on one run, and which of them succeeded.
 
     Attributes:
         trial: name of the run's trial.

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tb_nanwatch.compat.kerastuner import is_shared
+from tb_nanwatch.record.strict_json import JSONObject
 
 _SEARCH_FILE: Final = "nanwatch_search.json"
 # How long a worker waits for the one that has the first trial: that one looks after
@@ -134,7 +135,7 @@ def _in_file(project_dir: str) -> tuple[str, float]:
 _IDENTITIES: dict[str, tuple[str, float]] = {}
 
 
-def _without_file(project_dir: str, fresh: dict[str, Any]) -> tuple[str, float]:
+def _without_file(project_dir: str, fresh: JSONObject) -> tuple[str, float]:
     # A place that cannot hold the file (remote, read-only): the same for this
     # process, at least.
     return _IDENTITIES.setdefault(project_dir, (fresh["id"], fresh["started"]))

@@ -21,6 +21,7 @@ from tb_nanwatch.record.schema import (
     Condition,
     HParam,
     HParamType,
+    JSONScalar,
     Lineage,
     Search,
 )
@@ -98,7 +99,7 @@ def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0)
 
 
 def keep_identity(trial: Trial) -> None:
-    """Gives `trial` its search's identity anew: other workers may have settled it."""
+    """Reads the identity of the trial's search again: another worker may have written it since."""
     trial.search = _named(trial.search, identities.of(trial.tuner))
 
 
@@ -224,7 +225,7 @@ def _objectives(objective: Any) -> list[str]:
 # --- Hyperparameters ----------------------------------------------------------
 
 
-def _lineage(values: dict[str, Any]) -> Lineage | None:
+def _lineage(values: Mapping[str, JSONScalar]) -> Lineage | None:
     kept = {
         k[len(_BOOKKEEPING) :]: v
         for k, v in values.items()

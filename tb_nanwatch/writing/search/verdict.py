@@ -35,7 +35,7 @@ from tb_nanwatch.writing.search.alike import Alike
 
 # The reason in it is a message of somebody's exception.
 _MAX_ADVICE = 2_000
-# Of a search's time, what experiments may take.
+# The share of a search's time that experiments may take.
 _TRY_SHARE = 0.05
 
 
@@ -88,7 +88,7 @@ class TrialAnswer(NamedTuple):
 
 
 @dataclass
-class State:
+class TunerState:
     """What is remembered of one tuner between its trials."""
 
     runs: dict[str, _Runs] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class State:
     statuses: dict[str, Status] = field(default_factory=dict)
     # The hyperparameters of these, by trial and name; those that were active.
     values: dict[str, dict[str, JSONScalar]] = field(default_factory=dict)
-    # What those that went bad came down to, by trial.
+    # The answers of the trials that went bad, by trial.
     answers: dict[str, TrialAnswer] = field(default_factory=dict)
     hooked: bool = False
     listeners: dict[str, list[Listener]] = field(default_factory=dict)
@@ -170,13 +170,13 @@ class State:
         return runs
 
 
-_STATES: weakref.WeakKeyDictionary[Any, State] = weakref.WeakKeyDictionary()
+_STATES: weakref.WeakKeyDictionary[Any, TunerState] = weakref.WeakKeyDictionary()
 
 
-def state_of(tuner: Any) -> State:
+def state_of(tuner: Any) -> TunerState:
     """Returns what is remembered of `tuner`, for as long as it lives."""
     if tuner not in _STATES:
-        _STATES[tuner] = State()
+        _STATES[tuner] = TunerState()
     return _STATES[tuner]
 
 
@@ -201,7 +201,7 @@ def when_untrained_trial_ends(tuner: Any, trial_id: str, bury: Undertaker) -> No
     _hook(tuner, state)
 
 
-def _hook(tuner: Any, state: State) -> None:
+def _hook(tuner: Any, state: TunerState) -> None:
     if state.hooked:
         return
     state.hooked = True
@@ -298,7 +298,7 @@ def _text_of(error: BaseException) -> str:
     return text_of(error)
 
 
-def _unhook(tuner: Any, state: State) -> None:
+def _unhook(tuner: Any, state: TunerState) -> None:
     tuner.__dict__.pop("on_trial_end", None)
     tuner.__dict__.pop("on_search_end", None)
     state.hooked = False
@@ -317,7 +317,7 @@ def _warn_of_trial(trial_id: str, error: Exception) -> None:
 
 def _tell(
     tuner: Any,
-    state: State,
+    state: TunerState,
     ended: Any,
     aborted: str | None,
     error: BaseException | None = None,
@@ -344,7 +344,7 @@ def _tell(
         # KerasTuner keeps no message of it.
         said = "".join(traceback.format_exception(error))
         lost = replace(verdict, message=said, error=error)
-    # What came before the training that is still to begin is no fault of the last one.
+    # An exception before the next training begins is not the fault of the last one.
     buries = bury is not None and ((error is not None and runs.expects) or not listeners)
     for listener in listeners:
         try:

@@ -85,7 +85,7 @@ def _print(card: Card, begin: str) -> None:
 
 
 class Nowhere:
-    """For trainings of which somebody else tells."""
+    """Prints nothing, for trainings whose caller reports them itself."""
 
     is_passed_on = False
 
@@ -99,7 +99,7 @@ class Nowhere:
 
 
 class Cell:
-    """One card in a notebook's cell, drawn anew in its place at each message.
+    """One card in a notebook's cell, replaced at each message.
 
     Where it cannot be drawn, messages are printed.
 

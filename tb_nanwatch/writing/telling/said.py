@@ -24,9 +24,9 @@ from tb_nanwatch.wording.places import (
 from tb_nanwatch.wording.text import clean, shell_word
 from tb_nanwatch.wording.trial_names import spoken_name, trial_name
 from tb_nanwatch.writing.log.files import as_given
-from tb_nanwatch.writing.log.session import Session
+from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.search.tuner import Trial
-from tb_nanwatch.writing.search.verdict import State, TrialAnswer, state_of
+from tb_nanwatch.writing.search.verdict import TrialAnswer, TunerState, state_of
 from tb_nanwatch.writing.telling.bad_run import BadRun
 from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
 from tb_nanwatch.writing.telling.search_end import card_at_end
@@ -53,7 +53,7 @@ class Speaker:
     """
 
     def __init__(
-        self, session: Session, log_dir: str, given: str, silent: bool = False
+        self, session: TrainingLog, log_dir: str, given: str, silent: bool = False
     ) -> None:
         self.saves = False
         self._session = session
@@ -161,7 +161,7 @@ class Speaker:
             return f"tb_nanwatch.report({as_given(self._log_dir, self._given)!r})"
         return f"tb-nanwatch report {self._place}"
 
-    def search_ended(self, state: State) -> Callable[[], None]:
+    def search_ended(self, state: TunerState) -> Callable[[], None]:
         """Returns what says how many trials of a search went bad, why, and what to change.
 
         Args:

@@ -8,7 +8,7 @@ import { hparamScale } from "../../scale/hparam";
 import { partsOf, rateOf } from "../../state/compare/parts";
 import { Latest } from "../../state/latest";
 import type { Model, State } from "../../state/state";
-import { scoredAnyway, type Trial, trialsOf } from "../../state/trials";
+import { bestOf, scoredAnyway, type Trial, trialsOf } from "../../state/trials";
 import { type Child, el, replace } from "../dom";
 import { prose } from "../prose";
 import { intervalBar, intervalText, rateText } from "./interval";
@@ -149,7 +149,7 @@ function outcomes(sides: readonly [Side, Side]): HTMLElement {
       ...both((s) => integer(s.trials.filter((t) => t.status === status).length)),
     ]),
     ["went bad", ...both(rateCell)],
-    ["best score", ...both((s) => best(s))],
+    ["best score", ...both(bestScore)],
     ["scored anyway", ...both((s) => integer(s.trials.filter(scoredAnyway).length))],
   ];
   return sideBySide(["", nameOf(sides[0].search), nameOf(sides[1].search)], rows);
@@ -190,17 +190,9 @@ function rateCell({ trials }: Pick<Side, "trials">): Child {
   );
 }
 
-function best({ search, trials }: Side): string {
-  const sign = search.direction === "max" ? -1 : 1;
-  const scores = trials
-    .filter((t) => t.runs.every((r) => r.misread === null))
-    .flatMap((t) => (t.score !== null && Number.isFinite(t.score) ? [t.score] : []));
-  return scores.length
-    ? compact(
-        scores.reduce((a, b) => (sign * b < sign * a ? b : a)),
-        4,
-      )
-    : "–";
+function bestScore({ search, trials }: Side): string {
+  const best = bestOf(search, trials);
+  return best === null ? "–" : compact(best.score!, 4);
 }
 
 function spaces(sides: readonly [Side, Side]): HTMLElement {

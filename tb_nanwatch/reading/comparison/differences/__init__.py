@@ -21,8 +21,8 @@ from tb_nanwatch.reading.comparison.differences.data import data_ranges
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
     TOPICS,
+    ComparedRun,
     Differences,
-    Training,
 )
 from tb_nanwatch.reading.comparison.differences.outcome import (
     blamed_by,
@@ -40,16 +40,16 @@ from tb_nanwatch.reading.comparison.differences.values import compared
 __all__ = [
     "TOLERANCE",
     "TOPICS",
+    "ComparedRun",
     "Difference",
     "Differences",
     "Parting",
     "PartingTensor",
-    "Training",
     "differences_of",
 ]
 
 
-def differences_of(first: Training, second: Training) -> Differences:
+def differences_of(first: ComparedRun, second: ComparedRun) -> Differences:
     """Returns what differs between two runs."""
     blamed = blamed_by(first, second)
     found = [hparams(first, second), []]

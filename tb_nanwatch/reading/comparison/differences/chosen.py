@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from tb_nanwatch.reading.comparison.differences.found import (
-    Training,
+    ComparedRun,
 )
 from tb_nanwatch.reading.comparison.differences.values import compared
 from tb_nanwatch.reading.contract.comparisons import Difference
@@ -17,7 +17,7 @@ from tb_nanwatch.record.schema import (
 )
 
 
-def hparams(first: Training, second: Training) -> list[Difference]:
+def hparams(first: ComparedRun, second: ComparedRun) -> list[Difference]:
     """Compares hyperparameters, but for those that a tuner adds for itself."""
     a = {h.name: h.value for h in first.status.hparams if h.active}
     b = {h.name: h.value for h in second.status.hparams if h.active}

@@ -16,7 +16,7 @@ import numpy as np
 from tb_nanwatch.diagnosis.measured import largest, looks_of
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
-    Training,
+    ComparedRun,
 )
 from tb_nanwatch.reading.comparison.differences.values import decades_between, difference
 from tb_nanwatch.reading.contract.comparisons import Difference
@@ -33,7 +33,7 @@ _ALPHA: Final = 0.05
 _PHASES: Final[tuple[Phase, ...]] = ("train", "validation")
 
 
-def data_ranges(first: Training, second: Training) -> list[Difference]:
+def data_ranges(first: ComparedRun, second: ComparedRun) -> list[Difference]:
     """Compares shapes, dtypes and ranges of inputs, labels and sample weights."""
     found = []
     for phase in _PHASES:
@@ -78,7 +78,7 @@ class _Extremes:
     measured: int
 
 
-def _extremes(training: Training, phase: Phase) -> dict[str, list[_Extremes]]:
+def _extremes(training: ComparedRun, phase: Phase) -> dict[str, list[_Extremes]]:
     session = training.session
     assert session is not None
     probes = _probes(session, phase)

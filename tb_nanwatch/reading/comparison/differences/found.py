@@ -30,7 +30,7 @@ TOLERANCE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Training:
+class ComparedRun:
     """One run, as far as it is compared.
 
     Attributes:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import label_of
 from tb_nanwatch.diagnosis.measured import number
 from tb_nanwatch.reading.comparison.differences.found import (
-    Training,
+    ComparedRun,
 )
 from tb_nanwatch.reading.contract.comparisons import Difference, Parting
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )
+from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import position_text
 
 # Hyperparameters that a sentence names.
@@ -70,7 +70,7 @@ def _close(a: JSONScalar, b: JSONScalar) -> bool:
     return not isinstance(a, bool) and math.isclose(x, y, rel_tol=1e-5)
 
 
-def blamed_by(first: Training, second: Training) -> list[str]:
+def blamed_by(first: ComparedRun, second: ComparedRun) -> list[str]:
     """Returns what the likely cause is about, where exactly one run went bad."""
     if first.bad == second.bad:
         return []
@@ -86,8 +86,8 @@ def marked(d: Difference, blamed: Sequence[str]) -> Difference:
 
 
 def verdict(
-    first: Training,
-    second: Training,
+    first: ComparedRun,
+    second: ComparedRun,
     differences: Sequence[Difference],
     parting: Parting | None,
     recorded: bool,
@@ -132,7 +132,7 @@ def _chosen(differences: Sequence[Difference]) -> str:
     return f": {', '.join(names[:_NAMED])}{more}" if names else ""
 
 
-def _fate(training: Training) -> str:
+def _fate(training: ComparedRun) -> str:
     status = training.status
     text = f"{training.name} is {status.status.replace('_', ' ')}"
     if training.bad:

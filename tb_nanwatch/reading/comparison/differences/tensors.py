@@ -12,7 +12,7 @@ import numpy as np
 from tb_nanwatch.diagnosis.measured import Look, largest, looks_of
 from tb_nanwatch.reading.comparison.differences.found import (
     TOLERANCE,
-    Training,
+    ComparedRun,
 )
 from tb_nanwatch.reading.comparison.differences.values import difference
 from tb_nanwatch.reading.contract.comparisons import Difference, Parting, PartingTensor
@@ -69,7 +69,7 @@ _COMPARED: Final = (
 )
 
 
-def pairs_of(first: Training, second: Training) -> Pairs | None:
+def pairs_of(first: ComparedRun, second: ComparedRun) -> Pairs | None:
     """Returns the tensors of both runs in pairs; None where ranges were not recorded."""
     if first.session is None or second.session is None:
         return None

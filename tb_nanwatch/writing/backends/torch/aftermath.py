@@ -11,10 +11,10 @@ import torch
 from tb_nanwatch.compat.names import Feature, require
 from tb_nanwatch.postmortem import outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
-from tb_nanwatch.postmortem.changes import in_float32
 from tb_nanwatch.postmortem.counting import count
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
+from tb_nanwatch.postmortem.step_changes import in_float32
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
 from tb_nanwatch.writing.backends.afterwards import (

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import keras
@@ -24,20 +22,20 @@ from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.apart import KeptApart
 from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.interface import Wishes
-from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED, Kept
+from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
 from tb_nanwatch.writing.backends.parts import StepParts
-from tb_nanwatch.writing.backends.torch.capture import Capture, Early
-from tb_nanwatch.writing.backends.torch.proofs import proofs
+from tb_nanwatch.writing.backends.torch.capture import Capture
+from tb_nanwatch.writing.backends.torch.columns import Columns, Layouts
 from tb_nanwatch.writing.backends.torch.rewinding import Rewinding
+from tb_nanwatch.writing.backends.torch.rows import Rows
+from tb_nanwatch.writing.backends.torch.running import Step
 from tb_nanwatch.writing.backends.torch.states import preserved
-from tb_nanwatch.writing.backends.torch.sums import array_of, half_sums, sums_there
+from tb_nanwatch.writing.backends.torch.sums import array_of, sums_there
 from tb_nanwatch.writing.backends.torch.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import (
-    NOT_SUMMED,
     Expectation,
     Floats,
-    Layout,
     Observer,
 )
 
@@ -46,47 +44,6 @@ READ_INTERVAL_SECONDS: Final = 1.0
 _ROWS: Final = 256
 # Steps whose sums an accelerator holds before they are read, all at once.
 _LAG: Final = 64
-
-
-@dataclass
-class _Step:
-    """The step that is running.
-
-    Attributes:
-        phase, number: which step.
-        data: its batch.
-        early: what its forward pass changes, from before; None where nothing is kept.
-        sums: half sums of squares that are known by now, by the id of the tensor.
-        kept: it, from before its update, where something was bad by then.
-        updates: that were made.
-        later: its sums stay where they are, and are read with those of other steps.
-    """
-
-    phase: Phase
-    number: int
-    data: Any
-    early: Early | None = None
-    sums: dict[int, float] = field(default_factory=dict)
-    kept: Kept | None = None
-    updates: int = 0
-    later: bool = False
-
-
-@dataclass
-class _Columns:
-    """What the row of a step stands for.
-
-    Attributes:
-        order: places of what was met, in causal order.
-        keys: place in that order of the first of each tensor; those with a column first.
-        layout: of the row.
-        names: what layouts have in common whose columns stand for the same tensors.
-    """
-
-    order: list[int]
-    keys: list[int]
-    layout: Layout
-    names: Any
 
 
 class _Pending(NamedTuple):
@@ -99,14 +56,14 @@ class _Pending(NamedTuple):
     """
 
     number: int
-    columns: _Columns
+    columns: Columns
     sums: Any
 
 
 class _Current(threading.local):
     """The step that a thread is running."""
 
-    step: _Step | None = None
+    step: Step | None = None
 
 
 class Instrument:
@@ -131,7 +88,7 @@ class Instrument:
         self._rewinding: Rewinding | None = None
         self._steps: dict[Phase, int] = {"train": 0, "validation": 0}
         self._asked: set[Phase] = set()
-        self._layouts: dict[Any, _Columns] = {}
+        self._layouts = Layouts()
         self._expected: dict[Any, Expectation] = {}
         # What was not finite when a phase was last looked at: kind and name.
         self._bad: dict[Phase, set[tuple[str, str]]] = {
@@ -139,8 +96,7 @@ class Instrument:
             "validation": set(),
         }
         self._pending: list[_Pending] = []
-        self._rows: list[tuple[Layout, int, list[Floats]]] = []
-        self._waiting = 0
+        self._rows = Rows()
         self._read_at = time.monotonic()
         self.notes: list[str] = []
 
@@ -222,7 +178,7 @@ class Instrument:
         if self._trouble is None:
             with self._kept_apart():
                 waited = time.monotonic() - self._read_at
-                if self._waiting >= _ROWS or waited > READ_INTERVAL_SECONDS:
+                if self._rows.count >= _ROWS or waited > READ_INTERVAL_SECONDS:
                     self.read()
                     self._wishes.after_read()
                 return self._wishes.after_call()
@@ -269,8 +225,7 @@ class Instrument:
         """Hands all rows since the last reading to the observer."""
         self._read_at = time.monotonic()
         self._check()
-        rows, self._rows, self._waiting = self._rows, [], 0
-        for layout, first, some in rows:
+        for layout, first, some in self._rows.take():
             self._observer.rows(layout, 0, first, np.stack(some))
 
     def ask(self, phase: Phase) -> None:
@@ -326,7 +281,7 @@ class Instrument:
     def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
         def wrap(model: Any, train_step: Any) -> Any:
             def watched(data: Any) -> Any:
-                step: _Step | None = None
+                step: Step | None = None
                 if self._watching:
                     with self._kept_apart():
                         step = self._begin(phase, data)
@@ -350,8 +305,8 @@ class Instrument:
 
         return wrap
 
-    def _begin(self, phase: Phase, data: Any) -> _Step:
-        step = _Step(phase, self._steps[phase], data)
+    def _begin(self, phase: Phase, data: Any) -> Step:
+        step = Step(phase, self._steps[phase], data, self._tracer.can_be_bad)
         if phase == "train" and self._rewinding is not None:
             self._rewinding.begins(step.number, data)
             step.later = (
@@ -405,81 +360,35 @@ class Instrument:
         self._keep(step, self._tracer.found, [MANY_UPDATES] if step.updates else [])
         step.updates += 1
 
-    def _keep(self, step: _Step, found: list[Found], missing: list[str]) -> None:
+    def _keep(self, step: Step, found: list[Found], missing: list[str]) -> None:
         """Keeps a step that is bad where it was not before."""
         if self.capture is None or step.early is None or step.kept is not None:
             return
         known = self._bad[step.phase]
-        if self._bad_of(step, found) - known:
+        if step.bad_of(found) - known:
             step.kept = self.capture.make(
                 step.early, step.phase, step.number, step.data, missing
             )
 
-    def _bad_of(self, step: _Step, found: list[Found]) -> set[tuple[str, str]]:
-        """Returns kind and name of all of which the sum is not finite."""
-        self._sum(step, found)
-        if math.isfinite(sum(step.sums.values())):
-            return set()
-        return {
-            (f.kind, f.name)
-            for f in found
-            if not math.isfinite(step.sums.get(id(f.tensor), 0.0))
-        }
-
-    def _sum(self, step: _Step, found: list[Found]) -> None:
-        """Adds the sums of tensors that have none yet, `NOT_SUMMED` where one is proved."""
-        known, can_be_bad = step.sums, self._tracer.can_be_bad
-        new = {
-            id(f.tensor): f.tensor
-            for f in found
-            if id(f.tensor) not in known and can_be_bad(f.tensor)
-        }
-        if not new:
-            return
-        proved = proofs(new)
-        self._add_sums(step, {k: t for k, t in new.items() if k not in proved})
-        if not proved:
-            return
-        known.update(dict.fromkeys(proved, float(NOT_SUMMED)))
-        if not all(math.isfinite(known[proof]) for proof in set(proved.values())):
-            self._add_sums(step, {key: new[key] for key in proved})
-
-    def _add_sums(self, step: _Step, tensors: dict[int, Any]) -> None:
-        sums = half_sums(list(tensors.values())).tolist()
-        step.sums.update(zip(tensors, sums, strict=True))
-
     # --- After the step -------------------------------------------------------------
 
-    def _settle(self, step: _Step, found: list[Found]) -> None:
+    def _settle(self, step: Step, found: list[Found]) -> None:
         """Reports a step that has run, and looks at it where it stands out."""
         if step.later and self._settle_later(step, found):
             return
         self._check()
-        self._sum(step, found)
-        columns = self._columns(step, found)
-        row = self._row(step, found, columns)
-        self._add_row(columns.layout, step.number, row)
+        step.add_sums(found)
+        columns = self._layouts.of(step.phase, step.sums, found)
+        row = step.row(found, columns)
+        self._rows.add(columns.layout, step.number, row)
         expected = self._expected.get(columns.names)
         asked = step.phase in self._asked
         if expected is None or asked or expected.stands_out(row):
             self._asked.discard(step.phase)
             self._look(step, found, columns, row)
 
-    def _row(self, step: _Step, found: list[Found], columns: _Columns) -> Floats:
-        met = [found[columns.order[i]].tensor for i in columns.keys]
-        sums = [step.sums[id(t)] for t in met[: columns.layout.num_columns]]
-        return np.array(sums, np.float32)
-
-    def _add_row(self, layout: Layout, step: int, row: Floats) -> None:
-        last = self._rows[-1] if self._rows else None
-        if last is not None and last[0] is layout and last[1] + len(last[2]) == step:
-            last[2].append(row)
-        else:
-            self._rows.append((layout, step, [row]))
-        self._waiting += 1
-
     def _look(
-        self, step: _Step, found: list[Found], columns: _Columns, row: Floats
+        self, step: Step, found: list[Found], columns: Columns, row: Floats
     ) -> None:
         """Hands the tensors of a step to the observer."""
         found = [found[i] for i in columns.order]
@@ -504,11 +413,11 @@ class Instrument:
 
     # --- Steps that are read later ----------------------------------------------------
 
-    def _settle_later(self, step: _Step, found: list[Found]) -> bool:
+    def _settle_later(self, step: Step, found: list[Found]) -> bool:
         """Leaves a step's sums where they are; returns whether it need not be read now."""
         known = {id(f.tensor) for f in found if self._tracer.can_be_bad(f.tensor)}
         step.sums = dict.fromkeys(known, 0.0)
-        columns = self._columns(step, found)
+        columns = self._layouts.of(step.phase, step.sums, found)
         if columns.names not in self._expected or not known:
             step.sums = {}
             return False
@@ -527,7 +436,7 @@ class Instrument:
             columns = steps[0].columns
             rows = torch.stack([p.sums for p in steps]).cpu().numpy()
             for one, row in zip(steps, rows, strict=True):
-                self._add_row(columns.layout, one.number, row)
+                self._rows.add(columns.layout, one.number, row)
             if self._expected[columns.names].is_met_by(rows):
                 continue
             for one, row in zip(steps, rows, strict=True):
@@ -542,7 +451,7 @@ class Instrument:
             self._note(f"train step {number} could not be looked at: it was not kept")
             return
         at = number - tape.first
-        step = _Step("train", number, tape.batches[at])
+        step = Step("train", number, tape.batches[at], self._tracer.can_be_bad)
         with preserved(model), rewinding.aside():
             with fit.aside():
                 for _ in tape.play(tape.batches[:at]):
@@ -555,57 +464,15 @@ class Instrument:
                 _, found = self._found_in_step("train", run, step.data)
             finally:
                 self._current.step = before
-            self._sum(step, found)
-            columns = self._columns(step, found)
-            again = self._row(step, found, columns)
+            step.add_sums(found)
+            columns = self._layouts.of(step.phase, step.sums, found)
+            again = step.row(found, columns)
             if not np.array_equal(np.isfinite(again), np.isfinite(row)):
                 self._note(
                     f"train step {number} came out otherwise when it was run again"
                 )
                 return
             self._look(step, found, columns, again)
-
-    # --- Columns ------------------------------------------------------------------------
-
-    def _columns(self, step: _Step, found: list[Found]) -> _Columns:
-        """Returns what the row of a step stands for: most steps are like one before.
-
-        Args:
-            step: all of its sums are known.
-            found: its tensors, as they were met.
-        """
-        first: dict[int, int] = {}
-        met = tuple(
-            [
-                (
-                    *(f.kind, f.name, f.update, f.tensor.shape, f.tensor.dtype),
-                    first.setdefault(id(f.tensor), i),
-                )
-                for i, f in enumerate(found)
-            ]
-        )
-        columns = self._layouts.get((step.phase, met))
-        if columns is None:
-            columns = self._new_columns(step, found)
-            self._layouts[step.phase, met] = columns
-        return columns
-
-    def _new_columns(self, step: _Step, found: list[Found]) -> _Columns:
-        place = {id(f): i for i, f in enumerate(found)}
-        found = in_causal_order(found)
-        order = [place[id(f)] for f in found]
-        unique: dict[int, int] = {}
-        for i, f in enumerate(found):
-            unique.setdefault(id(f.tensor), i)
-        ids = sorted(unique, key=lambda key: key not in step.sums)
-        at = {key: i for i, key in enumerate(ids)}
-        sources = [at[id(f.tensor)] for f in found]
-        n = sum(key in step.sums for key in ids)
-        own = [source if source < n else -1 for source in sources]
-        probes = [f.probe() for f in found]
-        layout = Layout(step.phase, probes, own, sources, n, False)
-        names = (step.phase, tuple((f.kind, f.name) for f in found), tuple(sources), n)
-        return _Columns(order, [unique[key] for key in ids], layout, names)
 
 
 def is_on_host(model: Any) -> bool:

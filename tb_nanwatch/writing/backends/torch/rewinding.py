@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from tb_nanwatch.postmortem.tape import Change, Tape
+from tb_nanwatch.postmortem.tape import Change, Steps, Tape
 from tb_nanwatch.postmortem.variables import state_variables
 from tb_nanwatch.writing.backends.batches import Batches
 from tb_nanwatch.writing.backends.hooks import Hooks, original
@@ -73,7 +73,7 @@ class Rewinding:
         model = self._model
         if not model.built or model.optimizer is None:
             return
-        # What the first step would make has to be there before it.
+        # Variables that the first step would create must exist before it.
         build_optimizer(model.optimizer, model.trainable_variables)
         for variable in _variables_of_a_state(model):
             if not self._hooks.stand_before(variable, "assign"):
@@ -146,7 +146,7 @@ class Rewinding:
             tape.train = self._train
         return tape
 
-    def _train(self, batches: Sequence[Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _train(self, batches: Sequence[Any]) -> Steps:
         model = self._model
         step = original(model, "train_step")
         for n in range(len(batches)):

@@ -12,7 +12,7 @@ import torch
 from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends import tracing
 
-# Steps after which a model's variables are listed anew, for those that were made or given
+# Steps after which a model's variables are listed again, for those that were made or given
 # another tensor since: in Keras' Python the list costs a small model a tenth of its step.
 REFRESH: Final = 16
 

@@ -32,7 +32,6 @@ from tb_nanwatch.writing.backends.torch.sums import array_of
 _MAX_DETAILS: Final = 2000
 _KERAS: Final = os.path.join(os.path.dirname(keras.__file__), "")
 _LAYER_CALL: Final = os.path.join("layers", "layer.py")
-_LOSS_CALL: Final = os.path.join("losses", "loss.py")
 _ELEMENTWISE: Final = ("AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum")
 _CHOICES: Final = ("SelectV2",)
 # An entry of a stack that was formatted.

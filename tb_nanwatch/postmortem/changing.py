@@ -1,0 +1,80 @@
+"""What a change of a training is, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from tb_nanwatch.postmortem.tape import Change
+from tb_nanwatch.record.schema import PostMortem
+
+
+class NotApplicableError(Exception):
+    """A change does not apply to this training; the message says why."""
+
+
+@dataclass
+class Case:
+    """The training that went bad, as the changes see it.
+
+    Attributes:
+        model: that was trained.
+        found: the post-mortem of its failing step.
+        trains: whether the failing step updates the weights.
+        before_update: whether it went bad before its update.
+        batches: whose scale is that of the data; leaves are arrays.
+        onset: number of the failing batch among them.
+        from_before: whether the training is run again from before the failing step.
+        before: the batch before the failing one, None where it was not kept.
+    """
+
+    model: Any
+    found: PostMortem
+    trains: bool
+    before_update: bool
+    batches: Sequence[Any]
+    onset: int
+    from_before: bool
+    before: Any = None
+
+
+@dataclass
+class Altered:
+    """How a training is run again.
+
+    Attributes:
+        data: returns the batch in the place of the n-th one, with arrays as leaves; None
+            where batches stay as they are.
+        begun: called once the state from before the first step is set.
+        changed: returns what a variable gets where a callback had set one.
+        value: the number that was set, such as a learning rate.
+        text: what was changed, where the change's own text does not say it.
+    """
+
+    data: Callable[[Any, int], Any] | None = None
+    begun: Callable[[], None] = lambda: None
+    changed: Callable[[Change], Any] = lambda change: change.value
+    value: float | None = None
+    text: str = ""
+
+
+Apply = Callable[[Case], AbstractContextManager[Altered]]
+
+
+@dataclass(frozen=True)
+class Changing:
+    """One change.
+
+    Attributes:
+        id, text: what it is called, and what it is.
+        apply: returns a context in which the training is to be run again.
+        retraces: whether the compiled step does not see it, so that the steps have to be
+            run operation by operation.
+    """
+
+    id: str
+    text: str
+    apply: Apply
+    retraces: bool = False

@@ -1,0 +1,73 @@
+"""What is taken away from one hyperparameter of a search space, and where the cut goes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tb_nanwatch.reading.search.axes import Axis, HParamCondition
+from tb_nanwatch.record.schema import JSONScalar
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is taken away from one hyperparameter.
+
+    Attributes:
+        name: of the hyperparameter.
+        op: "ge" takes the values above `bound` away, "le" those below, "in" `values`.
+        bound: the last value that stays.
+        values: those that go.
+    """
+
+    name: str
+    op: str
+    bound: float = math.nan
+    values: tuple[JSONScalar, ...] = ()
+
+    def takes(self, value: JSONScalar) -> bool:
+        """Returns whether `value` is cut away."""
+        if self.op == "in":
+            return any(same(value, v) for v in self.values)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return value > self.bound if self.op == "ge" else value < self.bound
+
+
+def same(a: JSONScalar, b: JSONScalar) -> bool:
+    """Returns whether two values are equal and of one type: 1 is no True, and no 1.0."""
+    return type(a) is type(b) and a == b
+
+
+def cut_of(axis: Axis, condition: HParamCondition, live: float, dead: float) -> Cut:
+    """Returns the cut that a condition asks for.
+
+    Args:
+        axis: the condition's.
+        condition: the region's.
+        live, dead: for a threshold, the observed values next to the cut on the side
+            that stays and on the side that goes.
+    """
+    if condition.op == "in":
+        gone = tuple(axis.levels[i] for i in sorted(condition.levels))
+        return Cut(axis.name, "in", values=gone)
+    if math.isnan(live):  # nothing lives on the other side: all of it goes
+        return Cut(
+            axis.name, condition.op, -math.inf if condition.op == "ge" else math.inf
+        )
+    bound = short_between(live, dead, axis.log)
+    return Cut(axis.name, condition.op, bound)
+
+
+def short_between(live: float, dead: float, log: bool) -> float:
+    """Returns the number of fewest digits near the middle of two, not beyond either.
+
+    It may equal `live`, which stays, and never `dead`, which goes.
+    """
+    low, high = min(live, dead), max(live, dead)
+    middle = math.sqrt(low) * math.sqrt(high) if log and low > 0 else low / 2 + high / 2
+    for digits in range(1, 17):
+        rounded = float(f"{middle:.{digits - 1}e}")
+        if low <= rounded <= high and rounded != dead:
+            return rounded
+    return live

@@ -1,0 +1,95 @@
+"""How the trials of a search ended, in sentences made of counts alone; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording.statuses import STATUS_TEXT
+
+_WENT_BAD: Final = {"diverged": "diverged", "stalled": "stalled", "runaway": "ran away"}
+
+
+def bad_trials_text(
+    noun: str, by_status: Mapping[str, int], scored: int, running: int
+) -> str:
+    """Returns how many trials went bad, in a sentence.
+
+    Args:
+        noun: "trial", or "run" of trainings without a search.
+        by_status: number of trials with each status.
+        scored: bad trials that the tuner took a score from.
+        running: trials that run still.
+    """
+    total = sum(by_status.values())
+    kinds = {s: by_status[s] for s in BAD_STATUSES if by_status.get(s)}
+    bad = sum(kinds.values())
+    if bad:
+        which = f"All {total}" if bad == total > 1 else f"{bad} of {total}"
+        said = ", ".join(f"{n} {STATUS_TEXT[s]}" for s, n in kinds.items())
+        text = f"{which} {noun}s went bad ({said})"
+        if scored:
+            text += f"; {scored} of them {'was' if scored == 1 else 'were'} scored anyway"
+        return f"{text}."
+    if by_status.get("unwatched", 0) == total:
+        return f"No {noun} was watched."
+    return f"No {noun} has gone bad so far." if running else f"No {noun} went bad."
+
+
+def other_outcomes(running: int, contained: int, scalars: int, quiet: int) -> list[str]:
+    """Returns a sentence for each other outcome that trials had, "" where none had it.
+
+    Args:
+        running: trials that run still.
+        contained: whose bad values reached neither the loss nor anything that lasts.
+        scalars: without NaN Watch, of which a logged scalar was non-finite.
+        quiet: that ended without being watched.
+    """
+    return [
+        f"{running} {'is' if running == 1 else 'are'} still running." if running else "",
+        f"{contained} had non-finite values that reached neither the loss nor "
+        "anything that lasts."
+        if contained
+        else "",
+        f"In {scalars} of the trials without NaN Watch, a logged scalar was NaN or "
+        "infinite."
+        if scalars
+        else "",
+        f"{quiet} ended without being watched." if quiet else "",
+    ]
+
+
+def end_text(interrupted: bool) -> str:
+    """Returns that a search came to no end of its own."""
+    return f"The search was {'interrupted' if interrupted else 'aborted'}."
+
+
+def replaced_text(count: int) -> str:
+    """Returns that earlier attempts at some trials are not shown."""
+    return (
+        f"{count} earlier attempt{'s' if count > 1 else ''} of these trials not shown; the "
+        "latest decides."
+    )
+
+
+def brief_text(said: str, by_status: Mapping[str, int]) -> str:
+    """Returns `bad_trials_text` with one word for how, where all went bad alike.
+
+    Args:
+        said: the text, and what follows it.
+        by_status: number of trials with each status.
+    """
+    said = re.sub(r"^1 of 1 (\w+)s ", r"The only \1 ", said)
+    kinds = [s for s in BAD_STATUSES if s in by_status]
+    if len(kinds) != 1:
+        return said
+    (kind,) = kinds
+    long = f"went bad ({by_status[kind]} {STATUS_TEXT[kind]})"
+    return said.replace(long, _WENT_BAD.get(kind, long), 1)
+
+
+def more_runs_text(count: int, bad: int) -> str:
+    """Returns how many runs have no card of their own."""
+    return f"{count:,} more runs, {bad:,} of them bad."
