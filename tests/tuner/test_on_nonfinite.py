@@ -10,6 +10,7 @@ import keras
 import pytest
 
 from tb_nanwatch import NanWatch
+from tests.support.share import by_turns
 from tests.tuner.searches import (
     TUNERS,
     bad,
@@ -34,8 +35,7 @@ def runs(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", TUNERS)
+@pytest.mark.parametrize(("name", "mode"), by_turns((name, MODES) for name in TUNERS))
 def test_a_bad_trial(name: str, mode: Any, tmp_path: Path) -> None:
     # Hyperband has no limit of trials; it runs two.
     more = {} if name == "Hyperband" else {"max_trials": 1}

@@ -65,4 +65,4 @@ if "chief" not in tuner.tuner_id and not staggered:
     # Both workers begin together, and share the trials.
     until(lambda: all((path / f"tuner{i}.ready").exists() for i in range(2)))
 callbacks = [NanWatch(path / "log"), *([Slow()] if staggered else [])]
-search(tuner, *callbacks, batch_size=4 if staggered else 8, epochs=2)
+search(tuner, *callbacks, batch_size=8, epochs=2)
