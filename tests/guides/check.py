@@ -20,7 +20,6 @@ from tests.guides import runner
 from tests.guides.guide import Guide, Search
 
 KNOWN = Path(__file__).with_name("known.json")
-EVERYTHING = bool(os.environ.get("NANWATCH_GUIDES"))
 
 # Without `NANWATCH_GUIDES`, what is tried of a program in graph mode: the programs of a
 # module by turns. Either trains it watched.
@@ -44,7 +43,7 @@ def cases(what: str, *modules: ModuleType) -> list[tuple[Any, str]]:
         for module in modules
         for number, guide in enumerate(module.GUIDES)
         for mode in runner.MODES
-        if EVERYTHING or _is_in_share(what, number, guide, mode)
+        if runner.EVERYTHING or _is_in_share(what, number, guide, mode)
     ]
 
 
