@@ -312,7 +312,8 @@ class Campaign:
             validation_steps=VALIDATION_STEPS,
             shuffle=False,
             verbose=0,
-            callbacks=[NanWatch(log_dir), saboteur],
+            # What is asked here is found without experiments.
+            callbacks=[NanWatch(log_dir, experiments=0), saboteur],
         )
         if not plan:
             self.find_places(faults)
