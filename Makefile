@@ -11,7 +11,7 @@
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
 # make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
-# make thorough  every error in every mode, every tuner with every `on_nonfinite` (10 minutes)
+# make thorough  every error in every mode, every tuner with every `on_nonfinite`, the demo as on a GPU
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
@@ -52,7 +52,7 @@ WITH_TRAININGS := tests/writing tests/identity tests/public
 IN_PROCESSES = -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
 # Files of which `make test` takes a share by the rules of tests/support/share.py. The
 # campaigns have targets of their own.
-WITH_SHARES := tests/writing/test_guard.py tests/tuner/test_on_nonfinite.py
+WITH_SHARES := tests/packaging/test_demo.py tests/writing/test_guard.py tests/tuner/test_on_nonfinite.py
 
 VENV := .venv
 DONE := $(VENV)/.done
