@@ -7,10 +7,11 @@
 # make bench   what watching costs, as ratios to plain fit (about an hour; BENCH_ARGS="--help")
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make picture the README's picture and docs/stability.md's, of the demo's logs (DEMO_SERVE=0 make demo makes them)
-# make faults  thousands of injected faults instead of hundreds
+# make faults  thousands of injected faults instead of hundreds, in every configuration
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
 # make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
+# make thorough  every error in every mode, every tuner with every `on_nonfinite`, the demo as on a GPU
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
@@ -39,13 +40,19 @@ BACKENDS ?= torch jax
 # Where a build for CPUs alone is to be had: --extra-index-url https://download.pytorch.org/whl/cpu
 BACKENDS_PIP_ARGS ?=
 STABILITY_ARGS ?=
-# Processes that run the tests, a file each at a time; each holds TensorFlow.
+# Processes that run the tests, a file each at a time, the longest first (tests/support/
+# longest.py); each holds TensorFlow.
 PYTEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
 # Tests that start servers, browsers, kernels or workers, and those that train most.
 WITH_PROCESSES := tests/browser tests/hostile tests/live tests/notebook tests/packaging \
 	tests/stability/test_distributed.py tests/tuner/test_distributed.py
 WITH_TRAININGS := tests/writing tests/identity tests/public
+
+IN_PROCESSES = -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder
+# Files of which `make test` takes a share by the rules of tests/support/share.py. The
+# campaigns have targets of their own.
+WITH_SHARES := tests/packaging/test_demo.py tests/writing/test_guard.py tests/tuner/test_on_nonfinite.py
 
 VENV := .venv
 DONE := $(VENV)/.done
@@ -66,7 +73,7 @@ export CUDA_VISIBLE_DEVICES :=
 DEMO_ON := $(or $(KERAS_BACKEND),tensorflow)
 export KERAS_BACKEND := tensorflow
 
-.PHONY: help demo demo-ray test check format bench bench-tab picture faults coverage identity fuzz guides peers robustness corpus stability versions backends build clean setup chromium built-tab
+.PHONY: help demo demo-ray test check format bench bench-tab picture faults coverage identity fuzz guides thorough peers robustness corpus stability versions backends build clean setup chromium built-tab
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -105,7 +112,7 @@ format: $(DONE)/dev $(DONE)/npm
 test: setup check built-tab
 	$(NPM) test
 	@status=0; chosen=0; \
-	run() { code=0; (set -x; $(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile --durations=15 "$$@" $(PYTEST_ARGS)) || code=$$?; \
+	run() { code=0; (set -x; $(PY) -m pytest $(IN_PROCESSES) --durations=15 "$$@" $(PYTEST_ARGS)) || code=$$?; \
 		if [ $$code != 5 ]; then chosen=1; fi; \
 		if [ $$code != 0 ] && [ $$code != 5 ]; then status=$$code; fi; }; \
 	run $(WITH_PROCESSES); \
@@ -137,7 +144,10 @@ identity: $(DONE)/dev
 	@$(PY) -m tests.identity --table build/identity.json
 
 guides: $(DONE)/dev
-	NANWATCH_GUIDES=1 $(PY) -m pytest -n $(PYTEST_JOBS) --dist loadfile tests/guides
+	NANWATCH_GUIDES=1 $(PY) -m pytest $(IN_PROCESSES) tests/guides
+
+thorough: $(DONE)/dev
+	NANWATCH_THOROUGH=1 $(PY) -m pytest $(IN_PROCESSES) $(WITH_SHARES)
 
 fuzz: $(DONE)/dev
 	@$(PY) -m tests.hostile.fuzz $(INPUTS)

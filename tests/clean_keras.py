@@ -12,6 +12,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import pytest
 
+from tests.support.garbage import set_graphs_aside
+
+# What importing TensorFlow leaves is searched by no later search, either.
+set_graphs_aside()
+
 
 @pytest.fixture(autouse=True)
 def clean_keras() -> Iterator[None]:
@@ -21,3 +26,6 @@ def clean_keras() -> Iterator[None]:
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+    # What Keras itself still holds goes first: what is set aside never goes.
+    keras.backend.clear_session()
+    set_graphs_aside()

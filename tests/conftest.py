@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support import longest
 from tests.support.garbage import set_graphs_aside
 
 # On a busy machine one example may take any time.
@@ -26,6 +27,10 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: longest.place(item.nodeid))
 
 
 @pytest.fixture(scope="module", autouse=True)

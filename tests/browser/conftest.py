@@ -1,5 +1,8 @@
+import fcntl
 import json
+import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,10 +23,31 @@ START_SECONDS = 120
 @pytest.fixture(scope="session")
 def logdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What NanWatch writes in a real search."""
-    root = tmp_path_factory.mktemp("search")
-    search = [str(HERE / "search.py"), str(root / "logs"), str(root / "tuner")]
-    run_program(*search)
-    return root / "logs"
+
+    def make(root: pathlib.Path) -> None:
+        run_program(str(HERE / "search.py"), str(root / "logs"), str(root / "tuner"))
+
+    return made_once(tmp_path_factory, "search", make) / "logs"
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    make: Callable[[pathlib.Path], None],
+) -> pathlib.Path:
+    """Returns a directory that one of the processes that run the tests fills for all."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    root, done = base / name, base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(root, ignore_errors=True)  # what another one began
+            root.mkdir()
+            make(root)
+            done.touch()
+    return root
 
 
 def run_program(*arguments: str) -> None:

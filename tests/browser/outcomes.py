@@ -34,7 +34,8 @@ def inherited(root: pathlib.Path) -> None:
     tuner = make(
         "Hyperband", build, root, max_epochs=4, factor=2, project_name="hyperband"
     )
-    search(tuner, NanWatch(root / "log"), batch_size=64)
+    # What its trials went on with is told, and no experiment.
+    search(tuner, NanWatch(root / "log", experiments=0), batch_size=64)
 
 
 def unwatched(root: pathlib.Path) -> None:

@@ -9,14 +9,16 @@ import pytest
 from tests.guides import custom_fit, generative
 from tests.guides.check import cases, fault, identity, name_of
 
-CASES = cases(generative, custom_fit)
 
-
-@pytest.mark.parametrize(("guide", "mode"), CASES, ids=name_of)
+@pytest.mark.parametrize(
+    ("guide", "mode"), cases("watched", generative, custom_fit), ids=name_of
+)
 def test_trains_as_without(guide: Any, mode: str) -> None:
     identity(guide, mode)
 
 
-@pytest.mark.parametrize(("guide", "mode"), CASES, ids=name_of)
+@pytest.mark.parametrize(
+    ("guide", "mode"), cases("fault", generative, custom_fit), ids=name_of
+)
 def test_its_mistake_is_found(guide: Any, mode: str) -> None:
     fault(guide, mode)

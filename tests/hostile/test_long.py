@@ -17,7 +17,7 @@ from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.record.schema import RANGE_COLUMNS
 from tests.hostile.conftest import FULL, Tally
 from tests.hostile.soak import Soak, write_readme
-from tests.hostile.training import MAX_GROWTH, trained, uncounted
+from tests.hostile.training import MAX_GROWTH, Trained, trained, uncounted
 from tests.hostile.training import write_readme as write_trained
 from tests.hostile.writers import RANGES
 from tests.reading.records import CTX, LOADERS
@@ -26,7 +26,7 @@ from tests.writing.logs import read_log
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 SOAK_STEPS = 1_000_000 if FULL else 4_000
-TRAINED_STEPS = 1_000_000 if FULL else 20_000
+TRAINED_STEPS = 1_000_000 if FULL else 5_000
 # What a million steps of the conv model's probes may take, by DESIGN.
 MAX_LOG_BYTES = 4_000_000
 TRIALS, WRITERS = (1_000, 4) if FULL else (120, 4)
@@ -64,11 +64,20 @@ def test_a_soak_keeps_every_extreme_in_a_small_log(tmp_path: Path, tally: Tally)
         write_readme(SOAK_STEPS, soak.log_bytes())
 
 
-def test_a_real_training_is_in_the_log_step_by_step(tmp_path: Path, tally: Tally) -> None:
+@pytest.fixture(scope="module")
+def long_training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    """A watched training of `TRAINED_STEPS`, and its log directory."""
+    log_dir = tmp_path_factory.mktemp("long")
+    return trained(TRAINED_STEPS, log_dir), log_dir
+
+
+def test_a_real_training_is_in_the_log_step_by_step(
+    long_training: tuple[Trained, Path], tally: Tally
+) -> None:
     """As long as it may be, in the memory of its beginning, to the same weights."""
-    watched = trained(TRAINED_STEPS, tmp_path)
+    watched, log_dir = long_training
     plain = trained(TRAINED_STEPS, None)
-    assert list(uncounted(read_log(tmp_path), TRAINED_STEPS)) == []
+    assert list(uncounted(read_log(log_dir), TRAINED_STEPS)) == []
     assert watched.iterations == plain.iterations == TRAINED_STEPS
     assert watched.weights == plain.weights
     assert watched.growth < max(plain.growth, 0) + MAX_GROWTH
@@ -81,17 +90,16 @@ def test_a_real_training_is_in_the_log_step_by_step(tmp_path: Path, tally: Tally
         write_trained(TRAINED_STEPS, plain, watched)
 
 
-def test_a_step_that_is_missing_is_missed(tmp_path: Path) -> None:
+def test_a_step_that_is_missing_is_missed(long_training: tuple[Trained, Path]) -> None:
     """Of the check itself: fewer steps, other values, buckets that are not where they were."""
-    trained(1_000, tmp_path)
-    log = read_log(tmp_path)
-    assert list(uncounted(log, 1_000)) == []
-    assert len(list(uncounted(log, 1_001))) == 2
+    steps, log = TRAINED_STEPS, read_log(long_training[1])
+    assert list(uncounted(log, steps)) == []
+    assert len(list(uncounted(log, steps + 1))) == 2
     (ranges, *_) = [r for r in log.all("ranges") if len(r.steps) > 1]
     ranges.stats = ranges.stats * np.float32(1 + 1e-6)
-    assert len(list(uncounted(log, 1_000))) == len(ranges.steps)
+    assert len(list(uncounted(log, steps))) == len(ranges.steps)
     ranges.steps = ranges.steps + 1
-    assert "buckets that overlap, or steps between them" in uncounted(log, 1_000)
+    assert "buckets that overlap, or steps between them" in uncounted(log, steps)
 
 
 def test_trials_of_four_processes_are_read_whole(tmp_path: Path, tally: Tally) -> None:

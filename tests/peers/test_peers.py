@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import tests.peers.run as campaigns
 from tests.peers.compare import Process, Seen, differences, load, parts, why_not
 from tests.peers.processes import (
     GRAPH,
@@ -161,6 +162,30 @@ def test_what_differs_without_is_left_out() -> None:
     steady = Campaign(GRAPH, same, same, differs)
     steady.compare()
     assert (list(steady.found), steady.unsteady, len(steady.proofs())) == (["t"], {}, 1)
+
+
+@pytest.mark.parametrize("weights", ["a", "b"])
+def test_plain_runs_are_compared_where_the_watched_one_differs(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = fit()["state"] | {"weights": {"0 w": weights}}
+    plain, watched = (
+        Process({"m.py::t": Seen(["call passed"], [""], {0: f})})
+        for f in (fit(), fit(state=state))
+    )
+    asked = []
+
+    def run_one(files: Any, out: Path, **how: Any) -> Path:
+        asked.append(out.stem)
+        return out
+
+    monkeypatch.setattr(campaigns, "run", run_one)
+    monkeypatch.setattr(
+        campaigns, "load", lambda out: watched if out.stem.endswith("W") else plain
+    )
+    result = campaign(GRAPH, [["m.py"]], ["m.py::t"], tmp_path, NANWATCH, jobs=1)
+    assert asked[:3] == (["0A", "0W"] if weights == "a" else ["0A", "0W", "0B"])
+    assert list(result.found) == ([] if weights == "a" else ["m.py::t"])
 
 
 def test_a_known_difference_that_is_gone_is_a_complaint() -> None:

@@ -44,7 +44,7 @@ def run_search(
     options = {"max_trials": len(fates), "max_consecutive_failed_trials": 3} | more
     tuner = make(name, build_of(*fates), path, **options)
     try:
-        search(tuner, NanWatch(path / "log"), batch_size=8, epochs=1)
+        search(tuner, NanWatch(path / "log", experiments=0), batch_size=8, epochs=1)
     except RuntimeError as e:
         assert "consecutive failures" in str(e)
     return overview(path / "log")
@@ -121,7 +121,9 @@ def test_what_is_said_to_set_lets_the_search_go_on(tmp_path: Path) -> None:
         options = {"max_trials": 8, "max_consecutive_failed_trials": limit}
         tuner = make("RandomSearch", build, tmp_path, **options)
         with contextlib.suppress(RuntimeError):
-            search(tuner, NanWatch(tmp_path / "log"), batch_size=8, epochs=1)
+            search(
+                tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=8, epochs=1
+            )
         return overview(tmp_path / "log")
 
     (entry,) = run(3, 1e8, 1e8, 1e8)["searches"]
@@ -157,7 +159,7 @@ def test_an_exception_of_the_program_is_told_apart(tmp_path: Path) -> None:
 
     tuner = make("GridSearch", build_of(0.01, 0.01), tmp_path)
     with pytest.raises(keras_tuner.errors.FatalError):
-        search(tuner, NanWatch(tmp_path / "log"), Stop(), batch_size=8)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), Stop(), batch_size=8)
     full = overview(tmp_path / "log")
     (run,) = full["runs"]
     assert (run["state"], run["error_type"]) == ("failed", "FatalError")
@@ -190,7 +192,7 @@ def test_a_training_that_fails_in_its_first_step_is_not_clean(
             *(X, labels),
             validation_data=(X, labels),
             verbose=0,
-            callbacks=[NanWatch(tmp_path / "log")],
+            callbacks=[NanWatch(tmp_path / "log", experiments=0)],
         )
     said = (
         "InvalidArgumentError: Received a label value of 3 which is outside the valid "
@@ -221,7 +223,7 @@ def test_a_training_that_fails_later_is_clean_and_told_of(tmp_path: Path) -> Non
                 raise OSError("the disk is full")
 
     tuner = make("GridSearch", build_of(0.01, 0.02), tmp_path)
-    search(tuner, NanWatch(tmp_path / "log"), Fail(), batch_size=8)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), Fail(), batch_size=8)
     full = overview(tmp_path / "log")
     good, failed = run_of(full, "0/execution0"), run_of(full, "1/execution0")
     assert (good["status"], good["failure"]) == ("clean", None)
@@ -235,7 +237,11 @@ def test_a_training_that_fails_later_is_clean_and_told_of(tmp_path: Path) -> Non
 
 def test_what_went_bad_did_not_fail_for_another_reason(tmp_path: Path) -> None:
     tuner = make("RandomSearch", build_of(1e8), tmp_path, max_trials=1)
-    search(tuner, NanWatch(tmp_path / "log", on_nonfinite="raise"), batch_size=8)
+    search(
+        tuner,
+        NanWatch(tmp_path / "log", on_nonfinite="raise", experiments=0),
+        batch_size=8,
+    )
     full = overview(tmp_path / "log")
     (run,) = full["runs"]
     assert run["failure"].startswith("NonFiniteError: NaN Watch: 0/execution0 went bad")

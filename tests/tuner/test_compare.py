@@ -25,7 +25,12 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     linear(0.01).fit(X, Y, epochs=5, batch_size=16, verbose=0, callbacks=[watch])
     for name, build in (("before", with_rates(0.01, 100.0, 200.0)), ("after", good)):
         tuner = make("GridSearch", build, path / name, project_name=name, max_trials=3)
-        search(tuner, NanWatch(str(path / "logs" / name)), epochs=5, batch_size=16)
+        search(
+            tuner,
+            NanWatch(str(path / "logs" / name), experiments=0),
+            epochs=5,
+            batch_size=16,
+        )
     return path / "logs"
 
 
@@ -120,7 +125,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             project_name=name,
             overwrite=True,
         )
-        search(tuner, NanWatch(str(path / "logs")), epochs=1, batch_size=16)
+        search(
+            tuner, NanWatch(str(path / "logs"), experiments=0), epochs=1, batch_size=16
+        )
     return path / "logs"
 
 

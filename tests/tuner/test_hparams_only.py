@@ -108,7 +108,7 @@ def printed(full: dict[str, Any]) -> str:
 def test_what_nan_watch_watched_is_not_listed_twice(tmp_path: Path) -> None:
     tuner = make("GridSearch", build, tmp_path, max_trials=2)
     board = keras.callbacks.TensorBoard(tmp_path / "log", write_graph=False)
-    search(tuner, board, NanWatch(tmp_path / "log"), batch_size=32)
+    search(tuner, board, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     full = overview(tmp_path / "log")
     assert len(full["searches"]) == 1 and len(full["runs"]) == 2
     assert all(r["status"] != "unwatched" and r["scalars"] == [] for r in full["runs"])
@@ -117,7 +117,7 @@ def test_what_nan_watch_watched_is_not_listed_twice(tmp_path: Path) -> None:
 def test_beside_a_watched_search_both_are_there(tmp_path: Path) -> None:
     log_without(tmp_path, "old", 1)
     tuner = make("RandomSearch", build, tmp_path, project_name="new")
-    search(tuner, NanWatch(tmp_path / "log" / "new"), batch_size=32)
+    search(tuner, NanWatch(tmp_path / "log" / "new", experiments=0), batch_size=32)
     full = overview(tmp_path / "log")
     new, old = full["searches"]
     assert (new["name"], old["search"]) == ("new", "hparams:old")
@@ -161,7 +161,7 @@ def test_where_there_are_none_one_more_listing_is_all(tmp_path: Path) -> None:
 
     tuner = make("RandomSearch", build, tmp_path, max_trials=1)
     board = keras.callbacks.TensorBoard(tmp_path / "log", write_graph=False)
-    search(tuner, board, NanWatch(tmp_path / "log"), batch_size=32)
+    search(tuner, board, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     provider = Counting(make_provider(str(tmp_path / "log")))
     reader = Reader(provider, max_age=0)
     assert len(reader.snapshot(RequestContext(), "").sessions) == 1

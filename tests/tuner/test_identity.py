@@ -26,7 +26,7 @@ def printed(full: dict[str, Any]) -> str:
 
 def run_search(path: Path, build: Any, log: str = "log", **more: Any) -> dict[str, Any]:
     tuner = make("RandomSearch", build, path, **more)
-    search(tuner, NanWatch(path / log), batch_size=16, epochs=1)
+    search(tuner, NanWatch(path / log, experiments=0), batch_size=16, epochs=1)
     return overview(path / "log")
 
 
@@ -71,7 +71,7 @@ def test_a_retry_is_shown_and_the_latest_decides(tmp_path: Path) -> None:
             self.model.optimizer.learning_rate = next(rates)
 
     tuner = make("RandomSearch", build, tmp_path, max_trials=1, max_retries_per_trial=2)
-    watch = NanWatch(tmp_path / "log", on_nonfinite="raise")
+    watch = NanWatch(tmp_path / "log", on_nonfinite="raise", experiments=0)
     search(tuner, watch, Rate(), batch_size=8)
     full = overview(tmp_path / "log")
     first, second = full["runs"]
@@ -103,7 +103,13 @@ def test_executions_are_shown_where_there_are_several(
 
 def test_id_and_number_are_findable(tmp_path: Path, capsys: Any) -> None:
     tuner = make("RandomSearch", good, tmp_path)
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=1, verbose=1)
+    search(
+        tuner,
+        NanWatch(tmp_path / "log", experiments=0),
+        batch_size=64,
+        epochs=1,
+        verbose=1,
+    )
     said = capsys.readouterr().out
     full = overview(tmp_path / "log")
     for run in full["runs"]:

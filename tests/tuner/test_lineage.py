@@ -22,7 +22,7 @@ def run_search(
     tuner = make(
         "Hyperband", with_rates(*rates), path, max_epochs=max_epochs, factor=factor
     )
-    search(tuner, NanWatch(path / "log"), batch_size=64)
+    search(tuner, NanWatch(path / "log", experiments=0), batch_size=64)
     return overview(path / "log"), tuner.oracle.trials
 
 

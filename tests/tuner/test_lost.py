@@ -124,7 +124,7 @@ def ended(path: Path, tuner: Any, error: type[BaseException], **more: Any) -> An
     with warnings.catch_warnings():
         warnings.simplefilter("error", NanWatchWarning)
         with pytest.raises(error) as caught:
-            search(tuner, NanWatch(path / "log"), batch_size=32, **more)
+            search(tuner, NanWatch(path / "log", experiments=0), batch_size=32, **more)
     assert caught.type is error  # the program's own, and no other
     assert not {"on_trial_end", "on_search_end"} & set(vars(tuner))
     full = overview(path / "log")
@@ -245,7 +245,7 @@ def test_the_search_goes_on_where_it_is_said_to(tmp_path: Path) -> None:
     full = ended(tmp_path, tuner, FatalError)
     assert "overwrite=False to go on" in full["searches"][0]["aborted"]["fix"]
     tuner = make("RandomSearch", Hyper("nowhere"), tmp_path, max_trials=2)
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=32)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     full = overview(tmp_path / "log")
     (entry,) = full["searches"]
     assert (entry["aborted"], entry["trials"]) == (None, 2)
@@ -277,7 +277,9 @@ def test_a_search_that_is_interrupted_is_no_finished_one(
     tuner = make("RandomSearch", Hyper("nowhere"), tmp_path)
     with pytest.raises(KeyboardInterrupt):
         interrupting = Interrupting(hook, KeyboardInterrupt())
-        search(tuner, NanWatch(tmp_path / "log"), interrupting, batch_size=32)
+        search(
+            tuner, NanWatch(tmp_path / "log", experiments=0), interrupting, batch_size=32
+        )
     full = overview(tmp_path / "log")
     run = run_of(full, "0/execution0")
     assert (run["state"], run["error_type"]) == ("failed", "KeyboardInterrupt")
@@ -317,7 +319,7 @@ def test_what_kerastuner_catches_ends_no_search(
     tuner = make("GridSearch", Hyper(where, error, at=1), tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", NanWatchWarning)
-        search(tuner, NanWatch(tmp_path / "log"), batch_size=32)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     full = overview(tmp_path / "log")
     (entry,) = full["searches"]
     assert (entry["aborted"], entry["trials"]) == (None, 2)
@@ -328,7 +330,7 @@ def test_what_kerastuner_catches_ends_no_search(
 
 
 def test_a_search_without_the_callback_is_let_be(tmp_path: Path) -> None:
-    NanWatch(tmp_path / "log")
+    NanWatch(tmp_path / "log", experiments=0)
     tuner = make("GridSearch", Hyper("after", FatalError("a bug")), tmp_path)
     with pytest.raises(FatalError, match="a bug"):
         search(tuner, batch_size=32)
@@ -340,11 +342,11 @@ def test_a_log_that_cannot_be_written_changes_no_error(tmp_path: Path) -> None:
     (tmp_path / "log").touch()
     tuner = make("GridSearch", Hyper("build", FatalError("a bug")), tmp_path)
     with pytest.raises(FatalError, match="a bug"), pytest.warns(NanWatchWarning):
-        search(tuner, NanWatch(tmp_path / "log"), batch_size=32)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     tuner = make("GridSearch", Hyper("build", FatalError("a bug")), tmp_path / "b")
     with warnings.catch_warnings(), pytest.raises(FatalError, match="a bug"):
         warnings.simplefilter("error", NanWatchWarning)
-        search(tuner, NanWatch(tmp_path / "log" / "b"), batch_size=32)
+        search(tuner, NanWatch(tmp_path / "log" / "b", experiments=0), batch_size=32)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -358,7 +360,7 @@ def test_what_cannot_be_told_ends_no_search(
     tuner = make("GridSearch", Hyper("build", ValueError("no"), at=1), tmp_path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error" if strict else "always", NanWatchWarning)
-        search(tuner, NanWatch(tmp_path / "log"), batch_size=32)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     assert len(tuner.oracle.trials) == 2
     said = [str(w.message) for w in caught if w.category is NanWatchWarning]
     assert ["OSError: no words" in s for s in said] == ([] if strict else [True])
@@ -375,7 +377,7 @@ def heard(
     """Runs a search; returns the overview, the warnings, and all texts."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        search(tuner, NanWatch(path / "log"), batch_size=32, **more)
+        search(tuner, NanWatch(path / "log", experiments=0), batch_size=32, **more)
     said = [str(w.message) for w in caught if w.category is NanWatchWarning]
     full = overview(path / "log")
     return full, said, shown(full)
@@ -455,7 +457,7 @@ def test_where_warnings_are_errors_the_search_goes_on(tmp_path: Path) -> None:
     tuner = make("RandomSearch", Hyper("drop"), tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", NanWatchWarning)
-        search(tuner, NanWatch(tmp_path / "log"), batch_size=32)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=32)
     assert len(tuner.oracle.trials) == 2
     assert len(overview(tmp_path / "log")["runs"]) == 2
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 def test_a_score_from_before(name: str, tmp_path: Path) -> None:
     # One step an epoch: the first epoch's loss is finite, and the last of all.
     tuner = make(name, with_rates(0.01, 1e12), tmp_path)
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=3)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=64, epochs=3)
     full = overview(tmp_path / "log")
     by_rate = {r["hparams"]["rate"]: r for r in full["runs"]}
     good, bad = by_rate[0.01], by_rate[1e12]
@@ -57,7 +57,9 @@ def test_executions_are_judged_each_by_its_own_history(tmp_path: Path) -> None:
     tuner = make(
         "RandomSearch", with_rates(1.0), tmp_path, max_trials=1, executions_per_trial=2
     )
-    search(tuner, NanWatch(tmp_path / "log"), Rate(), batch_size=64, epochs=9)
+    search(
+        tuner, NanWatch(tmp_path / "log", experiments=0), Rate(), batch_size=64, epochs=9
+    )
     full = overview(tmp_path / "log")
     bad, good = run_of(full, "0/execution0"), run_of(full, "0/execution1")
     # KerasTuner gives both the mean of their best epochs, (0 + 8) / 2, which lies
@@ -71,7 +73,7 @@ def test_executions_are_judged_each_by_its_own_history(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TUNERS)
 def test_an_infinite_score(name: str, tmp_path: Path) -> None:
     tuner = make(name, with_rates(1e25, 2e25), tmp_path)
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=1)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=64, epochs=1)
     full = overview(tmp_path / "log")
     infinite = [r for r in full["runs"] if r["score"] == "Infinity"]
     assert len(infinite) >= 2
@@ -94,7 +96,7 @@ def test_a_subclass_of_the_bayesian_tuner_is_known_by_its_oracle(tmp_path: Path)
         max_trials=1,
         directory=tmp_path / "tuner",
     )
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=1)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=64, epochs=1)
     (run,) = overview(tmp_path / "log")["runs"]
     assert "The Bayesian oracle read it as 0, to be minimised" in run["misread_text"]
 
@@ -111,7 +113,7 @@ def test_the_bayesian_oracle_does_read_it_as_0(tmp_path: Path) -> None:
     fitted = []
     fit = tuner.oracle.gpr.fit
     tuner.oracle.gpr.fit = lambda x, y: (fitted.append(y), fit(x, y))[1]
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=1)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=64, epochs=1)
     scores = [t.score for t in tuner.oracle.trials.values()]
     assert any(s == float("inf") for s in scores[: len(fitted[-1])])
     assert [float(y) for y in fitted[-1]] == [
@@ -125,7 +127,7 @@ def test_a_recovered_loss_is_no_misreading(tmp_path: Path) -> None:
         return linear(0.01)
 
     tuner = make("RandomSearch", build, tmp_path, max_trials=1)
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=64, epochs=3)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=64, epochs=3)
     (run,) = overview(tmp_path / "log")["runs"]
     assert run["misread"] is None and run["best_step"] == 2
 
@@ -170,7 +172,7 @@ def with_accuracy(hp: Any) -> Any:
 
 def test_a_finite_score_of_a_model_of_nan(tmp_path: Path) -> None:
     tuner = make("GridSearch", behind_relu, tmp_path)
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=16, epochs=3)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=16, epochs=3)
     full = overview(tmp_path / "log")
     by_edge = {r["hparams"]["edge"]: r for r in full["runs"]}
     good, bad = by_edge[-10.0], by_edge[0.0]
@@ -207,7 +209,13 @@ def test_weights_that_are_finite_again(repaired: bool, tmp_path: Path) -> None:
     tuner = make(
         "RandomSearch", with_accuracy, tmp_path, max_trials=1, objective=OBJECTIVE
     )
-    search(tuner, Meddle(), NanWatch(tmp_path / "log"), batch_size=16, epochs=3)
+    search(
+        tuner,
+        Meddle(),
+        NanWatch(tmp_path / "log", experiments=0),
+        batch_size=16,
+        epochs=3,
+    )
     (run,) = overview(tmp_path / "log")["runs"]
     assert (run["status"], run["tuner_status"]) == ("diverged", "COMPLETED")
     # Of NaN nothing is near the labels; of what was mended something is.

@@ -10,6 +10,7 @@ import keras
 import pytest
 
 from tb_nanwatch import NanWatch
+from tests.support.share import by_turns
 from tests.tuner.searches import (
     TUNERS,
     bad,
@@ -34,13 +35,12 @@ def runs(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", TUNERS)
+@pytest.mark.parametrize(("name", "mode"), by_turns((name, MODES) for name in TUNERS))
 def test_a_bad_trial(name: str, mode: Any, tmp_path: Path) -> None:
     # Hyperband has no limit of trials; it runs two.
     more = {} if name == "Hyperband" else {"max_trials": 1}
     tuner = make(name, bad, tmp_path, **more)
-    search(tuner, NanWatch(tmp_path / "log", on_nonfinite=mode))
+    search(tuner, NanWatch(tmp_path / "log", on_nonfinite=mode, experiments=0))
     for run in runs(tmp_path):
         assert run["onset"] and run["onset"]["step"] < STEPS
         assert run["tuner_status"] == "FAILED"
@@ -81,7 +81,9 @@ def test_a_good_trial(
     name: str, mode: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tuner = make(name, good, tmp_path)
-    search(tuner, NanWatch(tmp_path / "log", on_nonfinite=mode), batch_size=16)
+    search(
+        tuner, NanWatch(tmp_path / "log", on_nonfinite=mode, experiments=0), batch_size=16
+    )
     for run in runs(tmp_path):
         assert (run["status"], run["state"]) == ("clean", "finished")
         assert run["tuner_status"] == "COMPLETED" and run["misread"] is None
@@ -97,7 +99,7 @@ def test_the_overshoot_is_that_of_one_call(tmp_path: Path) -> None:
     for mode in ("stop", "fail"):
         path = tmp_path / mode
         tuner = make("RandomSearch", build, path, max_trials=1)
-        search(tuner, NanWatch(path / "log", on_nonfinite=mode))  # type: ignore[arg-type]
+        search(tuner, NanWatch(path / "log", on_nonfinite=mode, experiments=0))  # type: ignore[arg-type]
         (run,) = runs(path)
         assert run["steps"] % 8 == 0 and run["steps"] < STEPS
         assert run["steps_after_onset"] == run["steps"] - run["onset"]["step"] - 1 < 8
@@ -108,7 +110,9 @@ def test_stop_leaves_no_score_from_before_unless_told_to(tmp_path: Path) -> None
     for keep in (False, True):
         path = tmp_path / str(keep)
         tuner = make("BayesianOptimization", with_rates(1e12), path, max_trials=1)
-        watch = NanWatch(path / "log", on_nonfinite="stop", keep_score=keep)
+        watch = NanWatch(
+            path / "log", on_nonfinite="stop", keep_score=keep, experiments=0
+        )
         search(tuner, watch, batch_size=64, epochs=5)
         (run,) = runs(path)
         assert (run["state"], run["epochs"]) == ("stopped", 2)
@@ -129,7 +133,7 @@ def test_with_fail_the_abort_says_why(tmp_path: Path) -> None:
         max_consecutive_failed_trials=3,
     )
     with pytest.raises(RuntimeError, match="consecutive failures") as caught:
-        search(tuner, NanWatch(tmp_path / "log", on_nonfinite="fail"))
+        search(tuner, NanWatch(tmp_path / "log", on_nonfinite="fail", experiments=0))
     run = run_of(overview(tmp_path / "log"), "2/execution0")
     assert str(caught.value).strip().endswith(run["error_message"])
 
@@ -157,7 +161,7 @@ def test_what_to_set_is_said_once(
         max_consecutive_failed_trials=2,
         executions_per_trial=2,
     )
-    search(tuner, NanWatch(tmp_path / "log"), batch_size=8, epochs=1)
+    search(tuner, NanWatch(tmp_path / "log", experiments=0), batch_size=8, epochs=1)
     failed = {r["trial_id"] for r in runs(tmp_path) if r["tuner_status"] == "FAILED"}
     assert len(failed) == 2
     (line,) = advice(capsys)
@@ -176,7 +180,7 @@ def test_another_exception_is_told_as_well(
     options = {"max_trials": 3, "max_consecutive_failed_trials": 2}
     tuner = make("RandomSearch", good, tmp_path, **options)
     with pytest.raises(RuntimeError):
-        search(tuner, NanWatch(tmp_path / "log"), Broken(), batch_size=32)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), Broken(), batch_size=32)
     (line,) = advice(capsys)
     assert "Trial #1 failed (ValueError: no disk). " in line
 
@@ -194,6 +198,6 @@ def test_nothing_is_said_where_the_search_cannot_be_given_up(
 ) -> None:
     tuner = make("RandomSearch", bad, tmp_path, **options)
     with contextlib.suppress(RuntimeError):  # of the search that is given up at its end
-        search(tuner, NanWatch(tmp_path / "log"), epochs=1)
+        search(tuner, NanWatch(tmp_path / "log", experiments=0), epochs=1)
     assert {r["tuner_status"] for r in runs(tmp_path)} == {"FAILED"}
     assert advice(capsys) == []

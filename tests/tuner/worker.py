@@ -64,5 +64,7 @@ tuner = make(
 if "chief" not in tuner.tuner_id and not staggered:
     # Both workers begin together, and share the trials.
     until(lambda: all((path / f"tuner{i}.ready").exists() for i in range(2)))
-callbacks = [NanWatch(path / "log"), *([Slow()] if staggered else [])]
-search(tuner, *callbacks, batch_size=4 if staggered else 8, epochs=2)
+# How a search is shared is asked, and of the staggered ones nothing else.
+watch = NanWatch(path / "log", experiments=0 if staggered else 10)
+callbacks = [watch, *([Slow()] if staggered else [])]
+search(tuner, *callbacks, batch_size=8, epochs=2)

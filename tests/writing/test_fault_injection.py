@@ -2,7 +2,9 @@
 
 The oracle is the fault itself: it is placed in a tensor that is finite, so onset,
 origin and counts are known. Faults in variables are counted with NumPy besides, in
-the variables as they stand after the step. `NANWATCH_FAULTS=5000` runs thousands.
+the variables as they stand after the step. CI takes as many configurations as have every
+kind of model and every way to run it among them; `make faults` takes all of them, and
+thousands of faults (`NANWATCH_FAULTS=5000`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.record.schema import PERSISTENT_KINDS, STATUSES
 from tb_nanwatch.writing.backends.tensorflow import proofs
 from tb_nanwatch.writing.backends.tensorflow import step as step_module
+from tests.support.share import THOROUGH, covering
 from tests.writing.faults import (
     DATA_PLACES,
     VALUES,
@@ -69,6 +72,11 @@ class Configuration:
     proofs: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def traits(self) -> list[str]:
+        """The kind of model and each way in which it is run beyond the usual."""
+        return str(self).replace(" replicas", "_replicas").split()
+
     def __str__(self) -> str:
         how = [f"{name}={value}" for name, value in self.options]
         if self.replicas > 1:
@@ -82,7 +90,7 @@ class Configuration:
         return " ".join([self.kind, *how])
 
 
-CONFIGURATIONS = [
+EVERY_CONFIGURATION = [
     *(Configuration(kind) for kind in KINDS),
     Configuration("mlp", options=(("jit_compile", True),)),
     Configuration("conv", options=(("jit_compile", True),)),
@@ -98,10 +106,15 @@ CONFIGURATIONS = [
     Configuration("conv", proofs=True, replicas=2),
     Configuration("transformer", proofs=True, policy="mixed_bfloat16"),
 ]
-# More than 300 in all by default, besides the finite giants; shared out evenly.
+CONFIGURATIONS = covering(
+    EVERY_CONFIGURATION,
+    lambda configuration: configuration.traits,
+    thorough=THOROUGH or "NANWATCH_FAULTS" in os.environ,
+)
+# So many in all of every configuration, besides the finite giants; shared out evenly.
 TOTAL = int(os.environ.get("NANWATCH_FAULTS", "470"))
 # A step that runs eagerly costs a hundred times as much: it gets half the share.
-EAGER = [dict(c.options).get("run_eagerly", False) for c in CONFIGURATIONS]
+EAGER = [dict(c.options).get("run_eagerly", False) for c in EVERY_CONFIGURATION]
 PER_CONFIGURATION = -(-2 * TOTAL // sum(1 if eager else 2 for eager in EAGER))
 
 
@@ -299,7 +312,8 @@ class Campaign:
             validation_steps=VALIDATION_STEPS,
             shuffle=False,
             verbose=0,
-            callbacks=[NanWatch(log_dir), saboteur],
+            # What is asked here is found without experiments.
+            callbacks=[NanWatch(log_dir, experiments=0), saboteur],
         )
         if not plan:
             self.find_places(faults)
@@ -375,11 +389,12 @@ def test_every_fault_is_recovered(
         monkeypatch.setattr(proofs, "LARGE", 1)
         # Not even in the first steps is anything summed for its mean square alone.
         monkeypatch.setattr(step_module, "is_sampled", lambda number: tf.constant(False))
-    eager = EAGER[CONFIGURATIONS.index(configuration)]
+    number = EVERY_CONFIGURATION.index(configuration)
+    eager = EAGER[number]
     faults = PER_CONFIGURATION // 2 if eager else PER_CONFIGURATION
     spacing = 2 * configuration.steps_per_execution
     epochs = 1 + -(-faults * spacing // STEPS_PER_EPOCH)
-    rng = np.random.RandomState(SEED + CONFIGURATIONS.index(configuration))
+    rng = np.random.RandomState(SEED + number)
     campaign = Campaign(configuration, rng, epochs)
 
     clean, _ = campaign.fit(tmp_path / "clean", [])

@@ -22,6 +22,7 @@ from tb_nanwatch.writing.backends.tensorflow.ring import Ring
 from tb_nanwatch.writing.backends.tensorflow.step import Step, StepGraph
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.recording.recorder import Recorder
+from tests.support.share import by_turns
 from tests.writing.logs import read_log
 from tests.writing.test_callback import assert_clean, assert_same, data, fit, weights
 
@@ -93,12 +94,19 @@ def plain() -> dict[str, list[Any]]:
     return found
 
 
+def test_a_share_of_the_hooks_is_in_every_mode() -> None:
+    tried = by_turns(((o, n), modes) for o, n, modes in HOOKS)
+    assert {mode for _, mode in tried} == set(MODES)
+    assert {hook for hook, _ in tried} == {(owner, name) for owner, name, _ in HOOKS}
+
+
 # --- An error in every place at which watching meets the training -----------------
 
 # Where watching acts: the owner, its method, and the modes in which it is tried. What
 # meets a tensor does so in the same way under XLA, where a training takes three times as
-# long: one stands for all there.
-ALL = ("graph", "xla", "eager")
+# long: one stands for all there. Each is tried in one of its modes, by turns; in all of
+# them by `make thorough`.
+ALL = ("xla", "graph", "eager")
 TWO = ("graph", "eager")
 HOOKS: list[tuple[Any, str, tuple[str, ...]]] = [
     (Tracer, "name_variables", TWO),
@@ -139,7 +147,10 @@ def failing(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("owner", "name", "mode"),
-    [(owner, name, mode) for owner, name, modes in HOOKS for mode in modes],
+    [
+        (owner, name, mode)
+        for (owner, name), mode in by_turns(((o, n), modes) for o, n, modes in HOOKS)
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)).split(".")[-1],
 )
 def test_an_error_in_a_hook_changes_nothing(
@@ -193,8 +204,9 @@ def test_an_error_while_a_step_is_looked_at_changes_nothing(
     assert len(said) == (mode != "eager")
 
 
-@pytest.mark.parametrize("build", [lazy, subclassed])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "build"), by_turns((mode, (lazy, subclassed)) for mode in MODES)
+)
 def test_nothing_is_said_where_nothing_fails(
     build: Callable[..., Any], mode: str, tmp_path: Path
 ) -> None:
@@ -211,8 +223,10 @@ def test_nothing_is_said_where_nothing_fails(
     assert not [name for _, name in names if "(call 2)" in name]
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 3}], ids=["1", "3"])
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    by_turns((mode, ({}, {"steps_per_execution": 3})) for mode in ("xla", "graph")),
+)
 def test_a_first_call_that_fails_is_made_again(
     mode: str, options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

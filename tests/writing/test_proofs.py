@@ -706,7 +706,7 @@ def test_faults_in_what_is_proved_are_found_at_their_step(
         epochs=13,
         shuffle=False,
         verbose=0,
-        callbacks=[NanWatch(tmp_path), Break(plan)],
+        callbacks=[NanWatch(tmp_path, experiments=0), Break(plan)],
     )
     log = read_log(tmp_path)
     expected = {}
@@ -750,7 +750,10 @@ def test_a_contained_fault_does_not_hide_a_later_one(tmp_path: Path) -> None:
         epochs=2,
         shuffle=False,
         verbose=0,
-        callbacks=[NanWatch(tmp_path), Break({77: ("scale", "plus", np.nan)})],
+        callbacks=[
+            NanWatch(tmp_path, experiments=0),
+            Break({77: ("scale", "plus", np.nan)}),
+        ],
     )
     log = read_log(tmp_path)
     first, second, *rest = log.episodes
