@@ -20,7 +20,7 @@ from tb_nanwatch.compat.keras import (
     sublayers,
 )
 from tb_nanwatch.diagnosis.rules.thresholds import at
-from tb_nanwatch.postmortem import outliers
+from tb_nanwatch.postmortem import epsilon, outliers
 from tb_nanwatch.postmortem.tape import Change, set_value
 from tb_nanwatch.postmortem.variables import trained_variables
 from tb_nanwatch.record.schema import Config, Experiment, Outlier, PostMortem
@@ -59,6 +59,7 @@ class Case:
         onset: number of the failing batch among them.
         from_before: whether the training is run again from before the failing step.
         before: the batch before the failing one, None where it was not kept.
+        calls: of the backend (`means.Means`); None where no operation can be changed.
     """
 
     model: Any
@@ -69,6 +70,7 @@ class Case:
     onset: int
     from_before: bool
     before: Any = None
+    calls: epsilon.Calls | None = None
 
 
 @dataclass
@@ -506,15 +508,10 @@ def _float32(case: Case) -> Iterator[Altered]:
 
 @contextlib.contextmanager
 def _with_epsilon(case: Case) -> Iterator[Altered]:
-    if keras.backend.backend() != "tensorflow":
-        raise NotApplicableError("it is put into operations of TensorFlow alone")
-    # Here alone: it needs TensorFlow.
-    from tb_nanwatch.postmortem import epsilon
-
     op_type = case.found.forward_type
-    if op_type is None or not epsilon.applies(op_type):
+    if op_type is None or case.calls is None or not epsilon.applies(op_type):
         raise NotApplicableError("no division, logarithm or root is to blame")
-    with epsilon.added(op_type, case.found.source) as changed:
+    with epsilon.added(op_type, case.found.source, case.calls) as changed:
         yield Altered()
     if not changed:
         raise NotApplicableError("the operation could not be changed")

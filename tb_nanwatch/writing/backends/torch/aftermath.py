@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable, Set
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import torch
 
 from tb_nanwatch.compat.names import Feature, require
-from tb_nanwatch.postmortem import outliers
+from tb_nanwatch.postmortem import again, outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
 from tb_nanwatch.postmortem.changes import in_float32
 from tb_nanwatch.postmortem.counting import count
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
 from tb_nanwatch.writing.backends.afterwards import (
@@ -35,7 +38,12 @@ _OUTSIDE: Final = "made outside of PyTorch's operations"
 
 
 def post_mortem(
-    model: Any, capsule: Capsule, observer: Observer, *, activations_only: bool
+    model: Any,
+    capsule: Capsule,
+    observer: Observer,
+    *,
+    activations_only: bool,
+    tape: Tape | None,
 ) -> PostMortem:
     """Returns what the failing step shows, run again; never raises.
 
@@ -46,12 +54,17 @@ def post_mortem(
         capsule: its failing step.
         observer: is told nothing.
         activations_only: as the training was watched.
+        tape: the steps before it, None where they were not kept.
     """
-    return run_again(lambda: _run(model, capsule, observer, activations_only))
+    return run_again(lambda: _run(model, capsule, observer, activations_only, tape))
 
 
 def _run(
-    model: Any, capsule: Capsule, observer: Observer, activations_only: bool
+    model: Any,
+    capsule: Capsule,
+    observer: Observer,
+    activations_only: bool,
+    tape: Tape | None,
 ) -> PostMortem:
     if not capsule.has_batch:
         return PostMortem(reason=f"The step cannot be run again: {NO_BATCH}.")
@@ -64,20 +77,40 @@ def _run(
         )
     require(Feature.POST_MORTEM)
     with preserved(model):
-        assign(model, capsule.variables)
         data = tensors_of(capsule.data)
         paths = {id(layer): path for path, layer in walk(model)}
-        watch = OpWatch(_step.__code__, paths, MAX_SECONDS)
         arrays: dict[int, Any] = {}
-        for name, leaf in outliers.leaves(data):
-            if isinstance(leaf, torch.Tensor):
-                arrays[watch.add_data(name, leaf)] = array_of(leaf)
-        for _, variable in variables_of(model):
-            watch.add_variable(variable.path, variable.value)
-        instrument = Instrument(
-            model, observer, Wishes(activations_only=activations_only)
-        )
-        found = _step(watch, instrument, capsule.position.phase, data)
+
+        def begin(data: Any, seconds: float, wanted: Set[int] = frozenset()) -> OpWatch:
+            """Returns what watches a step from the state that the model has now."""
+            watch = OpWatch(_step.__code__, paths, seconds, wanted)
+            arrays.clear()
+            for name, leaf in outliers.leaves(data):
+                if isinstance(leaf, torch.Tensor):
+                    arrays[watch.add_data(name, leaf)] = array_of(leaf)
+            for _, variable in variables_of(model):
+                watch.add_variable(variable.path, variable.value)
+            return watch
+
+        def step(watch: OpWatch, data: Any) -> list[Found]:
+            wishes = Wishes(activations_only=activations_only)
+            instrument = Instrument(model, observer, wishes)
+            return _step(watch, instrument, capsule.position.phase, data)
+
+        def kept(restore: Callable[[], Any], data: Any, wanted: set[int]) -> Any:
+            restore()
+            watch = begin(data, MAX_SECONDS, wanted)
+            step(watch, data)
+            return watch.kept
+
+        def restore() -> None:
+            assign(model, capsule.variables)
+
+        restore()
+        watch = begin(data, MAX_SECONDS)
+        began_at = time.monotonic()
+        found = step(watch, data)
+        spent = time.monotonic() - began_at
         origin = capsule.origin
         traced = next(
             (f for f in found if (f.kind, f.name) == (origin.kind, origin.name)), None
@@ -95,9 +128,17 @@ def _run(
                 "it runs), so nothing is named."
             )
         began = upstream(watch.flow, watch.id_of(traced.tensor))
-        result = result_of(
-            watch.flow, began, arrays, lambda t: watch.names.get(t, t), _OUTSIDE
-        )
+        batch = dict(arrays)
+
+        def public_name(op_type: str) -> str:
+            return watch.names.get(op_type, op_type)
+
+        result = result_of(watch.flow, began, batch, public_name, _OUTSIDE)
+        if began.op is not None and spent < again.LONGEST_STEP:
+            runs = again.Again(kept, restore, public_name)
+            again.say_since(
+                result, runs, capsule, tape, watch.flow, began.op, data, batch
+            )
         if began.op is not None and (
             not began.op.gradient or began.op.forward is not None
         ):
