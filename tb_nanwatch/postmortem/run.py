@@ -182,9 +182,7 @@ def _run(
                 lambda: state.assign(model, capsule.variables),
                 operations.public_name,
             )
-            again.say_since(
-                result, runs, capsule, tape, flow, origin.op, data, arrays
-            )
+            again.say_since(result, runs, capsule, tape, flow, origin.op, data, arrays)
         if result.dtype == "float16" and not draws:
             with contextlib.suppress(Exception):  # code of the user's that wants float16
                 result.finite_in_float32 = _in_float32(model, capsule, tracer, data)

@@ -44,7 +44,7 @@ class _Source(Batches):
     @property
     def values(self) -> list[Any]:
         """The values from before the step that runs next: few steps ask for them."""
-        return jax.tree.leaves(self.before)
+        return list(jax.tree.leaves(self.before))
 
     def state(self) -> Held:
         return Held(self.variables, self.values, self._donated)

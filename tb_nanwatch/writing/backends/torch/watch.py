@@ -175,8 +175,11 @@ class OpWatch:
         self.flow.maker.update((at, op) for at in op.outputs)
         self._locate(op, frame)
         if op.index in self._wanted:
-            outputs = [np.array(array_of(t)) for t in _tensors(results)]
-            self.kept[op.index] = Ran(op_type, [np.array(a) for a in arrays], outputs)
+            self.kept[op.index] = Ran(
+                op_type,
+                [np.array(a) for a in arrays],
+                [np.array(array_of(t)) for t in _tensors(results)],
+            )
         if bad:
             self._held += made
             sources = [
