@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.tables import interval, median
 
-MODELS = ("mlp", "conv", "transformer")
+MODELS = ("mlp", "conv", "transformer", "resnet", "lstm")
 # Stretches that are not counted: what is traced or warmed up in them is no step's.
 _FIRST = 2
 

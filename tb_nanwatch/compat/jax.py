@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType
+from types import CodeType, SimpleNamespace
 from typing import Any, Final
 
 from tb_nanwatch.compat.names import Attribute, Feature, Global, MissingError
@@ -18,6 +18,9 @@ _NNX: Final = Global("keras.src.backend.config", "is_nnx_enabled", Feature.NNX, 
 _STAGED: Final = Global(
     "jax._src.interpreters.partial_eval", "DynamicJaxprTracer", Feature.LAYERS_ON_JAX
 )
+# What the operators of a traced value call: "_truediv" for "/".
+_VALUES: Final = Global("jax._src.core", "ShapedArray", Feature.EPSILON, "jax")
+_DIVISIONS: Final = ("truediv", "rtruediv")
 
 
 def trace_of(tracer: Any) -> Any:
@@ -63,6 +66,35 @@ def is_nnx() -> bool:
     with contextlib.suppress(MissingError):
         return bool(_NNX.find()())
     return False
+
+
+@contextlib.contextmanager
+def divisions() -> Iterator[Any]:
+    """Has `/` call other functions within.
+
+    Yields:
+        What holds them: `truediv(x, y)`, and `rtruediv(y, x)` for a number x; as they
+        were until another is set.
+
+    Raises:
+        MissingError: of `Feature.EPSILON`.
+    """
+    values = _VALUES.find()
+    before = {name: vars(values).get(f"_{name}") for name in _DIVISIONS}
+    if not all(isinstance(method, staticmethod) for method in before.values()):
+        raise MissingError(_VALUES)
+    place = SimpleNamespace(**{n: m.__func__ for n, m in before.items() if m is not None})
+
+    def calling(name: str) -> Any:
+        return staticmethod(lambda *args: getattr(place, name)(*args))
+
+    try:
+        for name in before:
+            setattr(values, f"_{name}", calling(name))
+        yield place
+    finally:
+        for name, method in before.items():
+            setattr(values, f"_{name}", method)
 
 
 @contextlib.contextmanager

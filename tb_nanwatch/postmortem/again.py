@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 
+from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.postmortem import chain
+from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.chain import Chain, Ran
 from tb_nanwatch.postmortem.flow import Flow, Op
-from tb_nanwatch.postmortem.watch import eager_operations
-from tb_nanwatch.record.schema import Since
+from tb_nanwatch.postmortem.tape import Tape
+from tb_nanwatch.record.schema import PostMortem, Since
+from tb_nanwatch.wording.messages import of_error
 
 # Batches before the failing one that are run with its state.
 MAX_BATCHES: Final = 5
@@ -23,23 +26,29 @@ MAX_SECONDS: Final = 2.0
 # long as the one that found the operation, and nothing else tells cause and fix.
 LONGEST_STEP: Final = 10.0
 
+# Runs the failing step's kind of step: what sets the model to the state from before it, the
+# batch as a step receives it, and the numbers of the operations that are wanted.
+Run = Callable[[Callable[[], Any], Any, set[int]], dict[int, Ran]]
+
 
 class Again:
-    """Runs a step again and keeps some of its operations.
+    """Runs a step again and looks at some of its operations.
 
     Args:
-        step: runs the failing step's kind of step on a batch of tensors.
+        run: runs it.
         restore: sets the model to its state from before the failing step.
+        public_name: returns the name under which users call an operation of a type.
         seconds: after which no further run begins.
     """
 
     def __init__(
         self,
-        step: Callable[[Any], Any],
+        run: Run,
         restore: Callable[[], Any],
+        public_name: Callable[[str], str],
         seconds: float = MAX_SECONDS,
     ) -> None:
-        self._step, self._restore = step, restore
+        self._run, self._restore, self._public_name = run, restore, public_name
         self._deadline = time.monotonic() + seconds
 
     def chain(
@@ -48,7 +57,7 @@ class Again:
         op: Op,
         data: Any,
         variables: Sequence[tuple[str, Any]],
-        rows: int,
+        arrays: Mapping[int, Any],
     ) -> Chain | None:
         """Returns where the input of the first bad operation came from.
 
@@ -56,13 +65,17 @@ class Again:
             flow, op: of the run that found it.
             data: the failing batch, as tensors: the very ones of that run.
             variables: path and value from before the step.
-            rows: of the batch, 0 where that is unknown.
+            arrays: of the batch, by the ids of its tensors in the flow.
         """
+        sizes = {len(array) for array in arrays.values() if array.ndim}
+        rows = sizes.pop() if len(sizes) == 1 else 0
         wanted = chain.ancestors(flow, op)
         ran = self._run(self._restore, data, wanted)
         if not _is_same(ran, op):
             return None
-        return chain.follow(flow, op, ran, variables, rows)
+        return chain.follow(
+            flow, op, ran, variables, rows, public_name=self._public_name, data=arrays
+        )
 
     def since(
         self,
@@ -106,53 +119,51 @@ class Again:
                 found.was_bad = chain.first_bad(ran[op.index]) is not None
         return found if found.batches or found.was_bad is not None else None
 
-    def _run(
-        self, restore: Callable[[], Any], data: Any, wanted: set[int]
-    ) -> dict[int, Ran]:
-        restore()
-        keeper = _Keeper(wanted)
-        with eager_operations(keeper):
-            self._step(data)
-        return keeper.kept()
 
+def say_since(
+    result: PostMortem,
+    again: Again,
+    capsule: Capsule,
+    tape: Tape | None,
+    flow: Flow,
+    op: Op,
+    data: Any,
+    arrays: Mapping[int, Any],
+) -> None:
+    """Adds where the first bad operation's input came from, and whether that is new.
 
-class _Keeper:
-    """Keeps the tensors of some operations, by their number in the order of the step."""
+    Never raises.
 
-    def __init__(self, wanted: set[int]) -> None:
-        self._wanted = wanted
-        self._count = 0
-        self._kept: dict[int, tuple[str, list[Any], list[Any]]] = {}
-
-    def __call__(
-        self,
-        op_type: Any,
-        inputs: Sequence[Any],
-        attrs: Any,
-        outputs: Sequence[Any],
-        op_name: Any = None,
-        graph: Any = None,
-    ) -> None:
-        if graph is not None:
+    Args:
+        result: of the run that found the operation; changed in place.
+        again: runs the step.
+        capsule: of the failing step.
+        tape: the steps before it, None where they were not kept.
+        flow, op, data, arrays: as of `Again.chain`.
+    """
+    variables = [(s.path, s.value) for s in capsule.variables if s.value is not None]
+    try:
+        found = again.chain(flow, op, data, variables, arrays)
+        if found is None:
             return
-        self._count += 1
-        if self._count in self._wanted:
-            name = op_type.decode() if isinstance(op_type, bytes) else str(op_type)
-            self._kept[self._count] = (name, list(inputs), list(outputs))
-
-    def kept(self) -> dict[int, Ran]:
-        return {
-            number: Ran(
-                name, [_array(t) for t in inputs], [_array(t) for t in outputs or ()]
+        result.chain = found.links
+        steps = capsule.position.step - tape.first if tape is not None else 0
+        if tape is not None and capsule.position.phase == "train" and steps > 0:
+            result.since = again.since(
+                op,
+                found.operand,
+                tape.batches[:steps][::-1],
+                data=data,
+                earlier=tape.restore,
+                steps=steps,
             )
-            for number, (name, inputs, outputs) in self._kept.items()
-        }
-
-
-def _array(tensor: Any) -> Any:
-    if tensor.dtype in (tf.resource, tf.variant, tf.string):
-        return None
-    return tensor.numpy()
+    except Exception as e:
+        warnings.warn(
+            "NaN Watch could not tell where the first bad operation's input came from, "
+            f"training is not affected. {of_error(e)}",
+            NanWatchWarning,
+            stacklevel=4,
+        )
 
 
 def _is_same(ran: dict[int, Ran], op: Op) -> bool:

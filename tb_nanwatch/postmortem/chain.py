@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -102,6 +102,9 @@ def follow(
     ran: Mapping[int, Ran],
     variables: Sequence[tuple[str, Array]],
     rows: int,
+    *,
+    public_name: Callable[[str], str] = operations.public_name,
+    data: Mapping[int, Array] | None = None,
 ) -> Chain | None:
     """Returns where the input came from that made the result of `op` bad.
 
@@ -111,11 +114,14 @@ def follow(
         ran: operations of the same step, by number.
         variables: path and value from before the step.
         rows: of the batch, 0 where that is unknown.
+        public_name: returns the name under which users call an operation of a type.
+        data: the batch's arrays, by id; needed where an array can be a view of another
+            one with the same id.
     """
     at = ran.get(op.index)
     if at is None:
         return None
-    follower = _Follower(flow, ran, variables, rows)
+    follower = _Follower(flow, ran, variables, rows, public_name, data or {})
     position = first_bad(at)
     operand = _of_bad(at, position)
     if operand is None:
@@ -131,9 +137,11 @@ class _Follower:
         ran: Mapping[int, Ran],
         variables: Sequence[tuple[str, Array]],
         rows: int,
+        public_name: Callable[[str], str],
+        data: Mapping[int, Array],
     ) -> None:
         self._flow, self._ran, self._rows = flow, ran, rows
-        self._variables = variables
+        self._variables, self._public_name, self._data = variables, public_name, data
 
     def links(
         self, op: Op, at: Ran, operand: int | None, position: Position
@@ -153,12 +161,16 @@ class _Follower:
             # What only moves values is no step of its own.
             moved = self._before_moves(tensor, array, position)
             tensor, array, position = moved
+            if tensor in self._data:
+                position = _within([self._data[tensor]], array, position)
+                array = self._data[tensor]
             row = self._row(array, position, row)
             link = _measured(name, array, position, row)
             self._say_origin(link, tensor, array, position)
             maker = self._flow.maker.get(tensor)
             following = self._ran.get(maker.index) if maker is not None else None
             if following is not None:
+                position = _within(following.outputs, array, position)
                 link.operands = _taken(following, position)
             if count and link.origin == "constant" and at.op_type in _BINARY:
                 return  # told beside the other operand already
@@ -203,7 +215,7 @@ class _Follower:
         elif maker is not None:
             forward = maker.forward if maker.gradient and maker.forward else maker
             link.origin = "operation"
-            link.name = operations.public_name(maker.op_type)
+            link.name = self._public_name(maker.op_type)
             link.layer = forward.layer
             link.source = maker.place.resolve() if maker.place is not None else None
         elif tensor in flow.read:
@@ -353,6 +365,17 @@ def _moved(at: Ran, array: Array, position: Position) -> tuple[int, Position] | 
         return 0, tuple(position[order.index(i)] for i in range(len(order)))
     where = _where(source, array[position])
     return 0, where[0] if len(where) == 1 else None
+
+
+def _within(results: Sequence[Array | None], view: Array, position: Position) -> Position:
+    """Returns where an element of an array is in the result that the array is a view of.
+
+    None where that is not sure: another element may hold the same value.
+    """
+    if position is None or any(r is not None and r.shape == view.shape for r in results):
+        return position
+    found = [where for result in results for where in _where(result, view[position])]
+    return found[0] if len(found) == 1 else None
 
 
 def _where(array: Array | None, value: Any) -> list[tuple[int, ...]]:

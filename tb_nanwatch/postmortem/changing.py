@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from tb_nanwatch.postmortem.epsilon import Calls
 from tb_nanwatch.postmortem.tape import Change
 from tb_nanwatch.record.schema import PostMortem
 
@@ -28,6 +29,7 @@ class Case:
         onset: number of the failing batch among them.
         from_before: whether the training is run again from before the failing step.
         before: the batch before the failing one, None where it was not kept.
+        calls: of the backend (`means.Means`); None where no operation can be changed.
     """
 
     model: Any
@@ -38,6 +40,7 @@ class Case:
     onset: int
     from_before: bool
     before: Any = None
+    calls: Calls | None = None
 
 
 @dataclass

@@ -4,69 +4,122 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Final
 
 import keras
-import tensorflow as tf
 
-from tb_nanwatch.compat.tensorflow import math_modules
 from tb_nanwatch.postmortem.source import shown
 from tb_nanwatch.record.schema import Source
 
-# The functions that make an operation of the type, and the argument to be kept away.
-_FUNCTIONS: Final[dict[str, tuple[str, int]]] = {
-    "RealDiv": ("real_div", 1),
-    "Log": ("log", 0),
-    "Sqrt": ("sqrt", 0),
-    "Rsqrt": ("rsqrt", 0),
-    "Reciprocal": ("reciprocal", 0),
-    "Xlogy": ("xlogy", 1),
-    "Xdivy": ("xdivy", 1),
+# Returns what is taken in the place of an argument, for a call out of a frame.
+Alter = Callable[[Any, FrameType | None], Any]
+# Has each call that makes an operation of a type take what the second returns in the place
+# of the argument that is to be kept away from 0.
+Calls = Callable[[str, Alter], AbstractContextManager[None]]
+
+# By the type the argument to be kept away.
+POSITIONS: Final[dict[str, int]] = {
+    "RealDiv": 1,
+    "Log": 0,
+    "Sqrt": 0,
+    "Rsqrt": 0,
+    "Reciprocal": 0,
+    "Xlogy": 1,
+    "Xdivy": 1,
 }
 # These may be of either sign; the others must be positive.
 _DENOMINATORS: Final = ("RealDiv", "Reciprocal", "Xdivy")
+_OF_TENSORFLOW: Final = {
+    "RealDiv": "real_div",
+    "Log": "log",
+    "Sqrt": "sqrt",
+    "Rsqrt": "rsqrt",
+    "Reciprocal": "reciprocal",
+    "Xlogy": "xlogy",
+    "Xdivy": "xdivy",
+}
 
 
 def applies(op_type: str | None) -> bool:
     """Returns whether an epsilon can be put into operations of the type."""
-    return op_type in _FUNCTIONS
+    return op_type in POSITIONS
 
 
 @contextlib.contextmanager
-def added(op_type: str, source: Source | None) -> Iterator[list[int]]:
+def added(op_type: str, source: Source | None, calls: Calls) -> Iterator[list[int]]:
     """Adds Keras' epsilon to the operations of one type, at one line where given.
+
+    Args:
+        op_type: of the operations; one that `applies`.
+        source: the line.
+        calls: of the backend.
 
     Yields:
         A list with one entry for each operation that was changed so far.
     """
-    name, position = _FUNCTIONS[op_type]
     changed: list[int] = []
-    places = [
-        place
-        for place in (*math_modules(), tf.math, tf)
-        if callable(getattr(place, name, None))
-    ]
-    originals = [getattr(place, name) for place in places]
 
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def with_epsilon(*args: Any, **kwargs: Any) -> Any:
-            if len(args) > position and _is_at(source, sys._getframe(1)):
-                kept = _kept_away(args[position], op_type)
-                args = (*args[:position], kept, *args[position + 1 :])
-                changed.append(1)
-            return original(*args, **kwargs)
+    def alter(value: Any, frame: FrameType | None) -> Any:
+        if not _is_at(source, frame):
+            return value
+        changed.append(1)
+        return _kept_away(value, op_type)
 
-        return with_epsilon
+    with calls(op_type, alter):
+        yield changed
+
+
+@contextlib.contextmanager
+def altered(
+    functions: Sequence[tuple[Any, str, int]],
+    alter: Alter,
+) -> Iterator[None]:
+    """Puts functions that call `alter` in front of others.
+
+    Args:
+        functions: what holds each, its name there, and which of its arguments is given to
+            `alter`; those that are not there are left out.
+        alter: returns what the function gets in its place.
+    """
+    there = [f for f in functions if callable(getattr(f[0], f[1], None))]
+    originals = [getattr(place, name) for place, name, _ in there]
+    # One that calls another alters no argument twice.
+    inside: list[int] = []
+
+    def wrap(original: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def with_other(*args: Any, **kwargs: Any) -> Any:
+            if len(args) <= position or inside:
+                return original(*args, **kwargs)
+            inside.append(1)
+            try:
+                other = alter(args[position], sys._getframe(1))
+                return original(*args[:position], other, *args[position + 1 :], **kwargs)
+            finally:
+                inside.pop()
+
+        return with_other
 
     try:
-        for place, original in zip(places, originals, strict=True):
-            setattr(place, name, wrap(original))
-        yield changed
+        for (place, name, position), original in zip(there, originals, strict=True):
+            setattr(place, name, wrap(original, position))
+        yield
     finally:
-        for place, original in zip(places, originals, strict=True):
+        for (place, name, _), original in zip(there, originals, strict=True):
             setattr(place, name, original)
+
+
+def of_tensorflow(op_type: str, alter: Alter) -> AbstractContextManager[None]:
+    """TensorFlow's `Calls`; it is imported where this is called."""
+    import tensorflow as tf
+
+    from tb_nanwatch.compat.tensorflow import math_modules
+
+    places = (*math_modules(), tf.math, tf)
+    name, position = _OF_TENSORFLOW[op_type], POSITIONS[op_type]
+    return altered([(place, name, position) for place in places], alter)
 
 
 def _is_at(source: Source | None, frame: FrameType | None) -> bool:
@@ -83,8 +136,9 @@ def _is_at(source: Source | None, frame: FrameType | None) -> bool:
 
 
 def _kept_away(value: Any, op_type: str) -> Any:
-    tensor = tf.convert_to_tensor(value)
-    epsilon = tf.cast(keras.config.epsilon(), tensor.dtype)
+    ops = keras.ops
+    tensor = ops.convert_to_tensor(value)
+    epsilon = ops.cast(keras.config.epsilon(), tensor.dtype)
     if op_type in _DENOMINATORS:
-        return tf.where(tf.abs(tensor) < epsilon, epsilon, tensor)
-    return tf.maximum(tensor, epsilon)
+        return ops.where(ops.abs(tensor) < epsilon, epsilon, tensor)
+    return ops.maximum(tensor, epsilon)

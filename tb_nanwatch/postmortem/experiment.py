@@ -62,6 +62,7 @@ class Experimenter:
             # No update comes before the first step.
             stretch.early and (stretch.onset > 0 or self._capsule is None),
             stretch.before,
+            self._means.calls,
         )
         try:
             with change.apply(case) as altered:

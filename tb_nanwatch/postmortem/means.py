@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tb_nanwatch.postmortem.capsule import SavedVariable
+from tb_nanwatch.postmortem.epsilon import Calls
 from tb_nanwatch.postmortem.tape import Steps, Train
 
 
@@ -40,17 +41,25 @@ class Means:
         preserved: returns a context after which a model is as it was before it.
         steps: returns, of a model and whether it trains or tests, what does so step by
             step, with the model's code and settings as they are from then on.
+        calls: has what is called for operations of one type take other arguments.
     """
 
     tensors_of: Callable[[Any], Any]
     snapshot: Callable[[Any], list[SavedVariable]]
     assign: Callable[[Any, list[SavedVariable]], object]
     preserved: Callable[[Any], AbstractContextManager[None]]
+    calls: Calls
     steps: Callable[[Any, bool], Train] = by_eager_steps
 
 
 def of_tensorflow() -> Means:
     """Returns TensorFlow's; it alone is imported where this is called."""
-    from tb_nanwatch.postmortem import rebuild, state
+    from tb_nanwatch.postmortem import epsilon, rebuild, state
 
-    return Means(rebuild.tensors_of, state.snapshot, state.assign, state.preserved)
+    return Means(
+        rebuild.tensors_of,
+        state.snapshot,
+        state.assign,
+        state.preserved,
+        epsilon.of_tensorflow,
+    )

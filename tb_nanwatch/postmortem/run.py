@@ -18,13 +18,14 @@ from tb_nanwatch.compat.tensorflow import tensor_id
 from tb_nanwatch.errors import CapsuleError, NanWatchWarning
 from tb_nanwatch.postmortem import (
     again,
+    keeping,
     operations,
     outliers,
     state,
     step_changes,
 )
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
-from tb_nanwatch.postmortem.flow import Counts, Flow, Op, upstream
+from tb_nanwatch.postmortem.flow import Counts, Flow, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.rebuild import tensors_of
 from tb_nanwatch.postmortem.tape import Tape
@@ -183,7 +184,12 @@ def _run(
             result.in_model = watch.in_model(origin.op)
         # Run once more, it would draw others still.
         if origin.op is not None and ran.spent < again.LONGEST_STEP and not draws:
-            _say_since(result, model, capsule, tracer, tape, flow, origin.op, data)
+            runs = again.Again(
+                keeping.by(lambda batch: tracer.trace(capsule.position.phase, batch)),
+                lambda: state.assign(model, capsule.variables),
+                operations.public_name,
+            )
+            again.say_since(result, runs, capsule, tape, flow, origin.op, data, arrays)
         if result.dtype == "float16" and not draws:
             with contextlib.suppress(Exception):  # code of the user's that wants float16
                 result.finite_in_float32 = _in_float32(model, capsule, tracer, data)
@@ -257,49 +263,6 @@ def _drawn(
             return watch, ran, draws
         if draws >= _DRAWS or time.monotonic() - began > _DRAW_SECONDS:
             return watch, None, draws
-
-
-def _say_since(
-    result: PostMortem,
-    model: Any,
-    capsule: Capsule,
-    tracer: StepTracer,
-    tape: Tape | None,
-    flow: Flow,
-    op: Op,
-    data: Any,
-) -> None:
-    """Adds where the first bad operation's input came from, and whether that is new."""
-    phase = capsule.position.phase
-    runs = again.Again(
-        lambda batch: tracer.trace(phase, batch),
-        lambda: state.assign(model, capsule.variables),
-    )
-    variables = [(s.path, s.value) for s in capsule.variables if s.value is not None]
-    sizes = {len(leaf) for _, leaf in outliers.leaves(data) if leaf.shape.rank}
-    rows = sizes.pop() if len(sizes) == 1 else 0
-    try:
-        found = runs.chain(flow, op, data, variables, rows)
-        if found is None:
-            return
-        result.chain = found.links
-        steps = capsule.position.step - tape.first if tape is not None else 0
-        if tape is not None and phase == "train" and steps > 0:
-            result.since = runs.since(
-                op,
-                found.operand,
-                tape.batches[:steps][::-1],
-                data=data,
-                earlier=tape.restore,
-                steps=steps,
-            )
-    except Exception as e:
-        warnings.warn(
-            "NaN Watch could not tell where the first bad operation's input came from, "
-            f"training is not affected. {of_error(e)}",
-            NanWatchWarning,
-            stacklevel=4,
-        )
 
 
 def _step(watch: OpWatch, tracer: StepTracer, phase: Phase, data: Any) -> list[Traced]:

@@ -14,6 +14,7 @@ from tb_nanwatch.compat.keras import (
     single_losses,
     sublayers,
 )
+from tb_nanwatch.postmortem import epsilon
 from tb_nanwatch.postmortem.changing import Altered, Case, NotApplicableError
 from tb_nanwatch.postmortem.tape import set_value
 from tb_nanwatch.postmortem.variables import trained_variables
@@ -86,15 +87,10 @@ def computed_in_float32(case: Case) -> Iterator[Altered]:
 @contextlib.contextmanager
 def with_epsilon(case: Case) -> Iterator[Altered]:
     """Adds a small number to the argument of the operation that made the first bad value."""
-    if keras.backend.backend() != "tensorflow":
-        raise NotApplicableError("it is put into operations of TensorFlow alone")
-    # Here alone: it needs TensorFlow.
-    from tb_nanwatch.postmortem import epsilon
-
     op_type = case.found.forward_type
-    if op_type is None or not epsilon.applies(op_type):
+    if op_type is None or case.calls is None or not epsilon.applies(op_type):
         raise NotApplicableError("no division, logarithm or root is to blame")
-    with epsilon.added(op_type, case.found.source) as changed:
+    with epsilon.added(op_type, case.found.source, case.calls) as changed:
         yield Altered()
     if not changed:
         raise NotApplicableError("the operation could not be changed")

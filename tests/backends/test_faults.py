@@ -25,6 +25,7 @@ from tests.backends.models import (
 )
 from tests.writing.logs import read_log
 
+# What would have kept a training finite is tested in test_experiments: here it is not tried.
 # On TensorFlow tests/writing has a campaign of its own, of hundreds.
 KINDS = ["dense"] if keras.backend.backend() == "tensorflow" else list(MODELS)
 
@@ -108,7 +109,7 @@ def test_step_and_tensor_are_exact(kind: str, name: str, at: int, tmp_path: Path
     plain = state(model)
 
     model, data = a_training(kind, name, at)
-    fit(model, data, NanWatch(tmp_path))
+    fit(model, data, NanWatch(tmp_path, experiments=0))
     for a, b in zip(plain, state(model), strict=True):
         np.testing.assert_array_equal(a, b)
     log = read_log(tmp_path)
@@ -161,7 +162,8 @@ def test_a_fault_in_validation_is_told_as_one(tmp_path: Path) -> None:
     x, y, weights = data_of(model)
     bad = x.copy()
     bad[3 * BATCH + 1, 0] = np.inf
-    fit(model, (x, y, weights), NanWatch(tmp_path), validation_data=(bad, y, weights))
+    watch = NanWatch(tmp_path, experiments=0)
+    fit(model, (x, y, weights), watch, validation_data=(bad, y, weights))
     log = read_log(tmp_path)
     first = log.episodes[0]
     assert (first.start.phase, first.start.batch) == ("validation", 3)
@@ -175,7 +177,7 @@ def test_growing_until_it_overflows(tmp_path: Path) -> None:
     data = data_of(model)
     fit(model, data, oracle)
     model = compiled("dense", optimizer=keras.optimizers.SGD(1e6))
-    fit(model, data, NanWatch(tmp_path))
+    fit(model, data, NanWatch(tmp_path, experiments=0))
     log = read_log(tmp_path)
     assert log.status.status == "diverged" and log.status.onset is not None
     assert log.status.onset.step == oracle.bad_from

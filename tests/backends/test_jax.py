@@ -108,6 +108,10 @@ def own(cls: Any) -> Any:
     return model
 
 
+def watching(place: Path, names: list[str]) -> list[NanWatch]:
+    return [NanWatch(place / name, experiments=0) for name in names]
+
+
 MODELS = {
     "guide": lambda: own(Guide),
     "rebuilt": lambda: own(Rebuilt),
@@ -131,7 +135,7 @@ def test_a_step_of_any_kind_is_exact_and_trains_as_before(
         keras.backend.clear_session()
         keras.utils.set_random_seed(1)
         model = MODELS[name]()
-        fit(model, (data, y, np.ones(len(y))), *(NanWatch(tmp_path / w) for w in watches))
+        fit(model, (data, y, np.ones(len(y))), *watching(tmp_path, watches))
         trained.append(state(model))
         assert not {"train_step", "compute_loss", "_make_function"} & set(vars(model))
     for a, b in zip(trained[0], trained[1], strict=True):
@@ -162,7 +166,7 @@ def test_what_a_callback_sets_is_part_of_what_is_run_again(tmp_path: Path) -> No
     model = sequential()
     model.build((None, 3))
     x, y, weights = data_of(model)
-    fit(model, (x, y, weights), Sets(), NanWatch(tmp_path))
+    fit(model, (x, y, weights), Sets(), *watching(tmp_path, [""]))
     first = read_log(tmp_path).episodes[0]
     # The square of a prediction near 1e30 is beyond float32.
     assert first.start.step == 6 and first.tensors[0].kind == "loss"

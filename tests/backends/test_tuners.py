@@ -13,6 +13,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.cli import main
+from tests.support.workers import Processes
 from tests.tuner.searches import overview
 from tests.writing.logs import read_log
 
@@ -159,3 +160,22 @@ def test_a_retry_is_an_attempt(tmp_path: Path) -> None:
     assert first.status.error_type == "ValueError"
     assert (second.status.state, second.status.attempt) == ("finished", 1)
     assert [r.tuner_status for r in second.all("trial")] == ["COMPLETED"]
+
+
+def test_a_chief_and_two_workers_share_a_search(tmp_path: Path) -> None:
+    names = ("tuner0", "tuner1")
+    with Processes("tests.tuner.worker", tmp_path) as processes:
+        processes.start("chief", 4)
+        workers = [processes.start(name, 4) for name in names]
+        for worker in workers:
+            assert worker.end(240) == 0, worker.printed
+        full = overview(tmp_path / "log")
+    (found,) = full["searches"]
+    assert found["aborted"] is None and found["trials"] == 6
+    runs = full["runs"]
+    assert sorted(r["run"] for r in runs) == [f"{i}/execution0" for i in range(6)]
+    assert {r["worker"] for r in runs} == set(names)
+    for run in runs:
+        went_bad = run["hparams"]["rate"] > 1
+        assert run["status"] == ("diverged" if went_bad else "clean")
+        assert run["tuner_status"] == ("FAILED" if went_bad else "COMPLETED")

@@ -5,6 +5,7 @@
     python -m tests.identity 0-299 --mode graph --out build/identity.json
     python -m tests.identity --table build/identity.json
     python -m tests.identity --known --mode xla  what CI's share is known to differ in
+    KERAS_BACKEND=jax python -m tests.identity 0-29 --mode graph   as Keras' backend runs it
 
 One seed is told in full; `--set` changes a field of its spec and `--drop` leaves a block
 out, so that what differs can be made smaller by hand.

@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tests.identity.architectures import Spec, draw
 from tests.identity.faults import inject
@@ -198,11 +198,12 @@ def machine() -> dict[str, Any]:
         for text in _read("/proc/cpuinfo").splitlines()
         if text.startswith("model name")
     }
+    backend = keras.backend.backend()
     return {
         "processor": ", ".join(sorted(names)) or platform.processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "tensorflow": tf.__version__,
+        backend: metadata.version(backend),
         "keras": keras.__version__,
         "numpy": np.__version__,
     }

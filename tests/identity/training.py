@@ -14,11 +14,9 @@ from typing import Any, Final, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tests.identity.architectures import CLASSES, Spec, build, compile_options
-from tests.support.gpu_default import gpu_default
 from tests.writing.logs import Log, read_log
 
 Mode = Literal["graph", "xla", "eager"]
@@ -106,17 +104,48 @@ def fit_options(spec: Spec, data: Data, validation: Data | None) -> dict[str, An
         options |= dict(zip(("x", "y", "sample_weight"), data, strict=False))
         options |= {"batch_size": spec.batch, "shuffle": spec.shuffle}
     else:
-        dataset = tf.data.Dataset.from_tensor_slices(data).batch(spec.batch)
+        options["x"] = _batches(spec, data)
         if spec.source == "endless":
-            dataset = dataset.repeat()
             options["steps_per_epoch"] = spec.steps
-        options["x"] = dataset
     if validation is not None:
         options |= {"validation_data": validation, "validation_batch_size": spec.batch}
     if spec.weights == "class":
         n = CLASSES if spec.task == "classes" else 2
         options["class_weight"] = {i: 0.5 + i for i in range(n)}
     return options
+
+
+def _batches(spec: Spec, data: Data) -> Any:
+    """Returns the batches of an epoch, or of all; of `tf.data` where that is at hand."""
+    if keras.backend.backend() != "tensorflow":
+        return (
+            _endless(data, spec.batch) if spec.source == "endless" else Once(data, spec)
+        )
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(spec.batch)
+    return dataset.repeat() if spec.source == "endless" else dataset
+
+
+def _endless(data: Data, size: int) -> Iterator[Data]:
+    while True:
+        for at in range(0, len(data[0]), size):
+            yield tuple(part[at : at + size] for part in data)
+
+
+class Once(keras.utils.PyDataset):
+    """The batches of one epoch, the last one smaller."""
+
+    def __init__(self, data: Data, spec: Spec) -> None:
+        super().__init__()
+        self._data, self._size = data, spec.batch
+
+    def __len__(self) -> int:
+        return -(-len(self._data[0]) // self._size)
+
+    def __getitem__(self, number: int) -> Data:
+        at = number * self._size
+        return tuple(part[at : at + self._size] for part in self._data)
 
 
 # --- Training -----------------------------------------------------------------
@@ -154,19 +183,24 @@ def values_of(model: Any) -> dict[tuple[str, str], Any]:
         while (what, name) in values:  # two of one path
             number += 1
             name = f"{variable.path}~{number}"
-        values[what, name] = np.array(variable.value.numpy())
+        values[what, name] = np.array(keras.ops.convert_to_numpy(variable.value))
     return values
 
 
 def randomness() -> dict[str, Any]:
     """Returns what the sources of random numbers give next; they go on from there."""
-    return {
+    found = {
         "random": random.random(),
         "numpy.random": np.random.rand(),  # noqa: NPY002, the state that programs share
-        "tf.random": tf.random.uniform(()).numpy(),
-        "tf.random.get_global_generator": tf.random.get_global_generator().state.numpy(),
-        "keras.random": keras.random.uniform(()).numpy(),
     }
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        generator = tf.random.get_global_generator()
+        found["tf.random"] = tf.random.uniform(()).numpy()
+        found["tf.random.get_global_generator"] = generator.state.numpy()
+    found["keras.random"] = keras.ops.convert_to_numpy(keras.random.uniform(()))
+    return found
 
 
 @contextlib.contextmanager
@@ -175,7 +209,10 @@ def fresh(spec: Spec) -> Iterator[None]:
     keras.backend.clear_session()
     gc.collect()
     keras.utils.set_random_seed(spec.seed)
-    tf.random.set_global_generator(tf.random.Generator.from_seed(spec.seed))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.random.set_global_generator(tf.random.Generator.from_seed(spec.seed))
     try:
         yield
     finally:
@@ -198,6 +235,9 @@ def compiled(spec: Spec, mode: Mode, extra: Sequence[Callable[[], Any]] = ()) ->
     if mode != "xla":
         model.compile(**options, run_eagerly=mode == "eager")
         return model
+    # Here alone: it needs TensorFlow.
+    from tests.support.gpu_default import gpu_default
+
     with gpu_default():
         model.compile(**options)
     if not model.jit_compile:

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tb_nanwatch import NanWatch, NanWatchWarning
-from tb_nanwatch.postmortem import again, chain, operations
+from tb_nanwatch.postmortem import again, chain, keeping, operations
 from tb_nanwatch.postmortem.chain import Ran, follow
 from tb_nanwatch.postmortem.flow import Flow, Op
 from tb_nanwatch.postmortem.run import run
+from tb_nanwatch.postmortem.watch import eager_operations
 from tb_nanwatch.record.schema import PostMortem, Since
 from tb_nanwatch.wording.chain_text import came_from
 from tb_nanwatch.writing.backends.tensorflow.tracer import StepTracer
@@ -153,7 +154,7 @@ def test_a_batch_whose_step_differs_is_not_compared() -> None:
     def step(batch: Any) -> None:
         (tf.math.log if batch else tf.sqrt)(tf.constant([1.0, 4.0]))
 
-    runner = again.Again(step, lambda: None)
+    runner = again.Again(keeping.by(step), lambda: None, operations.public_name)
     assert runner.since(op, 0, [False]) is None
     assert runner.since(op, 0, [False, True]) == Since(1, 0, 1.0, 4.0)
 
@@ -162,13 +163,15 @@ def test_no_run_begins_when_the_time_is_over() -> None:
     def step(batch: Any) -> None:
         tf.math.log(tf.constant([1.0]))
 
-    runner = again.Again(step, lambda: None, seconds=-1)
+    runner = again.Again(
+        keeping.by(step), lambda: None, operations.public_name, seconds=-1
+    )
     op = Op(1, "Log", [], [], {}, [])
     assert runner.since(op, 0, [1], data=1, earlier=lambda: None, steps=3) is None
 
 
 def test_an_error_leaves_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*args: Any) -> Any:
+    def failing(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("a fault of our own")
 
     monkeypatch.setattr(chain, "follow", failing)
@@ -203,7 +206,7 @@ def test_an_element_is_found_where_it_came_from(name: str, which: int) -> None:
         kept.append((name, inputs, outputs))
 
     x = tf.reshape(tf.range(24.0), (2, 3, 4))
-    with again.eager_operations(callback):
+    with eager_operations(callback):
         MOVES[name](x)
     op_type, inputs, outputs = kept[-1]
     at = Ran(op_type, [t.numpy() for t in inputs], [t.numpy() for t in outputs])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,7 +64,10 @@ def _optimizer(model: Any) -> Config:
     if model.optimizer is None:
         return {}
     try:
-        config = dict(model.optimizer.get_config())
+        with warnings.catch_warnings():
+            # On JAX Keras reads a variable as NumPy 2 says that it should not be.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            config = dict(model.optimizer.get_config())
     except Exception:  # a user's own optimizer without a configuration
         config = {}
     return {"class_name": type(model.optimizer).__name__, **plain(config)}
@@ -84,7 +88,7 @@ def loss_scale_of(model: Any) -> float | None:
     scale = getattr(optimizer, "dynamic_scale", None)
     if scale is None:
         return float(optimizer.initial_scale)
-    return float(keras.ops.convert_to_numpy(scale))
+    return float(keras.ops.convert_to_numpy(scale.value))
 
 
 def loss_scale_name(model: Any) -> str:

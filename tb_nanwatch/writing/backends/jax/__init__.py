@@ -16,6 +16,7 @@ the state and the batches since, and hands out all its tensors: exact counts and
     fits.py        what is in front of each step, and what runs where a probe fails
     instrument.py  hooks a model, follows its steps, takes the hooks out
     operations.py  JAX's operations in the words of the record
+    epsilon.py     calls for operations with another argument
     interpret.py   a traced step run equation by equation
     aftermath.py   the bad step run once more, after the training
 """
@@ -37,6 +38,7 @@ from tb_nanwatch.record.schema import PostMortem
 from tb_nanwatch.writing.backends import afterwards
 from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import First, Wishes
+from tb_nanwatch.writing.backends.jax import epsilon
 from tb_nanwatch.writing.backends.jax.aftermath import post_mortem
 from tb_nanwatch.writing.backends.jax.instrument import Instrument
 from tb_nanwatch.writing.backends.jax.rewinding import by_steps
@@ -61,7 +63,9 @@ __all__ = [
 ]
 
 _SILENT: Final = Silent()
-_MEANS: Final = Means(arrays_on_device, state.snapshot, state.assign, preserved, by_steps)
+_MEANS: Final = Means(
+    *(arrays_on_device, state.snapshot, state.assign, preserved, epsilon.calls, by_steps)
+)
 
 
 def check_model(model: Any) -> None:
@@ -107,7 +111,10 @@ def examine(
     first: First = lambda found: (),
 ) -> PostMortem:
     """Returns the post-mortem of a bad step; see `interface.Backend`."""
-    result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
+    found = None if isinstance(tape, str) else tape
+    result = post_mortem(
+        *(model, capsule, _SILENT), activations_only=activations_only, tape=found
+    )
     return afterwards.with_experiments(
         *(_MEANS, model, capsule, result), tape=tape, seconds=seconds, first=first
     )

@@ -59,6 +59,8 @@ class Instrument:
         self._fit: WatchedFit | None = None
         # The first thing that went wrong in watching; nothing is watched from then on.
         self._trouble: Exception | None = None
+        # One for all: a step of a small model feels it to make three.
+        self._apart = KeptApart(self._remember)
         self._tracer = Tracer(model, self._note)
         self._layouts = Layouts()
         self._looks = False
@@ -261,11 +263,10 @@ class Instrument:
 
     def _kept_apart(self) -> KeptApart:
         """Keeps what goes wrong in watching from the training."""
+        return self._apart
 
-        def note(error: Exception) -> None:
-            self._trouble = self._trouble or error
-
-        return KeptApart(note)
+    def _remember(self, error: Exception) -> None:
+        self._trouble = self._trouble or error
 
     # --- Reading --------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Final
@@ -14,6 +15,7 @@ from jax.extend import core
 
 from tb_nanwatch.compat import jax as private
 from tb_nanwatch.postmortem import operations as known
+from tb_nanwatch.postmortem.chain import Ran
 from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users
@@ -58,10 +60,16 @@ class Interpreter:
     Args:
         within: code of the function that traces the step: the user's stack ends there.
         seconds: that it may take.
+        wanted: numbers of operations whose values are kept.
+
+    Attributes:
+        kept: the operations that are wanted, by number.
     """
 
     within: CodeType
     seconds: float
+    wanted: Set[int] = frozenset()
+    kept: dict[int, Ran] = field(default_factory=dict)
     flow: Flow = field(default_factory=Flow)
     forward: list[_Forward] = field(default_factory=list)
     # By an operation's index the number of the step's equation that it is part of.
@@ -181,7 +189,7 @@ class Interpreter:
         bad = {
             v.number: flow.counts[v.number] for v in outputs if v.number in flow.counts
         }
-        op_type = type_of(equation.primitive.name)
+        op_type, inputs, others = _as_known(equation, inputs, outputs)
         users = [(c, i) for c, i in frames if is_users(c.co_filename)]
         place = None
         if users:
@@ -206,6 +214,10 @@ class Interpreter:
         )
         for v in outputs:
             flow.maker[v.number] = op
+        if op.index in self.wanted:
+            taken = [_readable(v.array) for v in inputs]
+            made = [_readable(v.array) for v in outputs]
+            self.kept[op.index] = Ran(op_type, [*taken, *others], made)
         if is_forward:
             self.forward.append(_Forward(op, frames))
         elif bad:
@@ -248,9 +260,39 @@ def _details(
     )
 
 
+def _as_known(
+    equation: Any, inputs: list[_Value], outputs: list[_Value]
+) -> tuple[str, list[_Value], list[Any]]:
+    """Returns type, inputs and what else an operation takes, as TensorFlow's type has it."""
+    op_type = type_of(equation.primitive.name)
+    params, others = equation.params, []
+    if (
+        op_type == "SelectV2" and len(inputs) == 3
+    ):  # what is taken where it is false first
+        inputs = [inputs[0], inputs[2], inputs[1]]
+    elif op_type == "ConcatV2":
+        others = [np.asarray(params["dimension"])]
+    elif op_type == "Transpose":
+        others = [np.asarray(params["permutation"])]
+    elif op_type == "Pow" and len(inputs) == 1:
+        others = [np.asarray(params["y"])]
+    elif op_type == "BroadcastTo":
+        array, shape = inputs[0].array, tuple(np.shape(outputs[0].array))
+        if np.size(array) == math.prod(shape):
+            op_type = "ExpandDims"
+        elif tuple(params["broadcast_dimensions"]) != tuple(
+            range(len(shape) - np.ndim(array), len(shape))
+        ):
+            op_type = (
+                "Tile"  # not along its last dimensions: of which element is not sure
+            )
+    return op_type, inputs, others
+
+
 def _readable(array: Any) -> Any:
     try:
-        return np.asarray(array)
+        array = np.asarray(array)
+        return array.astype(np.float32) if array.dtype.kind == "V" else array
     except TypeError:  # a key of random numbers
         return None
 

@@ -38,8 +38,13 @@ class _Source(Batches):
         super().__init__()
         self._donated = donated
         self.variables: list[Any] = []
-        # The values from before the step that runs next.
-        self.values: Sequence[Any] = ()
+        # The state from before the step that runs next, without metrics.
+        self.before: Any = ()
+
+    @property
+    def values(self) -> list[Any]:
+        """The values from before the step that runs next: few steps ask for them."""
+        return list(jax.tree.leaves(self.before))
 
     def state(self) -> Held:
         return Held(self.variables, self.values, self._donated)
@@ -85,27 +90,31 @@ class Rewinding:
             self._learn_variables(state)
             if rewind.why_not:
                 return
-        source.values = jax.tree.leaves(state[:-1])
+        source.before = state[:-1]
         tested, self._tested = self._tested, False
-        if rewind.has_begun:
-            for place in places:
-                if place < len(source.values) and not (tested and self._is_same(place)):
-                    # A step that runs gives the buffer itself away.
-                    value = np.array(source.values[place])
-                    rewind.changed(Change(step, source.variables[place], value))
+        if places and rewind.has_begun:
+            self._note_changes(step, places, tested)
         if not rewind.has_begun:  # or no more, where most was set
             rewind.begin(step, 1)
         elif step >= rewind.next_look:
             rewind.stepped(step)
         source.put(data)
-        source.values = ()
+        source.before = ()
 
-    def _is_same(self, place: int) -> bool:
+    def _note_changes(self, step: int, places: Sequence[int], tested: bool) -> None:
+        values = self._source.values
+        for place in places:
+            if place >= len(values) or (tested and self._is_same(place, values[place])):
+                continue
+            # A step that runs gives the buffer itself away.
+            value = np.array(values[place])
+            self._rewind.changed(Change(step, self._source.variables[place], value))
+
+    def _is_same(self, place: int, value: Any) -> bool:
         """Returns whether a value is the same after a validation pass, in another buffer.
 
         Such a pass hands weights and layer state through; it may draw random numbers.
         """
-        value = self._source.values[place]
         draws = value.dtype.kind in "iu" and value.size <= _FEW
         return place < self._of_model and not draws
 

@@ -39,6 +39,14 @@ class _Row(NamedTuple):
     values: Any
 
 
+class _Rows(NamedTuple):
+    """What steps told that follow one another: [steps, columns]."""
+
+    first_step: int
+    layout: Layout
+    values: Floats
+
+
 class Steps:
     """Follows the steps of one phase.
 
@@ -75,7 +83,7 @@ class Steps:
         self._lag = lag
         # Not read yet, and read but not handed over.
         self._waiting: list[_Row] = []
-        self._rows: list[_Row] = []
+        self._rows: list[_Rows] = []
         # By what the columns are: a last batch that is smaller has a layout of its own.
         self._expected: dict[tuple[Any, ...], Expectation] = {}
         self._keys: dict[int, tuple[Any, ...]] = {}
@@ -121,18 +129,18 @@ class Steps:
         waiting = self._waiting[:steps]
         self._waiting = self._waiting[len(waiting) :]
         for _, group in itertools.groupby(waiting, lambda r: id(r.layout)):
-            rows = [one._replace(values=np.asarray(one.values)) for one in group]
-            self._rows += rows
-            key = self._key(rows[0].layout)
+            some = list(group)
+            first, layout = some[0].step, some[0].layout
+            rows = np.stack([np.asarray(one.values) for one in some])
+            self._rows.append(_Rows(first, layout, rows))
+            key = self._key(layout)
             expected = self._expected.get(key)
-            if expected is not None and expected.is_met_by(
-                np.stack([one.values for one in rows])
-            ):
+            if expected is not None and expected.is_met_by(rows):
                 continue
-            for one in rows:
+            for step, row in enumerate(rows, first):
                 expected = self._expected.get(key)
-                if expected is None or expected.stands_out(one.values):
-                    self._look(one.step, one.layout, one.values, key)
+                if expected is None or expected.stands_out(row):
+                    self._look(step, layout, row, key)
         if waiting:
             self._asked = any(e.limit < 0 for e in self._expected.values())
 
@@ -142,9 +150,8 @@ class Steps:
         rows, self._rows = self._rows, []
         for _, group in itertools.groupby(rows, lambda r: id(r.layout)):
             some = list(group)
-            self._observer.rows(
-                some[0].layout, 0, some[0].step, np.stack([r.values for r in some])
-            )
+            values = np.concatenate([r.values for r in some])
+            self._observer.rows(some[0].layout, 0, some[0].first_step, values)
 
     def _key(self, layout: Layout) -> tuple[Any, ...]:
         """Returns what tells layouts apart whose columns stand for other tensors."""

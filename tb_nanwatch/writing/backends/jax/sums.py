@@ -58,19 +58,35 @@ def _half_sum(tensor: Any) -> Any:
 
 
 def _sums_together(tensors: Sequence[Any]) -> Any:
-    parts: list[Any] = []
+    """Returns the sums of small float32 tensors.
+
+    Whole rows are summed first; what is left of a tensor is a row's sum by itself. Nothing
+    is filled up with zeros: XLA makes such constants in every step, and each is one more
+    operation that can begin at once, of which a few make it wake other threads.
+    """
+    rows: list[Any] = []
+    rests: list[Any] = []
     owners: list[int] = []
+    owners_of_rests: list[int] = []
     for i, tensor in enumerate(tensors):
-        rows = -(-tensor.size // _ROW)
-        parts.append(tensor.reshape(-1))
-        if rest := rows * _ROW - tensor.size:
-            parts.append(np.zeros(rest, np.float32))
-        owners += [i] * rows
-    of_rows = jnp.concatenate(parts).reshape(-1, _ROW)
-    of_rows = jnp.sum(of_rows * of_rows, axis=1)
+        flat = tensor.reshape(-1)
+        whole = tensor.size // _ROW
+        if whole:
+            rows.append(flat[: whole * _ROW])
+            owners += [i] * whole
+        if rest := tensor.size - whole * _ROW:
+            rests.append(flat[whole * _ROW :])
+            owners_of_rests += [i] * rest
+    parts: list[Any] = []
+    if rows:
+        of_rows = jnp.concatenate(rows).reshape(-1, _ROW)
+        parts.append(jnp.sum(of_rows * of_rows, axis=1))
+    if rests:
+        single = jnp.concatenate(rests)
+        parts.append(single * single)
     # Chosen, not multiplied: what is not finite in one is nothing to the others.
-    whose = np.arange(len(tensors))[:, None] == np.array(owners)
-    return 0.5 * jnp.sum(jnp.where(whose, of_rows, 0), axis=1)
+    whose = np.arange(len(tensors))[:, None] == np.array(owners + owners_of_rests)
+    return 0.5 * jnp.sum(jnp.where(whose, jnp.concatenate(parts), 0), axis=1)
 
 
 # Not by methods of its own: what is told is taken apart twice a step.

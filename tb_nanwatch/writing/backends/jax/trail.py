@@ -47,7 +47,8 @@ class Trail:
         self._bytes = 0
         # What was set before a step, by a callback for example: place and value.
         self._set: dict[int, list[tuple[int, Any]]] = {}
-        self._returned: Sequence[Any] = ()
+        # The state that the last step returned.
+        self._returned: Any = None
         self._copied_at = 0.0
         self._copying = 0.0
 
@@ -62,12 +63,12 @@ class Trail:
         Returns:
             Places of what was set since the step before.
         """
-        leaves = jax.tree.leaves(state)
-        places = self._replaced(leaves)
-        if wanted or self._state is None or self._is_due() or _is_most(leaves, places):
+        places = self._replaced(state)
+        if wanted or self._state is None or self._is_due() or _is_most(state, places):
             self._before_leaving()
             self._take(step, state)
         elif places:
+            leaves = jax.tree.leaves(state)
             self._set[step] = [(i, self._copy(leaves[i])) for i in places]
         self._batches.append(data)
         self._bytes += _nbytes(data)
@@ -75,15 +76,20 @@ class Trail:
 
     def ended(self, state: Any) -> None:
         """Takes in the state that a step returned: what differs later was set."""
-        self._returned = jax.tree.leaves(state)
+        self._returned = state
 
-    def _replaced(self, leaves: Sequence[Any]) -> list[int]:
+    def _replaced(self, state: Any) -> list[int]:
         """Returns the places of a state at which another value stands than was returned."""
-        if len(leaves) != len(self._returned):
+        # Keras hands on the very state. A compiled step makes one of its own: nobody else
+        # has it who could set a value in it.
+        if self._donated and state is self._returned:
+            return []
+        leaves, returned = jax.tree.leaves(state), jax.tree.leaves(self._returned)
+        if len(leaves) != len(returned):
             return list(range(len(leaves)))
         return [
             i
-            for i, (new, old) in enumerate(zip(leaves, self._returned, strict=True))
+            for i, (new, old) in enumerate(zip(leaves, returned, strict=True))
             if new is not old
         ]
 
@@ -139,13 +145,14 @@ class Trail:
     def clear(self) -> None:
         """Lets go of everything."""
         self._state = None
-        self._batches, self._set, self._returned = [], {}, ()
+        self._batches, self._set, self._returned = [], {}, None
 
 
-def _is_most(leaves: Sequence[Any], places: Sequence[int]) -> bool:
+def _is_most(state: Any, places: Sequence[int]) -> bool:
     """Returns whether these places hold more than half of a state."""
     if not places:
         return False
+    leaves = jax.tree.leaves(state)
     size = sum(int(leaves[i].nbytes) for i in places)
     return 2 * size > sum(int(leaf.nbytes) for leaf in leaves)
 
@@ -160,7 +167,8 @@ def _with(state: Any, changes: Sequence[tuple[int, Any]], copy: Any) -> Any:
 
 
 def _nbytes(data: Any) -> int:
-    return sum(
-        int(getattr(leaf, "nbytes", None) or np.asarray(leaf).nbytes)
-        for leaf in jax.tree.leaves(data)
-    )
+    total = 0
+    for leaf in jax.tree.leaves(data):
+        size = getattr(leaf, "nbytes", None)
+        total += size or np.asarray(leaf).nbytes
+    return total

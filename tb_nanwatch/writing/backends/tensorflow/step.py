@@ -537,7 +537,9 @@ class StepGraph:
                         if kept is None:
                             missing = [UPDATED] if step.beside else []
                             kept = self._capture.make(batch, *which, rest, missing, sums)
-                        values = [(f, np.array(a)) for f, a in zip(late, arrays, strict=True)]
+                        values = [
+                            (f, np.array(a)) for f, a in zip(late, arrays, strict=True)
+                        ]
                         self._standing.append(Standing(kept, ring, values))
             except Exception as e:  # watching must never end a training
                 self._note(f"a step could not be kept: {type(e).__name__}: {e}")

@@ -14,6 +14,7 @@ run again.
     capture.py     what a bad step was made of, from before its update
     instrument.py  hooks a model, looks at its steps, takes the hooks out
     operations.py  PyTorch's operations by the names that record and rules have
+    epsilon.py     calls for operations with another argument
     watch.py       the operations of one step, and the non-finite values that they make
     aftermath.py   the failing step run once more after a training
 """
@@ -33,7 +34,7 @@ from tb_nanwatch.writing.backends.fits import Caller
 from tb_nanwatch.writing.backends.interface import First, Wishes
 from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.backends.silent import Silent
-from tb_nanwatch.writing.backends.torch import states
+from tb_nanwatch.writing.backends.torch import epsilon, states
 from tb_nanwatch.writing.backends.torch.aftermath import post_mortem
 from tb_nanwatch.writing.backends.torch.instrument import Instrument, tensors_of
 from tb_nanwatch.writing.recording.observer import Observer
@@ -49,7 +50,9 @@ __all__ = [
 ]
 
 _SILENT: Final = Silent()
-_MEANS: Final = Means(tensors_of, states.snapshot, states.assign, states.preserved)
+_MEANS: Final = Means(
+    *(tensors_of, states.snapshot, states.assign, states.preserved, epsilon.calls)
+)
 
 
 def check_model(model: Any) -> None:
@@ -94,7 +97,10 @@ def examine(
     first: First = lambda found: (),
 ) -> PostMortem:
     """Returns the post-mortem of a bad step; see `interface.Backend`."""
-    result = post_mortem(model, capsule, _SILENT, activations_only=activations_only)
+    found = None if isinstance(tape, str) else tape
+    result = post_mortem(
+        *(model, capsule, _SILENT), activations_only=activations_only, tape=found
+    )
     return afterwards.with_experiments(
         *(_MEANS, model, capsule, result), tape=tape, seconds=seconds, first=first
     )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable, Set
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from tb_nanwatch.compat.names import Feature, require
-from tb_nanwatch.postmortem import outliers
+from tb_nanwatch.postmortem import again, outliers
 from tb_nanwatch.postmortem.capsule import NO_BATCH, Capsule
+from tb_nanwatch.postmortem.chain import Ran
 from tb_nanwatch.postmortem.counting import count
 from tb_nanwatch.postmortem.flow import Counts, upstream
 from tb_nanwatch.postmortem.naming import result_of, words
 from tb_nanwatch.postmortem.step_changes import in_float32
+from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import variables_of
 from tb_nanwatch.record.schema import BadTensor, Phase, PostMortem
 from tb_nanwatch.writing.backends.afterwards import (
@@ -35,7 +39,12 @@ _OUTSIDE: Final = "made outside of PyTorch's operations"
 
 
 def post_mortem(
-    model: Any, capsule: Capsule, observer: Observer, *, activations_only: bool
+    model: Any,
+    capsule: Capsule,
+    observer: Observer,
+    *,
+    activations_only: bool,
+    tape: Tape | None,
 ) -> PostMortem:
     """Returns what the failing step shows, run again; never raises.
 
@@ -46,12 +55,17 @@ def post_mortem(
         capsule: its failing step.
         observer: is told nothing.
         activations_only: as the training was watched.
+        tape: the steps before it, None where they were not kept.
     """
-    return run_again(lambda: _run(model, capsule, observer, activations_only))
+    return run_again(lambda: _run(model, capsule, observer, activations_only, tape))
 
 
 def _run(
-    model: Any, capsule: Capsule, observer: Observer, activations_only: bool
+    model: Any,
+    capsule: Capsule,
+    observer: Observer,
+    activations_only: bool,
+    tape: Tape | None,
 ) -> PostMortem:
     if not capsule.has_batch:
         return PostMortem(reason=f"The step cannot be run again: {NO_BATCH}.")
@@ -64,23 +78,12 @@ def _run(
         )
     require(Feature.POST_MORTEM)
     with preserved(model):
-        assign(model, capsule.variables)
+        runner = _Runner(model, capsule, observer, activations_only)
         data = tensors_of(capsule.data)
-        paths = {id(layer): path for path, layer in walk(model)}
-        watch = OpWatch(_step.__code__, paths, MAX_SECONDS)
-        arrays: dict[int, Any] = {}
-        for name, leaf in outliers.leaves(data):
-            if isinstance(leaf, torch.Tensor):
-                arrays[watch.add_data(name, leaf)] = array_of(leaf)
-        for _, variable in variables_of(model):
-            watch.add_variable(variable.path, variable.value)
-        instrument = Instrument(
-            model, observer, Wishes(activations_only=activations_only)
-        )
-        found = _step(watch, instrument, capsule.position.phase, data)
+        ran = runner.run(runner.restore, data)
         origin = capsule.origin
         traced = next(
-            (f for f in found if (f.kind, f.name) == (origin.kind, origin.name)), None
+            (f for f in ran.found if (f.kind, f.name) == (origin.kind, origin.name)), None
         )
         if traced is None:
             return PostMortem(
@@ -94,18 +97,85 @@ def _run(
                 f"{words(_counts_of(origin))} (it may draw other random numbers each time "
                 "it runs), so nothing is named."
             )
+        watch = ran.watch
         began = upstream(watch.flow, watch.id_of(traced.tensor))
-        result = result_of(
-            watch.flow, began, arrays, lambda t: watch.names.get(t, t), _OUTSIDE
-        )
-        if began.op is not None and (
-            not began.op.gradient or began.op.forward is not None
-        ):
-            result.in_model = began.op.index in watch.in_model
+        op = began.op
+
+        def public_name(op_type: str) -> str:
+            return watch.names.get(op_type, op_type)
+
+        result = result_of(watch.flow, began, ran.batch, public_name, _OUTSIDE)
+        if op is not None and (not op.gradient or op.forward is not None):
+            result.in_model = op.index in watch.in_model
+        if op is not None and ran.spent < again.LONGEST_STEP:
+            runs = again.Again(runner.kept, runner.restore, public_name)
+            again.say_since(
+                *(result, runs, capsule, tape, watch.flow, op, data, ran.batch)
+            )
         if result.dtype == "float16":
             with contextlib.suppress(Exception):  # code of the user's that wants float16
                 result.finite_in_float32 = _in_float32(model, capsule, observer, data)
         return result
+
+
+class _Ran(NamedTuple):
+    """A step that ran operation by operation.
+
+    Attributes:
+        watch: that saw it.
+        found: its watched tensors, in causal order.
+        batch: the arrays of its batch, by their ids in the flow.
+        spent: seconds.
+    """
+
+    watch: OpWatch
+    found: list[Found]
+    batch: dict[int, Any]
+    spent: float
+
+
+class _Runner:
+    """Runs the failing step's kind of step operation by operation."""
+
+    def __init__(
+        self, model: Any, capsule: Capsule, observer: Observer, activations_only: bool
+    ) -> None:
+        self._model, self._capsule, self._observer = model, capsule, observer
+        self._wishes = Wishes(activations_only=activations_only)
+        self._paths = {id(layer): path for path, layer in walk(model)}
+
+    def restore(self) -> None:
+        """Sets the model to its state from before the failing step."""
+        assign(self._model, self._capsule.variables)
+
+    def run(
+        self, restore: Callable[[], Any], data: Any, wanted: Set[int] = frozenset()
+    ) -> _Ran:
+        """Runs a step.
+
+        Args:
+            restore: sets the model to the state from before it.
+            data: its batch, with tensors.
+            wanted: numbers of operations whose values are kept.
+        """
+        restore()
+        watch = OpWatch(_step.__code__, self._paths, MAX_SECONDS, wanted)
+        batch: dict[int, Any] = {}
+        for name, leaf in outliers.leaves(data):
+            if isinstance(leaf, torch.Tensor):
+                batch[watch.add_data(name, leaf)] = array_of(leaf)
+        for _, variable in variables_of(self._model):
+            watch.add_variable(variable.path, variable.value)
+        instrument = Instrument(self._model, self._observer, self._wishes)
+        began = time.monotonic()
+        found = _step(watch, instrument, self._capsule.position.phase, data)
+        return _Ran(watch, found, batch, time.monotonic() - began)
+
+    def kept(
+        self, restore: Callable[[], Any], data: Any, wanted: set[int]
+    ) -> dict[int, Ran]:
+        """Runs a step and returns the operations that are wanted (`again.Run`)."""
+        return self.run(restore, data, wanted).watch.kept
 
 
 def _in_float32(

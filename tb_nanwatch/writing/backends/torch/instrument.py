@@ -81,6 +81,8 @@ class Instrument:
         self._fit: fits.WatchedFit | None = None
         # The first thing that went wrong in watching; nothing is watched from then on.
         self._trouble: Exception | None = None
+        # One for all: a step of a small model feels it to make a dozen.
+        self._apart = KeptApart(self._remember)
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
         keeps = wishes.capture_bytes > 0 and has(Feature.CAPSULE)
@@ -209,11 +211,10 @@ class Instrument:
 
     def _kept_apart(self) -> KeptApart:
         """Keeps what goes wrong in watching from the training."""
+        return self._apart
 
-        def note(error: Exception) -> None:
-            self._trouble = self._trouble or error
-
-        return KeptApart(note)
+    def _remember(self, error: Exception) -> None:
+        self._trouble = self._trouble or error
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, Final
@@ -20,6 +20,7 @@ import torch
 
 from tb_nanwatch.compat.torch import backward_node, dispatch_mode, forward_stack
 from tb_nanwatch.postmortem import operations as known_operations
+from tb_nanwatch.postmortem.chain import Ran
 from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users, shown
@@ -61,18 +62,26 @@ class OpWatch:
             no part of the user's step.
         paths: of the layers, by id.
         seconds: that the step may take.
+        wanted: numbers of operations whose values are kept.
 
     Attributes:
         flow: what is known of the tensors so far.
+        kept: the operations that are wanted, by number.
         names: public names of the operations, by their types.
         in_model: indices of operations that ran in a call of the model or of a layer, or
             are of the gradient of one.
     """
 
     def __init__(
-        self, boundary: CodeType, paths: Mapping[int, str], seconds: float
+        self,
+        boundary: CodeType,
+        paths: Mapping[int, str],
+        seconds: float,
+        wanted: Set[int] = frozenset(),
     ) -> None:
         self.flow = Flow()
+        self.kept: dict[int, Ran] = {}
+        self._wanted = wanted
         self.names: dict[str, str] = {}
         self.in_model: set[int] = set()
         self._boundary, self._paths = boundary, paths
@@ -103,6 +112,7 @@ class OpWatch:
     def add_variable(self, path: str, tensor: Any) -> None:
         """Names a variable from before the step."""
         at = self._add(tensor)
+        self.flow.read[at] = path
         if at in self.flow.counts:
             self.flow.held[at] = path
 
@@ -138,8 +148,9 @@ class OpWatch:
         inputs = _tensors((args, kwargs))
         ids = [self.id_of(t) for t in inputs]
         before = [_count(t) for t in inputs]
-        in_place = name.endswith("_")
-        arrays = _operands(name, args, copy=in_place)
+        taken = _taken(name, args)
+        taken_ids = [self.id_of(a) if _is_float(a) else 0 for a in taken]
+        arrays = _arrays(taken, copy=name.endswith("_"))
         results = func(*args, **kwargs)
         known_at = {_address(t) for t in inputs}
         made = [t for t in _tensors(results) if _address(t) not in known_at]
@@ -150,6 +161,24 @@ class OpWatch:
         for tensor in made:
             self._now[_address(tensor)] = next(self._numbers)
         bad = {self.id_of(t): c for t in made if (c := _count(t))}
+        op_type, public, arrays = _known_as(name, args, arrays)
+        self.names[op_type] = public
+        op = Op(
+            next(self._indices),
+            op_type,
+            taken_ids[: len(arrays)],
+            [self.id_of(t) for t in made],
+            bad,
+            [],
+        )
+        self.flow.maker.update((at, op) for at in op.outputs)
+        self._locate(op, frame)
+        if op.index in self._wanted:
+            self.kept[op.index] = Ran(
+                op_type,
+                [np.array(a) for a in arrays],
+                [np.array(array_of(t)) for t in _tensors(results)],
+            )
         if bad:
             self._held += made
             sources = [
@@ -157,25 +186,18 @@ class OpWatch:
                 for at, tensor, was in zip(ids, inputs, before, strict=True)
                 if was
             ]
-            self._note(name, made, bad, sources, ids, args, arrays, frame)
+            self._note(op, made, sources, args, arrays)
         return results
 
     def _note(
         self,
-        name: str,
+        op: Op,
         made: Sequence[Any],
-        bad: dict[int, Counts],
         sources: list[tuple[int, Any]],
-        inputs: list[int],
         args: Any,
         arrays: list[Any],
-        frame: FrameType | None,
     ) -> None:
-        if name == "pow" and len(args) == 2 and args[1] == 2:  # what squares run as
-            name, arrays = "square", arrays[:1]
-        op_type, public = known(name)
-        self.names[op_type] = public
-        op = Op(next(self._indices), op_type, inputs, list(bad), bad, [])
+        op_type, bad = op.op_type, op.bad
         worst = next(t for t in made if self.id_of(t) in bad)
         value = array_of(worst)
         if op_type in _CHOICES and sources and len(args) == 3:
@@ -192,7 +214,6 @@ class OpWatch:
             flow.counts.setdefault(at, _count(tensor))
         flow.counts.update(bad)
         flow.maker.update((at, op) for at in bad)
-        self._locate(op, frame)
         if self._details < _MAX_DETAILS:
             self._details += 1
             with np.errstate(all="ignore"):
@@ -265,6 +286,13 @@ class OpWatch:
                 inside = False
 
 
+def _known_as(name: str, args: Any, arrays: list[Any]) -> tuple[str, str, list[Any]]:
+    """Returns an operation's type and public name, and its inputs as that type has them."""
+    if name == "pow" and len(args) == 2 and args[1] == 2:  # what squares run as
+        return *known("square"), arrays[:1]
+    return *known(name), arrays
+
+
 def _address(tensor: Any) -> int:
     return int(tensor.untyped_storage().data_ptr())
 
@@ -290,16 +318,33 @@ def _count(tensor: Any) -> Counts:
     return count(array_of(tensor))
 
 
-def _operands(name: str, args: Any, copy: bool) -> list[Any]:
-    """Returns the inputs of an operation as arrays, numbers included."""
+def _is_float(arg: Any) -> bool:
+    return isinstance(arg, torch.Tensor) and (arg.is_floating_point() or arg.is_complex())
+
+
+def _taken(name: str, args: Any) -> list[Any]:
+    """Returns what an operation takes, in the order that the record has: numbers, too."""
     if name == "addmm" and len(args) >= 3:  # the addend comes first
         args = (args[1], args[2], args[0])
+    elif name == "rsub" and len(args) >= 2:
+        args = (args[1], args[0])
+    elif name in ("cat", "stack") and args and isinstance(args[0], list | tuple):
+        args = (*args[0], args[1] if len(args) > 1 else 0)
+    return [
+        arg
+        for arg in args
+        if (isinstance(arg, torch.Tensor) and not arg.is_meta)
+        or (isinstance(arg, int | float) and not isinstance(arg, bool))
+    ]
+
+
+def _arrays(taken: Sequence[Any], copy: bool) -> list[Any]:
     found = []
-    for arg in args:
-        if isinstance(arg, torch.Tensor) and not arg.is_meta:
+    for arg in taken:
+        if isinstance(arg, torch.Tensor):
             array = array_of(arg)
             found.append(np.array(array) if copy else array)
-        elif isinstance(arg, int | float) and not isinstance(arg, bool):
+        else:
             found.append(np.asarray(float(arg)))
     return found
 
