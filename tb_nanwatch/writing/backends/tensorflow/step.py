@@ -46,6 +46,8 @@ from tb_nanwatch.writing.recording.observer import (
 # Steps of one call that stood out and wait to be looked at; each holds a copy of all
 # variables.
 _MOST_STANDING: Final = 4
+# What is read from variables once the update is over.
+_VARIABLES: Final = ("optimizer", "weight", "layer_state")
 
 
 @dataclass
@@ -165,6 +167,17 @@ class Step:
         """Returns whether the step that runs is to be looked at, whatever it brings."""
         return self.ring is None or self.ring.expectation.limit < 0
 
+    def may_be_over(self) -> bool:
+        """Returns whether something that is no variable was bad, as far as is known."""
+        if self.ring is None:
+            return False
+        bad, layout = self.ring.expectation.bad, self.ring.layout
+        return bool(bad.any()) and any(
+            bad[column]
+            for probe, column in zip(layout.probes, layout.columns, strict=True)
+            if column >= 0 and probe.kind not in _VARIABLES
+        )
+
     def _sums_where_needed(self, tensors: list[Any]) -> Any:
         """Returns [tensors] half sums, `NOT_SUMMED` where the proof is enough."""
         holds = self.total <= tf.minimum(self.limit_value(), PROOF_LIMIT)
@@ -213,8 +226,6 @@ class Standing(NamedTuple):
     late: list[tuple[Found, Any]]
 
 
-# What is read from variables once the update is over.
-_VARIABLES: Final = ("optimizer", "weight", "layer_state")
 # Elements of a tensor that costs nothing to hold until the step's end.
 _FEW: Final = 64
 
@@ -349,6 +360,7 @@ class StepGraph:
                 new = bool((bad & ~known_bad).any())
                 if step.beside:  # then it is kept for the look, too
                     new = bool((bad != known_bad).any()) or step.is_asked_for()
+                    new = new or (not bad.any() and step.may_be_over())
                 known_bad = bad
                 # A step that is looked at for no such reason is not kept.
                 extreme = limit >= 0 and not bad.any()
