@@ -3,13 +3,19 @@
 Every step computes half the sum of squares of each watched tensor (one fused
 kernel each) and writes them as one row into a ring buffer. A finite sum of
 squares proves that every element is finite, and gives the root mean square. Where
-the step holds that proof already, a large tensor is not read once more. A
-step whose row stands out (its sum is not finite, or has grown beyond its limit, or
-a look was asked for) takes the slow branch of a conditional, which hands the very
-tensors of that step to NumPy on the host: exact counts and ranges, at no cost to the
-steps in which nothing happens. A step that XLA compiles, and one of a validation pass,
-hands out its sums alone; where it stands out it is run again beside. Before the update a gate of the same kind keeps what
-the step was made of, for the capsule.
+the step holds that proof already, a large tensor is not read once more.
+
+A step stands out where its sum is not finite, or has grown beyond its limit, or where
+a look was asked for. It hands out its sums alone, and is run again beside the training,
+its tensors counted and measured by NumPy on the host. For that, its state from before
+the update is needed: XLA's step and one of a validation pass are read before they
+begin; in graph mode a gate before the update copies it where the forward pass or a
+gradient stands out. What the update alone made bad is counted in the variables. The
+same state is the capsule.
+
+A step that cannot be run twice, or has several updates, or is one of several in a call,
+or runs on several replicas, holds its tensors and takes a slow branch, which hands them
+to NumPy as it runs; there the gate serves the capsule alone.
 
     ops.py         operations that the probes are made of
     tracing.py     what TensorFlow's tensors are
@@ -17,9 +23,9 @@ the step was made of, for the capsule.
     recompute.py   tensors made again for a look, where that is cheaper than keeping them
     ring.py        the rows, and the host's reading of them
     capture.py     what a bad step was made of, from before its update
-    step.py        what the step computes: sums, ring, gate and slow branch
+    step.py        what the step computes: sums, ring, gate, and what is kept for a look
     addends.py     tensors that are read as what they are added into
-    packed.py      a step that hands out its sums alone, as one vector
+    packed.py      the sums of a step that XLA compiles, as one vector
     repeatable.py  whether a step can be run a second time
     beside.py      a step that stood out, run again beside the training
     states.py      the values of variables at one moment
