@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tb_nanwatch.errors import CapsuleError
+from tb_nanwatch.postmortem import attributes
 from tb_nanwatch.postmortem.capsule import Capsule, SavedVariable
 from tb_nanwatch.postmortem.tape import set_value
 from tb_nanwatch.postmortem.variables import variables_of
@@ -68,12 +69,12 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
 
 @contextlib.contextmanager
 def preserved(model: Any) -> Iterator[None]:
-    """Puts variables and random state back as they were, whatever happens within.
+    """Puts variables, attributes and random state back as they were, whatever happens.
 
     On TensorFlow; what else this module does is the same on every backend.
     """
     before = [(v, np.array(v.numpy())) for _, v in variables_of(model)]
-    with random_state_kept():
+    with random_state_kept(), attributes.kept(model):
         try:
             yield
         finally:

@@ -12,24 +12,12 @@ import numpy as np
 from tb_nanwatch.compat.keras import (
     compiled_loss,
     single_losses,
-    sublayers,
 )
 from tb_nanwatch.postmortem import epsilon
+from tb_nanwatch.postmortem.attributes import layers_of
 from tb_nanwatch.postmortem.changing import Altered, Case, NotApplicableError
 from tb_nanwatch.postmortem.tape import set_value
 from tb_nanwatch.postmortem.variables import trained_variables
-
-
-def _layers(model: Any) -> list[Any]:
-    """Returns a model and all layers in it, each once."""
-    found: dict[int, Any] = {}
-    waiting = [model]
-    while waiting:
-        layer = waiting.pop()
-        if id(layer) not in found:
-            found[id(layer)] = layer
-            waiting += sublayers(layer)
-    return list(found.values())
 
 
 @contextlib.contextmanager
@@ -43,7 +31,7 @@ def in_float32(model: Any) -> Iterator[None]:
     """
     half = [
         layer
-        for layer in _layers(model)
+        for layer in layers_of(model)
         if getattr(layer, "compute_dtype", None) == "float16"
     ]
     compiled = compiled_loss(model)

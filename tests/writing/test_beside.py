@@ -153,3 +153,46 @@ def test_a_fit_of_several_updates_is_looked_at_as_it_runs(
     assert gated and not any(gated)
     log = read_log(tmp_path)
     assert log.status.onset.step == 2 and log.status.origin.kind == "input"
+
+
+class Counts(keras.layers.Layer):
+    """Its Python counts its calls, in a number, a list and a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.shapes: list[Any] = []
+        self.last: dict[str, Any] = {}
+
+    def call(self, x: Any) -> Any:
+        self.calls += 1
+        self.shapes.append(tuple(x.shape))
+        self.last[f"call {self.calls}"] = x
+        return x * (1.0 + 0.01 * self.calls)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_a_look_leaves_no_trace_in_the_layers_own_python(
+    tmp_path: Path, jit: bool
+) -> None:
+    def trained(*callbacks: Any) -> tuple[int, list[Any], int, list[Any], Any]:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((4,))
+        layer = Counts()
+        model = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs)))
+        model.compile("adam", "mse", jit_compile=jit)
+        x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+        x[40] = np.nan
+        fitted = model.fit(
+            *(x, np.ones((64, 1), np.float32), 8, 2),
+            verbose=0,
+            validation_data=(x[:8], np.ones((8, 1), np.float32)),
+            callbacks=list(callbacks),
+        )
+        weights = [w.tobytes() for w in model.get_weights()]
+        return (
+            *(layer.calls, list(layer.shapes), len(layer.last), weights),
+            repr(fitted.history),
+        )
+
+    assert trained(NanWatch(tmp_path)) == trained()

@@ -104,7 +104,7 @@ def _run(
 
             def kept(restore: Callable[[], Any], batch: Any, wanted: set[int]) -> Any:
                 # Where nothing is returned, it has set the model's variables.
-                from_here = restore() or state_of(model, phase)
+                from_here = restore() or state_of(model, phase, state)
                 if _shapes(batch) != _shapes(data):
                     return {}  # it was traced for others
                 return runner.run(from_here, batch, wanted).interpreter.kept

@@ -67,9 +67,24 @@ def copy_of(leaf: Any) -> Any:
     return jax.device_put(leaf, where, may_alias=False)
 
 
-def state_of(model: Any, phase: Phase) -> tuple[list[Any], ...]:
-    """Returns the state of a step, as a model's variables have it."""
-    return tuple([v.value for v in part] for part in parts_of(model, phase))
+def state_of(model: Any, phase: Phase, other: Any = None) -> tuple[list[Any], ...]:
+    """Returns the state of a step, as a model's variables have it.
+
+    Args:
+        model: that is or was trained.
+        phase: of the step.
+        other: a state of the same step, for the variables that have no value: Keras takes
+            theirs while it trains.
+    """
+    if other is None:
+        return tuple([v.value for v in part] for part in parts_of(model, phase))
+    return tuple(
+        [
+            value if private.value_of(variable) is None else variable.value
+            for variable, value in zip(part, values, strict=True)
+        ]
+        for part, values in zip(parts_of(model, phase), other, strict=True)
+    )
 
 
 def arrays_on_device(data: Any) -> Any:
