@@ -36,7 +36,7 @@ from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, i
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
 from tb_nanwatch.writing.backends.tensorflow.ops import after, function_of
-from tb_nanwatch.writing.backends.tensorflow.packed import Parts, pack
+from tb_nanwatch.writing.backends.tensorflow.packed import Packed, Parts, pack
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
 from tb_nanwatch.writing.backends.tensorflow.step import Standing, Step, StepGraph
@@ -556,10 +556,10 @@ class Instrument:
         if beside and self._compiles:
             packed = self._packed_step(step, train_step, data)
             if packed is not None:
-                logs, vector, met = packed
+                logs, sums, met = packed
                 if self._trouble is None:
                     with self._kept_apart():
-                        self._graph.record_packed(step, met[-1], vector)
+                        self._graph.record_packed(step, met[-1], Packed(*sums))
                 return logs
         self._current.step = step
         run = self._run_compiled if self._compiles else self._found_in_step
@@ -571,8 +571,8 @@ class Instrument:
             with self._kept_apart():
                 graph = tf.compat.v1.get_default_graph()
                 if beside and not self._compiles and self._is_repeatable(graph):
-                    vector, parts = pack(found, phase, step.number)
-                    self._graph.record_packed(step, parts, vector)
+                    sums, parts = pack(found, phase)
+                    self._graph.record_packed(step, parts, sums)
                     return logs
                 if step.beside and self._is_repeatable(graph):
                     step.beside = self._graph.record_gated(step, found)
@@ -608,24 +608,24 @@ class Instrument:
         """
         parts: list[Parts] = []
 
-        def run(data: Any, number: Any) -> Any:
+        def run(data: Any) -> Any:
             logs, found = self._found_in_step(step.phase, train_step, data)
             if self._trouble is None:
                 with self._kept_apart():
-                    vector, packed = pack(found, step.phase, number)
+                    sums, packed = pack(found, step.phase)
                     parts.append(packed)
-                    return logs, vector
+                    return logs, sums
             return logs, ()
 
         compiled = function_of(run, xla=True)
-        traced = compiled.get_concrete_function(data, step.number)
+        traced = compiled.get_concrete_function(data)
         with self._kept_apart():
             if self._trouble is None and not self._is_repeatable(traced.graph):
                 return None
             self._graph.read(step)
         self._jitted.append(compiled)
-        logs, vector = traced(data, step.number)
-        return logs, vector, parts
+        logs, sums = traced(data)
+        return logs, sums, parts
 
     def _run_compiled(
         self, phase: Phase, train_step: Any, data: Any

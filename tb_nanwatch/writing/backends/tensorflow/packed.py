@@ -1,4 +1,4 @@
-"""A step of which nothing but its sums leaves, as one vector: it is looked at beside.
+"""A step of which nothing but its sums leaves, as one row: it is looked at beside.
 
 A tensor that leaves a cluster of XLA is computed otherwise than in plain training, by
 the last bit, and costs a copy; a sum that is made within does not. In a validation pass
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tb_nanwatch.record.schema import Phase, Probe
@@ -24,12 +25,12 @@ from tb_nanwatch.writing.backends.tensorflow.ops import (
     half_sum_of_squares,
 )
 from tb_nanwatch.writing.backends.tensorflow.proofs import (
+    GUARD_LIMIT,
     Proofs,
     half_sum_by_moments,
     prove,
     spreads,
 )
-from tb_nanwatch.writing.backends.tensorflow.sampling import is_sampled
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import NOT_SUMMED, Layout
 
@@ -44,7 +45,7 @@ _MULTIPLIES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Parts:
-    """What the elements of a step's vector stand for.
+    """What the elements of a step's row stand for.
 
     Attributes:
         probes: in causal order.
@@ -59,57 +60,56 @@ class Parts:
     has_batch: bool
 
 
-def pack(found: Sequence[Found], phase: Phase, number: Any) -> tuple[Any, Parts]:
-    """Returns the half sums of a step's tensors as one float32 vector, and its parts.
+class Packed(NamedTuple):
+    """What leaves a step.
 
-    What is proved to be finite is not read, and has `NOT_SUMMED`; an optimizer's slot is
-    summed now and then. The vector ends with the sum of the proofs' guards.
+    Attributes:
+        row: [columns and batch size] float32, half sums of squares.
+        guards: float32 scalar, that of what the proofs rest on.
+        total: float32 scalar, of all columns; infinite where the guards prove nothing.
+    """
+
+    row: Any
+    guards: Any
+    total: Any
+
+
+def pack(found: Sequence[Found], phase: Phase) -> tuple[Packed, Parts]:
+    """Returns the half sums of a step's tensors, and what they stand for.
+
+    What is proved to be finite is not read, and has `NOT_SUMMED`.
 
     Args:
         found: all that was met of the step, in the graph that is being built.
         phase: of the step.
-        number: int64 scalar, the step's number in its phase.
     """
     found = [f for f in in_causal_order(found) if not _is_implied(f, found, phase)]
     unique = {id(f.tensor): f.tensor for f in found if can_be_bad(f.tensor)}
     # A validation pass is told as a whole, of which all is summed.
     proofs = Proofs() if phase == "validation" else prove(found)
     proofs.implied |= _told_by_what_they_go_into(unique, proofs)
-    slots = {id(f.tensor) for f in found if f.kind == "optimizer"} & proofs.implied
-    sampled = [t for key, t in unique.items() if key in slots]
-    others = [t for key, t in unique.items() if key not in slots]
-    elements = [_element(t, proofs) for t in others]
-    parts = [tf.stack(elements)] if elements else []
-    if sampled:
-        parts.append(_sums_now_and_then(sampled, number))
+    elements = [_element(t, proofs) for t in unique.values()]
     size = batch_size(found)
     guards = [half_sum_of_squares(t) for t in proofs.guards]
-    last = [tf.add_n(guards) if guards else tf.constant(0.0)]
-    parts.append(tf.stack([*([] if size is None else [size]), *last]))
-    place = {id(t): i for i, t in enumerate([*others, *sampled])}
+    guard = tf.add_n(guards) if guards else tf.constant(0.0)
+    elements_and_size = [*elements, *([] if size is None else [size])]
+    row = tf.stack(elements_and_size) if elements_and_size else tf.zeros([0])
+    total = tf.reduce_sum(row[: len(elements)])
+    total = tf.where(guard <= GUARD_LIMIT, total, np.inf) if guards else total
+    place = {key: i for i, key in enumerate(unique)}
     columns = [place.get(id(f.tensor), -1) for f in found]
-    return tf.concat(parts, 0), Parts(
-        [f.probe() for f in found], columns, len(place), size is not None
-    )
+    parts = Parts([f.probe() for f in found], columns, len(place), size is not None)
+    return Packed(row, guard, total), parts
 
 
 def _element(tensor: Any, proofs: Proofs) -> Any:
-    """Returns a tensor's element of the vector, a float32 scalar."""
+    """Returns a tensor's element of the row, a float32 scalar."""
     if id(tensor) in proofs.implied:
         return tf.constant(NOT_SUMMED)
     moments = proofs.moments.get(id(tensor))
     if moments is not None:
         return half_sum_by_moments(tensor, moments)
     return half_sum_of_squares(tensor)
-
-
-def _sums_now_and_then(slots: list[Any], number: Any) -> Any:
-    """Returns [slots] half sums in the steps that are sampled, `NOT_SUMMED` in others."""
-    return tf.cond(
-        is_sampled(number),
-        lambda: tf.stack([half_sum_of_squares(t) for t in slots]),
-        lambda: tf.fill([len(slots)], tf.constant(NOT_SUMMED)),
-    )
 
 
 def _is_implied(one: Found, found: Sequence[Found], phase: Phase) -> bool:

@@ -23,7 +23,7 @@ from tb_nanwatch.writing.backends.tensorflow.ops import (
     one_after,
     replica_id,
 )
-from tb_nanwatch.writing.backends.tensorflow.packed import Parts
+from tb_nanwatch.writing.backends.tensorflow.packed import Packed, Parts
 from tb_nanwatch.writing.backends.tensorflow.proofs import (
     GUARD_LIMIT,
     PROOF_LIMIT,
@@ -484,13 +484,13 @@ class StepGraph:
         self._write_ring(step, step.ring, row, guards, step.is_calm(), late)
         return True
 
-    def record_packed(self, step: Step, parts: Parts, vector: Any) -> None:
+    def record_packed(self, step: Step, parts: Parts, sums: Packed) -> None:
         """Adds the ring to a step that XLA compiled, and keeps it where it stands out.
 
         Args:
             step: the step, whose update is over.
-            parts: what the elements of its vector stand for.
-            vector: its sums.
+            parts: what the elements of its row stand for.
+            sums: that left it.
         """
         n = parts.num_columns
         if not n or step.batch is None:
@@ -502,9 +502,8 @@ class StepGraph:
             )
         )
         ring = self._ring(layout, step, PROOF_LIMIT)
-        total, limit = tf.reduce_sum(vector[:n]), step.limit_value()
-        calm = (total <= limit) & (vector[-1] <= GUARD_LIMIT)
-        self._write_ring(step, ring, vector[:-1], vector[-1], calm, [])
+        calm = sums.total <= step.limit_value()
+        self._write_ring(step, ring, sums.row, sums.guards, calm, [])
 
     def _write_ring(
         self,
