@@ -23,18 +23,10 @@ from tb_nanwatch.reading.search import aborted as aborts
 from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES
-from tb_nanwatch.wording.causes import SURENESS
+from tb_nanwatch.wording import first_screen_text as words
 from tb_nanwatch.wording.edit_text import BY_HAND, REMINDER
 
-_DID: Final = {
-    "diverged": "diverged",
-    "runaway": "ran away",
-    "score_lost": "lost their score",
-    "stalled": "stalled",
-}
 _FROM_ANSWER: Final = ("why", "sure", "where", "fix", "tested")
-# Names that one sentence lists.
-_MAX_NAMES: Final = 3
 
 
 def first_screen(
@@ -58,7 +50,7 @@ def first_screen(
     # What lies in program or data is told before any condition: then it comes first here.
     top = next(iter(findings), None)
     leads = top is not None and statistics.startswith(top.condition)
-    told = [*notes, *_scored(misread, search)]
+    told = [*notes, *([words.scored_text(misread)] if misread else [])]
     parts = {"happened": _happened(search, bad)}
     more: list[str] = []
     lone = answer is not None and answer.of == 1 and answer.sure != ""
@@ -114,52 +106,38 @@ def _happened(search: SearchSummary, bad: int) -> str:
         return search.verdict
     kinds = {s: n for s, n in search.by_status.items() if s in BAD_STATUSES}
     if bad == 1 and answer is not None:
-        among = f" of {total}" if total > 1 and search.search else ""
-        return f"{answer.whose}{among} {answer.happened}"
-    which = f"All {total:,} {noun}s" if bad == total else f"{bad:,} of {total:,} {noun}s"
-    if len(kinds) == 1:
-        return f"{which} {_DID[next(iter(kinds))]}"
-    listed = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in kinds.items())
-    return f"{which} went bad: {listed}"
+        among = total if search.search else 1
+        return words.one_bad_text(answer.whose, answer.happened, among)
+    return words.several_bad_text(noun, bad, total, kinds)
 
 
 def _ended(abort: Aborted, answer: SearchAnswer | None, total: int) -> str:
     message = abort.message
-    trials = f"{total} trial{'s' * (total != 1)}"
     if aborts.was_interrupted(message):
-        return f"Search interrupted by hand after {trials}"
+        return words.interrupted_text(total)
     if not aborts.in_a_row(message):
-        return f"Search ended by an exception after {trials}: {message.splitlines()[0]}"
+        return words.ended_by_exception_text(total, message)
     row = len(abort.trials)
     alike = answer is not None and answer.count == answer.of == row
-    same = ", all for the same reason" if alike and row > 1 else ""
-    return f"Search aborted: {row} trial{'s' * (row != 1)} in a row failed{same}"
+    return words.aborted_text(row, alike)
 
 
 def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     """Returns why and what to change where a condition on the hyperparameters says it."""
     answer = search.answer
     noun = "trial" if search.search else "run"
-    hits, size = top.inside
-    others, rest = top.outside
-    every = "both" if size == 2 else f"all {size}"
-    of = every if hits == size > 1 else f"{hits} of the {size}"
-    counted = f"{of} {noun}s with {top.condition} went bad"
-    if rest:
-        counted += f", {others} of the {rest} others"
+    counted = words.condition_went_bad_text(noun, top.condition, top.inside, top.outside)
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
     # Counts that prove the condition are not an experiment that confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
     if not known or answer is None:
-        alone = f"{counted[:1].upper()}{counted[1:]}."
-        return {"why": alone, "sure": sure, **_narrowed(top, None)}
-    why = f"{answer.cause[:1].upper()}{answer.cause[1:]}: {counted}."
+        why = words.cause_text("", counted)
+        return {"why": why, "sure": sure, **_narrowed(top, None)}
+    why = words.cause_text(answer.cause, counted)
     # The word is that of the cause, as everywhere.
     sure = max(sure, answer.sure, key=SURE.index)
     # Of one trial, whose numbers stand behind "how sure?".
-    changed = answer.changed or "one thing changed"
-    one = f"Tested: {answer.whose}, run again with {changed}, stays finite."
-    tested = one if answer.tested else ""
+    tested = words.tested_text(answer.whose, answer.changed) if answer.tested else ""
     return {"why": why, "sure": sure, "tested": tested, **_narrowed(top, answer)}
 
 
@@ -174,16 +152,9 @@ def _narrowed(top: Finding, answer: SearchAnswer | None) -> dict[str, str]:
     """
     mend = answer.fix if answer is not None and answer.id in NOT_OF_THE_SPACE else ""
     if not top.edit:
-        fix = f"Keep out of {top.condition}."
-        whose = f"For {answer.whose}: {answer.fix}" if answer is not None else ""
-        return {"fix": f"{mend} Or k{fix[1:]}" if mend else f"{fix} {whose}".strip()}
-    fix = (
-        f"Narrow `{top.hparam}` by this edit: it {top.saves}."
-        if top.where != BY_HAND
-        else f"Leave out these values of `{top.hparam}`: that {top.saves}."
-    )
-    if mend:
-        fix = f"{mend} Or {fix[:1].lower()}{fix[1:]}"
+        whose, its = (answer.whose, answer.fix) if answer is not None else ("", "")
+        return {"fix": words.keep_out_text(top.condition, mend, whose, its)}
+    fix = words.narrow_text(top.hparam, top.saves, top.where == BY_HAND, mend)
     return {"fix": fix, "edit": top.edit, "paste": top.where}
 
 
@@ -196,31 +167,14 @@ def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:
 
 
 def _sureness(answer: SearchAnswer) -> str:
-    meaning = SURENESS.get(answer.sure, "")
-    if not meaning:
-        return ""
-    record = f"; {answer.record}" if answer.record else ""
-    return f"The cause is {answer.sure}: {meaning}{record}."
+    return words.sureness_text(answer.sure, answer.record)
 
 
 def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:
-    count, of = answer.count, answer.of
-    if of < 2:
+    if answer.of < 2:
         return []
-    noun = "trials" if search.search else "runs"
-    every = "Both" if of == 2 else f"All {of}"
-    which = every if count == of else f"{count} of {of}"
-    return [f"{which} bad {noun} alike; the numbers are those of {answer.whose}."]
-
-
-def _scored(misread: Sequence[str], search: SearchSummary) -> list[str]:
-    if not misread:
-        return []
-    if len(misread) == 1:
-        return [f"{misread[0]} went bad but has a score: do not use it."]
-    names = ", ".join(misread[:_MAX_NAMES])
-    more = f" and {len(misread) - _MAX_NAMES} more" if len(misread) > _MAX_NAMES else ""
-    return [f"{names}{more} went bad but have a score: do not use them."]
+    noun = "trial" if search.search else "run"
+    return [words.alike_text(noun, answer.count, answer.of, answer.whose)]
 
 
 def _reasons(abort: Aborted) -> list[str]:
