@@ -59,7 +59,7 @@ def first_screen(
         parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
         parts |= _narrowed(top, answer)
         told = [*_alike(answer, search), *told]
-        more += [_sureness(answer), statistics, top.rivals]
+        more += [words.sureness_text(answer.sure, answer.record), statistics, top.rivals]
     elif leads and top is not None:
         parts |= _by_condition(search, top)
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
@@ -67,7 +67,10 @@ def first_screen(
         parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
         parts["where"], parts["fix"] = _each_once(answer.where, answer.fix)
         told = [*_alike(answer, search), *told]
-        more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer.fix}")]
+        more += [
+            words.sureness_text(answer.sure, answer.record),
+            statistics.removesuffix(f"Fix: {answer.fix}"),
+        ]
     elif statistics:
         parts["why"] = statistics
     if abort is not None:
@@ -163,11 +166,7 @@ def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:
     if answer is None or not answer.sure:
         return []
     said = f"{answer.whose} {answer.happened}. {answer.why} {answer.tested}"
-    return [said.strip(), _sureness(answer)]
-
-
-def _sureness(answer: SearchAnswer) -> str:
-    return words.sureness_text(answer.sure, answer.record)
+    return [said.strip(), words.sureness_text(answer.sure, answer.record)]
 
 
 def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:

@@ -27,6 +27,12 @@ from tb_nanwatch.record.schema import (
     Probe,
     SessionRecord,
 )
+from tb_nanwatch.wording.comparison_text import (
+    ROW_SHAPE,
+    ZEROS,
+    data_text,
+    number_of_text,
+)
 
 # The convention; runs are compared two at a time, and a difference is no verdict.
 _ALPHA: Final = 0.05
@@ -38,21 +44,19 @@ def data_ranges(first: ComparedRun, second: ComparedRun) -> list[Difference]:
     found = []
     for phase in _PHASES:
         a, b = _extremes(first, phase), _extremes(second, phase)
-        where = "" if phase == "train" else " of the validation data"
         for kind in ("input", "label", "sample_weight"):
             ours, theirs = a.get(kind, []), b.get(kind, [])
             if not a or not b:
                 continue
-            noun = kind.replace("_", " ")
             if len(ours) != len(theirs):
                 found.append(
                     difference("data", f"{kind}s", len(ours), len(theirs),
-                                f"number of {noun}s{where}")
+                                number_of_text(kind, phase))
                 )  # fmt: skip
                 continue
             for i, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-                number_of = f" {i + 1}" if len(ours) > 1 else ""
-                found += _of_tensor(kind, f"{noun}{number_of}{where}", one, other)
+                what = data_text(kind, phase, i + 1 if len(ours) > 1 else None)
+                found += _of_tensor(kind, what, one, other)
     return found
 
 
@@ -126,7 +130,7 @@ def _of_tensor(kind: str, what: str, a: _Extremes, b: _Extremes) -> list[Differe
         )
 
     if a.shape != b.shape:
-        add("shape", a.shape, b.shape, "shape (of a row)")
+        add("shape", a.shape, b.shape, ROW_SHAPE)
     if a.dtype != b.dtype:
         add("dtype", a.dtype, b.dtype, "dtype")
     if (a.bad > 0) != (b.bad > 0):
@@ -141,7 +145,7 @@ def _of_tensor(kind: str, what: str, a: _Extremes, b: _Extremes) -> list[Differe
         add("range", _range(a), _range(b), "range")
     # A label or weight of zero divides; zeros among inputs are everyday.
     if kind != "input" and _hardly_chance(a, a.with_zeros, b, b.with_zeros):
-        add("zeros", a.zeros, b.zeros, "largest share of exact zeros in a batch")
+        add("zeros", a.zeros, b.zeros, ZEROS)
     return found
 
 
