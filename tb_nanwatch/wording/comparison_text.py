@@ -14,6 +14,10 @@ NOT_DECIDED: Final = "The record does not decide the cause."
 BOTH_BAD: Final = "Both went bad: a run that works would tell more beside one."
 NONE_BAD: Final = "Neither went bad."
 NEVER_PART: Final = "They never differ in what both have recorded."
+# Headings, and what the star before a difference means.
+BEFORE_UPDATES: Final = "First step, before any update"
+WHERE_THEY_PART: Final = "Where they first differ"
+ABOUT_CAUSE: Final = "* is what the likely cause is about."
 # What is compared of a model's weights, and of a data tensor.
 SHAPES: Final = "shapes of the weights"
 ROW_SHAPE: Final = "shape (of a row)"
@@ -154,3 +158,8 @@ def unlikely_text(cause: str, differ: bool, hparams: Sequence[str]) -> str:
         f"Likely cause: {cause}; nothing that differs is about that by itself, so it takes "
         f"effect together with what differs{chosen}."
     )
+
+
+def order_text(first: str, second: str) -> str:
+    """Returns which run stands first in each line."""
+    return f"Each line reads: {first} against {second}."

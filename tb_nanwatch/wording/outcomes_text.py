@@ -119,3 +119,19 @@ def _duration_text(seconds: float) -> str:
     if seconds < 99.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def bad_scalar_text(
+    tag: str, phase: str, count: int, total: int, first_epoch: int
+) -> str:
+    """Returns in how many epochs a logged scalar was not finite, as a sentence.
+
+    Args:
+        tag, phase: of the scalar.
+        count, total: epochs in which it was not, and all.
+        first_epoch: the first of these, from 0; displayed from 1, as in Keras' progress bar.
+    """
+    return (
+        f"{tag} ({phase}) was NaN or infinite in {count:,} of {total:,} epochs, the first "
+        f"of them epoch {first_epoch + 1}."
+    )

@@ -7,6 +7,12 @@ from typing import IO, Final
 from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
 from tb_nanwatch.reading.report.tables import status_text
 from tb_nanwatch.wording.card import wrapped
+from tb_nanwatch.wording.comparison_text import (
+    ABOUT_CAUSE,
+    BEFORE_UPDATES,
+    WHERE_THEY_PART,
+    order_text,
+)
 from tb_nanwatch.wording.text import clean
 
 _TOPICS: Final = {
@@ -17,7 +23,7 @@ _TOPICS: Final = {
     "data": "Data",
     "precision": "Precision",
     "setup": "Set-up",
-    "initial": "First step, before any update",
+    "initial": BEFORE_UPDATES,
 }
 _MAX_TEXT: Final = 2000
 
@@ -45,9 +51,9 @@ def _runs(found: RunComparison, out: IO[str]) -> None:
         for d in those:
             _say(d.text, out, "* " if d.likely else "  ")
     if any(d.likely for d in found.differences):
-        print("* is what the likely cause is about.", file=out)
+        print(ABOUT_CAUSE, file=out)
     if found.parting:
-        print("Where they first differ", file=out)
+        print(WHERE_THEY_PART, file=out)
         _say(found.parting.text, out, "  ")
     if found.alike:
         alike = ", ".join(_TOPICS[t].lower() for t in found.alike)
@@ -58,7 +64,7 @@ def _runs(found: RunComparison, out: IO[str]) -> None:
         f"{clean(name, 80)} ({status_text(run)})"
         for name, run in zip(found.names, found.runs, strict=True)
     )
-    _say(f"Each line reads: {first} against {second}.", out)
+    _say(order_text(first, second), out)
 
 
 def _searches(found: SearchComparison, out: IO[str]) -> None:

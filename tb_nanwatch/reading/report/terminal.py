@@ -24,8 +24,9 @@ from tb_nanwatch.reading.report.tables import (
     table_of,
     width_of,
 )
-from tb_nanwatch.record.schema import BAD_STATUSES, PostMortem
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import card
+from tb_nanwatch.wording import report_text as words
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.outcomes_text import replaced_text
 from tb_nanwatch.wording.sentences import names_text
@@ -40,7 +41,6 @@ _FEW: Final = 3
 # Boundaries of a frontier, and searches with bad trials whose answer is printed whole.
 _MAX_BOUNDARIES: Final = 3
 _MAX_WHOLE: Final = 2
-_MORE: Final = "--all: every trial, and how sure. --markdown, --html FILE: to pass it on."
 
 
 def render(full: Overview, out: IO[str], every: bool = False) -> None:
@@ -74,7 +74,7 @@ def render(full: Overview, out: IO[str], every: bool = False) -> None:
             reminded |= _print_whole(full, search, reminded, out, every)
         _print_damage(runs, out)
     if not every and any(r.status in BAD_STATUSES for r in full.runs):
-        print(f"\n{_MORE}", file=out)
+        print(f"\n{words.MORE}", file=out)
 
 
 def _groups(full: Overview) -> list[list[SearchSummary]]:
@@ -206,7 +206,7 @@ def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> Non
     for sentence, names in told_of:
         _say(f"{names_text(list(dict.fromkeys(names)))}: {sentence}", out)
     if len(told_of) < len(said):
-        _say(f"And {len(said) - len(told_of):,} more remarks.", out)
+        _say(words.remarks_left_text(len(said) - len(told_of)), out)
 
 
 def _print_the_others(
@@ -214,9 +214,7 @@ def _print_the_others(
 ) -> None:
     """Prints how many runs have no row, by what became of them, and which is the best."""
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
-    parts = [f"{bad:,} more bad"] if bad else []
-    parts += [f"{n:,} {status}" for status, n in rest.most_common()]
-    others = f"The others: {', '.join(parts)}." if parts else ""
+    others = words.others_text(bad, rest.most_common())
     _say(f"{others} {_best_text(search, shown)}".strip(), out)
 
 
@@ -231,8 +229,7 @@ def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
         return ""
     choose = max if search.direction == "max" else min
     best = choose(scores, key=scores.__getitem__)
-    what = search.objective or "score"
-    return f"Best: {shown[best].name}, {what} {scores[best]:.4g}."
+    return words.best_text(shown[best].name, search.objective or "score", scores[best])
 
 
 def _print_other_causes(
@@ -274,15 +271,9 @@ def _print_frontier(
         _say(boundary.text, out)
     left = len(found.boundaries) - len(shown)
     if left and shown:
-        _say(f"And {left:,} more boundaries (--all).", out)
-    kept = (
-        f"the space that lives keeps {found.kept:.0%} of what was searched"
-        if found.code
-        else "no part of what was searched is sure enough to live"
-    )
+        _say(words.boundaries_left_text(left), out)
     brief = not (every or newest)
-    more = " --all prints where it ends, and its code." if brief else ""
-    _say(f"This holds for {found.steps:,} steps of training; {kept}.{more}", out)
+    _say(words.kept_text(found.kept if found.code else None, found.steps, brief), out)
     if brief:
         return
     for line in found.code.splitlines():
@@ -292,10 +283,9 @@ def _print_frontier(
 
 def _print_damage(runs: Sequence[RunSummary], out: IO[str]) -> None:
     for run in runs:
-        which = "an earlier attempt of " if run.superseded else ""
+        whose = words.attempt_text(clean(run.name), run.superseded)
         for sentence in run.damage:
-            name = f"{which}{clean(run.name)}"
-            print(f"  Damage in {name}: {clean(sentence)}", file=out)
+            print(f"  {whose}: {clean(sentence)}", file=out)
 
 
 def _print_run(run: RunSummary, out: IO[str], every: bool) -> None:
@@ -325,10 +315,9 @@ def _print_causes(search: SearchSummary, runs: list[RunSummary], out: IO[str]) -
     edited = told.narrowed_for(search)
     answered = clean(search.answer.fix, 2000) if search.answer else ""
     for found in same_causes(runs):
-        sure = f" ({found.sure})" if found.sure else ""
         # The card has said what to change, in the search's words.
         fix = "" if found.name == edited or found.fix == answered else found.fix
-        _say(f"Cause in {', '.join(found.names)}: {found.name}{sure}. {fix}".strip(), out)
+        _say(words.cause_in_text(found.names, found.name, found.sure, fix), out)
         indent = "    "
         evidence = found.evidence[1:_MOST]  # the first says where, as the row does
         if found.whose and evidence:
@@ -346,18 +335,17 @@ def _print_closest_call(runs: Sequence[RunSummary], out: IO[str]) -> None:
     if not near:
         return
     run = max(near, key=lambda r: r.closest_call.share if r.closest_call else 0.0)
-    more = f"; {len(near) - 1} more came within a decade" if len(near) > 1 else ""
     text = run.closest_call.text if run.closest_call else ""
-    _say(f"Closest call of what stayed finite: {run.name}, {text}{more}.", out)
+    _say(words.closest_call_text(run.name, text, len(near) - 1), out)
 
 
 def _print_aborted(aborted: Aborted, runs: Sequence[RunSummary], out: IO[str]) -> None:
     names = {r.trial_id: r.name for r in runs}
     said = aborted.message.partition("\n")[0]  # the last trial's traceback follows
-    _say(f"The search was aborted: {said}", out)
+    _say(words.aborted_text(said), out)
     for trial, reason in zip(aborted.trials, aborted.reasons, strict=True):
         _say(f"{names.get(trial, trial)}: {reason}", out, "    ")
-    _say(f"What to do: {aborted.fix}", out)
+    _say(words.to_do_text(aborted.fix), out)
 
 
 def _remarks(run: RunSummary, answered: bool) -> list[str]:
@@ -368,23 +356,8 @@ def _remarks(run: RunSummary, answered: bool) -> list[str]:
         answered: whether its answer has been printed.
     """
     answered = answered and run.answer is not None
-    return told.remarks_of(run) + ([] if answered else _postmortem(run.postmortem))
-
-
-def _postmortem(found: PostMortem | None) -> list[str]:
-    if not found:
-        return []
-    said = []
-    if found.text:
-        source = found.source
-        line = f" (the line: {source.text})" if source and source.text else ""
-        said.append(f"the first bad tensor comes from {found.text}{line}.")
-    elif found.reason:
-        said.append(found.reason)
-    kept = [e.text for e in found.experiments if e.finite and e.learns is not False]
-    if kept:
-        said.append(f"it would have stayed finite with {', or '.join(kept)}.")
-    return said
+    found = [] if answered else words.postmortem_texts(run.postmortem)
+    return told.remarks_of(run) + found
 
 
 def _print_replay(run: RunSummary, out: IO[str]) -> None:
@@ -392,14 +365,8 @@ def _print_replay(run: RunSummary, out: IO[str]) -> None:
     command, found = replay_command(run), run.postmortem
     if not command or found is None:
         return
-    _say(f"{run.name}, the failing step again:", out)
+    _say(words.replay_text(run.name), out)
     print(f"    {command}", file=out)
     if not found.own_code:
         return
-    which = "" if found.source else "FILE.py is your program, and "
-    _say(
-        f"({which}FUNCTION the one in it that returns the compiled model, such as the "
-        "build function of a search.)",
-        out,
-        "    ",
-    )
+    _say(words.placeholders_text(not found.source), out, "    ")
