@@ -15,18 +15,6 @@ FINITE_BUT_NAN: Final = (
 )
 
 
-def went_bad_text(status: str, position: str, tensor: str, cause: str) -> str:
-    """Returns "diverged at epoch 1, batch 3: loss, 1 NaN; likely cause: ...".
-
-    Args:
-        status: in words.
-        position, tensor, cause: in words, "" where not known.
-    """
-    at = f" at {position}" if position else ""
-    first = f": {tensor}" if tensor else ""
-    return f"{status}{at}{first}" + (f"; likely cause: {cause}" if cause else "")
-
-
 def goes_on_text(interrupted: bool, resumes: bool) -> str:
     """Returns how a search goes on that an exception ended.
 
@@ -71,16 +59,8 @@ def next_text(shared: bool, raised: int | None, resumes: bool) -> str:
     )
 
 
-def failed_text(count: int, bad: int) -> str:
-    """Returns how the last `count` trials failed, of which `bad` went bad."""
-    if not bad:
-        return f"The last {count} trials failed, and not by going bad"
-    which = "These trials all" if bad == count else f"{bad} of these {count} trials"
-    return f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
-
-
 def in_a_row_text(
-    failed: str,
+    failed: tuple[int, int],
     limit: int,
     max_trials: int | None,
     shared: str,
@@ -90,14 +70,21 @@ def in_a_row_text(
     """Returns what to do about trials that failed in a row, with reasons.
 
     Args:
-        failed: how they did, from `failed_text`.
+        failed: how many, and how many of them by going bad.
         limit: so many end a search.
         max_trials: of the search.
         shared: the cause that they share and no value of the space would mend, in
             words; "" for none.
         raised, resumes: as of `next_text`.
     """
-    told = f"{failed}; after {limit} in a row it gives the whole search up."
+    count, bad = failed
+    which = "These trials all" if bad == count else f"{bad} of these {count} trials"
+    told = (
+        f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
+        if bad
+        else f"The last {count} trials failed, and not by going bad"
+    )
+    told += f"; after {limit} in a row it gives the whole search up."
     if shared:
         return (
             f"{told} They share their cause ({shared}), which does not lie in the search "

@@ -7,7 +7,6 @@ from typing import Final
 
 from tb_nanwatch.record.schema import Condition
 
-NO_FATE: Final = "One of the searches has no trial yet whose fate is known."
 SAME_SPACE: Final = (
     "The search space is the same in both: what differs lies in the model, the data or "
     "chance."
@@ -15,13 +14,9 @@ SAME_SPACE: Final = (
 OTHER_OBJECTIVE: Final = "Their objectives differ, and so their scores say nothing."
 
 
-def no_space_text(name: str) -> str:
-    """Returns what stands for the declaration of a hyperparameter that has none."""
-    return f"{name} without a search space"
-
-
-def scoped_text(code: str, parents: Sequence[Condition]) -> str:
-    """Returns a declaration with the values of its parents that it holds for."""
+def declared_text(name: str, code: str | None, parents: Sequence[Condition]) -> str:
+    """Returns a declaration, None without one, with its parents' values that it is for."""
+    code = code or f"{name} without a search space"
     for parent in reversed(parents):
         values = ", ".join(str(v) for v in parent.values)
         code += f" where {parent.name} in ({values})"
@@ -40,13 +35,7 @@ def change_text(name: str, before: str | None, after: str | None) -> str:
 def removed_text(
     search: str, bad: tuple[int, int], clean: tuple[int, int], best: bool | None
 ) -> str:
-    """Returns what of a search's trials an edit removed, as a sentence.
-
-    Args:
-        search: its name.
-        bad, clean: removed ones, and all.
-        best: whether the best one was removed, None where none is the best.
-    """
+    """Returns what of a search's bad and clean trials (each: gone, all) an edit removed."""
     text = (
         f"Of {search}'s trials the edit removed {bad[0]} of {bad[1]} bad and "
         f"{clean[0]} of {clean[1]} clean"
@@ -56,34 +45,34 @@ def removed_text(
     return f"{text}."
 
 
-def shares_text(
-    first: tuple[str, int, int, str], second: tuple[str, int, int, str]
+def rates_text(
+    first: tuple[str, int, int, float, float],
+    second: tuple[str, int, int, float, float],
+    p_value: float | None,
+    clear: bool,
 ) -> str:
-    """Returns how many trials went bad before and after.
+    """Returns how many trials went bad before and after, and whether chance made it.
 
     Args:
-        first, second: name, bad trials, all of them, and the rate's interval in words.
+        first, second: name, bad trials, all of them, and the interval of their share.
+        p_value: of the difference; None where a search has no trial.
+        clear: whether chance hardly makes it.
     """
-    (name, bad, total, rate), (other, its_bad, its_total, its_rate) = first, second
-    return (
+    (_, bad, total, *_), (_, its_bad, its_total, *_) = first, second
+    (name, rate), (other, its_rate) = (
+        (n, f"95 % interval of the rate {100 * low:.0f} to {100 * high:.0f} %")
+        for n, _, _, low, high in (first, second)
+    )
+    text = (
         f"{bad} of {total} trials went bad in {name} ({rate}), "
         f"{its_bad} of {its_total} in {other} ({its_rate})."
     )
-
-
-def interval_text(low: float, high: float) -> str:
-    """Returns the interval of a rate, given as shares."""
-    return f"95 % interval of the rate {100 * low:.0f} to {100 * high:.0f} %"
-
-
-def clear_text(fewer: bool, p_value: float) -> str:
-    """Returns that chance hardly makes the difference."""
-    return f"That is {'fewer' if fewer else 'more'}: exact test, p = {p_value:.2g}."
-
-
-def chance_text(p_value: float) -> str:
-    """Returns that chance may make the difference."""
-    return f"That may be chance: exact test, p = {p_value:.2g}; more trials would tell."
+    if p_value is None:
+        return f"{text} One of the searches has no trial yet whose fate is known."
+    if clear:
+        word = "fewer" if its_bad * total < bad * its_total else "more"
+        return f"{text} That is {word}: exact test, p = {p_value:.2g}."
+    return f"{text} That may be chance: exact test, p = {p_value:.2g}; more trials would tell."
 
 
 def unlike_text(shared: int, total: int) -> str:

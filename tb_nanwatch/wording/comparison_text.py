@@ -14,15 +14,11 @@ NOT_DECIDED: Final = "The record does not decide the cause."
 BOTH_BAD: Final = "Both went bad: a run that works would tell more beside one."
 NONE_BAD: Final = "Neither went bad."
 NEVER_PART: Final = "They never differ in what both have recorded."
-# Headings, and what the star before a difference means.
+# A heading, and what the star before a difference means.
 BEFORE_UPDATES: Final = "First step, before any update"
-WHERE_THEY_PART: Final = "Where they first differ"
 ABOUT_CAUSE: Final = "* is what the likely cause is about."
-# What is compared of a model's weights, and of a data tensor.
-SHAPES: Final = "shapes of the weights"
-ROW_SHAPE: Final = "shape (of a row)"
+# What is compared of a label or a sample weight.
 ZEROS: Final = "largest share of exact zeros in a batch"
-_WHERE: Final = {"train": "", "validation": " of the validation data"}
 # Hyperparameters that a sentence names.
 _NAMED: Final = 3
 
@@ -30,13 +26,7 @@ _NAMED: Final = 3
 def difference_text(
     what: str, first: JSONScalar, second: JSONScalar, decades: float | None
 ) -> str:
-    """Returns "learning_rate: 0.1 against 0.001 (100 times as large)." as a sentence.
-
-    Args:
-        what: what it is of.
-        first, second: the values.
-        decades: log10 of their ratio, None where it says nothing.
-    """
+    """Returns "learning_rate: 0.1 against 0.001 (100 times as large)."; `decades` log10 of it."""
     text = f"{what}: {_value_text(first)} against {_value_text(second)}"
     return f"{text}." if decades is None else f"{text} ({_times_text(decades)})."
 
@@ -58,22 +48,6 @@ def _value_text(value: JSONScalar) -> str:
 def with_setting_text(difference: str, setting: str) -> str:
     """Returns a hyperparameter's sentence with the optimizer's setting that it is."""
     return f"{difference[:-1]}; it is the optimizer's {setting}."
-
-
-def data_text(kind: str, phase: str, number: int | None) -> str:
-    """Returns "sample weight" or "input 2 of the validation data".
-
-    Args:
-        kind, phase: of the data.
-        number: counted from 1, None of one alone.
-    """
-    noun = kind.replace("_", " ")
-    return f"{noun if number is None else f'{noun} {number}'}{_WHERE[phase]}"
-
-
-def number_of_text(kind: str, phase: str) -> str:
-    """Returns "number of inputs of the validation data"."""
-    return f"number of {kind.replace('_', ' ')}s{_WHERE[phase]}"
 
 
 def at_first_text(kind: str, name: str) -> str:
@@ -117,11 +91,7 @@ def _rms_text(value: float) -> str:
 
 
 def fates_text(*runs: tuple[str, Status, Position | None]) -> str:
-    """Returns how runs ended, in a sentence.
-
-    Args:
-        runs: name, status and, of a bad one, its first bad position.
-    """
+    """Returns how runs ended; of a bad one with its first bad position."""
     return f"{'; '.join(_fate(*run) for run in runs)}."
 
 
@@ -137,19 +107,17 @@ def _fate(name: str, status: Status, onset: Position | None) -> str:
     return text
 
 
-def likely_text(cause: str, difference: str) -> str:
-    """Returns the likely cause and the difference that it is about, a sentence."""
-    return f"Likely cause: {cause}, which goes with a difference: {difference}"
-
-
-def unlikely_text(cause: str, differ: bool, hparams: Sequence[str]) -> str:
-    """Returns the likely cause where no difference is about it.
+def cause_text(cause: str, likely: str, differ: bool, hparams: Sequence[str]) -> str:
+    """Returns the likely cause and which difference it goes with, a sentence.
 
     Args:
         cause: in words.
+        likely: the difference that it is about, a sentence; "" for none.
         differ: whether the runs differ in anything.
         hparams: names of the hyperparameters in which they do.
     """
+    if likely:
+        return f"Likely cause: {cause}, which goes with a difference: {likely}"
     if not differ:
         return f"Likely cause: {cause}, but the two do not differ in anything that was recorded."
     more = f" and {len(hparams) - _NAMED} more" if len(hparams) > _NAMED else ""
@@ -158,8 +126,3 @@ def unlikely_text(cause: str, differ: bool, hparams: Sequence[str]) -> str:
         f"Likely cause: {cause}; nothing that differs is about that by itself, so it takes "
         f"effect together with what differs{chosen}."
     )
-
-
-def order_text(first: str, second: str) -> str:
-    """Returns which run stands first in each line."""
-    return f"Each line reads: {first} against {second}."

@@ -18,11 +18,6 @@ def failed_with_text(said: str) -> str:
     return f"it failed with {said}"
 
 
-def not_watched_text(why: str) -> str:
-    """Returns why a run was not watched, as a sentence."""
-    return f"it was not watched: {why}."
-
-
 def reasons_text(reasons: Sequence[str]) -> str:
     """Returns why trials were not watched, the most frequent reason first; "" for none.
 

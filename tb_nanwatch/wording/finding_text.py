@@ -77,40 +77,31 @@ def saves_text(
     return text
 
 
-def better_by_chance_text(
+def rival_text(
     condition: str,
     inside: tuple[int, int],
     outside: tuple[int, int],
     p: str,
     names: Sequence[str],
 ) -> str:
-    """Returns that another condition fits better, but what the trials died of says no.
+    """Returns that another condition may be to blame as well, a sentence.
 
     Args:
         condition: the other one, in words.
         inside, outside: bad trials with it and without it, and all of them.
         p: its corrected p-value.
-        names: the hyperparameters that the causes point to.
+        names: the hyperparameters that the causes point to, where it fits better.
     """
+    fared = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
+    if not names:
+        return (
+            f"{condition} goes with it about as well ({fared}): these trials cannot tell "
+            "the two apart."
+        )
     return (
-        f"{condition} fits the counts better ({_counts_text(inside, outside)}; corrected "
-        f"p = {p}), but is probably chance: what the trials died of points to "
-        f"{' and '.join(names)}."
+        f"{condition} fits the counts better ({fared}; corrected p = {p}), but is probably "
+        f"chance: what the trials died of points to {' and '.join(names)}."
     )
-
-
-def as_well_text(
-    condition: str, inside: tuple[int, int], outside: tuple[int, int]
-) -> str:
-    """Returns that another condition may be to blame as well; as `better_by_chance_text`."""
-    return (
-        f"{condition} goes with it about as well ({_counts_text(inside, outside)}): these "
-        "trials cannot tell the two apart."
-    )
-
-
-def _counts_text(inside: tuple[int, int], outside: tuple[int, int]) -> str:
-    return f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
 
 
 def also_had_text(name: str, value: str, others: int) -> str:

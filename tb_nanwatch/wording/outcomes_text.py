@@ -96,13 +96,7 @@ def more_runs_text(count: int, bad: int) -> str:
 
 
 def cost_text(share: float, after: float, seconds: float) -> str:
-    """Returns what going bad cost a search, as a sentence.
-
-    Args:
-        share: of the training time.
-        after: the same in seconds, after the first bad steps.
-        seconds: all of the training time.
-    """
+    """Returns what the training after the first bad steps cost, as a share and in seconds."""
     return (
         f"{share:.0%} of the training time ({_duration_text(after)} of "
         f"{_duration_text(seconds)}) was spent after the first bad step; "

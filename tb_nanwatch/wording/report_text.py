@@ -9,13 +9,11 @@ from tb_nanwatch.record.schema import PostMortem
 
 # Below the report, where not all of it was asked for.
 MORE: Final = "--all: every trial, and how sure. --markdown, --html FILE: to pass it on."
-# Headings of a stability search, and the legend of the colours.
+# A heading of a stability search, and the legend of the colours.
 WHERE_BAD: Final = "Where trainings begin to go bad"
-LIVING_SPACE: Final = "The space that lives"
 COLOUR: Final = (
     "Colour: how many times larger than in the first step the values have become:"
 )
-FIRST_BAD: Final = "the first bad step."
 TRAINED_ON_BAD: Final = "trained on NaN or infinity."
 
 
@@ -36,33 +34,6 @@ def lane_text(steps: int, onset: int | None) -> str:
     """Returns how many steps a run had, and the first bad one."""
     bad = f", the first bad one {onset:,}" if onset is not None else ""
     return f"{steps:,} steps{bad}"
-
-
-def remarks_left_text(count: int) -> str:
-    """Returns how many remarks on single runs are not printed."""
-    return f"And {count:,} more remarks."
-
-
-def others_text(bad: int, by_status: Sequence[tuple[str, int]]) -> str:
-    """Returns what became of the runs that have no row, "" where there is none.
-
-    Args:
-        bad: bad ones.
-        by_status: of the others, number by status in words.
-    """
-    parts = [f"{bad:,} more bad"] if bad else []
-    parts += [f"{n:,} {status}" for status, n in by_status]
-    return f"The others: {', '.join(parts)}." if parts else ""
-
-
-def best_text(name: str, what: str, score: float) -> str:
-    """Returns which run has the best score."""
-    return f"Best: {name}, {what} {score:.4g}."
-
-
-def same_values_text(values: str) -> str:
-    """Returns the hyperparameters that all runs share; `values` lists them."""
-    return f"The same in all: {values}."
 
 
 def no_column_text(names: Sequence[str]) -> str:
@@ -107,32 +78,10 @@ def attempt_text(name: str, superseded: bool) -> str:
     return f"Damage in {'an earlier attempt of ' if superseded else ''}{name}"
 
 
-def cause_in_text(names: Sequence[str], cause: str, sure: str, fix: str) -> str:
-    """Returns a cause, in which runs it was found, and what to change.
-
-    Args:
-        names: of the runs.
-        cause, sure: in words; "" for what is not known.
-        fix: sentences, "" for none.
-    """
-    said = f" ({sure})" if sure else ""
-    return f"Cause in {', '.join(names)}: {cause}{said}. {fix}".strip()
-
-
 def closest_call_text(name: str, call: str, more: int) -> str:
     """Returns which finite run came nearest to an overflow, and how many more came near."""
     others = f"; {more} more came within a decade" if more else ""
     return f"Closest call of what stayed finite: {name}, {call}{others}."
-
-
-def aborted_text(message: str) -> str:
-    """Returns that a search was aborted, by the first line of the message."""
-    return f"The search was aborted: {message}"
-
-
-def to_do_text(fix: str) -> str:
-    """Returns what to do about an aborted search."""
-    return f"What to do: {fix}"
 
 
 def postmortem_texts(found: PostMortem | None) -> list[str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 
-def scored_by_tuner_text(score: float) -> str:
-    """Returns which score KerasTuner took; `damaged_text` or `stale_text` goes on."""
+def scored_text(score: float, name: str | None) -> str:
+    """Returns which score was taken, by name where no tuner took it; another text goes on."""
+    if name is not None:
+        return f"Its score is the {name} {score:.5g}"
     return f"KerasTuner completed it with the score {score:.5g}, that"
-
-
-def scored_by_hand_text(name: str, score: float) -> str:
-    """Returns which score a run without a tuner was given; goes on in the same way."""
-    return f"Its score is the {name} {score:.5g}"
 
 
 def damaged_text(scored: str, epoch: int, what: str) -> str:
@@ -33,13 +30,7 @@ def stale_text(scored: str, epoch: int, onset: int) -> str:
 
 
 def infinite_text(score: float, read_as_zero: bool, minimised: bool) -> str:
-    """Returns that KerasTuner took an infinite objective for a result.
-
-    Args:
-        score: the objective.
-        read_as_zero: whether the Bayesian oracle read it.
-        minimised: whether the objective is to be minimised.
-    """
+    """Returns that KerasTuner took an infinite objective, which its oracle may have read."""
     text = f"KerasTuner took the infinite objective ({score}) for a result."
     if read_as_zero:
         text += " The Bayesian oracle read it as 0"

@@ -11,6 +11,7 @@ NONE_LIVED: Final = (
     "have in common: data, loss or model."
 )
 ONE_ALONE: Final = "One trial alone says nothing about its hyperparameters."
+BLAMELESS: Final = ": no hyperparameter is to blame"
 
 
 def trials_text(n: int) -> str:
@@ -39,18 +40,6 @@ def same_values_text(mend: str, common: str, bad: int, total: int) -> str:
         f"No hyperparameter took two values, so none can be compared; {bad} of "
         f"{trials_text(total)} went bad by chance (initial weights, order of the data)."
     )
-
-
-def mend_text(alike: str, blameless: bool, fix: str) -> str:
-    """Returns what all bad trials share, and its fix.
-
-    Args:
-        alike: what they share.
-        blameless: whether that says that no hyperparameter is to blame.
-        fix: a sentence, "" for none.
-    """
-    blame = ": no hyperparameter is to blame" if blameless else ""
-    return f"{alike}{blame}. {fix}".strip()
 
 
 def fix_text(fix: str, share: int, bad: int) -> str:
@@ -82,12 +71,6 @@ def alike_text(bad: int, parts: Sequence[str]) -> str:
     if bad == 1:
         return f"The one bad trial: {', '.join(parts)}"
     return f"{bad} of {bad} bad trials alike: {', '.join(parts)}"
-
-
-def first_in_text(tensor: str, kind: str) -> str:
-    """Returns "first in the gradient of dense/kernel", and "first in loss total"."""
-    known = tensor.startswith(f"{kind.replace('_', ' ')} ")
-    return f"first in {tensor}" if known else f"first in the {tensor}"
 
 
 def none_found_text(mend: str, common: str, closest: str) -> str:
@@ -128,24 +111,13 @@ def too_few_text(bad: int, total: int, mend: str, further: str) -> str:
 def closest_text(
     condition: str, inside: tuple[int, int], outside: tuple[int, int], p: str
 ) -> str:
-    """Returns "the closest is learning_rate >= 0.1 (2 of 2, elsewhere 0 of 3; ...)".
-
-    Args:
-        condition: in words.
-        inside, outside: bad trials with it and without it, and all of them.
-        p: the corrected p-value.
-    """
+    """Returns "the closest is learning_rate >= 0.1 (2 of 2, elsewhere 0 of 3; ...)"."""
     counts = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
     return f"the closest is {condition} ({counts}; corrected p = {p})"
 
 
 def more_text(live: int, away: str, dead: int, there: str) -> str:
-    """Returns "3 more at learning_rate <= 1e-3 would settle it ...".
-
-    Args:
-        live, away: trials to run where they should stay finite.
-        dead, there: trials to run where they should go bad.
-    """
+    """Returns "3 more at lr <= 1e-3 would settle it ...": `live` should stay finite."""
     text = f"{live} more at {away}"
     if dead:
         text += f" and {dead} more at {there}"

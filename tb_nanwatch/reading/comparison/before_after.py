@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Final
 
 from tb_nanwatch.reading.contract.comparisons import Removed, Share, SpaceChange
@@ -129,8 +129,7 @@ def _key(spec: HParam) -> str:
 
 
 def _code(spec: HParam) -> str:
-    code = declaration(spec) or words.no_space_text(spec.name)
-    return words.scoped_text(code, spec.conditions)
+    return words.declared_text(spec.name, declaration(spec), spec.conditions)
 
 
 def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[SpaceChange]:
@@ -235,20 +234,10 @@ def _verdict(
     removed: Removed | None,
     best: tuple[float | None, float | None],
 ) -> str:
-    a, b = shares
-    sentences = [
-        words.shares_text(
-            (first.name, a.bad, a.total, words.interval_text(a.low, a.high)),
-            (second.name, b.bad, b.total, words.interval_text(b.low, b.high)),
-        )
-    ]
-    if p_value is None:
-        sentences.append(words.NO_FATE)
-    elif p_value <= _CLEAR:
-        fewer = b.bad * a.total < a.bad * b.total
-        sentences.append(words.clear_text(fewer, p_value))
-    else:
-        sentences.append(words.chance_text(p_value))
+    a, b = (astuple(share) for share in shares)
+    clear = p_value is not None and p_value <= _CLEAR
+    rates = words.rates_text((first.name, *a), (second.name, *b), p_value, clear)
+    sentences = [rates]
     if unlike is not None:
         return " ".join([*sentences, words.unlike_text(*unlike)])
     if not changes:

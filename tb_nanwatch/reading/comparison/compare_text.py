@@ -10,8 +10,6 @@ from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.comparison_text import (
     ABOUT_CAUSE,
     BEFORE_UPDATES,
-    WHERE_THEY_PART,
-    order_text,
 )
 from tb_nanwatch.wording.text import clean
 
@@ -53,7 +51,7 @@ def _runs(found: RunComparison, out: IO[str]) -> None:
     if any(d.likely for d in found.differences):
         print(ABOUT_CAUSE, file=out)
     if found.parting:
-        print(WHERE_THEY_PART, file=out)
+        print("Where they first differ", file=out)
         _say(found.parting.text, out, "  ")
     if found.alike:
         alike = ", ".join(_TOPICS[t].lower() for t in found.alike)
@@ -64,7 +62,7 @@ def _runs(found: RunComparison, out: IO[str]) -> None:
         f"{clean(name, 80)} ({status_text(run)})"
         for name, run in zip(found.names, found.runs, strict=True)
     )
-    _say(order_text(first, second), out)
+    _say(f"Each line reads: {first} against {second}.", out)
 
 
 def _searches(found: SearchComparison, out: IO[str]) -> None:

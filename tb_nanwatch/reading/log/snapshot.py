@@ -22,13 +22,7 @@ from tb_nanwatch.record.schema import (
     StatusRecord,
     TrialRecord,
 )
-from tb_nanwatch.wording.damage_text import (
-    NO_END,
-    last_missing_text,
-    no_status_text,
-    older_status_text,
-    unreadable_run_text,
-)
+from tb_nanwatch.wording import damage_text as words
 
 # A run without a heartbeat for this many intervals is taken for dead.
 MISSED_HEARTBEATS: Final = 3
@@ -123,7 +117,7 @@ class _Parts:
         record = entry.record
         if record is None:
             self.unreadable.add(key)
-            self.warnings.append(unreadable_run_text(run, tag.kind, entry.problem))
+            self.warnings.append(words.unreadable_run_text(run, tag.kind, entry.problem))
         elif isinstance(record, TrialRecord):
             self.verdicts[key] = entry
         elif isinstance(record, HeartbeatRecord):
@@ -138,7 +132,7 @@ class _Parts:
             session = Session(run, tag.session_id, record, version=entry.version)
             self.sessions[key] = session
             if entry.problem:
-                session.damage.append(older_status_text(entry.problem))
+                session.damage.append(words.older_status_text(entry.problem))
 
     def add_verdicts(self) -> None:
         """Tells sessions what KerasTuner made of them; trials without one get one."""
@@ -168,7 +162,7 @@ class _Parts:
                 if key in self.sessions or key in self.unreadable:
                     continue
                 self.unreadable.add(key)
-                self.warnings.append(no_status_text(run, tag.session_id))
+                self.warnings.append(words.no_status_text(run, tag.session_id))
 
     def set_states(self, now: float) -> float:
         """Says of each session whether it runs, and returns when that may change.
@@ -185,7 +179,7 @@ class _Parts:
                     deadline = max(deadline, _deadline(self.beats[key]))
                 if now >= deadline:
                     session.state = "interrupted"
-                    session.damage.append(NO_END)
+                    session.damage.append(words.NO_END)
                 else:
                     expires = min(expires, deadline)
             _if_nothing_was_seen(session)
@@ -244,7 +238,7 @@ def short_of(sessions: Iterable[Session], others: Listing) -> list[tuple[Session
             series = tags.get(metadata.make_tag(session.id, kind))
             found = 0 if series is None else series.max_step + 1
             if found < written:
-                text = last_missing_text(written - found, written, kind)
+                text = words.last_missing_text(written - found, written, kind)
                 short.append((session, text))
     return short
 

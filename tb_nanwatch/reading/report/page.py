@@ -143,7 +143,7 @@ def _frontier(search: SearchSummary) -> list[str]:
         code = "\n".join(map(html.escape, card.code_lines(found.code)))
         parts.append(f"<h3>{words.WHERE_BAD}</h3><ul>{listed}</ul>")
         if code:
-            parts.append(f"<h3>{words.LIVING_SPACE}</h3><pre>{code}</pre>")
+            parts.append(f"<h3>The space that lives</h3><pre>{code}</pre>")
     return parts
 
 

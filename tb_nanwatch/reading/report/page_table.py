@@ -67,8 +67,7 @@ def table(
     values = ", ".join(
         f"{clean(n, 40)} = {value_text(runs[0].hparams.get(n))}" for n in same
     )
-    shared = words.same_values_text(text(values, 2000))
-    alike = f'<p class="soft">{shared}</p>' if same else ""
+    alike = f'<p class="soft">The same in all: {text(values, 2000)}.</p>' if same else ""
     return (
         f"<h3>{title}</h3>{_legend()}{alike}"
         f"<table><thead><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr></thead>"
@@ -141,7 +140,7 @@ def _legend() -> str:
     return (
         f'<p class="soft legend">{words.COLOUR}{keys} '
         '<span><svg width="14" height="14" aria-hidden="true"><path class="cross" '
-        f'd="M3 3l8 8m0-8l-8 8"/></svg>{words.FIRST_BAD}</span> '
+        'd="M3 3l8 8m0-8l-8 8"/></svg>the first bad step.</span> '
         f'<span><svg width="20" height="14" aria-hidden="true">{lane_svg.lost(0, 20)}</svg>'
         f"{words.TRAINED_ON_BAD}</span></p>"
     )

@@ -10,13 +10,8 @@ import math
 
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import JSONScalar
+from tb_nanwatch.wording import reproduction_text as words
 from tb_nanwatch.wording.places import position_text, tensor_text
-from tb_nanwatch.wording.reproduction_text import (
-    FROM_CAPSULE,
-    FROM_CODE,
-    SCRIPT,
-    title_text,
-)
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import trial_name
 
@@ -31,13 +26,13 @@ def script(session: Session) -> str | None:
         what = trial_name(status.trial_id, status.number)
     values = {h.name: h.value for h in status.hparams if h.active}
     lines = [f"    {name!r}: {_literal(value)},\n" for name, value in values.items()]
-    return SCRIPT.format(
-        title=clean(title_text(what, session.run)),
+    return words.SCRIPT.format(
+        title=clean(words.title_text(what, session.run)),
         onset=clean(position_text(status.onset)),
         origin=clean(tensor_text(status.origin)) if status.origin else "unknown",
-        model=FROM_CODE.format(own=clean(", ".join(found.own_code)))
+        model=words.FROM_CODE.format(own=clean(", ".join(found.own_code)))
         if found.own_code
-        else FROM_CAPSULE,
+        else words.FROM_CAPSULE,
         found=f"# {clean(found.text)}\n" if found.text else "",
         capsule=repr(found.capsule),
         values="{\n" + "".join(lines) + "}" if lines else "{}",

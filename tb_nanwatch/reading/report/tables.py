@@ -21,7 +21,7 @@ from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.places import short_text, tensor_text
-from tb_nanwatch.wording.report_text import no_column_text, same_values_text
+from tb_nanwatch.wording.report_text import no_column_text
 from tb_nanwatch.wording.statuses import outcome_text
 from tb_nanwatch.wording.text import clean, shell_word
 
@@ -93,8 +93,8 @@ def table_of(
     order = [t for t in [*order, *(t for t in _LAST if t in facts)] if t in shown]
     notes = []
     if every and same:
-        alike = ", ".join(f"{clean(n, 40)}={_value_of(runs[0], n)}" for n in same)
-        notes.append(same_values_text(alike))
+        told = ", ".join(f"{clean(n, 40)}={_value_of(runs[0], n)}" for n in same)
+        notes.append(f"The same in all: {told}.")
     rest = [name for name in values if name not in shown]
     if every and rest:
         notes.append(no_column_text(rest))

@@ -206,7 +206,7 @@ def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> Non
     for sentence, names in told_of:
         _say(f"{names_text(list(dict.fromkeys(names)))}: {sentence}", out)
     if len(told_of) < len(said):
-        _say(words.remarks_left_text(len(said) - len(told_of)), out)
+        _say(f"And {len(said) - len(told_of):,} more remarks.", out)
 
 
 def _print_the_others(
@@ -214,7 +214,9 @@ def _print_the_others(
 ) -> None:
     """Prints how many runs have no row, by what became of them, and which is the best."""
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
-    others = words.others_text(bad, rest.most_common())
+    parts = [f"{bad:,} more bad"] if bad else []
+    parts += [f"{n:,} {status}" for status, n in rest.most_common()]
+    others = f"The others: {', '.join(parts)}." if parts else ""
     _say(f"{others} {_best_text(search, shown)}".strip(), out)
 
 
@@ -229,7 +231,8 @@ def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
         return ""
     choose = max if search.direction == "max" else min
     best = choose(scores, key=scores.__getitem__)
-    return words.best_text(shown[best].name, search.objective or "score", scores[best])
+    what = search.objective or "score"
+    return f"Best: {shown[best].name}, {what} {scores[best]:.4g}."
 
 
 def _print_other_causes(
@@ -315,9 +318,10 @@ def _print_causes(search: SearchSummary, runs: list[RunSummary], out: IO[str]) -
     edited = told.narrowed_for(search)
     answered = clean(search.answer.fix, 2000) if search.answer else ""
     for found in same_causes(runs):
+        sure = f" ({found.sure})" if found.sure else ""
         # The card has said what to change, in the search's words.
         fix = "" if found.name == edited or found.fix == answered else found.fix
-        _say(words.cause_in_text(found.names, found.name, found.sure, fix), out)
+        _say(f"Cause in {', '.join(found.names)}: {found.name}{sure}. {fix}".strip(), out)
         indent = "    "
         evidence = found.evidence[1:_MOST]  # the first says where, as the row does
         if found.whose and evidence:
@@ -342,10 +346,10 @@ def _print_closest_call(runs: Sequence[RunSummary], out: IO[str]) -> None:
 def _print_aborted(aborted: Aborted, runs: Sequence[RunSummary], out: IO[str]) -> None:
     names = {r.trial_id: r.name for r in runs}
     said = aborted.message.partition("\n")[0]  # the last trial's traceback follows
-    _say(words.aborted_text(said), out)
+    _say(f"The search was aborted: {said}", out)
     for trial, reason in zip(aborted.trials, aborted.reasons, strict=True):
         _say(f"{names.get(trial, trial)}: {reason}", out, "    ")
-    _say(words.to_do_text(aborted.fix), out)
+    _say(f"What to do: {aborted.fix}", out)
 
 
 def _remarks(run: RunSummary, answered: bool) -> list[str]:

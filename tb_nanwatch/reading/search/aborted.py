@@ -14,16 +14,7 @@ from tb_nanwatch.reading.search.failures import failure
 from tb_nanwatch.reading.search.search_answer import name_of
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES, Search
-from tb_nanwatch.wording.abort_text import (
-    FINITE_BUT_NAN,
-    KEPT_NAN,
-    NO_MESSAGE,
-    failed_text,
-    goes_on_text,
-    in_a_row_text,
-    next_text,
-    went_bad_text,
-)
+from tb_nanwatch.wording import abort_text as words
 from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.messages import of_traceback
 from tb_nanwatch.wording.places import position_text, tensor_text
@@ -63,7 +54,7 @@ def explain(
     message = last.trial.aborted or ""
     resumes = search.oracle != "GridSearchOracle"
     if not in_a_row(message):
-        go_on = goes_on_text(was_interrupted(message), resumes)
+        go_on = words.goes_on_text(was_interrupted(message), resumes)
         return Aborted(
             trials=[last.trial.trial_id],
             names=[name_of(last)],
@@ -85,15 +76,15 @@ def explain(
         names=[name_of(group[0]) for group in row],
         reasons=[_reason(group, causes or {}) for group in row],
         message=message,
-        fix=in_a_row_text(
-            failed_text(len(row), bad),
+        fix=words.in_a_row_text(
+            (len(row), bad),
             limit,
             search.max_trials,
             label_of(shared) if shared else "",
             raised,
             resumes,
         ),
-        next=next_text(bool(shared), raised, resumes),
+        next=words.next_text(bool(shared), raised, resumes),
     )
 
 
@@ -142,23 +133,24 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
     session = max(group, key=lambda s: STATUSES.index(s.status.status))
     status = session.status
     if status.status in BAD_STATUSES:
+        text = STATUS_TEXT[status.status]
+        if status.onset is not None:
+            text += f" at {position_text(status.onset)}"
+        if status.origin is not None:
+            text += f": {tensor_text(status.origin)}"
         found = causes.get((session.run, session.id)) or diagnose(
             facts_of(status, session.began_with)
         )
-        known = found and found[0].id != "unknown"
-        return went_bad_text(
-            STATUS_TEXT[status.status],
-            position_text(status.onset) if status.onset is not None else "",
-            tensor_text(status.origin) if status.origin is not None else "",
-            label_of(found[0].id, session.postmortem) if known else "",
-        )
+        if found and found[0].id != "unknown":
+            text += f"; likely cause: {label_of(found[0].id, session.postmortem)}"
+        return text
     message = next((s.trial.message for s in group if s.trial and s.trial.message), None)
     said = of_traceback(message or "", _MAX_REASON)
     if said:
         return said
     if session.retry:
-        return KEPT_NAN
-    return NO_MESSAGE if status.status == "unwatched" else FINITE_BUT_NAN
+        return words.KEPT_NAN
+    return words.NO_MESSAGE if status.status == "unwatched" else words.FINITE_BUT_NAN
 
 
 def _shared_cause(

@@ -47,10 +47,9 @@ from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.finding_text import (
     also_had_text,
-    as_well_text,
-    better_by_chance_text,
     fared_text,
     finding_text,
+    rival_text,
     saves_text,
 )
 from tb_nanwatch.wording.verdict_text import trials_text
@@ -301,12 +300,10 @@ def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]
         inside = counts(space, rival.inside & left)
         outside = counts(space, left & ~rival.inside)
         which = region_text(space, rival, left)
-        if separation.preferred:
-            names = [space.axes[c.axis].name for c in region.conditions]
-            p = p_text(rival.p_value)
-            sentences.append(better_by_chance_text(which, inside, outside, p, names))
-        else:
-            sentences.append(as_well_text(which, inside, outside))
+        better = region.conditions if separation.preferred else ()
+        names = [space.axes[c.axis].name for c in better]
+        p = p_text(rival.p_value)
+        sentences.append(rival_text(which, inside, outside, p, names))
         told |= {c.axis for c in rival.conditions}
     for index, axis in enumerate(space.axes):
         if index in told or axis.ordered:

@@ -42,7 +42,7 @@ def unwatched_text(session: Session) -> str | None:
     why = session.status.why_unwatched
     if session.status.status != "unwatched" or not why:
         return None
-    return words.not_watched_text(why)
+    return f"it was not watched: {why}."
 
 
 def reasons_text(trials: Iterable[Sequence[Session]]) -> str:

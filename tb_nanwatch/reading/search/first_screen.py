@@ -24,8 +24,15 @@ from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import first_screen_text as words
+from tb_nanwatch.wording.causes import SURENESS
 from tb_nanwatch.wording.edit_text import BY_HAND, REMINDER
 
+_DID: Final = {
+    "diverged": "diverged",
+    "runaway": "ran away",
+    "score_lost": "lost their score",
+    "stalled": "stalled",
+}
 _FROM_ANSWER: Final = ("why", "sure", "where", "fix", "tested")
 
 
@@ -59,7 +66,7 @@ def first_screen(
         parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
         parts |= _narrowed(top, answer)
         told = [*_alike(answer, search), *told]
-        more += [words.sureness_text(answer.sure, answer.record), statistics, top.rivals]
+        more += [_sureness(answer), statistics, top.rivals]
     elif leads and top is not None:
         parts |= _by_condition(search, top)
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
@@ -67,10 +74,7 @@ def first_screen(
         parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
         parts["where"], parts["fix"] = _each_once(answer.where, answer.fix)
         told = [*_alike(answer, search), *told]
-        more += [
-            words.sureness_text(answer.sure, answer.record),
-            statistics.removesuffix(f"Fix: {answer.fix}"),
-        ]
+        more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer.fix}")]
     elif statistics:
         parts["why"] = statistics
     if abort is not None:
@@ -109,17 +113,21 @@ def _happened(search: SearchSummary, bad: int) -> str:
         return search.verdict
     kinds = {s: n for s, n in search.by_status.items() if s in BAD_STATUSES}
     if bad == 1 and answer is not None:
-        among = total if search.search else 1
-        return words.one_bad_text(answer.whose, answer.happened, among)
-    return words.several_bad_text(noun, bad, total, kinds)
+        among = f" of {total}" if total > 1 and search.search else ""
+        return f"{answer.whose}{among} {answer.happened}"
+    which = f"All {total:,} {noun}s" if bad == total else f"{bad:,} of {total:,} {noun}s"
+    if len(kinds) == 1:
+        return f"{which} {_DID[next(iter(kinds))]}"
+    listed = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in kinds.items())
+    return f"{which} went bad: {listed}"
 
 
 def _ended(abort: Aborted, answer: SearchAnswer | None, total: int) -> str:
     message = abort.message
     if aborts.was_interrupted(message):
-        return words.interrupted_text(total)
+        return words.stopped_text(total)
     if not aborts.in_a_row(message):
-        return words.ended_by_exception_text(total, message)
+        return words.stopped_text(total, message.splitlines()[0])
     row = len(abort.trials)
     alike = answer is not None and answer.count == answer.of == row
     return words.aborted_text(row, alike)
@@ -134,9 +142,9 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     # Counts that prove the condition are not an experiment that confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
     if not known or answer is None:
-        why = words.cause_text("", counted)
-        return {"why": why, "sure": sure, **_narrowed(top, None)}
-    why = words.cause_text(answer.cause, counted)
+        alone = f"{counted[:1].upper()}{counted[1:]}."
+        return {"why": alone, "sure": sure, **_narrowed(top, None)}
+    why = f"{answer.cause[:1].upper()}{answer.cause[1:]}: {counted}."
     # The word is that of the cause, as everywhere.
     sure = max(sure, answer.sure, key=SURE.index)
     # Of one trial, whose numbers stand behind "how sure?".
@@ -155,9 +163,12 @@ def _narrowed(top: Finding, answer: SearchAnswer | None) -> dict[str, str]:
     """
     mend = answer.fix if answer is not None and answer.id in NOT_OF_THE_SPACE else ""
     if not top.edit:
-        whose, its = (answer.whose, answer.fix) if answer is not None else ("", "")
-        return {"fix": words.keep_out_text(top.condition, mend, whose, its)}
-    fix = words.narrow_text(top.hparam, top.saves, top.where == BY_HAND, mend)
+        fix = f"Keep out of {top.condition}."
+        whose = f"For {answer.whose}: {answer.fix}" if answer is not None else ""
+        return {"fix": f"{mend} Or k{fix[1:]}" if mend else f"{fix} {whose}".strip()}
+    fix = words.narrow_text(top.hparam, top.saves, top.where == BY_HAND)
+    if mend:
+        fix = f"{mend} Or {fix[:1].lower()}{fix[1:]}"
     return {"fix": fix, "edit": top.edit, "paste": top.where}
 
 
@@ -166,13 +177,21 @@ def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:
     if answer is None or not answer.sure:
         return []
     said = f"{answer.whose} {answer.happened}. {answer.why} {answer.tested}"
-    return [said.strip(), words.sureness_text(answer.sure, answer.record)]
+    return [said.strip(), _sureness(answer)]
+
+
+def _sureness(answer: SearchAnswer) -> str:
+    meaning = SURENESS.get(answer.sure, "")
+    if not meaning:
+        return ""
+    record = f"; {answer.record}" if answer.record else ""
+    return f"The cause is {answer.sure}: {meaning}{record}."
 
 
 def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:
     if answer.of < 2:
         return []
-    noun = "trial" if search.search else "run"
+    noun = "trials" if search.search else "runs"
     return [words.alike_text(noun, answer.count, answer.of, answer.whose)]
 
 

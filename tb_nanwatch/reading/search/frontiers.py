@@ -13,13 +13,7 @@ from tb_nanwatch.reading.contract.searches import (
 from tb_nanwatch.reading.log.grouping import trials_of, worst
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES, FrontierRecord, HParam
-from tb_nanwatch.wording.stability_text import (
-    NO_FRONTIER,
-    afterwards_text,
-    boundary_text,
-    search_in_text,
-    up_to_text,
-)
+from tb_nanwatch.wording import stability_text as words
 
 
 def entry(record: FrontierRecord | None) -> Frontier | None:
@@ -27,7 +21,7 @@ def entry(record: FrontierRecord | None) -> Frontier | None:
     if record is None:
         return None
     return Frontier(
-        [ToldBoundary(**vars(b), text=boundary_text(b)) for b in record.boundaries],
+        [ToldBoundary(**vars(b), text=words.boundary_text(b)) for b in record.boundaries],
         record.code,
         record.kept,
         record.trials,
@@ -76,9 +70,9 @@ def first_screen(search: SearchSummary, notes: Sequence[str]) -> FirstScreen:
     boundaries = [b.text for b in found.boundaries] if found else []
     return FirstScreen(
         search.counted,
-        " ".join(boundaries) or NO_FRONTIER,
-        fix=search_in_text(found.code) if found else "",
-        tested=up_to_text(found.steps) if found else "",
+        " ".join(boundaries) or words.NO_FRONTIER,
+        fix=words.search_in_text(found.code) if found else "",
+        tested=words.up_to_text(found.steps) if found else "",
         notes=list(notes),
     )
 
@@ -108,6 +102,6 @@ def afterwards(record: FrontierRecord, sessions: Sequence[Session]) -> str:
         if s.status.onset is not None and s.status.status in BAD_STATUSES
     ]
     seconds = sum(max(0.0, s.status.updated - s.status.started) for s in sessions)
-    return afterwards_text(
+    return words.afterwards_text(
         len(bad), len(groups), onsets, record.steps, (record.seconds, seconds)
     )

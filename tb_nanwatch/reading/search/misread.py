@@ -6,13 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from tb_nanwatch.record.schema import BAD_STATUSES, Kind, Misread, StatusRecord
-from tb_nanwatch.wording.score_text import (
-    damaged_text,
-    infinite_text,
-    scored_by_hand_text,
-    scored_by_tuner_text,
-    stale_text,
-)
+from tb_nanwatch.wording import score_text as words
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.log.session import Session
@@ -94,20 +88,19 @@ def misread_text(session: Session) -> str | None:
     if kind is None or score is None:
         return None
     search = status.search
-    scored = scored_by_tuner_text(score)
-    if session.trial is None and status.score is not None:
-        scored = scored_by_hand_text(status.score.name, score)
+    by_hand = status.score if session.trial is None else None
+    scored = words.scored_text(score, by_hand.name if by_hand is not None else None)
     if kind == "damaged_score":
         epoch = scored_epoch(session)
         assert epoch is not None
         kinds = _damage_kinds(status, epoch) or []
         what = " and ".join(_DAMAGED[k] for k in kinds if k in _DAMAGED)
-        return damaged_text(scored, epoch, what)
+        return words.damaged_text(scored, epoch, what)
     if kind == "stale_score":
         epoch = scored_epoch(session)
         assert epoch is not None and status.onset is not None
-        return stale_text(scored, epoch, status.onset.epoch)
+        return words.stale_text(scored, epoch, status.onset.epoch)
     bayesian = search is not None and search.oracle == "BayesianOptimizationOracle"
-    return infinite_text(
+    return words.infinite_text(
         score, bayesian, search is not None and search.direction == "min"
     )

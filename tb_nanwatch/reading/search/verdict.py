@@ -22,23 +22,9 @@ from tb_nanwatch.reading.search.trials import (
     other_side_text,
     p_text,
 )
+from tb_nanwatch.wording import verdict_text as words
 from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import probe_text
-from tb_nanwatch.wording.verdict_text import (
-    NONE_LIVED,
-    ONE_ALONE,
-    alike_text,
-    all_the_same_text,
-    closest_text,
-    first_in_text,
-    fix_text,
-    mend_text,
-    more_text,
-    none_found_text,
-    same_values_text,
-    scale_first_text,
-    too_few_text,
-)
 
 # No one runs more trials than this just to be sure.
 _MAX_MORE: Final = 12
@@ -68,14 +54,14 @@ def without_comparison(space: Space) -> str:
     mend = mend_first(space)
     common = _common(space)
     if bad < total:
-        return same_values_text(mend, common, bad, total)
+        return words.same_values_text(mend, common, bad, total)
     if total == 1:
-        return f"{mend} {ONE_ALONE}".strip()
+        return f"{mend} {words.ONE_ALONE}".strip()
     if mend:
         return mend
     if common:
-        return f"{common}. {NONE_LIVED}"
-    return NONE_LIVED if space.axes else all_the_same_text(total)
+        return f"{common}. {words.NONE_LIVED}"
+    return words.NONE_LIVED if space.axes else words.all_the_same_text(total)
 
 
 def mend_first(space: Space) -> str:
@@ -88,9 +74,10 @@ def mend_first(space: Space) -> str:
     if cause not in NOT_OF_THE_SPACE:
         return ""
     bad, total = int(space.bad.sum()), len(space.trials)
-    alike = _common(space) or alike_text(1, _shared(space))
-    blameless = bad == total > 1 and cause not in _OF_THE_DATA
-    return mend_text(alike, blameless, how_to_mend(space))
+    alike = _common(space) or words.alike_text(1, _shared(space))
+    if bad == total > 1 and cause not in _OF_THE_DATA:
+        alike += words.BLAMELESS
+    return f"{alike}. {how_to_mend(space)}".strip()
 
 
 def how_to_mend(space: Space) -> str:
@@ -102,7 +89,7 @@ def how_to_mend(space: Space) -> str:
     if cause not in NOT_OF_THE_SPACE or not fixes:
         return ""
     ((fix, share),) = fixes.most_common(1)
-    return fix_text(fix, share, int(space.bad.sum()))
+    return words.fix_text(fix, share, int(space.bad.sum()))
 
 
 def _scale_first(space: Space) -> str:
@@ -110,14 +97,16 @@ def _scale_first(space: Space) -> str:
     rates = [t.about for t in space.trials if t.bad and t.about is not None]
     # Keras keeps a rate in float32.
     ends = [number_text(float(f"{f(rates):.3g}")) for f in (min, max)] if rates else None
-    return scale_first_text((ends[0], ends[1]) if ends else None, bool(space.bad.all()))
+    return words.scale_first_text(
+        (ends[0], ends[1]) if ends else None, bool(space.bad.all())
+    )
 
 
 def _common(space: Space) -> str:
     """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it, else ""."""
     bad = int(space.bad.sum())
     parts = _shared(space)
-    return alike_text(bad, parts) if parts and bad > 1 else ""
+    return words.alike_text(bad, parts) if parts and bad > 1 else ""
 
 
 def _shared(space: Space) -> list[str]:
@@ -128,7 +117,9 @@ def _shared(space: Space) -> list[str]:
     parts = [label_of(cause)] if cause else []
     origin, share = origins.most_common(1)[0]
     if share == len(bad) and origin is not None:
-        parts.append(first_in_text(probe_text(*origin), origin[0]))
+        text = probe_text(*origin)
+        known = text.startswith(f"{origin[0].replace('_', ' ')} ")  # "loss total"
+        parts.append(f"first in {text}" if known else f"first in the {text}")
     made = {t.made for t in bad}
     if len(made) == 1 and None not in made:
         parts.append(f"made by {made.pop()}")
@@ -141,10 +132,10 @@ def nothing_found(space: Space, separation: Separation) -> str:
     if _too_few(space, separation):
         bad, total = int(space.bad.sum()), len(space.trials)
         further = (_perfect if mend else _more_trials)(space, separation)
-        return too_few_text(bad, total, mend, further)
+        return words.too_few_text(bad, total, mend, further)
     closest = separation.closest
     best = "" if closest is None else _closest_text(space, closest)
-    return none_found_text(mend, _common(space), best)
+    return words.none_found_text(mend, _common(space), best)
 
 
 def _closest_text(space: Space, closest: Region) -> str:
@@ -155,7 +146,7 @@ def _closest_text(space: Space, closest: Region) -> str:
     bounds = bounds_of(space.axes, closest, condition, everyone)
     inside, outside = counts(space, closest.inside), counts(space, ~closest.inside)
     there = condition_text(axis, condition, *bounds)
-    return closest_text(there, inside, outside, p_text(closest.p_value))
+    return words.closest_text(there, inside, outside, p_text(closest.p_value))
 
 
 def _perfect(space: Space, separation: Separation) -> str:
@@ -230,4 +221,4 @@ def _more_text(space: Space, region: Region, live: int, dead: int) -> str:
     bounds = bounds_of(space.axes, region, condition, np.ones(len(space.bad), np.bool_))
     there = condition_text(axis, condition, *bounds)
     away = other_side_text(axis, condition, *bounds)
-    return more_text(live, away, dead, there) if away else ""
+    return words.more_text(live, away, dead, there) if away else ""

@@ -15,7 +15,6 @@ from tb_nanwatch.record.schema import (
     JSONScalar,
     SessionRecord,
 )
-from tb_nanwatch.wording.comparison_text import SHAPES
 
 
 def hparams(first: ComparedRun, second: ComparedRun) -> list[Difference]:
@@ -71,12 +70,12 @@ def model(a: SessionRecord, b: SessionRecord) -> list[Difference]:
         return {
             "weights": len(weights),
             "parameters": sum(sizes),
-            SHAPES: ", ".join(str(s) for s in weights) or "none",
+            "shapes of the weights": ", ".join(str(s) for s in weights) or "none",
         }
 
     found = compared("model", shape(a), shape(b))
     # Shapes are many: they are told where the counts tell nothing.
-    return [d for d in found if d.name != SHAPES] or found
+    return [d for d in found if d.name != "shapes of the weights"] or found
 
 
 def precision(a: SessionRecord, b: SessionRecord) -> list[Difference]:

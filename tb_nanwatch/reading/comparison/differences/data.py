@@ -27,12 +27,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     SessionRecord,
 )
-from tb_nanwatch.wording.comparison_text import (
-    ROW_SHAPE,
-    ZEROS,
-    data_text,
-    number_of_text,
-)
+from tb_nanwatch.wording.comparison_text import ZEROS
 
 # The convention; runs are compared two at a time, and a difference is no verdict.
 _ALPHA: Final = 0.05
@@ -44,19 +39,21 @@ def data_ranges(first: ComparedRun, second: ComparedRun) -> list[Difference]:
     found = []
     for phase in _PHASES:
         a, b = _extremes(first, phase), _extremes(second, phase)
+        where = "" if phase == "train" else " of the validation data"
         for kind in ("input", "label", "sample_weight"):
             ours, theirs = a.get(kind, []), b.get(kind, [])
             if not a or not b:
                 continue
+            noun = kind.replace("_", " ")
             if len(ours) != len(theirs):
                 found.append(
                     difference("data", f"{kind}s", len(ours), len(theirs),
-                                number_of_text(kind, phase))
+                                f"number of {noun}s{where}")
                 )  # fmt: skip
                 continue
             for i, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-                what = data_text(kind, phase, i + 1 if len(ours) > 1 else None)
-                found += _of_tensor(kind, what, one, other)
+                number_of = f" {i + 1}" if len(ours) > 1 else ""
+                found += _of_tensor(kind, f"{noun}{number_of}{where}", one, other)
     return found
 
 
@@ -130,7 +127,7 @@ def _of_tensor(kind: str, what: str, a: _Extremes, b: _Extremes) -> list[Differe
         )
 
     if a.shape != b.shape:
-        add("shape", a.shape, b.shape, ROW_SHAPE)
+        add("shape", a.shape, b.shape, "shape (of a row)")
     if a.dtype != b.dtype:
         add("dtype", a.dtype, b.dtype, "dtype")
     if (a.bad > 0) != (b.bad > 0):

@@ -15,17 +15,8 @@ from tb_nanwatch.reading.contract.comparisons import Difference, Parting
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )
+from tb_nanwatch.wording import comparison_text as words
 from tb_nanwatch.wording.answer_text import label_of
-from tb_nanwatch.wording.comparison_text import (
-    BOTH_BAD,
-    NEVER_PART,
-    NONE_BAD,
-    NOT_DECIDED,
-    fates_text,
-    likely_text,
-    unlikely_text,
-    with_setting_text,
-)
 
 # What the diagnosis blames, by topic and by the kind of tensor.
 _ABOUT: Final[dict[str, tuple[str, ...]]] = {
@@ -64,7 +55,7 @@ def without_repeats(differences: list[Difference]) -> list[Difference]:
         if twin is None:
             kept.append(d)
         elif twin in kept:
-            text = with_setting_text(twin.text, d.name)
+            text = words.with_setting_text(twin.text, d.name)
             kept[kept.index(twin)] = replace(twin, setting=d.name, text=text)
     return kept
 
@@ -101,23 +92,22 @@ def verdict(
 ) -> str:
     """Returns the answer in a few sentences."""
     runs = [(r.name, r.status.status, r.status.onset) for r in (first, second)]
-    sentences = [fates_text(*runs)]
+    sentences = [words.fates_text(*runs)]
     if first.bad != second.bad:
         bad = first if first.bad else second
         cause = bad.causes[0] if bad.causes else None
         likely = next((d for d in differences if d.likely), None)
         if cause is None or cause.id == "unknown":
-            sentences.append(NOT_DECIDED)
-        elif likely is not None:
-            sentences.append(likely_text(label_of(cause.id), likely.text))
+            sentences.append(words.NOT_DECIDED)
         else:
             names = [d.name for d in differences if d.topic == "hparam"]
+            about = likely.text if likely is not None else ""
             name = label_of(cause.id)
-            sentences.append(unlikely_text(name, bool(differences), names))
+            sentences.append(words.cause_text(name, about, bool(differences), names))
     else:
-        sentences.append(BOTH_BAD if first.bad else NONE_BAD)
+        sentences.append(words.BOTH_BAD if first.bad else words.NONE_BAD)
     if parting is not None:
         sentences.append(parting.text)
     elif recorded:
-        sentences.append(NEVER_PART)
+        sentences.append(words.NEVER_PART)
     return " ".join(sentences)

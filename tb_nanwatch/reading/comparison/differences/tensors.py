@@ -20,11 +20,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     RangesRecord,
 )
-from tb_nanwatch.wording.comparison_text import (
-    at_first_text,
-    largest_text,
-    parting_text,
-)
+from tb_nanwatch.wording import comparison_text as words
 
 # Differences among what has become small say nothing: two trainings that have both
 # converged differ by any factor. Below this share of its first value a tensor is small.
@@ -105,7 +101,7 @@ def pairs_of(first: ComparedRun, second: ComparedRun) -> Pairs | None:
             series.append(
                 _Series(
                     kind,
-                    largest_text(kind),
+                    words.largest_text(kind),
                     np.array([_size(one, i) for one, _ in looks]),
                     np.array([_size(other, j) for _, other in looks]),
                 )
@@ -152,7 +148,7 @@ def initial(pairs: Pairs) -> list[Difference]:
             continue
         one, other = float(s.first[0]), float(s.second[0])
         if _part(one, other, one, other):
-            what = at_first_text(s.kind, s.name)
+            what = words.at_first_text(s.kind, s.name)
             found.append(difference("initial", f"{s.kind}.{s.name}", one, other, what))
     if len(found) <= _MAX_TENSORS:
         return found
@@ -191,6 +187,8 @@ def parting_of(pairs: Pairs) -> Parting | None:
                 for s in apart[:_MAX_TENSORS]
             ]
             names = [(s.kind, s.name) for s in apart]
-            text = parting_text(start_end, names, (tensors[0].first, tensors[0].second))
+            text = words.parting_text(
+                start_end, names, (tensors[0].first, tensors[0].second)
+            )
             return Parting(*start_end, tensors, text)
     return None
