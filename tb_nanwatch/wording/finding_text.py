@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tb_nanwatch.wording.verdict_text import trials_text
+
 
 def finding_text(
     fared: str, p: str, proved: bool, died: str, inside: int, more: int | None
@@ -71,3 +75,43 @@ def saves_text(
     if best_lost is not None:
         text += ", best score " + ("lost" if best_lost else "kept")
     return text
+
+
+def rival_text(
+    condition: str,
+    inside: tuple[int, int],
+    outside: tuple[int, int],
+    p: str,
+    names: Sequence[str],
+) -> str:
+    """Returns that another condition may be to blame as well, a sentence.
+
+    Args:
+        condition: the other one, in words.
+        inside, outside: bad trials with it and without it, and all of them.
+        p: its corrected p-value.
+        names: the hyperparameters that the causes point to, where it fits better.
+    """
+    fared = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
+    if not names:
+        return (
+            f"{condition} goes with it about as well ({fared}): these trials cannot tell "
+            "the two apart."
+        )
+    return (
+        f"{condition} fits the counts better ({fared}; corrected p = {p}), but is probably "
+        f"chance: what the trials died of points to {' and '.join(names)}."
+    )
+
+
+def also_had_text(name: str, value: str, others: int) -> str:
+    """Returns that all bad trials of a condition share a value of a choice, too.
+
+    Args:
+        name, value: of the hyperparameter.
+        others: trials of the condition that had another value.
+    """
+    text = f"Every bad trial of these also had {name} = {value}"
+    if others == 0:
+        return text + ", and no trial there had another: that cannot be told apart."
+    return text + f"; only {trials_text(others)} there had another."

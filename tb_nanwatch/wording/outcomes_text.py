@@ -93,3 +93,39 @@ def brief_text(said: str, by_status: Mapping[str, int]) -> str:
 def more_runs_text(count: int, bad: int) -> str:
     """Returns how many runs have no card of their own."""
     return f"{count:,} more runs, {bad:,} of them bad."
+
+
+def cost_text(share: float, after: float, seconds: float) -> str:
+    """Returns what the training after the first bad steps cost, as a share and in seconds."""
+    return (
+        f"{share:.0%} of the training time ({_duration_text(after)} of "
+        f"{_duration_text(seconds)}) was spent after the first bad step; "
+        f'on_nonfinite="stop" would have saved {_duration_text(after)}.'
+    ).replace("%", " %", 1)
+
+
+def _duration_text(seconds: float) -> str:
+    """Returns "0.4 s", "12 s", "12 min" or "3.4 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def bad_scalar_text(
+    tag: str, phase: str, count: int, total: int, first_epoch: int
+) -> str:
+    """Returns in how many epochs a logged scalar was not finite, as a sentence.
+
+    Args:
+        tag, phase: of the scalar.
+        count, total: epochs in which it was not, and all.
+        first_epoch: the first of these, from 0; displayed from 1, as in Keras' progress bar.
+    """
+    return (
+        f"{tag} ({phase}) was NaN or infinite in {count:,} of {total:,} epochs, the first "
+        f"of them epoch {first_epoch + 1}."
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tb_nanwatch.record.schema import BadTensor, Kind, Position
+from tb_nanwatch.record.schema import BadTensor, Kind, Position, PostMortem
 
 # What stands before a tensor's name, where it is not its kind.
 KIND_TEXT: Final[dict[Kind, str]] = {
@@ -84,3 +84,19 @@ def counts_text(num_nan: int, num_pos_inf: int, num_neg_inf: int, size: int = 0)
         return ""
     of = f" of {size:,}" if size else ""
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])) + of
+
+
+def made_by(found: PostMortem | None) -> str | None:
+    """Returns operation and place without counts: "`tf.math.divide` at loss.py:12".
+
+    Trials of one search that share it went bad at the same place. None where the
+    post-mortem named no operation.
+    """
+    if found is None or found.op is None:
+        return None
+    what = f"the gradient of `{found.op}`" if found.gradient else f"`{found.op}`"
+    if found.source is not None:
+        return f"{what} at {found.source.file}:{found.source.line}"
+    if found.layer:
+        return f"{what} in the layer {found.layer}"
+    return what

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from tb_nanwatch.record.schema import Boundary, JSONScalar
+
+NO_FRONTIER: Final = "No frontier has been found yet."
 
 
 def value_text(value: JSONScalar) -> str:
@@ -34,3 +39,47 @@ def boundary_text(boundary: Boundary) -> str:
         parts.append("is not known")
     half = f"half at about {value_text(boundary.middle)}"
     return f"{begin} {', '.join(parts)} ({half}{'' if boundary.sure else '; unsure'})"
+
+
+def search_in_text(code: str) -> str:
+    """Returns what to do with the code of the space that lives."""
+    return f"Search in the space that lives: {code}"
+
+
+def up_to_text(steps: int) -> str:
+    """Returns how long the trials of a stability search were at most."""
+    return f"In trials of up to {steps:,} steps."
+
+
+def afterwards_text(
+    bad: int,
+    total: int,
+    onsets: Sequence[int],
+    steps: int,
+    seconds: tuple[float, float],
+) -> str:
+    """Returns how a later search fared in the space that lives, in sentences.
+
+    Args:
+        bad, total: its trials there that went bad, and all.
+        onsets: the step at which each bad one went bad, where that is known.
+        steps: that the stability search tried.
+        seconds: that the stability search and the later one took; 0 where not known.
+    """
+    text = f"{bad} of {total} trials went bad inside the stable space"
+    late = sum(step >= steps for step in onsets)
+    if bad and onsets:
+        all_late = {1: "", 2: "both "}.get(bad, "all ")
+        which = all_late if late == len(onsets) else f"{late} of them "
+        text += (
+            f", {which}after step {steps}"
+            if late
+            else f", within the {steps} steps that were tried"
+        )
+    searched, later = seconds
+    if searched > 0 and later > 0:
+        text += (
+            f". The stability search took {searched:.0f} s, "
+            f"{searched / (searched + later):.0%} of both searches' time"
+        )
+    return f"{text}."

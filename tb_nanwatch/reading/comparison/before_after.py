@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Final
 
 from tb_nanwatch.reading.contract.comparisons import Removed, Share, SpaceChange
@@ -17,6 +17,7 @@ from tb_nanwatch.reading.search.declaration import declaration, listed
 from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
 from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam, JSONScalar
+from tb_nanwatch.wording import before_after_text as words
 
 # As everywhere in the field: one in twenty.
 _CLEAR: Final = 0.05
@@ -128,13 +129,7 @@ def _key(spec: HParam) -> str:
 
 
 def _code(spec: HParam) -> str:
-    code = declaration(spec)
-    if code is None:
-        code = f"{spec.name} without a search space"
-    for parent in reversed(spec.conditions):
-        values = ", ".join(str(v) for v in parent.values)
-        code += f" where {parent.name} in ({values})"
-    return code
+    return words.declared_text(spec.name, declaration(spec), spec.conditions)
 
 
 def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[SpaceChange]:
@@ -144,12 +139,7 @@ def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[SpaceCha
         other = "; ".join(_code(s) for s in second if s.name == name) or None
         if one == other:
             continue
-        if one is None:
-            text = f"{name} is new: {other}."
-        elif other is None:
-            text = f"{name} is gone; it was {one}."
-        else:
-            text = f"{name} was {one}, and is {other}."
+        text = words.change_text(name, one, other)
         changes.append(SpaceChange(name, one, other, text))
     return changes
 
@@ -178,13 +168,8 @@ def _removed(first: Half, second: Half) -> Removed:
     )
     at = _best_trial(first)
     best = gone[at] if at is not None else None
-    text = (
-        f"Of {first.name}'s trials the edit removed {bad[0]} of {bad[1]} bad and "
-        f"{clean[0]} of {clean[1]} clean"
-    )
-    if best is not None:
-        text += ", the best one among them" if best else "; the best one is still there"
-    return Removed(bad, clean, best, f"{text}.")
+    text = words.removed_text(first.name, bad, clean, best)
+    return Removed(bad, clean, best, text)
 
 
 def _has_room(space: Sequence[HParam], known: set[str], trial: ComparedTrial) -> bool:
@@ -249,48 +234,20 @@ def _verdict(
     removed: Removed | None,
     best: tuple[float | None, float | None],
 ) -> str:
-    a, b = shares
-    sentences = [
-        f"{a.bad} of {a.total} trials went bad in {first.name} ({_interval(a)}), "
-        f"{b.bad} of {b.total} in {second.name} ({_interval(b)})."
-    ]
-    if p_value is None:
-        sentences.append("One of the searches has no trial yet whose fate is known.")
-    elif p_value <= _CLEAR:
-        fewer = b.bad * a.total < a.bad * b.total
-        sentences.append(
-            f"That is {'fewer' if fewer else 'more'}: exact test, p = {p_value:.2g}."
-        )
-    else:
-        sentences.append(
-            f"That may be chance: exact test, p = {p_value:.2g}; more trials would tell."
-        )
+    a, b = (astuple(share) for share in shares)
+    clear = p_value is not None and p_value <= _CLEAR
+    rates = words.rates_text((first.name, *a), (second.name, *b), p_value, clear)
+    sentences = [rates]
     if unlike is not None:
-        sentences.append(
-            f"Their search spaces share {unlike[0]} of {unlike[1]} hyperparameters: these "
-            "look like different programs, not like one before and after an edit, and so "
-            "neither what an edit removed nor their scores are compared."
-        )
-        return " ".join(sentences)
+        return " ".join([*sentences, words.unlike_text(*unlike)])
     if not changes:
-        sentences.append(
-            "The search space is the same in both: what differs lies in the model, the "
-            "data or chance."
-        )
+        sentences.append(words.SAME_SPACE)
     if removed is not None:
         sentences.append(removed.text)
     if best[0] is not None and best[1] is not None:
-        if first.objective == second.objective:
-            better = best[1] > best[0] if second.direction == "max" else best[1] < best[0]
-            word = "better" if better else "equal" if best[0] == best[1] else "worse"
-            sentences.append(
-                f"The best score went from {best[0]:.5g} to {best[1]:.5g} ({word})."
-            )
-        else:
-            sentences.append("Their objectives differ, and so their scores say nothing.")
+        sentences.append(
+            words.score_text(best[0], best[1], second.direction == "max")
+            if first.objective == second.objective
+            else words.OTHER_OBJECTIVE
+        )
     return " ".join(sentences)
-
-
-def _interval(share: Share) -> str:
-    low, high = 100 * share.low, 100 * share.high
-    return f"95 % interval of the rate {low:.0f} to {high:.0f} %"

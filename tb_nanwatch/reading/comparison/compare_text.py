@@ -7,6 +7,10 @@ from typing import IO, Final
 from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
 from tb_nanwatch.reading.report.tables import status_text
 from tb_nanwatch.wording.card import wrapped
+from tb_nanwatch.wording.comparison_text import (
+    ABOUT_CAUSE,
+    BEFORE_UPDATES,
+)
 from tb_nanwatch.wording.text import clean
 
 _TOPICS: Final = {
@@ -17,7 +21,7 @@ _TOPICS: Final = {
     "data": "Data",
     "precision": "Precision",
     "setup": "Set-up",
-    "initial": "First step, before any update",
+    "initial": BEFORE_UPDATES,
 }
 _MAX_TEXT: Final = 2000
 
@@ -45,7 +49,7 @@ def _runs(found: RunComparison, out: IO[str]) -> None:
         for d in those:
             _say(d.text, out, "* " if d.likely else "  ")
     if any(d.likely for d in found.differences):
-        print("* is what the likely cause is about.", file=out)
+        print(ABOUT_CAUSE, file=out)
     if found.parting:
         print("Where they first differ", file=out)
         _say(found.parting.text, out, "  ")

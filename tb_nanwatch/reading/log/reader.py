@@ -31,6 +31,7 @@ from tb_nanwatch.reading.log.snapshot import (
 )
 from tb_nanwatch.reading.log.unwatched import BadScalar
 from tb_nanwatch.record import metadata
+from tb_nanwatch.wording.damage_text import missing_text
 
 # TensorBoard reloads the log directory every 5 seconds at best; asking more often
 # than this would tell nothing new, and each call to the data server stalls 45 ms.
@@ -229,12 +230,7 @@ class Reader:
             if missing > 0:
                 seqs = {r.seq for r in found}
                 first = next(i for i in range(expected) if i not in seqs)
-                damage.append(
-                    f"{missing} of {expected} {kind} records are missing (the first is "
-                    f"number {first}): the event file is damaged, or TensorBoard was "
-                    f"started with --samples_per_plugin={metadata.PLUGIN_NAME}=..., "
-                    "which drops records."
-                )
+                damage.append(missing_text(missing, expected, kind, first))
         return Detail(records, damage)
 
 

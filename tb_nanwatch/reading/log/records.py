@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tb_nanwatch.errors import RecordError
 from tb_nanwatch.record import codec, metadata
+from tb_nanwatch.wording.damage_text import duplicates_text, unreadable_text
 
 # Time series by run and tag, as the provider lists them.
 Listing = Mapping[str, Mapping[str, Any]]
@@ -115,10 +116,7 @@ def decode_all(data: Sequence[Any], tag_name: str) -> tuple[list[Any], list[str]
     kind = tag_name.rpartition("/")[2]
     problems = []
     if bad:
-        problems.append(f"{len(bad)} {kind} records cannot be read; the first: {bad[0]}")
+        problems.append(unreadable_text(len(bad), kind, bad[0]))
     if duplicates:
-        problems.append(
-            f"{duplicates} {kind} records have a sequence number that was used before; "
-            "the later of each is shown."
-        )
+        problems.append(duplicates_text(duplicates, kind))
     return [records[seq] for seq in sorted(records)], problems

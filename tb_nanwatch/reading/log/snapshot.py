@@ -22,6 +22,7 @@ from tb_nanwatch.record.schema import (
     StatusRecord,
     TrialRecord,
 )
+from tb_nanwatch.wording import damage_text as words
 
 # A run without a heartbeat for this many intervals is taken for dead.
 MISSED_HEARTBEATS: Final = 3
@@ -116,9 +117,7 @@ class _Parts:
         record = entry.record
         if record is None:
             self.unreadable.add(key)
-            self.warnings.append(
-                f"Run {run!r}: its {tag.kind} record cannot be read: {entry.problem}"
-            )
+            self.warnings.append(words.unreadable_run_text(run, tag.kind, entry.problem))
         elif isinstance(record, TrialRecord):
             self.verdicts[key] = entry
         elif isinstance(record, HeartbeatRecord):
@@ -133,10 +132,7 @@ class _Parts:
             session = Session(run, tag.session_id, record, version=entry.version)
             self.sessions[key] = session
             if entry.problem:
-                session.damage.append(
-                    f"The newest status record cannot be read ({entry.problem}); "
-                    "an older one is shown."
-                )
+                session.damage.append(words.older_status_text(entry.problem))
 
     def add_verdicts(self) -> None:
         """Tells sessions what KerasTuner made of them; trials without one get one."""
@@ -166,11 +162,7 @@ class _Parts:
                 if key in self.sessions or key in self.unreadable:
                     continue
                 self.unreadable.add(key)
-                self.warnings.append(
-                    f"Run {run!r}: session {tag.session_id} has records but no "
-                    "status record (its writer was stopped before the first one, "
-                    "or the file is damaged); it is not shown."
-                )
+                self.warnings.append(words.no_status_text(run, tag.session_id))
 
     def set_states(self, now: float) -> float:
         """Says of each session whether it runs, and returns when that may change.
@@ -187,10 +179,7 @@ class _Parts:
                     deadline = max(deadline, _deadline(self.beats[key]))
                 if now >= deadline:
                     session.state = "interrupted"
-                    session.damage.append(
-                        "The log ends without an end record: the training was killed, "
-                        "or its machine or log directory went away."
-                    )
+                    session.damage.append(words.NO_END)
                 else:
                     expires = min(expires, deadline)
             _if_nothing_was_seen(session)
@@ -249,13 +238,8 @@ def short_of(sessions: Iterable[Session], others: Listing) -> list[tuple[Session
             series = tags.get(metadata.make_tag(session.id, kind))
             found = 0 if series is None else series.max_step + 1
             if found < written:
-                short.append(
-                    (
-                        session,
-                        f"The last {written - found} of {written} {kind} records are "
-                        "missing; the event file is damaged or incomplete.",
-                    )
-                )
+                text = words.last_missing_text(written - found, written, kind)
+                short.append((session, text))
     return short
 
 

@@ -106,14 +106,6 @@ def bad_scalar(phase: str, tag: str, data: Sequence[Any]) -> BadScalar | None:
     return BadScalar(phase, tag, min(bad), len(bad), len(data))
 
 
-def bad_scalar_text(scalar: BadScalar) -> str:
-    """Returns a sentence; epochs are displayed from 1, as in Keras' progress bar."""
-    return (
-        f"{scalar.tag} ({scalar.phase}) was NaN or infinite in {scalar.count:,} of "
-        f"{scalar.total:,} epochs, the first of them epoch {scalar.first_epoch + 1}."
-    )
-
-
 def training(
     run: str,
     tags: Mapping[str, Any],

@@ -24,10 +24,6 @@ from tb_nanwatch.record import metadata, schema
 # Points of a scalar: more epochs than that are rare, and a scalar of each batch, which
 # is not read, must not fill the memory.
 _MAX_SCALARS: Final = 5_000
-_REMOTE: Final = (
-    ". What reads remote places must be installed: boto3 for s3://, TensorFlow for "
-    "gs://, fsspec and its driver for others."
-)
 
 
 class CannotReadError(NanWatchError):
@@ -125,7 +121,12 @@ def make_provider(logdir: str) -> Any:
     except Exception as e:  # whatever a file system raises
         raise CannotReadError(
             f"cannot read the log directory {logdir!r}: {type(e).__name__}: {e}"
-            + (_REMOTE if "://" in logdir else "")
+            + (
+                ". What reads remote places must be installed: boto3 for s3://, TensorFlow "
+                "for gs://, fsspec and its driver for others."
+                if "://" in logdir
+                else ""
+            )
         ) from e
     return tensorboard.provider(multiplexer, logdir)
 

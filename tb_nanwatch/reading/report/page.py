@@ -21,6 +21,7 @@ from tb_nanwatch.reading.report.page_table import Lanes, table, text
 from tb_nanwatch.reading.report.same_cause import same_causes
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import card
+from tb_nanwatch.wording import report_text as words
 from tb_nanwatch.wording.answer_text import capital
 from tb_nanwatch.wording.outcomes_text import replaced_text
 from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
@@ -81,8 +82,7 @@ def page(full: Overview, lanes: Lanes, now: float | None = None) -> str:
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     body = [
         "<h1>NaN Watch report</h1>",
-        f'<p class="soft">Made {made} by tb-nanwatch {text(__version__)}. Epochs and '
-        "batches count from 1, steps from 0.</p>",
+        f'<p class="soft">{words.made_text(made, text(__version__))}</p>',
         *(f'<p class="note">{text(w, _LONG)}</p>' for w in full.warnings),
         _contents(full.searches),
         *(_search(search, full, lanes) for search in full.searches),
@@ -124,8 +124,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     if replaced:
         parts.append(f'<p class="soft">{replaced_text(replaced)}</p>')
     parts += [
-        f'<p class="soft">Damage in an earlier attempt of {text(r.name)}: '
-        f"{text(sentence)}</p>"
+        f'<p class="soft">{words.attempt_text(text(r.name), True)}: {text(sentence)}</p>'
         for r in runs
         if r.superseded
         for sentence in r.damage
@@ -142,7 +141,7 @@ def _frontier(search: SearchSummary) -> list[str]:
     if found is not None:
         listed = "".join(f"<li>{text(b.text, _LONG)}</li>" for b in found.boundaries)
         code = "\n".join(map(html.escape, card.code_lines(found.code)))
-        parts.append(f"<h3>Where trainings begin to go bad</h3><ul>{listed}</ul>")
+        parts.append(f"<h3>{words.WHERE_BAD}</h3><ul>{listed}</ul>")
         if code:
             parts.append(f"<h3>The space that lives</h3><pre>{code}</pre>")
     return parts

@@ -20,6 +20,7 @@ from tb_nanwatch.reading.report.tables import (
     value_text,
 )
 from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
+from tb_nanwatch.wording import report_text as words
 from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.text import clean
 
@@ -54,8 +55,9 @@ def table(
     same, names = hparams_of(runs, findings, rates)
     columns, others = names[:_COLUMNS], names[_COLUMNS:]
     steps = max((r.steps for r in runs), default=0)
-    head = ["trial", *(text(n, 40) for n in columns), "outcome", "cause", _axis(steps)]
-    head += ["score"] + (["other values"] if others else [])
+    axis = words.axis_text(steps)
+    head = ["trial", *(text(n, 40) for n in columns), "outcome", "cause", axis, "score"]
+    head += ["other values"] if others else []
     rows = [_row(run, lanes, steps, columns, others) for run in runs]
     remarks = "".join(
         f"<li>{text(run.name)}: {text(sentence, 1000)}</li>"
@@ -129,10 +131,6 @@ def _cause(run: RunSummary) -> str:
     return "<br>".join(parts) or "-"
 
 
-def _axis(steps: int) -> str:
-    return f"training (step 0 to {max(0, steps - 1):,}, logarithmic)"
-
-
 def _legend() -> str:
     keys = "".join(
         f'<span><svg width="14" height="10" aria-hidden="true"><rect class="g{i}" '
@@ -140,12 +138,11 @@ def _legend() -> str:
         for i, label in enumerate(lane_svg.LABELS)
     )
     return (
-        '<p class="soft legend">Colour: how many times larger than in the first step the '
-        f"values have become:{keys} "
+        f'<p class="soft legend">{words.COLOUR}{keys} '
         '<span><svg width="14" height="14" aria-hidden="true"><path class="cross" '
         'd="M3 3l8 8m0-8l-8 8"/></svg>the first bad step.</span> '
         f'<span><svg width="20" height="14" aria-hidden="true">{lane_svg.lost(0, 20)}</svg>'
-        "trained on NaN or infinity.</span></p>"
+        f"{words.TRAINED_ON_BAD}</span></p>"
     )
 
 
@@ -153,9 +150,7 @@ def _lane(run: RunSummary, lanes: Lanes, steps: int) -> str:
     ends, growth = lanes.get((run.run, run.session), ([], []))
     bad = run.status in BAD_STATUSES
     onset = run.onset.step if run.onset and bad else None
-    said = f"{run.steps:,} steps"
-    if onset is not None:
-        said += f", the first bad one {onset:,}"
+    said = words.lane_text(run.steps, onset)
     finite = run.status in FINITE_STATUSES
     return lane_svg.lane(ends, growth, steps, onset, text(said), finite)
 

@@ -7,40 +7,13 @@ line, so that no name in it can become code.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import JSONScalar
+from tb_nanwatch.wording import reproduction_text as words
 from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import trial_name
-
-_FROM_CAPSULE: Final = """\
-# The model is built from its configuration in the capsule, which holds no code of yours.
-MODEL = None"""
-_FROM_CODE: Final = """\
-# The capsule does not hold what is code of yours: {own}. Put here the file
-# and the function that returns the compiled model; one that takes a KerasTuner
-# HyperParameters gets VALUES.
-MODEL = "FILE.py:build\""""
-
-_SCRIPT: Final = """\
-# {title}
-# First bad step: {onset}. First bad tensor: {origin}.
-{found}# The capsule holds the batch, the weights, the optimizer's variables and the random
-# state of that step, so that it goes bad in the same place.
-import sys
-
-from tb_nanwatch.replay import replay, text
-
-CAPSULE = {capsule}
-VALUES = {values}
-{model}
-
-found = replay(CAPSULE, MODEL)
-print(text(found))
-sys.exit(1 if found.compiled_same else 0)  # it fails as the training did
-"""
 
 
 def script(session: Session) -> str | None:
@@ -53,13 +26,13 @@ def script(session: Session) -> str | None:
         what = trial_name(status.trial_id, status.number)
     values = {h.name: h.value for h in status.hparams if h.active}
     lines = [f"    {name!r}: {_literal(value)},\n" for name, value in values.items()]
-    return _SCRIPT.format(
-        title=clean(f"{what} ({session.run}), run again at the step where it went bad."),
+    return words.SCRIPT.format(
+        title=clean(words.title_text(what, session.run)),
         onset=clean(position_text(status.onset)),
         origin=clean(tensor_text(status.origin)) if status.origin else "unknown",
-        model=_FROM_CODE.format(own=clean(", ".join(found.own_code)))
+        model=words.FROM_CODE.format(own=clean(", ".join(found.own_code)))
         if found.own_code
-        else _FROM_CAPSULE,
+        else words.FROM_CAPSULE,
         found=f"# {clean(found.text)}\n" if found.text else "",
         capsule=repr(found.capsule),
         values="{\n" + "".join(lines) + "}" if lines else "{}",

@@ -17,7 +17,6 @@ from tb_nanwatch.reading.contract.runs import (
     ToldScalar,
 )
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.log.unwatched import bad_scalar_text
 from tb_nanwatch.reading.report import reproduction
 from tb_nanwatch.reading.report.search_entry import is_bookkeeping
 from tb_nanwatch.reading.search.failures import (
@@ -29,6 +28,7 @@ from tb_nanwatch.reading.search.misread import misread, misread_text
 from tb_nanwatch.reading.search.search_answer import name_of
 from tb_nanwatch.record import schema
 from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.outcomes_text import bad_scalar_text
 from tb_nanwatch.wording.row_values import without_values
 from tb_nanwatch.wording.trial_names import inherited_text, lineage_text
 
@@ -93,7 +93,10 @@ def run_entry(
             session.inherited,
             status.lineage.trial_id if status.lineage and not status.fit else None,
         ),
-        scalars=[ToldScalar(**vars(s), text=bad_scalar_text(s)) for s in session.scalars],
+        scalars=[
+            ToldScalar(**vars(s), text=bad_scalar_text(**vars(s)))
+            for s in session.scalars
+        ],
         damage=session.damage,
         records=Records(session.read, session.written),
     )

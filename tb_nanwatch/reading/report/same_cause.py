@@ -9,6 +9,7 @@ from typing import Final
 
 from tb_nanwatch.diagnosis.answer import SURE
 from tb_nanwatch.reading.contract.runs import NamedCause, RunSummary
+from tb_nanwatch.wording.report_text import sure_in_text
 from tb_nanwatch.wording.text import clean
 
 # A runner-up is told from this confidence on: of all causes that were named on the
@@ -100,7 +101,8 @@ def _words(sure: Sequence[str]) -> str:
     others = [word for word in sure if word != surest]
     if not others:
         return surest
-    return f"{surest} in {len(sure) - len(others)} of {len(sure)}, else {max(others, key=SURE.index)}"
+    count = len(sure) - len(others)
+    return sure_in_text(surest, count, len(sure), max(others, key=SURE.index))
 
 
 def _cause_name(cause: NamedCause) -> str:

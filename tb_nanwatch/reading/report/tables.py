@@ -21,6 +21,7 @@ from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.record.strict_json import json_safe
 from tb_nanwatch.wording.card import wrapped
 from tb_nanwatch.wording.places import short_text, tensor_text
+from tb_nanwatch.wording.report_text import no_column_text
 from tb_nanwatch.wording.statuses import outcome_text
 from tb_nanwatch.wording.text import clean, shell_word
 
@@ -96,7 +97,7 @@ def table_of(
         notes.append(f"The same in all: {told}.")
     rest = [name for name in values if name not in shown]
     if every and rest:
-        notes.append(f"Without a column here, for want of width: {', '.join(rest)}.")
+        notes.append(no_column_text(rest))
     rows = [order, *(list(row) for row in zip(*(columns[t] for t in order), strict=True))]
     return Table(rows, [run.status in BAD_STATUSES for run in runs], notes)
 

@@ -24,8 +24,9 @@ from tb_nanwatch.reading.report.tables import (
     table_of,
     width_of,
 )
-from tb_nanwatch.record.schema import BAD_STATUSES, PostMortem
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import card
+from tb_nanwatch.wording import report_text as words
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.outcomes_text import replaced_text
 from tb_nanwatch.wording.sentences import names_text
@@ -40,7 +41,6 @@ _FEW: Final = 3
 # Boundaries of a frontier, and searches with bad trials whose answer is printed whole.
 _MAX_BOUNDARIES: Final = 3
 _MAX_WHOLE: Final = 2
-_MORE: Final = "--all: every trial, and how sure. --markdown, --html FILE: to pass it on."
 
 
 def render(full: Overview, out: IO[str], every: bool = False) -> None:
@@ -74,7 +74,7 @@ def render(full: Overview, out: IO[str], every: bool = False) -> None:
             reminded |= _print_whole(full, search, reminded, out, every)
         _print_damage(runs, out)
     if not every and any(r.status in BAD_STATUSES for r in full.runs):
-        print(f"\n{_MORE}", file=out)
+        print(f"\n{words.MORE}", file=out)
 
 
 def _groups(full: Overview) -> list[list[SearchSummary]]:
@@ -274,15 +274,9 @@ def _print_frontier(
         _say(boundary.text, out)
     left = len(found.boundaries) - len(shown)
     if left and shown:
-        _say(f"And {left:,} more boundaries (--all).", out)
-    kept = (
-        f"the space that lives keeps {found.kept:.0%} of what was searched"
-        if found.code
-        else "no part of what was searched is sure enough to live"
-    )
+        _say(words.boundaries_left_text(left), out)
     brief = not (every or newest)
-    more = " --all prints where it ends, and its code." if brief else ""
-    _say(f"This holds for {found.steps:,} steps of training; {kept}.{more}", out)
+    _say(words.kept_text(found.kept if found.code else None, found.steps, brief), out)
     if brief:
         return
     for line in found.code.splitlines():
@@ -292,10 +286,9 @@ def _print_frontier(
 
 def _print_damage(runs: Sequence[RunSummary], out: IO[str]) -> None:
     for run in runs:
-        which = "an earlier attempt of " if run.superseded else ""
+        whose = words.attempt_text(clean(run.name), run.superseded)
         for sentence in run.damage:
-            name = f"{which}{clean(run.name)}"
-            print(f"  Damage in {name}: {clean(sentence)}", file=out)
+            print(f"  {whose}: {clean(sentence)}", file=out)
 
 
 def _print_run(run: RunSummary, out: IO[str], every: bool) -> None:
@@ -346,9 +339,8 @@ def _print_closest_call(runs: Sequence[RunSummary], out: IO[str]) -> None:
     if not near:
         return
     run = max(near, key=lambda r: r.closest_call.share if r.closest_call else 0.0)
-    more = f"; {len(near) - 1} more came within a decade" if len(near) > 1 else ""
     text = run.closest_call.text if run.closest_call else ""
-    _say(f"Closest call of what stayed finite: {run.name}, {text}{more}.", out)
+    _say(words.closest_call_text(run.name, text, len(near) - 1), out)
 
 
 def _print_aborted(aborted: Aborted, runs: Sequence[RunSummary], out: IO[str]) -> None:
@@ -368,23 +360,8 @@ def _remarks(run: RunSummary, answered: bool) -> list[str]:
         answered: whether its answer has been printed.
     """
     answered = answered and run.answer is not None
-    return told.remarks_of(run) + ([] if answered else _postmortem(run.postmortem))
-
-
-def _postmortem(found: PostMortem | None) -> list[str]:
-    if not found:
-        return []
-    said = []
-    if found.text:
-        source = found.source
-        line = f" (the line: {source.text})" if source and source.text else ""
-        said.append(f"the first bad tensor comes from {found.text}{line}.")
-    elif found.reason:
-        said.append(found.reason)
-    kept = [e.text for e in found.experiments if e.finite and e.learns is not False]
-    if kept:
-        said.append(f"it would have stayed finite with {', or '.join(kept)}.")
-    return said
+    found = [] if answered else words.postmortem_texts(run.postmortem)
+    return told.remarks_of(run) + found
 
 
 def _print_replay(run: RunSummary, out: IO[str]) -> None:
@@ -392,14 +369,8 @@ def _print_replay(run: RunSummary, out: IO[str]) -> None:
     command, found = replay_command(run), run.postmortem
     if not command or found is None:
         return
-    _say(f"{run.name}, the failing step again:", out)
+    _say(words.replay_text(run.name), out)
     print(f"    {command}", file=out)
     if not found.own_code:
         return
-    which = "" if found.source else "FILE.py is your program, and "
-    _say(
-        f"({which}FUNCTION the one in it that returns the compiled model, such as the "
-        "build function of a search.)",
-        out,
-        "    ",
-    )
+    _say(words.placeholders_text(not found.source), out, "    ")

@@ -20,6 +20,7 @@ from tb_nanwatch.wording.answer_text import untested
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.outcomes_text import brief_text, more_runs_text
+from tb_nanwatch.wording.report_text import bad_alike_text
 from tb_nanwatch.wording.sentences import first_sentence, names_text, sentences
 from tb_nanwatch.wording.statuses import STATUS_TEXT
 
@@ -135,7 +136,7 @@ def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
     if answer is not None and answer.of > 1 and why == answer.why:
         if answer.sure == "tested":  # by more than the reasons that come second
             why = " ".join(sentences(why)[:2])
-        why += f" ({answer.count} of {answer.of} bad alike; {answer.whose})"
+        why += f" {bad_alike_text(answer.count, answer.of, answer.whose)}"
     where, _, line = first.where.partition(": ")
     unsure = "" if first.tested else untested(first.sure)
     parts = [

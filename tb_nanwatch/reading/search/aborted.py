@@ -14,8 +14,8 @@ from tb_nanwatch.reading.search.failures import failure
 from tb_nanwatch.reading.search.search_answer import name_of
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES, Search
+from tb_nanwatch.wording import abort_text as words
 from tb_nanwatch.wording.answer_text import label_of
-from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.messages import of_traceback
 from tb_nanwatch.wording.places import position_text, tensor_text
 from tb_nanwatch.wording.statuses import STATUS_TEXT
@@ -54,34 +54,37 @@ def explain(
     message = last.trial.aborted or ""
     resumes = search.oracle != "GridSearchOracle"
     if not in_a_row(message):
+        go_on = words.goes_on_text(was_interrupted(message), resumes)
         return Aborted(
             trials=[last.trial.trial_id],
             names=[name_of(last)],
             reasons=[failure(last) or _reason([last], causes or {})],
             message=message,
-            fix=_go_on(was_interrupted(message), resumes),
-            next=_go_on(was_interrupted(message), resumes),
+            fix=go_on,
+            next=go_on,
         )
     limit = search.max_consecutive_failed_trials or _DEFAULT_LIMIT
     begun = len(trials_of(sessions))
     row = _failed_in_a_row(sessions, limit)
     bad = sum(any(s.status.status in BAD_STATUSES for s in g) for g in row)
     shared = _shared_cause(row, causes or {})
+    # At its last trial a higher limit would have let no more of them run.
+    last_one = search.max_trials is not None and begun >= search.max_trials
+    raised = None if last_one else raised_failure_limit(limit, search.max_trials)
     return Aborted(
         trials=[str(group[0].status.trial_id) for group in row],
         names=[name_of(group[0]) for group in row],
         reasons=[_reason(group, causes or {}) for group in row],
         message=message,
-        fix=_fix(
+        fix=words.in_a_row_text(
+            (len(row), bad),
             limit,
             search.max_trials,
-            begun,
-            len(row),
-            bad,
+            label_of(shared) if shared else "",
+            raised,
             resumes,
-            shared,
         ),
-        next=_next_step(limit, search.max_trials, begun, resumes, shared),
+        next=words.next_text(bool(shared), raised, resumes),
     )
 
 
@@ -93,22 +96,6 @@ def in_a_row(message: str) -> bool:
 def was_interrupted(message: str) -> bool:
     """Returns whether somebody stopped the search by hand."""
     return message.partition(":")[0] == "KeyboardInterrupt"
-
-
-def _go_on(interrupted: bool, resumes: bool) -> str:
-    """Returns how a search goes on that an exception ended."""
-    why = (
-        "The search was interrupted by hand; run it again"
-        if interrupted
-        else "The search ended with an exception of the program itself; correct it and "
-        "run the search again"
-    )
-    return (
-        f"{why} with overwrite=False to go on where it ended."
-        if resumes
-        else f"{why} with overwrite=True or a new project_name, since KerasTuner cannot "
-        "go on with a grid search."
-    )
 
 
 def _failed_in_a_row(sessions: list[Session], limit: int) -> list[Group]:
@@ -162,11 +149,8 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
     if said:
         return said
     if session.retry:
-        # Its metrics exist already, so that it takes no new ones (1.4.8).
-        return "KerasTuner kept the NaN objective of an earlier attempt at this trial"
-    if status.status == "unwatched":
-        return "unwatched; KerasTuner gave no message: its objective was NaN"
-    return "its objective was NaN, although all that was watched stayed finite"
+        return words.KEPT_NAN
+    return words.NO_MESSAGE if status.status == "unwatched" else words.FINITE_BUT_NAN
 
 
 def _shared_cause(
@@ -180,70 +164,3 @@ def _shared_cause(
         found.add(known[0].id if known else None)
     (cause,) = found if len(found) == 1 else (None,)
     return cause if cause in NOT_OF_THE_SPACE else None
-
-
-def _next_step(
-    limit: int, max_trials: int | None, begun: int, resumes: bool, shared: str | None
-) -> str:
-    """Returns how to go on, in short."""
-    again = REMINDER
-    if shared:
-        return f"{again} A higher limit would only let more trials fail."
-    if max_trials is not None and begun >= max_trials:
-        return again
-    raised = raised_failure_limit(limit, max_trials)
-    if not resumes:
-        return (
-            f"{again} With max_consecutive_failed_trials={raised} it goes on after such "
-            "trials."
-        )
-    return (
-        f"{again} To go on where it ended instead: overwrite=False and "
-        f"max_consecutive_failed_trials={raised}."
-    )
-
-
-def _fix(
-    limit: int,
-    max_trials: int | None,
-    begun: int,
-    count: int,
-    bad: int,
-    resumes: bool,
-    shared: str | None,
-) -> str:
-    if bad:
-        which = "These trials all" if bad == count else f"{bad} of these {count} trials"
-        told = f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
-    else:
-        told = f"The last {count} trials failed, and not by going bad"
-    if shared:
-        return (
-            f"{told}; after {limit} in a row it gives the whole search up. They share "
-            f"their cause ({label_of(shared)}), which does not lie in the search space. "
-            "Correct it and search again, with overwrite=True or a new project_name; a higher "
-            "limit would only let more trials fail."
-        )
-    if max_trials is not None and begun >= max_trials:
-        return (
-            f"{told}; after {limit} in a row it gives the whole search up. It was at the "
-            f"last of its {max_trials} trials, so that a higher limit would have let no "
-            "more of them run: remove the cause, and search again with overwrite=True or a "
-            "new project_name."
-        )
-    raised = raised_failure_limit(limit, max_trials)
-    setting = f"max_consecutive_failed_trials={raised}"
-    # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
-    # once, or with a KeyError.
-    how = (
-        ": with overwrite=False the search then goes on where it ended. To narrow the "
-        "search space to values that live as well, use overwrite=True or a new "
-        "project_name (otherwise the old space is reloaded)."
-        if resumes
-        else ", and overwrite=True or a new project_name, since KerasTuner cannot go on "
-        "with a grid search; narrow the search space to values that live as well."
-    )
-    return (
-        f"{told}; after {limit} in a row it gives the whole search up. Remove the cause "
-        f"first. A higher limit only lets the search go on: give the tuner {setting}{how}"
-    )

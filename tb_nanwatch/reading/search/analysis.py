@@ -45,7 +45,14 @@ from tb_nanwatch.reading.search.verdict import (
 from tb_nanwatch.record.schema import JSONScalar
 from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.edit_text import REMINDER
-from tb_nanwatch.wording.finding_text import fared_text, finding_text, saves_text
+from tb_nanwatch.wording.finding_text import (
+    also_had_text,
+    fared_text,
+    finding_text,
+    rival_text,
+    saves_text,
+)
+from tb_nanwatch.wording.verdict_text import trials_text
 
 # Findings of one search; what is left after three is noise to a reader.
 _MAX_FINDINGS: Final = 3
@@ -177,7 +184,7 @@ def _finding(
     # More trials are no use before what lies in program or data is mended.
     asks = not proved and not mend_first(space)
     sentence = finding_text(
-        fared_text(condition, (inside[0], space.count(inside[1])), outside, further),
+        fared_text(condition, (inside[0], trials_text(inside[1])), outside, further),
         p_text(region.p_value),
         proved,
         label_of(cause) if cause and inside[0] > 1 else "",
@@ -292,20 +299,11 @@ def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]
     for rival in separation.rivals:
         inside = counts(space, rival.inside & left)
         outside = counts(space, left & ~rival.inside)
-        which = f"{region_text(space, rival, left)}"
-        fared = f"{inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}"
-        if separation.preferred:
-            names = " and ".join(space.axes[c.axis].name for c in region.conditions)
-            sentences.append(
-                f"{which} fits the counts better ({fared}; corrected p = "
-                f"{p_text(rival.p_value)}), but is probably chance: what the "
-                f"trials died of points to {names}."
-            )
-        else:
-            sentences.append(
-                f"{which} goes with it about as well ({fared}): these trials "
-                "cannot tell the two apart."
-            )
+        which = region_text(space, rival, left)
+        better = region.conditions if separation.preferred else ()
+        names = [space.axes[c.axis].name for c in better]
+        p = p_text(rival.p_value)
+        sentences.append(rival_text(which, inside, outside, p, names))
         told |= {c.axis for c in rival.conditions}
     for index, axis in enumerate(space.axes):
         if index in told or axis.ordered:
@@ -327,9 +325,4 @@ def _shared(space: Space, region: Region, axis: Axis, left: Bools) -> str | None
     if share == 1 or share ** int(bad.sum()) > _SHARED_BY_CHANCE:
         return None
     others = int((region.inside & left & ~same).sum())
-    text = (
-        f"Every bad trial of these also had {axis.name} = {value_text(axis.levels[code])}"
-    )
-    if others == 0:
-        return text + ", and no trial there had another: that cannot be told apart."
-    return text + f"; only {space.count(others)} there had another."
+    return also_had_text(axis.name, value_text(axis.levels[code]), others)

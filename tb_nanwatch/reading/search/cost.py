@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tb_nanwatch.reading.contract.searches import Cost
 from tb_nanwatch.record.schema import BAD_STATUSES, FINITE_STATUSES
+from tb_nanwatch.wording.outcomes_text import cost_text
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.log.session import Session
@@ -36,25 +37,8 @@ def cost(sessions: Sequence[Session]) -> Cost | None:
         if s.status.status not in FINITE_STATUSES
     )
     share = after / seconds if seconds > 0 else 0.0
-    text = ""
-    if share >= _MIN_SHARE:
-        text = (
-            f"{share:.0%} of the training time ({duration_text(after)} of "
-            f"{duration_text(seconds)}) was spent after the first bad step; "
-            f'on_nonfinite="stop" would have saved {duration_text(after)}.'
-        ).replace("%", " %", 1)
+    text = cost_text(share, after, seconds) if share >= _MIN_SHARE else ""
     return Cost(seconds, after, share, text)
-
-
-def duration_text(seconds: float) -> str:
-    """Returns "0.4 s", "12 s", "12 min" or "3.4 h"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _seconds(session: Session) -> float:

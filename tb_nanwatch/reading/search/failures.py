@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording import failures_text as words
 from tb_nanwatch.wording.messages import of_exception, of_traceback
 
-# Exceptions of one search that the verdict quotes, and messages of one of them.
-_MAX_TOLD = 3
-_INTERRUPTED = "KeyboardInterrupt"
-_INTERRUPTED_TEXT = "it was interrupted by hand (KeyboardInterrupt)."
 # How NanWatch's own message begins, of a run whose status says as much.
 _OWN = "NaN Watch: "
 
@@ -38,7 +34,7 @@ def failure_text(session: Session) -> str | None:
     said = failure(session)
     if said is None or _OWN in said:
         return None
-    return _INTERRUPTED_TEXT if said == _INTERRUPTED else f"it failed with {said}"
+    return words.failed_with_text(said)
 
 
 def unwatched_text(session: Session) -> str | None:
@@ -55,16 +51,8 @@ def reasons_text(trials: Iterable[Sequence[Session]]) -> str:
     Args:
         trials: the deciding sessions of each that was not, and did not fail.
     """
-    groups = list(trials)
-    counts = Counter(
-        why
-        for group in groups
-        if (why := next((s.status.why_unwatched for s in group), ""))
-    )
-    return " ".join(
-        f"Why: {why}." if n == len(groups) else f"{n} of them: {why}."
-        for why, n in counts.most_common(_MAX_TOLD)
-    )
+    reasons = [next((s.status.why_unwatched for s in group), "") for group in trials]
+    return words.reasons_text(reasons)
 
 
 def failures_text(trials: Iterable[Sequence[Session]]) -> str:
@@ -83,28 +71,4 @@ def failures_text(trials: Iterable[Sequence[Session]]) -> str:
         said = next(filter(None, map(failure, group)), None)
         if said is not None:
             found.setdefault(said.partition(": ")[0], []).append(said)
-    kinds = sorted(found.items(), key=lambda item: -len(item[1]))
-    sentences = [
-        f"{len(said)} {'was' if len(said) == 1 else 'were'} interrupted by hand."
-        if kind == _INTERRUPTED
-        else f"{len(said)} failed with {kind}, not by going bad{_messages(said)}."
-        for kind, said in kinds[:_MAX_TOLD]
-    ]
-    rest = sum(len(said) for _, said in kinds[_MAX_TOLD:])
-    if rest:
-        sentences.append(f"{rest} failed with other exceptions.")
-    return " ".join(sentences)
-
-
-def _messages(said: Sequence[str]) -> str:
-    """Returns ": no data" of exceptions of one type, with counts where messages differ."""
-    counts = Counter(one.partition(": ")[2].rstrip(".") for one in said)
-    if len(counts) == 1:
-        (message,) = counts
-        return f": {message}" if message else ""
-    told = counts.most_common(_MAX_TOLD)
-    parts = [f"{message or 'no message'} ({n} of them)" for message, n in told]
-    rest = len(said) - sum(n for _, n in told)
-    if rest:
-        parts.append(f"other messages ({rest})")
-    return f": {'; '.join(parts)}"
+    return words.failures_text(found)

@@ -23,6 +23,7 @@ from tb_nanwatch.reading.search import aborted as aborts
 from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.verdict import NOT_OF_THE_SPACE
 from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording import first_screen_text as words
 from tb_nanwatch.wording.causes import SURENESS
 from tb_nanwatch.wording.edit_text import BY_HAND, REMINDER
 
@@ -33,8 +34,6 @@ _DID: Final = {
     "stalled": "stalled",
 }
 _FROM_ANSWER: Final = ("why", "sure", "where", "fix", "tested")
-# Names that one sentence lists.
-_MAX_NAMES: Final = 3
 
 
 def first_screen(
@@ -58,7 +57,7 @@ def first_screen(
     # What lies in program or data is told before any condition: then it comes first here.
     top = next(iter(findings), None)
     leads = top is not None and statistics.startswith(top.condition)
-    told = [*notes, *_scored(misread, search)]
+    told = [*notes, *([words.scored_text(misread)] if misread else [])]
     parts = {"happened": _happened(search, bad)}
     more: list[str] = []
     lone = answer is not None and answer.of == 1 and answer.sure != ""
@@ -125,28 +124,20 @@ def _happened(search: SearchSummary, bad: int) -> str:
 
 def _ended(abort: Aborted, answer: SearchAnswer | None, total: int) -> str:
     message = abort.message
-    trials = f"{total} trial{'s' * (total != 1)}"
     if aborts.was_interrupted(message):
-        return f"Search interrupted by hand after {trials}"
+        return words.stopped_text(total)
     if not aborts.in_a_row(message):
-        return f"Search ended by an exception after {trials}: {message.splitlines()[0]}"
+        return words.stopped_text(total, message.splitlines()[0])
     row = len(abort.trials)
     alike = answer is not None and answer.count == answer.of == row
-    same = ", all for the same reason" if alike and row > 1 else ""
-    return f"Search aborted: {row} trial{'s' * (row != 1)} in a row failed{same}"
+    return words.aborted_text(row, alike)
 
 
 def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     """Returns why and what to change where a condition on the hyperparameters says it."""
     answer = search.answer
     noun = "trial" if search.search else "run"
-    hits, size = top.inside
-    others, rest = top.outside
-    every = "both" if size == 2 else f"all {size}"
-    of = every if hits == size > 1 else f"{hits} of the {size}"
-    counted = f"{of} {noun}s with {top.condition} went bad"
-    if rest:
-        counted += f", {others} of the {rest} others"
+    counted = words.condition_went_bad_text(noun, top.condition, top.inside, top.outside)
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
     # Counts that prove the condition are not an experiment that confirmed it.
     sure = "likely" if top.p_value <= ALPHA else "unclear"
@@ -157,9 +148,7 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     # The word is that of the cause, as everywhere.
     sure = max(sure, answer.sure, key=SURE.index)
     # Of one trial, whose numbers stand behind "how sure?".
-    changed = answer.changed or "one thing changed"
-    one = f"Tested: {answer.whose}, run again with {changed}, stays finite."
-    tested = one if answer.tested else ""
+    tested = words.tested_text(answer.whose, answer.changed) if answer.tested else ""
     return {"why": why, "sure": sure, "tested": tested, **_narrowed(top, answer)}
 
 
@@ -177,11 +166,7 @@ def _narrowed(top: Finding, answer: SearchAnswer | None) -> dict[str, str]:
         fix = f"Keep out of {top.condition}."
         whose = f"For {answer.whose}: {answer.fix}" if answer is not None else ""
         return {"fix": f"{mend} Or k{fix[1:]}" if mend else f"{fix} {whose}".strip()}
-    fix = (
-        f"Narrow `{top.hparam}` by this edit: it {top.saves}."
-        if top.where != BY_HAND
-        else f"Leave out these values of `{top.hparam}`: that {top.saves}."
-    )
+    fix = words.narrow_text(top.hparam, top.saves, top.where == BY_HAND)
     if mend:
         fix = f"{mend} Or {fix[:1].lower()}{fix[1:]}"
     return {"fix": fix, "edit": top.edit, "paste": top.where}
@@ -204,23 +189,10 @@ def _sureness(answer: SearchAnswer) -> str:
 
 
 def _alike(answer: SearchAnswer, search: SearchSummary) -> list[str]:
-    count, of = answer.count, answer.of
-    if of < 2:
+    if answer.of < 2:
         return []
     noun = "trials" if search.search else "runs"
-    every = "Both" if of == 2 else f"All {of}"
-    which = every if count == of else f"{count} of {of}"
-    return [f"{which} bad {noun} alike; the numbers are those of {answer.whose}."]
-
-
-def _scored(misread: Sequence[str], search: SearchSummary) -> list[str]:
-    if not misread:
-        return []
-    if len(misread) == 1:
-        return [f"{misread[0]} went bad but has a score: do not use it."]
-    names = ", ".join(misread[:_MAX_NAMES])
-    more = f" and {len(misread) - _MAX_NAMES} more" if len(misread) > _MAX_NAMES else ""
-    return [f"{names}{more} went bad but have a score: do not use them."]
+    return [words.alike_text(noun, answer.count, answer.of, answer.whose)]
 
 
 def _reasons(abort: Aborted) -> list[str]:

@@ -13,7 +13,7 @@ from tb_nanwatch.reading.contract.searches import (
 from tb_nanwatch.reading.log.grouping import trials_of, worst
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record.schema import BAD_STATUSES, FrontierRecord, HParam
-from tb_nanwatch.wording.stability_text import boundary_text
+from tb_nanwatch.wording import stability_text as words
 
 
 def entry(record: FrontierRecord | None) -> Frontier | None:
@@ -21,7 +21,7 @@ def entry(record: FrontierRecord | None) -> Frontier | None:
     if record is None:
         return None
     return Frontier(
-        [ToldBoundary(**vars(b), text=boundary_text(b)) for b in record.boundaries],
+        [ToldBoundary(**vars(b), text=words.boundary_text(b)) for b in record.boundaries],
         record.code,
         record.kept,
         record.trials,
@@ -70,9 +70,9 @@ def first_screen(search: SearchSummary, notes: Sequence[str]) -> FirstScreen:
     boundaries = [b.text for b in found.boundaries] if found else []
     return FirstScreen(
         search.counted,
-        " ".join(boundaries) or "No frontier has been found yet.",
-        fix=f"Search in the space that lives: {found.code}" if found else "",
-        tested=f"In trials of up to {found.steps:,} steps." if found else "",
+        " ".join(boundaries) or words.NO_FRONTIER,
+        fix=words.search_in_text(found.code) if found else "",
+        tested=words.up_to_text(found.steps) if found else "",
         notes=list(notes),
     )
 
@@ -95,26 +95,13 @@ def afterwards(record: FrontierRecord, sessions: Sequence[Session]) -> str:
     if not groups:
         return ""
     bad = [g for g in groups if worst(g) in BAD_STATUSES]
-    text = f"{len(bad)} of {len(groups)} trials went bad inside the stable space"
     onsets = [
         s.status.onset.step
         for g in bad
         for s in g
         if s.status.onset is not None and s.status.status in BAD_STATUSES
     ]
-    late = sum(step >= record.steps for step in onsets)
-    if bad and onsets:
-        all_late = {1: "", 2: "both "}.get(len(bad), "all ")
-        which = all_late if late == len(onsets) else f"{late} of them "
-        text += (
-            f", {which}after step {record.steps}"
-            if late
-            else (f", within the {record.steps} steps that were tried")
-        )
     seconds = sum(max(0.0, s.status.updated - s.status.started) for s in sessions)
-    if seconds > 0 and record.seconds > 0:
-        text += (
-            f". The stability search took {record.seconds:.0f} s, "
-            f"{record.seconds / (record.seconds + seconds):.0%} of both searches' time"
-        )
-    return f"{text}."
+    return words.afterwards_text(
+        len(bad), len(groups), onsets, record.steps, (record.seconds, seconds)
+    )

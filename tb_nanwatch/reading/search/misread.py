@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from tb_nanwatch.record.schema import BAD_STATUSES, Kind, Misread, StatusRecord
+from tb_nanwatch.wording import score_text as words
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.log.session import Session
@@ -87,26 +88,19 @@ def misread_text(session: Session) -> str | None:
     if kind is None or score is None:
         return None
     search = status.search
-    scored = f"KerasTuner completed it with the score {score:.5g}, that"
-    if session.trial is None and status.score is not None:
-        scored = f"Its score is the {status.score.name} {score:.5g}"
+    by_hand = status.score if session.trial is None else None
+    scored = words.scored_text(score, by_hand.name if by_hand is not None else None)
     if kind == "damaged_score":
         epoch = scored_epoch(session)
         assert epoch is not None
         kinds = _damage_kinds(status, epoch) or []
         what = " and ".join(_DAMAGED[k] for k in kinds if k in _DAMAGED)
-        return (
-            f"{scored} of epoch {epoch + 1}, measured while {what or 'the model'} held NaN or infinite "
-            "values: it compares with nothing."
-        )
+        return words.damaged_text(scored, epoch, what)
     if kind == "stale_score":
         epoch = scored_epoch(session)
         assert epoch is not None and status.onset is not None
-        return f"{scored} of epoch {epoch + 1}; it went bad in epoch {status.onset.epoch + 1}."
-    text = f"KerasTuner took the infinite objective ({score}) for a result."
-    if search is not None and search.oracle == "BayesianOptimizationOracle":
-        text += " The Bayesian oracle read it as 0"
-        if search.direction == "min":
-            text += ", to be minimised: better than any positive loss"
-        text += ", and chose later values by that."
-    return text
+        return words.stale_text(scored, epoch, status.onset.epoch)
+    bayesian = search is not None and search.oracle == "BayesianOptimizationOracle"
+    return words.infinite_text(
+        score, bayesian, search is not None and search.direction == "min"
+    )

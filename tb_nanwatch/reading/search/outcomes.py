@@ -12,9 +12,9 @@ from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.search.analysis import Analysis, analyse
-from tb_nanwatch.reading.search.postmortem import made_by
 from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
+from tb_nanwatch.wording.places import made_by
 
 # Searches whose last analysis is kept: while a search trains, its overview is asked
 # for every few seconds, and its trials seldom differ from those of the last time.

@@ -90,10 +90,6 @@ class Space:
             min(scored)[1] if scored else None,
         )
 
-    def count(self, n: int) -> str:
-        """Returns "1 trial" or "24 trials"."""
-        return f"{n:,} trial" + ("" if n == 1 else "s")
-
 
 def known_space(trials: Sequence[Sequence[HParam]]) -> list[HParam]:
     """Returns each declaration of a search's space once, as the newest trial has it.

@@ -22,6 +22,7 @@ from tb_nanwatch.reading.search.trials import (
     other_side_text,
     p_text,
 )
+from tb_nanwatch.wording import verdict_text as words
 from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import probe_text
 
@@ -43,11 +44,6 @@ NOT_OF_THE_SPACE: Final = (
     "half_precision",
 )
 _OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets", "unscaled_data")
-_NONE_LIVED: Final = (
-    "No trial stayed finite, so none of the values that were tried is known to live; widen "
-    "the space towards milder ones (a smaller learning rate first), or look for what all "
-    "have in common: data, loss or model."
-)
 
 
 def without_comparison(space: Space) -> str:
@@ -57,25 +53,15 @@ def without_comparison(space: Space) -> str:
         return ""
     mend = mend_first(space)
     common = _common(space)
-    if bad == total:
-        if total == 1:
-            alone = "One trial alone says nothing about its hyperparameters."
-            return f"{mend} {alone}".strip()
-        if mend:
-            return mend
-        if common:
-            return f"{common}. {_NONE_LIVED}"
-        if not space.axes:
-            return f"All {space.count(total)} used the same values."
-        return _NONE_LIVED
+    if bad < total:
+        return words.same_values_text(mend, common, bad, total)
+    if total == 1:
+        return f"{mend} {words.ONE_ALONE}".strip()
     if mend:
-        return f"{mend} All trials used the same hyperparameter values."
+        return mend
     if common:
-        return f"{common}; all trials used the same hyperparameter values."
-    return (
-        f"No hyperparameter took two values, so none can be compared; {bad} of "
-        f"{space.count(total)} went bad by chance (initial weights, order of the data)."
-    )
+        return f"{common}. {words.NONE_LIVED}"
+    return words.NONE_LIVED if space.axes else words.all_the_same_text(total)
 
 
 def mend_first(space: Space) -> str:
@@ -88,9 +74,9 @@ def mend_first(space: Space) -> str:
     if cause not in NOT_OF_THE_SPACE:
         return ""
     bad, total = int(space.bad.sum()), len(space.trials)
-    alike = _common(space) or f"The one bad trial: {', '.join(_shared(space))}"
+    alike = _common(space) or words.alike_text(1, _shared(space))
     if bad == total > 1 and cause not in _OF_THE_DATA:
-        alike += ": no hyperparameter is to blame"
+        alike += words.BLAMELESS
     return f"{alike}. {how_to_mend(space)}".strip()
 
 
@@ -103,33 +89,24 @@ def how_to_mend(space: Space) -> str:
     if cause not in NOT_OF_THE_SPACE or not fixes:
         return ""
     ((fix, share),) = fixes.most_common(1)
-    bad = int(space.bad.sum())
-    return f"Fix: {fix}" if share == bad else f"Fix in {share} of them: {fix}"
+    return words.fix_text(fix, share, int(space.bad.sum()))
 
 
 def _scale_first(space: Space) -> str:
     """Returns what to do about unscaled data, and which rates are too high for them."""
     rates = [t.about for t in space.trials if t.bad and t.about is not None]
-    text = "Scale the data first"
-    if rates:
-        # Keras keeps a rate in float32.
-        low, high = (number_text(float(f"{r:.3g}")) for r in (min(rates), max(rates)))
-        # Of those that stayed finite nothing is said: another optimizer may bear more.
-        whose = "tried" if space.bad.all() else "of the bad trials"
-        which = (
-            f"rate {low} is" if low == high else f"rates {whose} ({low} to {high}) are"
-        )
-        text += f": at their present scale the learning {which} too high"
-    return text + ", and only then search."
+    # Keras keeps a rate in float32.
+    ends = [number_text(float(f"{f(rates):.3g}")) for f in (min, max)] if rates else None
+    return words.scale_first_text(
+        (ends[0], ends[1]) if ends else None, bool(space.bad.all())
+    )
 
 
-def _common(space: Space) -> str | None:
-    """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it."""
+def _common(space: Space) -> str:
+    """Returns "9 of 9: <cause>, first in <tensor>" where all bad trials share it, else ""."""
     bad = int(space.bad.sum())
     parts = _shared(space)
-    if not parts or bad < 2:
-        return None
-    return f"{bad} of {bad} bad trials alike: {', '.join(parts)}"
+    return words.alike_text(bad, parts) if parts and bad > 1 else ""
 
 
 def _shared(space: Space) -> list[str]:
@@ -153,23 +130,12 @@ def nothing_found(space: Space, separation: Separation) -> str:
     """Returns what to say where trials differ and no difference stands out."""
     mend = mend_first(space)
     if _too_few(space, separation):
-        few = _few_text(space)
-        if mend:
-            text = f"{few} whether a hyperparameter has a part in it"
-            return f"{mend} {text}{_perfect(space, separation)}."
-        text = f"{few} which hyperparameter is to blame"
-        more = _more_trials(space, separation)
-        return f"{text}; {more}." if more else f"{text}."
-    text = "No hyperparameter goes with going bad"
-    common = _common(space)
-    if mend:
-        text = f"{mend} {text}"
-    elif common:  # what they died of may well be a hyperparameter's doing
-        text = f"{common}. The counts prove no condition on the hyperparameters"
+        bad, total = int(space.bad.sum()), len(space.trials)
+        further = (_perfect if mend else _more_trials)(space, separation)
+        return words.too_few_text(bad, total, mend, further)
     closest = separation.closest
-    if closest is None:
-        return text + "."
-    return f"{text}; {_closest_text(space, closest)}."
+    best = "" if closest is None else _closest_text(space, closest)
+    return words.none_found_text(mend, _common(space), best)
 
 
 def _closest_text(space: Space, closest: Region) -> str:
@@ -179,11 +145,8 @@ def _closest_text(space: Space, closest: Region) -> str:
     everyone = np.ones(len(space.trials), np.bool_)
     bounds = bounds_of(space.axes, closest, condition, everyone)
     inside, outside = counts(space, closest.inside), counts(space, ~closest.inside)
-    return (
-        f"the closest is {condition_text(axis, condition, *bounds)} "
-        f"({inside[0]} of {inside[1]}, elsewhere {outside[0]} of {outside[1]}; corrected "
-        f"p = {p_text(closest.p_value)})"
-    )
+    there = condition_text(axis, condition, *bounds)
+    return words.closest_text(there, inside, outside, p_text(closest.p_value))
 
 
 def _perfect(space: Space, separation: Separation) -> str:
@@ -195,7 +158,7 @@ def _perfect(space: Space, separation: Separation) -> str:
     closest = separation.closest
     if closest is None or not np.array_equal(closest.inside, space.bad):
         return ""
-    return f"; {_closest_text(space, closest)}"
+    return _closest_text(space, closest)
 
 
 def more_needed(
@@ -229,29 +192,17 @@ def _too_few(space: Space, separation: Separation) -> bool:
     return not (testable and settles)
 
 
-def _few_text(space: Space) -> str:
-    """Returns "5 trials are too few to tell"."""
-    bad, total = int(space.bad.sum()), len(space.trials)
-    what = (
-        space.count(total)
-        if total <= 2 * bad + 4
-        else f"{bad} bad of {space.count(total)}"
-    )
-    verb = "is" if what == "1 trial" else "are"
-    return f"{what} {verb} too few to tell"
-
-
-def _more_trials(space: Space, separation: Separation) -> str | None:
-    """Returns "3 more at learning_rate <= 1e-3 would" for the closest region.
+def _more_trials(space: Space, separation: Separation) -> str:
+    """Returns "3 more at learning_rate <= 1e-3 would" for the closest region, else "".
 
     So many that the exact test would pass, if they fare as those around them did.
     """
     region = separation.closest
     if region is None:
-        return None
+        return ""
     inside, outside = counts(space, region.inside), counts(space, ~region.inside)
     if inside[0] < inside[1] or outside[0]:
-        return None  # nobody knows how more of a mixture would fare
+        return ""  # nobody knows how more of a mixture would fare
     for more in range(1, _MAX_MORE + 1):
         # As few as possible on the side where trials go bad: those are wasted.
         for dead in range(more // 2 + 1):
@@ -261,18 +212,13 @@ def _more_trials(space: Space, separation: Separation) -> str | None:
             # Bonferroni's bound, half of which is kept for conjunctions.
             if math.exp(tail) * separation.single_regions <= ALPHA / 2:
                 return _more_text(space, region, more - dead, dead)
-    return None
+    return ""
 
 
-def _more_text(space: Space, region: Region, live: int, dead: int) -> str | None:
+def _more_text(space: Space, region: Region, live: int, dead: int) -> str:
     (condition,) = region.conditions
     axis = space.axes[condition.axis]
     bounds = bounds_of(space.axes, region, condition, np.ones(len(space.bad), np.bool_))
     there = condition_text(axis, condition, *bounds)
     away = other_side_text(axis, condition, *bounds)
-    if not away:
-        return None
-    text = f"{live} more at {away}"
-    if dead:
-        text += f" and {dead} more at {there}"
-    return f"{text} would settle it if they fared as these did"
+    return words.more_text(live, away, dead, there) if away else ""

@@ -82,11 +82,11 @@ def cut_of(request: wrappers.Request) -> tuple[Cut, Where | None]:
     name = argument(request, "hparam", "a hyperparameter's name")
     op = argument(request, "op", "ge, le or in")
     if op == "in":
-        values = _json(request, "values", "a JSON list of values")
+        values = _json_argument(request, "values", "a JSON list of values")
         if not isinstance(values, list) or not all(map(_is_scalar, values)):
             raise BadArgumentError("argument 'values' is no JSON list of plain values")
         return Cut(name, "in", values=tuple(values)), None
-    bound = _json(request, "bound", "a finite number")
+    bound = _json_argument(request, "bound", "a finite number")
     if op not in ("ge", "le") or not _is_number(bound):
         raise BadArgumentError(
             f"op={op!r:.20} and bound={bound!r:.60} are no cut; expected ge, le or in, and "
@@ -95,13 +95,13 @@ def cut_of(request: wrappers.Request) -> tuple[Cut, Where | None]:
     cut = Cut(name, op, float(bound))
     if "facet" not in request.args:
         return cut, None
-    value = _json(request, "value", "a plain value as JSON")
+    value = _json_argument(request, "value", "a plain value as JSON")
     if not _is_scalar(value):
         raise BadArgumentError("argument 'value' is no plain value as JSON")
     return cut, Where(argument(request, "facet", "a hyperparameter's name"), value)
 
 
-def _json(request: wrappers.Request, name: str, expected: str) -> Any:
+def _json_argument(request: wrappers.Request, name: str, expected: str) -> Any:
     text = argument(request, name, expected)
     try:
         return json.loads(text)

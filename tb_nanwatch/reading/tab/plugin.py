@@ -240,9 +240,10 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         return _json(request, compare.runs((place, first), (place, second)))
 
     def _compare_searches(self, request: wrappers.Request) -> Any:
-        expected = "a search's id of the overview"
         names = ("search", "with_search")
-        first, second = (argument(request, name, expected) for name in names)
+        first, second = (
+            argument(request, name, "a search's id of the overview") for name in names
+        )
         ctx, experiment_id = _where(request)
         place = compare.ComparedLog(self._reader, ctx, experiment_id, self._causes)
         return _json(request, compare.searches((place, first), (place, second)))

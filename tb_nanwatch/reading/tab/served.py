@@ -18,6 +18,7 @@ from tb_nanwatch.reading.report import report, search_entry
 from tb_nanwatch.reading.tab import lanes
 from tb_nanwatch.record import metadata, strict_json
 from tb_nanwatch.wording.causes import MEANINGS
+from tb_nanwatch.wording.damage_text import sampling_text
 
 # Higher levels take longer than they save: the browser is on the same machine or
 # network, and the overview is made again whenever a record changes.
@@ -48,13 +49,7 @@ def _logdir(context: Any) -> str:
 def _sampling_warnings(hints: Any) -> list[str]:
     """Returns a sentence if the user's own flag makes TensorBoard drop records."""
     limit = hints.get(metadata.PLUGIN_NAME) if isinstance(hints, dict) else None
-    if not limit:
-        return []
-    return [
-        f"TensorBoard was started with --samples_per_plugin={metadata.PLUGIN_NAME}="
-        f"{limit}: it keeps {limit} records of each run and drops the rest. Restart it "
-        "without that setting to see every step."
-    ]
+    return [sampling_text(limit)] if limit else []
 
 
 class Overviews:

@@ -36,6 +36,7 @@ from tb_nanwatch.reading.comparison.differences.tensors import (
     parting_of,
 )
 from tb_nanwatch.reading.comparison.differences.values import compared
+from tb_nanwatch.wording.comparison_text import NO_RANGES
 
 __all__ = [
     "TOLERANCE",
@@ -69,7 +70,7 @@ def differences_of(first: ComparedRun, second: ComparedRun) -> Differences:
     parting = None
     pairs = pairs_of(first, second)
     if pairs is None:
-        notes.append("The ranges of at least one run were not recorded.")
+        notes.append(NO_RANGES)
     else:
         found.append(initial(pairs))
         topics.append("initial")

@@ -27,6 +27,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     SessionRecord,
 )
+from tb_nanwatch.wording.comparison_text import ZEROS
 
 # The convention; runs are compared two at a time, and a difference is no verdict.
 _ALPHA: Final = 0.05
@@ -141,7 +142,7 @@ def _of_tensor(kind: str, what: str, a: _Extremes, b: _Extremes) -> list[Differe
         add("range", _range(a), _range(b), "range")
     # A label or weight of zero divides; zeros among inputs are everyday.
     if kind != "input" and _hardly_chance(a, a.with_zeros, b, b.with_zeros):
-        add("zeros", a.zeros, b.zeros, "largest share of exact zeros in a batch")
+        add("zeros", a.zeros, b.zeros, ZEROS)
     return found
 
 

@@ -15,11 +15,9 @@ from tb_nanwatch.reading.contract.comparisons import Difference, Parting
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )
+from tb_nanwatch.wording import comparison_text as words
 from tb_nanwatch.wording.answer_text import label_of
-from tb_nanwatch.wording.places import position_text
 
-# Hyperparameters that a sentence names.
-_NAMED: Final = 3
 # What the diagnosis blames, by topic and by the kind of tensor.
 _ABOUT: Final[dict[str, tuple[str, ...]]] = {
     "learning_rate": ("optimizer.learning_rate",),
@@ -57,7 +55,7 @@ def without_repeats(differences: list[Difference]) -> list[Difference]:
         if twin is None:
             kept.append(d)
         elif twin in kept:
-            text = f"{twin.text[:-1]}; it is the optimizer's {d.name}."
+            text = words.with_setting_text(twin.text, d.name)
             kept[kept.index(twin)] = replace(twin, setting=d.name, text=text)
     return kept
 
@@ -93,53 +91,23 @@ def verdict(
     recorded: bool,
 ) -> str:
     """Returns the answer in a few sentences."""
-    sentences = [f"{_fate(first)}; {_fate(second)}."]
+    runs = [(r.name, r.status.status, r.status.onset) for r in (first, second)]
+    sentences = [words.fates_text(*runs)]
     if first.bad != second.bad:
         bad = first if first.bad else second
         cause = bad.causes[0] if bad.causes else None
+        likely = next((d for d in differences if d.likely), None)
         if cause is None or cause.id == "unknown":
-            sentences.append("The record does not decide the cause.")
+            sentences.append(words.NOT_DECIDED)
         else:
+            names = [d.name for d in differences if d.topic == "hparam"]
+            about = likely.text if likely is not None else ""
             name = label_of(cause.id)
-            sure = f"Likely cause: {name}"
-            likely = [d for d in differences if d.likely]
-            if likely:
-                sentences.append(
-                    f"{sure}, which goes with a difference: {likely[0].text}"
-                )
-            else:
-                sentences.append(
-                    f"{sure}; nothing that differs is about that by itself, so it takes "
-                    f"effect together with what differs{_chosen(differences)}."
-                    if differences
-                    else f"{sure}, but the two do not differ in anything that was recorded."
-                )
-    elif first.bad:
-        sentences.append("Both went bad: a run that works would tell more beside one.")
+            sentences.append(words.cause_text(name, about, bool(differences), names))
     else:
-        sentences.append("Neither went bad.")
+        sentences.append(words.BOTH_BAD if first.bad else words.NONE_BAD)
     if parting is not None:
         sentences.append(parting.text)
     elif recorded:
-        sentences.append("They never differ in what both have recorded.")
+        sentences.append(words.NEVER_PART)
     return " ".join(sentences)
-
-
-def _chosen(differences: Sequence[Difference]) -> str:
-    """Returns ": transform, lr", the hyperparameters that differ, where there are any."""
-    names = [d.name for d in differences if d.topic == "hparam"]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f": {', '.join(names[:_NAMED])}{more}" if names else ""
-
-
-def _fate(training: ComparedRun) -> str:
-    status = training.status
-    text = f"{training.name} is {status.status.replace('_', ' ')}"
-    if training.bad:
-        text = text.replace(" is diverged", " diverged").replace(
-            " is runaway", " ran away"
-        )
-        text = text.replace(" is score lost", " lost its score")
-        if status.onset is not None:
-            text += f" at {position_text(status.onset)}"
-    return text

@@ -20,7 +20,7 @@ from tb_nanwatch.record.schema import (
     Probe,
     RangesRecord,
 )
-from tb_nanwatch.wording.places import probe_text
+from tb_nanwatch.wording import comparison_text as words
 
 # Differences among what has become small say nothing: two trainings that have both
 # converged differ by any factor. Below this share of its first value a tensor is small.
@@ -101,7 +101,7 @@ def pairs_of(first: ComparedRun, second: ComparedRun) -> Pairs | None:
             series.append(
                 _Series(
                     kind,
-                    f"the largest {kind.replace('_', ' ')}",
+                    words.largest_text(kind),
                     np.array([_size(one, i) for one, _ in looks]),
                     np.array([_size(other, j) for _, other in looks]),
                 )
@@ -148,7 +148,7 @@ def initial(pairs: Pairs) -> list[Difference]:
             continue
         one, other = float(s.first[0]), float(s.second[0])
         if _part(one, other, one, other):
-            what = f"{_tensor_name(s)} in the first step, before any update"
+            what = words.at_first_text(s.kind, s.name)
             found.append(difference("initial", f"{s.kind}.{s.name}", one, other, what))
     if len(found) <= _MAX_TENSORS:
         return found
@@ -172,7 +172,7 @@ def _part(one: float, other: float, first_one: float, first_other: float) -> boo
 def parting_of(pairs: Pairs) -> Parting | None:
     """Returns the first bucket from which on a tensor of both differs."""
     last = len(pairs.steps) - 1
-    for n, (start, end) in enumerate(pairs.steps):
+    for n, start_end in enumerate(pairs.steps):
         apart = []
         for s in pairs.series:
             begun = (float(s.first[0]), float(s.second[0]))
@@ -186,27 +186,9 @@ def parting_of(pairs: Pairs) -> Parting | None:
                 PartingTensor(s.kind, s.name, float(s.first[n]), float(s.second[n]))
                 for s in apart[:_MAX_TENSORS]
             ]
-            return Parting(start, end, tensors, _parting_text(start, end, apart, n))
+            names = [(s.kind, s.name) for s in apart]
+            text = words.parting_text(
+                start_end, names, (tensors[0].first, tensors[0].second)
+            )
+            return Parting(*start_end, tensors, text)
     return None
-
-
-def _parting_text(start: int, end: int, apart: Sequence[_Series], n: int) -> str:
-    where = f"at step {start}" if start == end else f"between steps {start} and {end}"
-    s = apart[0]
-    more = f" (and {len(apart) - 1} more)" if len(apart) > 1 else ""
-    before = (
-        "; what comes before it in the step is alike" if s.kind != "activation" else ""
-    )
-    return (
-        f"They first differ {where}: {_tensor_name(s)} has root mean square "
-        f"{_rms_text(float(s.first[n]))} against {_rms_text(float(s.second[n]))}"
-        f"{more}{before}."
-    )
-
-
-def _rms_text(value: float) -> str:
-    return "non-finite" if math.isnan(value) else f"{value:.3g}"
-
-
-def _tensor_name(s: _Series) -> str:
-    return s.name if s.name.startswith("the largest ") else probe_text(s.kind, s.name)

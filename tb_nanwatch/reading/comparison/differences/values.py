@@ -13,6 +13,7 @@ from tb_nanwatch.reading.contract.comparisons import Difference
 from tb_nanwatch.record.schema import (
     JSONScalar,
 )
+from tb_nanwatch.wording.comparison_text import difference_text
 
 # What must agree is compared to float32's own resolution.
 _SAME: Final = 1e-6
@@ -42,10 +43,9 @@ def difference(
 ) -> Difference:
     """Returns one difference, with its sentence; `what` names it there."""
     decades = decades_between(number(first), number(second))
-    text = f"{what or name}: {_text(first)} against {_text(second)}"
-    if decades is not None and abs(decades) >= TOLERANCE:
-        text += f" ({_times(decades)})"
-    return Difference(topic, name, first, second, decades, False, f"{text}.")
+    said = decades if decades is not None and abs(decades) >= TOLERANCE else None
+    text = difference_text(what or name, first, second, said)
+    return Difference(topic, name, first, second, decades, False, text)
 
 
 def decades_between(first: float, second: float) -> float | None:
@@ -53,17 +53,3 @@ def decades_between(first: float, second: float) -> float | None:
     if not (first > 0 and second > 0 and math.isfinite(first) and math.isfinite(second)):
         return None
     return math.log10(first) - math.log10(second)
-
-
-def _times(decades: float) -> str:
-    factor = 10 ** min(abs(decades), 300.0)
-    shown = f"{factor:,.0f}" if 9.5 <= factor < 1e6 else f"{factor:.2g}"
-    return f"{shown} times as {'large' if decades > 0 else 'small'}"
-
-
-def _text(value: JSONScalar) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    return str(value) or "none"

@@ -1,0 +1,113 @@
+"""Why a search was given up, and how it goes on, in words; pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tb_nanwatch.wording.edit_text import REMINDER
+
+# Why a trial failed of which KerasTuner kept no message, and which had not gone bad. A
+# retried one has its metrics already, so that it takes no new ones (KerasTuner 1.4.8).
+KEPT_NAN: Final = "KerasTuner kept the NaN objective of an earlier attempt at this trial"
+NO_MESSAGE: Final = "unwatched; KerasTuner gave no message: its objective was NaN"
+FINITE_BUT_NAN: Final = (
+    "its objective was NaN, although all that was watched stayed finite"
+)
+
+
+def goes_on_text(interrupted: bool, resumes: bool) -> str:
+    """Returns how a search goes on that an exception ended.
+
+    Args:
+        interrupted: whether somebody stopped it by hand.
+        resumes: whether KerasTuner can go on with it: not with a grid search.
+    """
+    why = (
+        "The search was interrupted by hand; run it again"
+        if interrupted
+        else "The search ended with an exception of the program itself; correct it and "
+        "run the search again"
+    )
+    return (
+        f"{why} with overwrite=False to go on where it ended."
+        if resumes
+        else f"{why} with overwrite=True or a new project_name, since KerasTuner cannot "
+        "go on with a grid search."
+    )
+
+
+def next_text(shared: bool, raised: int | None, resumes: bool) -> str:
+    """Returns how to go on after trials that failed in a row, in short.
+
+    Args:
+        shared: whether they share a cause that no value of the space would mend.
+        raised: the higher limit; None where it was at its last trial.
+        resumes: as of `goes_on_text`.
+    """
+    if shared:
+        return f"{REMINDER} A higher limit would only let more trials fail."
+    if raised is None:
+        return REMINDER
+    if not resumes:
+        return (
+            f"{REMINDER} With max_consecutive_failed_trials={raised} it goes on after such "
+            "trials."
+        )
+    return (
+        f"{REMINDER} To go on where it ended instead: overwrite=False and "
+        f"max_consecutive_failed_trials={raised}."
+    )
+
+
+def in_a_row_text(
+    failed: tuple[int, int],
+    limit: int,
+    max_trials: int | None,
+    shared: str,
+    raised: int | None,
+    resumes: bool,
+) -> str:
+    """Returns what to do about trials that failed in a row, with reasons.
+
+    Args:
+        failed: how many, and how many of them by going bad.
+        limit: so many end a search.
+        max_trials: of the search.
+        shared: the cause that they share and no value of the space would mend, in
+            words; "" for none.
+        raised, resumes: as of `next_text`.
+    """
+    count, bad = failed
+    which = "These trials all" if bad == count else f"{bad} of these {count} trials"
+    told = (
+        f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
+        if bad
+        else f"The last {count} trials failed, and not by going bad"
+    )
+    told += f"; after {limit} in a row it gives the whole search up."
+    if shared:
+        return (
+            f"{told} They share their cause ({shared}), which does not lie in the search "
+            "space. Correct it and search again, with overwrite=True or a new "
+            "project_name; a higher limit would only let more trials fail."
+        )
+    if raised is None:
+        return (
+            f"{told} It was at the last of its {max_trials} trials, so that a higher "
+            "limit would have let no more of them run: remove the cause, and search "
+            "again with overwrite=True or a new project_name."
+        )
+    # A resumed grid search of KerasTuner 1.4 has lost its place in the grid: it ends at
+    # once, or with a KeyError.
+    how = (
+        ": with overwrite=False the search then goes on where it ended. To narrow the "
+        "search space to values that live as well, use overwrite=True or a new "
+        "project_name (otherwise the old space is reloaded)."
+        if resumes
+        else ", and overwrite=True or a new project_name, since KerasTuner cannot go on "
+        "with a grid search; narrow the search space to values that live as well."
+    )
+    return (
+        f"{told} Remove the cause first. A higher limit only lets the search go on: give "
+        f"the tuner max_consecutive_failed_trials={raised}{how}"
+    )
