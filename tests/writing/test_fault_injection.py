@@ -25,7 +25,7 @@ import tensorflow as tf
 from tb_nanwatch import NanWatch
 from tb_nanwatch.record.schema import PERSISTENT_KINDS, STATUSES
 from tb_nanwatch.writing.backends.tensorflow import proofs
-from tb_nanwatch.writing.backends.tensorflow import step as step_module
+from tb_nanwatch.writing.backends.tensorflow import traced_step as step_module
 from tests.support.share import THOROUGH, covering
 from tests.writing.faults import (
     DATA_PLACES,

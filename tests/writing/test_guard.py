@@ -19,7 +19,8 @@ from tb_nanwatch.writing.backends import parts
 from tb_nanwatch.writing.backends.tensorflow import fits, instrument
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
-from tb_nanwatch.writing.backends.tensorflow.step import Step, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
+from tb_nanwatch.writing.backends.tensorflow.traced_step import Step
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tests.support.share import by_turns

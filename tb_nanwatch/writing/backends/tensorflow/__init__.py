@@ -23,6 +23,7 @@ to NumPy as it runs; there the gate serves the capsule alone.
     recompute.py   tensors made again for a look, where that is cheaper than keeping them
     ring.py        the rows, and the host's reading of them
     capture.py     what a bad step was made of, from before its update
+    traced_step.py what a step has met so far, and its sums
     step.py        what the step computes: sums, ring, gate, and what is kept for a look
     addends.py     tensors that are read as what they are added into
     packed.py      the sums of a step that XLA compiles, as one vector

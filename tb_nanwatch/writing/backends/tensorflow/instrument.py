@@ -39,7 +39,8 @@ from tb_nanwatch.writing.backends.tensorflow.ops import after, function_of
 from tb_nanwatch.writing.backends.tensorflow.packed import Packed, Parts, pack
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
-from tb_nanwatch.writing.backends.tensorflow.step import Standing, Step, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.step import Standing, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.traced_step import Step
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import Observer
@@ -121,19 +122,22 @@ class Instrument:
         self._is_settled = False
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
-        self._rewinding: Rewinding | None = None
-        if rewind_bytes and self._can_run_again and self._replicas == 1:
-            self._rewinding = Rewinding(
-                model,
-                rewind_bytes,
-                lambda: self._graph.steps("train"),
-                lambda: int(model.steps_per_execution),
-            )
+        self._rewinding = self._new_rewinding(rewind_bytes)
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
         self._read_at = time.monotonic()
         self.notes: list[str] = []
+
+    def _new_rewinding(self, limit: int) -> Rewinding | None:
+        if not limit or not self._can_run_again or self._replicas > 1:
+            return None
+        return Rewinding(
+            self._model,
+            limit,
+            lambda: self._graph.steps("train"),
+            lambda: int(self._model.steps_per_execution),
+        )
 
     # --- Installing -----------------------------------------------------------
 
