@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The versions that setup.py allows, tried: `make versions`.
 
 Each session has an environment of its own, resolved from setup.py alone, and runs the

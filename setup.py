@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How tb-nanwatch is built and installed."""
 
 from __future__ import annotations

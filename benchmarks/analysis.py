@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often the analysis finds a rule, and one that is not there: `make corpus`.
 
 Made-up searches as they come out of a random search over seven hyperparameters, whose

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What watching costs on the backend that Keras runs on: a few minutes, a line a model.
 
     KERAS_BACKEND=torch python -m benchmarks.backends --rounds 15

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often experiments confirm a cause: `python -m benchmarks.confirmed [--write]`.
 
 Runs programs of the corpus whose fault is a rate, a scale or a setting of the optimizer,

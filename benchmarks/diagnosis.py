@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often the cause is named right: `python -m benchmarks.diagnosis`, or `make corpus`.
 
 Runs the corpus of programs with known faults and writes docs/diagnosis.md: precision

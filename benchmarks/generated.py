@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A log directory of many made-up trials, written by the project's own writer, fast.
 
 `python -m benchmarks.generated LOGDIR --trials 1000 --epochs 100 --layers 50`. Beside NaN

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One row's numbers: seconds a stretch of steps, time to the first step, peak memory.
 
 Every function here runs in a process that was started for it, and TensorFlow is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The five models that overhead is measured on, with their data."""
 
 from __future__ import annotations

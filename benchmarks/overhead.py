@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What watching costs: time a step, time to the first step, peak memory, bytes logged.
 
 Time a step is the median of ratios to plain `fit` over rounds. In a round each row

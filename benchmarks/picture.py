@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The README's picture: the tab on the demo's search of 24 trials. `make picture`.
 
 Starts `tensorboard` on the logs that `make demo` left, opens the tab in Chromium, clicks the

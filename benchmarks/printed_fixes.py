@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the fixes that are printed mend programs of the corpus, on Keras' backend.
 
     KERAS_BACKEND=torch python -m benchmarks.printed_fixes --seed 777

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is compared with plain `fit`: a row of the table each, at most one line to add."""
 
 from __future__ import annotations

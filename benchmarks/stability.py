@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How near StabilitySearch comes to the frontier of a grid: docs/stability.md.
 
 `python -m benchmarks.stability --problems "least squares,demo" --real 1` runs a part; what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables and picture of docs/stability.md, of what benchmarks/stability.py has run; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Twelve problems whose frontier is to be found: benchmarks/stability.py.
 
 Every model is small, since a grid of each is trained. They are real ones: what dies does

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stability searches on made-up frontiers where the larger rates do not kill every seed.
 
 `python -m benchmarks.stability_simulated [--seeds 5]` prints a line a frontier: trials, what

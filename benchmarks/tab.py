@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tab costs with many trials: `make bench-tab`.
 
 Writes a log directory (benchmarks/generated.py) unless it exists, starts TensorBoard on it

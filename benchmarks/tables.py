@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements into tables: docs/overhead.md whole, and docs/cost.md's short one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Short trainings of one model, traced once: a grid of them costs minutes and not hours.
 
 `fit` traces every training anew, with its probes, which takes 2 to 3 s; a training of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NaN Watch: why a KerasTuner search goes NaN when plain training works.
 
 Public names are loaded when first used: viewing logs needs neither TensorFlow

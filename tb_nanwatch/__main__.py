@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m tb_nanwatch` is `tb-nanwatch`."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tb-nanwatch replay`: the failing step of a capsule, run again in a new process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes what the tab and http_api.md know of the classes that the server sends.
 
 python generator           write the files

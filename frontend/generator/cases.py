@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """words.gen.json: what the server calls places and tensors, for the tests of the tab's words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The classes that the server sends, what their fields are, and what is said of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """decode.gen.ts: what makes of a parsed answer the types of schema.gen.ts.
 
 A field that is missing, or of another type, becomes its neutral value, so that a server a

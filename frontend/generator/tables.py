@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tables of http_api.md, between its marks: of each class the fields, in its order."""
 
 from __future__ import annotations

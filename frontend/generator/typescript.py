@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """schema.gen.ts: the words of the log, and the types of all that is sent."""
 
 from __future__ import annotations

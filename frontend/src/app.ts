@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Puts the tab together: one store, the views that show it, the actions that change it.
 
 import type { Client } from "./api/client";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // TensorBoard imports this file by its name and calls render(). The rest of the tab has
 // content hashes in its names, so that browsers may keep it for good.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the hash of TensorBoard's own page in step with the state, both ways. Where that
 // page belongs to another origin, there are no links, and nothing else is lost.
 

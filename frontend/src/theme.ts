@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // TensorBoard tells its theme by a class on the parent's body, and by nothing else.
 
 import type { Theme } from "./scale/colour";

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every private name of Keras, TensorFlow, KerasTuner and TensorBoard that is used.
 
 Private names may go with any release. They are looked up when they are needed, never at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Private names of JAX, and those of Keras that only its JAX trainer has."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """KerasTuner's private names, and its import where a user asks for something of it.
 
 A search that is watched is only recognised: KerasTuner is imported by then.

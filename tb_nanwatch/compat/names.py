@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a private name is, and what happens where it is missing."""
 
 from __future__ import annotations

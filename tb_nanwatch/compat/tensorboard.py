@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorBoard's private names.
 
 Not private is what its guide for authors of plugins, and its example plugins, import.

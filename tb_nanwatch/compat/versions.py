@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The versions that were tested, and one line where a newer one trains."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A search's hint, put to the test by short extra trials once the search has ended.
 
 It stands above both sides: the hint is the report's, and the trials are trainings.

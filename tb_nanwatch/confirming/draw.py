@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values on both sides of a hint, in pairs that share all others; pure."""
 
 from __future__ import annotations

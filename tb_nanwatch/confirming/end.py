@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a search does at its end where `NanWatch(confirm=...)` asks for it."""
 
 from __future__ import annotations

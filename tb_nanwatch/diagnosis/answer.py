@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run's answer, in the same words everywhere: what happened, why, what to change; pure.
 
 The printed message, the report, the HTML page and the tab show these sentences; all else

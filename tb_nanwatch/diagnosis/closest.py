@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How close the largest number of a finite run came to the overflow limit of its dtype; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was measured in one run, as the diagnosis takes it in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run's records as the numbers that the rules of `rules` ask for, pure.
 
 Nothing here decides anything, and nothing reads a name: probes are told apart by

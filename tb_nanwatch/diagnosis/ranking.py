@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run's facts to ranked causes, pure: no files, no clock, no frameworks.
 
 Both sides use this module: the reader for the report and the tab, the writer for

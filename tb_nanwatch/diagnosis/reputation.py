@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How often the causes that were named for other people's programs were right; pure.
 
 What is counted stands in `rules.track_record`: the first runs on the programs after public

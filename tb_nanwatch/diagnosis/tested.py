@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What experiments say of a cause: they confirm it, or refute it. Pure."""
 
 from __future__ import annotations

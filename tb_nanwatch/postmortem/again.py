@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The failing step once more: for the values on the way to its first bad operation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model's own Python code keeps: counters and lists of its layers.
 
 A compiled step runs a layer's Python once, while it is traced. A step that runs again

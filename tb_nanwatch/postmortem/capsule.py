@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A capsule: the one failing step of a run, kept as a directory.
 
 It holds `capsule.json` (versioned), `arrays.npz` (plain arrays, stored without

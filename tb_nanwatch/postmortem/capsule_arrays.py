@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a capsule's arrays and the structure of its batch are stored and read back.
 
 Reading trusts nothing: every size is checked before anything is loaded.

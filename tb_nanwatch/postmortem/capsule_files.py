@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens a capsule's files, which may come from anyone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the input of the first bad operation came from. Pure: NumPy alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an experiment changes in a training, one thing each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Non-finite elements of arrays, counted. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes of a training's data: its inputs and labels scaled, its rows or a batch replaced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps a division's denominator, or a root's or logarithm's argument, away from 0."""
 
 from __future__ import annotations

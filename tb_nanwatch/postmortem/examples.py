@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which examples of the data that `fit` was given the rows of a batch are."""
 
 from __future__ import annotations

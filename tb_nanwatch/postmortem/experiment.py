@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One experiment: a stretch of a training, run again with one thing changed."""
 
 from __future__ import annotations

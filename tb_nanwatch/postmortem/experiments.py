@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What would have kept a training finite: which changes are tried, in which order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flow of non-finite values through one step, and where it began. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step that TensorFlow runs eagerly once more, with the values of some operations kept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a training that is run again learns: its loss, beside that of a constant."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns the operation in which non-finite values began into a post-mortem; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's operations as users know them, and what made their result non-finite.
 
 NumPy alone; nothing here needs TensorFlow.

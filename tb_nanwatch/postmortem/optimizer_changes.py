@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes of a training's optimizer: its learning rate, its clipping, its settings."""
 
 from __future__ import annotations

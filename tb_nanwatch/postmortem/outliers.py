@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finite values of a batch that are far beyond all others of their column; NumPy alone.
 
 A column is a place within an example: of a table its column, of a picture a pixel. Its

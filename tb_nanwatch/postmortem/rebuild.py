@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model of a capsule, built again in a new process."""
 
 from __future__ import annotations

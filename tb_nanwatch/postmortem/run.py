@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The post-mortem of one step: run it once, eagerly, and name where it began."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where in the user's own code an operation was called."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state on which a step depends: set from a capsule, and put back afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes of what a step computes: its precision, one operation, one variable."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stretch of a training that can be run again: where it began, and its batches."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The variables that a step depends on and can change, whatever Keras runs on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches every operation of one eager step; all that depends on TensorFlow's eager mode."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--model` of `tb-nanwatch replay`, looked at before anything of it is imported or run."""
 
 from __future__ import annotations

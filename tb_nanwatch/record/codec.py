@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records into the elements of a string tensor, and back.
 
 A record travels as a rank-1 string tensor: element 0 is a JSON header, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a post-mortem has found: operation, chain, outliers, experiments."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plugin names and tags: the one place where writer and reader agree on them.
 
 Two plugin names are used. Records that grow with the run go under `nanwatch`;

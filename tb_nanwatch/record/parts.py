@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What records are made of: searches, probes, positions, bad tensors, episodes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every record that NaN Watch writes; `codec` makes bytes of them.
 
 The words in them and their parts have modules of their own, and are names of this one too.

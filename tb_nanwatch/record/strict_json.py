@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON as every program reads it: non-finite numbers are strings.
 
 Python's own `json` writes `NaN`, which no browser parses. Here they are "NaN",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The largest box of a search space in which next to nothing dies, and its declarations."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The code of a search space, declaration by declaration."""
 
 from __future__ import annotations

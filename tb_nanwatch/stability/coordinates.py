@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A search space as axes, and its values as positions on them; pure.
 
 A position is in resolution units: neighbours that are a unit apart are told apart, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which trial comes next, and when there are enough; pure.
 
 The next trial is the one that is expected to take most doubt off the frontier: the

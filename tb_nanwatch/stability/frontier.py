@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the frontier runs: boundaries with their living, dead and unsure sides; pure."""
 
 from __future__ import annotations

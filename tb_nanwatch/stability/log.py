@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frontier in the log, and spaces as KerasTuner's objects."""
 
 from __future__ import annotations

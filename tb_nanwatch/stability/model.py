@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How likely a set of values goes bad: a Gaussian process seen through outcomes; pure.
 
 A training goes bad with the probability Phi(f), so that half of the seeds die where f is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A box in which the bound of one number depends on another number."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """KerasTuner's oracle that asks where the frontier runs."""
 
 from __future__ import annotations

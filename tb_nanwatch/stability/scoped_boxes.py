@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A box for each level of a hyperparameter, as conditional scopes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The space that lives: the largest part of a search space in which next to nothing dies.
 
 Three forms are tried, and the one that keeps most is told: one box; a box for each level

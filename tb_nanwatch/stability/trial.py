@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One short training: at most so many steps, ended as soon as it goes bad or takes off."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """StabilitySearch: a KerasTuner tuner that finds the frontier before the real search."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sentences and names that several rooms share; pure."""

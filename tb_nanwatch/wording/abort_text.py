@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a search was given up, and how it goes on, in words; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happened in a run, where, and what went wrong in its operation, in words; pure."""
 
 from __future__ import annotations

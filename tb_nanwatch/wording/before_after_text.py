@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an edit between two searches changed and removed, and what came of it, in words; pure."""
 
 from __future__ import annotations

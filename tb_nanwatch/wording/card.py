@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is said first of a run or a search, drawn for a terminal, a page or an issue; pure.
 
 One card has one content. Names and messages in it may come from event files that anyone

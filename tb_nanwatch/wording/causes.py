@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What causes are called and mean, and what is meant by how sure one is of them."""
 
 from __future__ import annotations

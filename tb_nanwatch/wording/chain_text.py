@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the input of the first bad operation came from, in sentences; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two runs side by side, in words: what differs, where they part, what it comes to; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words for what short extra trials made of a hint, the same everywhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is damaged or missing in a log, in words; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the code of an edit goes, and what is to be done after it; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trials that an exception ended or that were not watched, in words; pure."""
 
 from __future__ import annotations

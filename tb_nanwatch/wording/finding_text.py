@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A condition on hyperparameters that goes with going bad, in words; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an exception's message says, without what frameworks wrap around it; pure."""
 
 from __future__ import annotations

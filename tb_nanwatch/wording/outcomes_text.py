@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the trials of a search ended, in sentences made of counts alone; pure."""
 
 from __future__ import annotations

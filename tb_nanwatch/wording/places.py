@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where something was in a training, which tensor it was in, and how much of it; pure.
 
 The tab words the same things again (frontend/src/format/words.ts), for what is under the mouse:

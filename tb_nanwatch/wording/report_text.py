@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the printed report and its page say beside cards and tables, in words; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words of the script that runs a failing step again; pure.
 
 What is filled in must be a Python literal, or one line of a comment.

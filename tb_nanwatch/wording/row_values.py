@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of single rows of data: what is said of them where a report is passed on; pure.
 
 A report that leaves the machine names row and column, and what was wrong there, but not

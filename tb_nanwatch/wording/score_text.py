@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a tuner misread a run that went bad, in words; pure."""
 
 from __future__ import annotations

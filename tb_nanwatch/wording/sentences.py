@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts as lists of sentences, and names as lists in a sentence; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words for a boundary, the same in a program's output and in the report."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run's status and state are called, and what a status means; pure.
 
 The tab takes these words from here (frontend/generator).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text that others chose (names, messages) made safe for a terminal; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a trial or a run is called, the same wherever people read; pure.
 
 KerasTuner prints "Trial #3" for the trial whose id is "2": that is the number people have

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NanWatch, the callback: its options, and what Keras calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The capsule of a run that went bad: from what was kept to a directory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Earlier trainings of a model in this process: a `fit` may continue with their weights."""
 
 from __future__ import annotations

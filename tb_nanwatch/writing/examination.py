@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The step at which one training went bad: kept, and run again once nothing watches it."""
 
 from __future__ import annotations

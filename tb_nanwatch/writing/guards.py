@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends the watching of a fit that an exception leaves, since Keras then calls no callback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the callback's options are valid."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The planned length of a training that went bad, and how far it may be run again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps what a training can be run again from, within a limit of bytes.
 
 States from before some steps, and the batches since the oldest of them. This module

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a training can be watched: asked before a backend is imported."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converts hyperparameters of any type into plain values that every reader of a log accepts.
 
 A hyperparameter may be anything: one that no record can hold must cost neither the

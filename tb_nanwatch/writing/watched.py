@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One training that is being watched, from its beginning to its end."""
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "tb_nanwatch"
 # Lines of a function, its docstring not counted.
 MOST = 59
-# The one that is longer: a step of JAX, from its values to what is found, in one go.
-LONGER = {"writing/backends/jax/aftermath.py": 67}
 
 
 def too_long(source: str, most: int = MOST) -> Iterator[str]:
@@ -35,10 +33,19 @@ def too_long(source: str, most: int = MOST) -> Iterator[str]:
 )
 def test_no_function_is_longer_than_a_screen(path: Path) -> None:
     name = path.relative_to(PACKAGE).as_posix()
-    found = list(too_long(path.read_text(encoding="utf-8"), LONGER.get(name, MOST)))
+    found = list(too_long(path.read_text(encoding="utf-8")))
     assert not found, (
         f"{name}: {', '.join(found)}; expected at most {MOST}. Give a part of it a name."
     )
+
+
+def test_every_file_names_its_licence() -> None:
+    unnamed = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if "SPDX-License-Identifier: Apache-2.0" not in path.read_text("utf-8")[:120]
+    ]
+    assert not unnamed
 
 
 def test_a_long_function_is_found() -> None:

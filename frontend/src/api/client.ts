@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // All that the tab asks of its server. Views know the interface only.
 
 import {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Untyped answers to typed ones: the generated decoders, and what the tab makes of theirs.
 
 import * as sent from "./decode.gen";

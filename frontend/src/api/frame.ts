@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arrays behind a JSON header, as the routes `ranges` and `flight` send them.
 
 import { count, DecodeError, type Json, list, object, preview, text, texts } from "./json";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What decoders are made of: a value of any type in, one of the wanted type out.
 
 import type { JSONScalar } from "./schema.gen";

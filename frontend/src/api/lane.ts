@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A lane that has not come yet, and what is asked of every lane.
 
 import { LANE_SERIES } from "./schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lanes as they travel: packed for all runs at once, unpacked when one is first drawn.
 
 import { DecodeError, decodeFrame } from "./decode";

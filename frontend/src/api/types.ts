@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the tab works with: the types that are sent (schema.gen.ts, generated), with numbers
 // instead of the strings "NaN", "Infinity" and "-Infinity", and what it makes of them.
 

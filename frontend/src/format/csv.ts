@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A run's ranges as a table for a spreadsheet or pandas; pure.
 
 import type { Phase, Probe } from "../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The product's words for positions, tensors, statuses and times: those of the server
 // (tb_nanwatch/wording/places.py), whose cases the tests read.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What drawing code needs of a canvas: the part that a picture in SVG can give as well.
 
 export interface Painter {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Pictures as files: PNG at twice the size of the screen, or SVG.
 
 import { download } from "../views/download";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The lanes' common axis: where each run's steps lie on it. Steps are the same for all
 // runs; epochs and seconds go by each run's own course, and "steps before the onset" by
 // its own end.

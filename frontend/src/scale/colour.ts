@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Colours of the lanes and the heat map. Size is neutral: grey to dark blue by decades (to
 // light on dark ground), since a clean run's weights have a size too. Red is for harm alone:
 // what is not finite, and what was trained on it. Lightness tells the decades, and harm is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The chosen trial's axis of steps: the one that the rows are drawn by, over one run.
 
 import type { Phase } from "../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A hyperparameter's true-scale axis: where a value lies between the bounds of the
 // search space, logarithmic where the space was sampled so.
 

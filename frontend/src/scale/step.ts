@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The common axis of steps. Logarithmic by default, log(step + 1), so that a death in
 // the third step is as visible as one in the ten-thousandth.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A symmetric logarithm: linear around zero, by decades away from it, so that a band
 // from -1e20 to 1e-3 has a shape.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Vertical axes of values: linear, logarithmic (sizes only) and symmetric-logarithmic.
 
 import { symlog, symlogUnit } from "./symlog";

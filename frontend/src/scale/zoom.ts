@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A part of the lanes' axis, drawn over its whole width.
 
 import type { LaneAxis } from "./axis";

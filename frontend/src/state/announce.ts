@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is said aloud while a search trains: trials that went bad since the last look; pure.
 
 import type { Overview } from "../api/types";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The causal chain of one bad step: from the hyperparameters through data, layers, loss,
 // gradients and optimizer to the weights, each tensor at the onset and in the step before.
 

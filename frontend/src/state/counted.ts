@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What was counted of a tensor in one step. A non-finite rms says by itself neither NaN nor
 // infinity: that is known only where the elements were counted.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The cut: a line between two values of the hyperparameter that orders the rows. What it
 // would remove, lose and keep, and the edit that it stands for; pure.
 

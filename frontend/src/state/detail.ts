@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fetches what the chosen run's panel shows, and forgets answers that come too late.
 
 import type { Client } from "../api/client";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The edits of the search space that cuts stand for. The server writes them.
 
 import type { Client } from "../api/client";

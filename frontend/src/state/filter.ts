@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The filter box: words and comparisons, all of which must hold; pure.
 //
 //   diverged            a status, a state, "bad", "scored" (anyway) or a cause

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fetches the lanes of the search that is shown, block by block: rows are drawn before
 // their lanes have come, and while a search trains only what changed is fetched again.
 

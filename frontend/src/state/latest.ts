@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One answer at a time: what was asked for last, whatever comes back later.
 
 export type Answer<T> = { value: T; error: null } | { value: null; error: string };

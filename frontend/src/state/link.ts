@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a link holds: the part of the state that somebody would send to somebody else, as
 // parameters of the URL's hash; pure. Only what differs from the default is written.
 

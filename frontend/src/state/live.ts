@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Keeps the overview fresh: often while something trains, seldom otherwise, not at all
 // while nobody looks.
 

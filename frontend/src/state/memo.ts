@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /** Remembers the last result: views compare identities to know what changed. */
 export function memo<A extends readonly unknown[], R>(
   compute: (...args: A) => R,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The first bad step in a phase's own count. Validation counts its batches on from 0, while
 // a position names the training steps done so far.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The order of the table's lines: sorting, facets, executions under their trial.
 
 import type { HParam, JSONScalar } from "../api/schema.gen";

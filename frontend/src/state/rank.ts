@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which hyperparameter goes most with going bad. A first look in the browser, by rank
 // separation alone; the server's findings come before it where there are any.
 

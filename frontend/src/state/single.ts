@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One plain training: there is nothing to compare, and its answer is all there is to see.
 
 import type { Overview, RunSummary } from "../api/types";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tab's state, and what follows from it.
 
 import { LANE_SERIES, type LaneSeries, type Phase, STATUSES, type Status } from "../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One store for the whole tab. Views read it and are told of changes; only actions write.
 
 export interface Store<T> {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs gathered into trials: an execution or a retry of a trial is no trial of its own,
 // so counts and ranks go by trial, and its lines stand together.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which lines are on screen. Lines may differ in height (headings, trials), so tops are
 // summed once and searched.
 

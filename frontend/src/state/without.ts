@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bands that are checked off: values of a Choice that the edited search space would not
 // have any more, with what that removes, loses and keeps; pure.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The answer of one run: what happened, why, where, what to change, and what was tested.
 import { STATUS_MEANING } from "../api/schema.gen";
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Dragging over a stretch of an axis.
 
 import { el } from "./dom";

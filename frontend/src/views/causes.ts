@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Why a run went bad: the likeliest cause with its evidence and fix, and the runners-up.
 
 import type { Cause, RunSummary } from "../api/types";

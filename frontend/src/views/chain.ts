@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The causal chain on one line, lit where the first bad tensor is. A stage is a button that
 // shows its most telling tensor in the heat map and the range chart.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How wide each column of the table is, and which hyperparameters have room.
 
 import * as words from "../format/words";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How the table is drawn: axis, order, facet, colour, with the legend beside.
 
 import { LANE_SERIES, type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";

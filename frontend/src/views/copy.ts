@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Code to paste, and the button that copies it.
 
 import { el } from "./dom";

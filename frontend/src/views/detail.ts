@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The panel of the chosen run: what happened in words, and where in the network.
 
 import type { Phase } from "../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The few DOM helpers that the views share. Text goes in as text, never as markup: every
 // name here was chosen by somebody else.
 

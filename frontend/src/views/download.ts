@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A file made here, for the browser to save.
 
 export function download(name: string, type: string, content: string | Blob): void {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Links from a run to itself in TensorBoard's other tabs, by the hash of TensorBoard's page.
 
 import type { RunSummary } from "../api/types";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the panel of the chosen run says in words.
 import { STATUS_MEANING } from "../api/schema.gen";
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The figures of the chosen run: the chain, the heat map, and one figure beside it.
 
 import type { Phase, Probe } from "../api/schema.gen";

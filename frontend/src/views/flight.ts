@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The flight recorder: every watched tensor in each of the last steps up to the first bad
 // one, as numbers on the colour of their decade.
 

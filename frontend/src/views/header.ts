@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which search is shown, and how its trials fared.
 import { STATUS_MEANING } from "../api/schema.gen";
 

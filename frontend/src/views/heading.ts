@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The heading of a facet's band. Its parts stay the same nodes while it is told anew, so that
 // a click that has begun and the keyboard's place outlive what arrives meanwhile.
 

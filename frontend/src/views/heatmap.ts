@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Layers x steps: where in the network it grew, and what went non-finite first.
 
 import type { Phase, Probe } from "../api/schema.gen";

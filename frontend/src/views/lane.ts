@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One run's timeline: what grew when, and where it went bad.
 
 import { type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";

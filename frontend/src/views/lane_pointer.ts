@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is said of the lane under the pointer: the picture's values, then the exact ones.
 
 import type { LaneSeries } from "../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The lanes of the table, several lines to a canvas. Each canvas costs the browser a layer
 // at every frame of a scroll, so there are few; and a line is painted anew only where what
 // it shows, or its place, is no longer what it was.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table as a picture: each trial's values, lane, first bad step and score on one line.
 
 import { compact } from "../format/number";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Legends: what the colours and the shapes mean.
 
 import { power } from "../format/number";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The loss scale of mixed precision over time, drawn as a range chart: the scale as a line,
 // the steps that were skipped as marks.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The shapes that say how a run fared, the same on lanes, in the table and the legend.
 
 import type { Status } from "../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What stands in the tab's place while there is nothing to show, and what to do about it.
 
 import { type Child, el, replace } from "./dom";

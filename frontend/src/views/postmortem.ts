@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What running the failing step again has shown: operation, line, inputs, and which single
 // changes would have kept it finite.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sentences of the server, set for reading.
 
 import { plural } from "../format/number";

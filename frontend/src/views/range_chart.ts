@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The panel of one tensor's ranges: its vertical axis, and exact numbers under the pointer
 // or the arrow keys.
 

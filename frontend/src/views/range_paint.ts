@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Draws one tensor's ranges over time: the finite minimum and maximum as a band, rms as a
 // line, non-finite steps as hatched ground with marks. NaN is a gap, never a zero.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What checking bands off would do. Its edit stands in the verdict.
 
 import { value } from "../format/words";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One line of the table. Lines are recycled while scrolling: bind() gives one another run.
 import { STATUS_MEANING } from "../api/schema.gen";
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A whole view as a file, with the search that it shows and what was found in it.
 
 import type { Picture } from "../paint/painter";

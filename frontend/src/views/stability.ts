@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a stability search found: along each boundary the side that lives, the side that
 // dies, and what is unsure between them; and of a later search how it fared in that space.
 

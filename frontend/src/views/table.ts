@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table of trials: a sticky head with the common axes, and only those lines that are
 // on screen.
 

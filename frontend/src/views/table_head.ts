@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The head of the table: what the columns are called, their common axes, and the timeline.
 
 import * as words from "../format/words";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The lines of the table that are on screen: those that scroll out are used again.
 
 import { keyOf } from "../api/types";

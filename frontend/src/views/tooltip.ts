@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One tooltip for the whole tab: exact numbers under the pointer.
 
 import { el, replace } from "./dom";

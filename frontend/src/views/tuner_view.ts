@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the tuner made of a run, beside what NaN Watch says: score, message, and where the
 // run stands in the search.
 

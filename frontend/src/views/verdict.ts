@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The verdict on a search: what happened, why, what to change; what it rests on is behind
 // "how sure?". The one edit on screen is that of the cut, where somebody has placed one.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules that name a run's cause, and every threshold they use; pure.
 
 First it is asked how the run went bad. Values of its last batch may be far beyond all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradients that grow through depth or time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs and labels that have to be scaled together: each alone does not train."""
 
 from __future__ import annotations

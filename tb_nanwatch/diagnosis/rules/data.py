@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data that came in non-finite."""
 
 from __future__ import annotations

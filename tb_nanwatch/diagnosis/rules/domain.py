@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tensor left its domain: what it was computed from was finite and of ordinary size."""
 
 from __future__ import annotations

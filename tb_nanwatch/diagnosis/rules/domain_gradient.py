@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A derivative that left its domain, in the loss, in a layer or through time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer's function that left its domain, or weights that were bad before it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A loss that left its domain."""
 
 from __future__ import annotations

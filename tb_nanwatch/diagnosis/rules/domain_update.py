@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An update that left its domain although its gradients were finite."""
 
 from __future__ import annotations

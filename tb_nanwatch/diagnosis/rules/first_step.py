@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How numbers grow through the model in the first step, before anything was learned."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to change at the operation that the post-mortem names.
 
 Where a line of the user's called it, the fix is for that line; in a layer or a loss of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numbers grew until they no longer fitted: what drove them, in decades at step 0."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What keeps each operation in its domain: in words, as an example, as an edit of a line."""
 
 from __future__ import annotations

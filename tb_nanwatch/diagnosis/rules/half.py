@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operation of float16 that leaves its domain there, and does not in float32."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that came from a training that had gone bad."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that begin too large."""
 
 from __future__ import annotations

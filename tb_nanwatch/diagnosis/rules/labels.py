@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels that the loss or the model has no place for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layer that gives far more than enters it, beside others that do not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step size too large for the training: the learning rate, above what is usual."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to change in the user's line that called the first bad operation."""
 
 from __future__ import annotations

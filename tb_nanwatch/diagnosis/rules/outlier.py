@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finite values of the failing step's batch that are far beyond all others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operation that overflows by the scale of the inputs, as experiments have shown."""
 
 from __future__ import annotations

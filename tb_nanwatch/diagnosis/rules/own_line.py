@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's own expression with a guard put into it; pure."""
 
 from __future__ import annotations

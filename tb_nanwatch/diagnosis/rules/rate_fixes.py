@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """To what a learning rate is to be lowered, and where it is set."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the optimizer that no training survives."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Most steps were skipped, since their gradients were not finite at any loss scale."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every threshold that a rule uses, each with its source."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sentences about the tensors from which the first bad tensor was computed."""
 
 from __future__ import annotations

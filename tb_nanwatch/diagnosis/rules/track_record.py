@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was right at the first run on the programs after public reports; docs/public.md.
 
 Made by `python -m tests.public.run --page`, of tests/public/results.json.

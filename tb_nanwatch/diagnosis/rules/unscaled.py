@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data of an unusual scale: inputs, and targets beside what is first predicted."""
 
 from __future__ import annotations

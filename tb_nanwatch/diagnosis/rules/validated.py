@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a validation pass went bad by its own data, or by the weights it was given."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two searches, before and after an edit of the search space; pure.
 
 How many trials went bad in each, an exact test of the difference, what of the space

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two runs or two searches: found in snapshots, read, and compared."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A comparison in a terminal. Names come from event files: each goes through `clean`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the server sends, each answer a class; the tab's types and http_api.md follow from it.
 
 A field's name is its JSON key, its type and its line in the docstring are what the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run in full: what the routes `run`, `ranges`, `flight`, `lanes` and `markdown` send."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The overview, of which `tb-nanwatch report --json` prints a part."""
 
 from __future__ import annotations

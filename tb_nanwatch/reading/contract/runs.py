@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run as overview, report and comparisons tell it."""
 
 from __future__ import annotations

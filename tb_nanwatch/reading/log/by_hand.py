@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches without a tuner: runs with hyperparameters below one directory; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The causes of the runs that went bad, worked out once each from their full records."""
 
 from __future__ import annotations

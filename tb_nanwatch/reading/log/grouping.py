@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which sessions belong together, and which one of them decides; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bar on long work, where somebody looks at a terminal."""
 
 from __future__ import annotations

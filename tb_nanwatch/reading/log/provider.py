@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The calls to TensorBoard's data provider; nothing else makes one."""
 
 from __future__ import annotations

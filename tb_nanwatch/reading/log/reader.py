@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads sessions: all of them for the overview, one on demand, what has changed alone.
 
 The overview needs the small status records alone, and reads again only those that

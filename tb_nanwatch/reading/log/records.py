@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decodes the data provider's tensors into records, and says which are damaged."""
 
 from __future__ import annotations

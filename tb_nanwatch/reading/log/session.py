@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One writing session, as the reader found it."""
 
 from __future__ import annotations

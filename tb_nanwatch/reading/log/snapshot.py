@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All sessions of a log directory at one time, put together from the newest records."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches that KerasTuner's own TensorBoard callback logged, without NaN Watch; pure.
 
 KerasTuner adds TensorBoard's HParams callback beside a `TensorBoard` callback: each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run's lane as inline SVG, for a page without scripts; pure.
 
 Colours are classes, `g0` to `g5` by the decades that the run's values have grown over

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A log directory, opened as the command and a notebook do: no server, no TensorFlow."""
 
 from __future__ import annotations

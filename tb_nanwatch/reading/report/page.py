@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report as one page that can be mailed: no script, no request, no other file.
 
 Names and messages come from event files that anyone may have written: each goes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of a search's trials on the HTML page; pure.
 
 What tells most stands first: the hyperparameters that go with going bad, how each trial

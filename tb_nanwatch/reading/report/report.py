@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The overview: what the tab and the page show, and `tb-nanwatch report` prints; pure."""
 
 from __future__ import annotations

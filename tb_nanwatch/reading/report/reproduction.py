@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A short script that runs the failing step of a trial again; pure.
 
 Everything that comes from a log is written as a Python literal, or as a comment of one

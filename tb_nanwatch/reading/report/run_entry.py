@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run of the overview; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that died of the same cause, told once: whose numbers, and what came next; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One search of the overview, with its findings; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tb_nanwatch.report`: what a log directory holds, for a notebook or a program."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runs of a search as a table for terminals, with what matters most in it.
 
 Of the hyperparameters, those come first that go with going bad; those that do not

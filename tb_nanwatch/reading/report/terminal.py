@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report in a terminal, 80 columns wide: what matters first, the rest if asked for.
 
 Names and messages come from event files that anyone may have written: every one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is said first of each search, and of each run beside none; pure.
 
 The terminal, the page, Markdown and a notebook draw these cards; all else that they show

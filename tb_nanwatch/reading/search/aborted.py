@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A search that the tuner gave up: which trials did it, why, and what to set; pure."""
 
 from __future__ import annotations

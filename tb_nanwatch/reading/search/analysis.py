@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many trials' hyperparameters against going bad, pure: findings, rates, a verdict.
 
 Trials are counted, never executions or continuations, and those of one search only.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The edit of a search's space for a cut that a person placed; pure."""
 
 from __future__ import annotations

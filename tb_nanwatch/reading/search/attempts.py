@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which attempt at a trial each run is, in the same words everywhere; pure."""
 
 from __future__ import annotations

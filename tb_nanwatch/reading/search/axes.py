@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One search's hyperparameters as axes, and the conditions that can cut them; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether short extra trials confirmed a search's hint, in the form that is sent; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What going bad cost a search: the training time after the first bad steps; pure."""
 
 from __future__ import annotations

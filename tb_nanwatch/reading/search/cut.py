@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is taken away from one hyperparameter of a search space, and where the cut goes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a hyperparameter is declared: the code of `hp.Float(...)` and the like, whole or cut.
 
 Names and values come from logs, so each one is written as a literal, and what is not a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The edit of a search space: the code to paste that leaves a region out; pure.
 
 `hp` is KerasTuner's. Names and values come from logs, so each one is written as a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trials that an exception ended, and what it said; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands first of a search: what happened, why, what to change; all else behind it; pure.
 
 A plain run has its answer (`answer.Answer`). A search has more to go by, the trials'

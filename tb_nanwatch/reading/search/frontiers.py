@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a stability search found, and what became of it in the searches after it; pure."""
 
 from __future__ import annotations

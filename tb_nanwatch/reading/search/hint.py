@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The condition that a search hints at and its counts do not prove; pure.
 
 It is what `analysis` tells as a hint, or, where that has none, the condition on one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How small a p-value the smallest of many gets by chance: Westfall and Young's min-p test."""
 
 from __future__ import annotations

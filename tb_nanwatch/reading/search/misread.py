@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the tuner misread a run that went bad, computed from facts; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sessions of one search as trials, compared: from records to `analysis`.
 
 Executions of a trial are one trial, and so is what Hyperband goes on with under a

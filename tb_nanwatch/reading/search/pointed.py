@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The condition that the bad trials' own causes point at, where counts cannot prove one; pure.
 
 One trial of three that died of a learning rate too high, at a rate that a hyperparameter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many trials went bad at each value of each hyperparameter; pure."""
 
 from __future__ import annotations

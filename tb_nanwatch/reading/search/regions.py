@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All candidate regions of a search: one condition, or two on different hyperparameters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the bad trials of a search died of, as one answer; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which condition on the hyperparameters separates the trials that went bad; pure.
 
 Every condition on one hyperparameter and every conjunction of two is a candidate

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The edited space of a search that was run, for the next tuner: no new trial, no paste."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exact tests and intervals for counts, with NumPy alone: viewing installs no SciPy."""
 
 from __future__ import annotations

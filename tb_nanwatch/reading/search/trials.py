@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The trials of one search, as arrays and in words; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to say of a search in which no hyperparameter was found to blame; pure."""
 
 from __future__ import annotations

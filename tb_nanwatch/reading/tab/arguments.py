@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arguments of a request: what is asked for, or why it cannot be."""
 
 from __future__ import annotations

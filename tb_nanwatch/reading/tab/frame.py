@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A JSON header and arrays in one body, as the browser reads them without a copy; pure."""
 
 from __future__ import annotations

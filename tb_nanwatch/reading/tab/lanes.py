@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lanes as the overview draws them: packed small, in blocks that seldom change; pure.
 
 A lane of a few hundred pixels shows 8 bits of a value, so that is what travels for all

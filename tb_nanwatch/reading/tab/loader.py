@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The entry point that TensorBoard loads.
 
 Free of dependencies beyond TensorBoard's own base class: an exception in this

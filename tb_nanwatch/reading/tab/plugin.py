@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The TensorBoard plugin: parse the arguments, call reader or report, respond."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is sent back: JSON, bytes, an error, a static file."""
 
 from __future__ import annotations

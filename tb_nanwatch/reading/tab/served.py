@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The overview and the lanes as they are sent, made once for each state of the log."""
 
 from __future__ import annotations

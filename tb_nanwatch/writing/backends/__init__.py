@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The backends of Keras that can be watched: all that depends on one of them.
 
 The writing side sees them through `interface.py` alone, and imports that of the backend

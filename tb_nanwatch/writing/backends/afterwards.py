@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done with a training that went bad once it is over: common to the backends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong in watching, kept apart from the training."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The batches of the last steps, as a training received them: common to eager backends."""
 
 from __future__ import annotations

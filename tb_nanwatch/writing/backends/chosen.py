@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The backend that Keras runs on."""
 
 from __future__ import annotations

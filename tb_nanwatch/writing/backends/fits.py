@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The watched fits of a model: whose call it is, and what runs where watching fails.
 
 A model has one training function and one test function. While a fit is watched they

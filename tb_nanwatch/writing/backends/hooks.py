@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrappers in front of methods of single objects, and their removal."""
 
 from __future__ import annotations

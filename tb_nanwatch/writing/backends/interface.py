@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a backend of Keras gives: the one interface that the writing side sees.
 
 A backend lacks what it lacks: no capsule, no experiments, no operation and line. It says

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step that a backend kept, so that it can be run again."""
 
 from __future__ import annotations

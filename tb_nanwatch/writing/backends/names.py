@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in a model, and what its parts are called."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hooks on what a step is made of: calls of layers and losses, and updates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is seen of one step of a capsule that is run again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An observer of a step of which nobody is told."""
 
 from __future__ import annotations

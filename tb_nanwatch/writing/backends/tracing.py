@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors that are met while a step is traced, or run eagerly."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """One training in the log: its records, its files."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is trained and with what, as the log tells it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that grow by whole records, on local disks and in remote stores."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The standard HParams records, for runs in which nobody else writes them."""
 
 from __future__ import annotations

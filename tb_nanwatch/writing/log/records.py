@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The records of one training: numbered, written, and the latest kept for the diagnosis."""
 
 from __future__ import annotations

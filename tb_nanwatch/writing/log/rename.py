@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Moves a run that has ended to another search, once the two turn out to be one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training is judged by where no tuner does: a metric of its last epoch."""
 
 from __future__ import annotations

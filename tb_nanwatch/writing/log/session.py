@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One training in the log: when its records are due, what its status is, its facts."""
 
 from __future__ import annotations

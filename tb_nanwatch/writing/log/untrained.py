@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The run of a trial that came to no watched training, and why it did not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps into buckets that widen as training goes on; no extreme is lost."""
 
 from __future__ import annotations

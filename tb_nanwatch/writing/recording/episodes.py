@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From bad tensors, step by step, to episodes, the onset and the status."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flight recorder: every step around the onset."""
 
 from __future__ import annotations

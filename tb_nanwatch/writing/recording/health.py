@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One tensor to its health: exact counts and ranges, in plain NumPy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Buckets into the lane of the overview: one line of a few hundred points a run."""
 
 from __future__ import annotations

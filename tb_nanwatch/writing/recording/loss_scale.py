@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss scale of mixed precision: which steps it skipped, and where it is at its end.
 
 Keras' `LossScaleOptimizer` multiplies the loss by a scale. In a step with a gradient that

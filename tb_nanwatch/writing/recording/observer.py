@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the probes report, and to whom: the interface of the backend's module."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of one phase of a training, and how rows of sums become readings."""
 
 from __future__ import annotations

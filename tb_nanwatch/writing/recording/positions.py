@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a step lies: its epoch and its batch, or its place in a validation pass."""
 
 from __future__ import annotations

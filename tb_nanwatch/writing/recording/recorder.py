@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns rows of sums and full looks into episodes, ranges, lanes and a status, with NumPy alone.
 
 The recorder is the `Observer` of the probes. It knows no TensorFlow and writes no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The probe of the loss scale: what full looks and rows say of mixed precision's scale."""
 
 from __future__ import annotations

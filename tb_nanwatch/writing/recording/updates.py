@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far a step moved the weights, from two full looks in a row; plain NumPy.
 
 A weight's probe holds it after the step's update. Where two consecutive steps are looked at,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the user is told at the first failed trial of a search; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of a search that went bad alike: what was tried on one is told to the others.
 
 The seconds for experiments are those of the whole search. So what confirmed the cause of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the user's program declares its hyperparameters, read from its source text.
 
 An edit of the search space that is pasted has to use the program's own names and to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The identity of a search: one for all of its workers, kept as long as it goes on.
 
 It stands in a file in the project's directory, which every worker shares, which a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All that is known of KerasTuner. It is never imported, only recognised.
 
 The callback finds its trial by walking up the Python stack from `fit` to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tuner's verdict on a trial: heard after the trial has ended, told to its runs.
 
 The verdict falls in `oracle.end_trial`, after the callback's last hook. So the tuner's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that went bad, as `NanWatch(on_bad=...)` is told of it."""
 
 from __future__ import annotations

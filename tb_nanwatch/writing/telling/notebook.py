@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notebooks: one display that is updated in place, and outlives a cleared cell.
 
 KerasTuner clears the cell's output after each trial: what was printed is gone, and so is

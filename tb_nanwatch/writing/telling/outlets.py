@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a training's messages go: to standard output, or into a notebook's cell."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training says: a short line as it goes bad, the answer at its end.
 
 Both go where `outlets` puts them. An exception says it all in its message instead.

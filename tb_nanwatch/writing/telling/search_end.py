@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is said at a search's end: the answer that most of its bad trials share; pure."""
 
 from __future__ import annotations

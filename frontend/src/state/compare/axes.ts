@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Axes on which trials are compared: each hyperparameter that varies, the first bad step
 // and the score. What has no place on an axis (inactive, no score) stands beside it.
 

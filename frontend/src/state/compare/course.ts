@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A lane's series as a line over the lanes' axis; pure.
 
 import { type LaneSeries, LOOKED_SERIES } from "../../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two runs beside each other: which ones to begin with, in what they differ, and where
 // they first differ; pure.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A hyperparameter in a few parts, and how many trials went bad in each; pure.
 
 import type { JSONScalar } from "../../api/schema.gen";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the comparing views show, and how a link holds it; pure.
 
 export type View = "frontier" | "values" | "pair" | "parallel" | "trials" | "searches";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Trials too many to be told apart as marks, gathered into tiles; pure.
 
 import type { Trial } from "../trials";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The comparing views in the place of the table: one at a time.
 
 import type { Client } from "../../api/client";

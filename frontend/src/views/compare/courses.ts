@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two trials' series over time: a small chart for each, both trials on one logarithm and on
 // the axis of their lanes. A dash tells the second from the first, colour their fates.
 

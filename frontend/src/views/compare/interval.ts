@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A rate with its interval, as a bar with a mark; the numbers stand beside it as text.
 
 import type { Rate } from "../../state/compare/parts";

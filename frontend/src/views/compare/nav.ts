@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which view is shown, and the picture of it.
 
 import type { PictureType } from "../../paint/save";

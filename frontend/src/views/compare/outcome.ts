@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Trials as marks: the shape says how a trial fared, colour says it again.
 
 import type { Painter } from "../../paint/painter";

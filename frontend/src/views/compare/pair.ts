@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two hyperparameters against the outcome: every trial as a mark, and beside it how many
 // went bad in each cell. Inactive values have a strip of their own.
 

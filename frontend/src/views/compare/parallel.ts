@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Parallel coordinates in which no trial is dropped: bad ones are drawn on top, and what
 // is inactive or has no score goes through a place of its own below the axis.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two searches side by side: how they fared before and after an edit of the space.
 
 import { type HParam, STATUSES } from "../../api/schema.gen";

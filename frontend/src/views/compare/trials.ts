@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two trials side by side: their lanes on one axis, what they differ in, where they first differ.
 
 import type { RunComparison, RunSummary } from "../../api/types";

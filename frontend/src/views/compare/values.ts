@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Each hyperparameter's values against the outcome, with rates and intervals, ranked.
 
 import type { HParamRate } from "../../api/types";

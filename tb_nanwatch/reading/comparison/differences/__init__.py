@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two runs side by side: what differs, in the order in which it can matter; pure.
 
 Values that were chosen come first (hyperparameters, optimizer, loss, model), then what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was chosen: hyperparameters, optimizer, loss, model, precision, set-up."""
 
 from __future__ import annotations

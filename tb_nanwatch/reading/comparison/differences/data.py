@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was measured of the data.
 
 Ranges come from some of the steps. What is rare in the data is seen in one run and not

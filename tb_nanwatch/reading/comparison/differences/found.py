@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is compared, and what a comparison finds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same tensor in both runs: how each began, and where the two part."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two values of one name, and how far apart they are."""
 
 from __future__ import annotations

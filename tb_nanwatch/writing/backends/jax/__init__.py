@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Probes inside the compiled training step: all that depends on JAX.
 
 Keras' step on JAX is a function of its state, which JAX traces and XLA compiles. While it

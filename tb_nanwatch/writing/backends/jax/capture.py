@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the step at which a run goes bad, for the post-mortem."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls for JAX's operations with another argument, for the experiment with an epsilon."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A watched fit of which steps are compiled: what is in front of each of its steps."""
 
 from __future__ import annotations

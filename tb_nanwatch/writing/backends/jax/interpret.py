@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A traced step run equation by equation: where its non-finite values began."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training that JAX runs is run again from: its states, its batches, its step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of a step's values belongs to which variable, and values at one moment."""
 
 from __future__ import annotations

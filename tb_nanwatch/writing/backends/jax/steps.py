@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps of one phase as they run: what each told, and what stood out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The health vector of a step: half the sum of squares of each tensor."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors that are met while JAX traces a step, or runs it eagerly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a step can be run again from: a state from before it, and the batches since.
 
 A compiled step gives its state away (its buffers are donated), so a copy of it is taken

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Probes inside the compiled training step: all that depends on TensorFlow.
 
 Every step computes half the sum of squares of each watched tensor (one fused

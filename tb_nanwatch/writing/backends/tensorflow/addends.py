@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors that nothing but an addition takes: read where they have been added.
 
 TensorFlow merges an addition with what makes one of its summands: with the product or

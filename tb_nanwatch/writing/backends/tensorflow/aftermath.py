@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done with a capsule at the end of a run that went bad."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The batches of one call of a compiled function, kept until the call has succeeded."""
 
 from __future__ import annotations

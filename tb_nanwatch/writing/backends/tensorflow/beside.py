@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step that stood out, run again beside the training: its tensors, as arrays.
 
 The model's state is that from before the step while it runs, and its own again

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models that are built by the first batch they see: built as Keras does, and before."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bad step was made of, kept from before its update: the capsule's contents.
 
 Only the first step of each new fault is kept, and of these only the one that turns

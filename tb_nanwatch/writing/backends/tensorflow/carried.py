@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizer slots that need no pass of their own: the update carries their faults on.
 
 An update reads a slot, computes with it and adds the result to a weight. Where an element

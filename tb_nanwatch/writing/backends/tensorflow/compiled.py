@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs one step compiled, as a training does, and returns what the probes saw of it."""
 
 from __future__ import annotations

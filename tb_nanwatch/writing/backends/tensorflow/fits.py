@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A watched fit of which functions are traced: what runs where tracing them fails."""
 
 from __future__ import annotations

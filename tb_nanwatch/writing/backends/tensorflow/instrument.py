@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hooks a model, reads what its steps wrote, and takes the hooks out again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow operations that the probes are made of."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step of which nothing but its sums leaves, as one row: it is looked at beside.
 
 A tensor that leaves a cluster of XLA is computed otherwise than in plain training, by

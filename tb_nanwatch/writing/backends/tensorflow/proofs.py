@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which large tensors need no pass of their own: the traced operations prove it.
 
 A sum over a tensor is one more pass through memory. For large activations the step

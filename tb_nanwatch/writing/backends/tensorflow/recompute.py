@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors made again in the slow branch, from those that the step keeps for it anyway.
 
 A tensor that the slow branch may want lives until the step's end, and what reads it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a step can be run a second time and leave no trace: read from its graph."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a compiled training is run again from: its states, its batches, its function."""
 
 from __future__ import annotations

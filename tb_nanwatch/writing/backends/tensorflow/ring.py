@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ring of rows on one replica, which the host reads now and then."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which steps sum the tensors that are proved to be finite all the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The batches of the last steps, held by reference where the step received them.
 
 The step puts its batch into a staging area of TensorFlow's, and takes the oldest out:

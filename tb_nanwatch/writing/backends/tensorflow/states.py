@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The values of variables at one moment, held by reference."""
 
 from __future__ import annotations

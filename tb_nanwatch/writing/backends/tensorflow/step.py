@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the step computes: sums, the ring, the gate before the update, the slow branch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the parts of one traced step share: what it has met so far, and the sums of that."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs one step eagerly and names its tensors as the probes do."""
 
 from __future__ import annotations

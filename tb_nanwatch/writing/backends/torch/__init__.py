@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watching a training that PyTorch runs: all that depends on PyTorch.
 
 PyTorch runs a step operation by operation, and hooks on calls see its very tensors. Half the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The failing step run once more after a training, operation by operation."""
 
 from __future__ import annotations

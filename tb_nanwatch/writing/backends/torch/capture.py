@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bad step was made of, kept from before its update, in memory.
 
 Weights and slots are read only where a sum is not finite before the update: a healthy step

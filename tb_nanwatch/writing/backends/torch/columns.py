@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the row of a step's sums stands for; most steps are like one before."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hooks a model that PyTorch runs eagerly, and looks at the very tensors of its steps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PyTorch's operations: what they are called, and of which of the known types they are.
 
 The record and the rules know operations by TensorFlow's types ("RealDiv"): one vocabulary

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which large outputs of layers need no pass of their own: another one proves them finite.
 
 Proofs rest on what autograd keeps of the very step. A sum, a difference or a product is

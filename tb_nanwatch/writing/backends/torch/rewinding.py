@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training that PyTorch runs is run again from: its states and its batches."""
 
 from __future__ import annotations

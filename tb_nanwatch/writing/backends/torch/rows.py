@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows of sums that wait to be handed to the observer."""
 
 from __future__ import annotations

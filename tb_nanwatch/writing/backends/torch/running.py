@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The step that is running: its batch, its sums, and which tensors are bad by now."""
 
 from __future__ import annotations

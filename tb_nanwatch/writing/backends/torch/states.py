@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The values of variables, and of PyTorch's generator, at one moment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Half sums of squares of tensors, and tensors as arrays."""
 
 from __future__ import annotations

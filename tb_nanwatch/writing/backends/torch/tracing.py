@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PyTorch's tensors are to the tracer of a step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches every operation of one step: which made non-finite values, of what, and where."""
 
 from __future__ import annotations
