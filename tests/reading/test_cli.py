@@ -398,3 +398,11 @@ def test_two_hundred_trials_take_two_screens(tmp_path: Path, read: Any) -> None:
     lines = out.getvalue().splitlines()
     assert any(line.startswith("  The others: 70 more bad, 100 clean.") for line in lines)
     assert len(lines) <= 50 and max(map(len, lines)) <= 80
+
+
+def test_the_package_runs_as_the_command(logs: Path) -> None:
+    command = [sys.executable, "-m", "tb_nanwatch", "report", str(logs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "1 of 3 trials diverged" in done.stdout
+    command += ["--fail-on", "diverged"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
