@@ -196,3 +196,24 @@ def test_a_look_leaves_no_trace_in_the_layers_own_python(
         )
 
     assert trained(NanWatch(tmp_path)) == trained()
+
+
+def test_a_number_in_bfloat16_is_looked_at(tmp_path: Path) -> None:
+    def total(y_true: Any, y_pred: Any) -> Any:
+        return tf.reduce_sum(tf.cast(tf.square(y_true - y_pred), tf.bfloat16))
+
+    class Whole(keras.Model):
+        def compute_loss(self, x: Any, y: Any, y_pred: Any, *args: Any, **kw: Any) -> Any:
+            return total(y, y_pred)
+
+    inputs = keras.Input((4,))
+    model = Whole(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("adam")
+    x = np.ones((32, 4), np.float32)
+    x[24] = np.inf
+    watch = NanWatch(tmp_path, experiments=0)
+    model.fit(x, np.ones((32, 1)), 4, 1, shuffle=False, verbose=0, callbacks=[watch])
+    log = read_log(tmp_path)
+    assert log.status.status == "diverged" and log.status.onset.step == 6
+    losses = [p for p in log.session.train_probes if p.kind == "loss"]
+    assert any(p.dtype == "bfloat16" and not p.shape for p in losses)

@@ -84,6 +84,8 @@ def _tensor(value: Any) -> Any:
 
 def _array(tensor: Any) -> Array:
     """Returns the elements of an eager tensor, which on CPU are not copied."""
+    if tensor.shape.rank == 0:  # TensorFlow makes no array of one number in bfloat16
+        return np.asarray(tensor.numpy())
     return np.asarray(tensor)
 
 
