@@ -230,7 +230,8 @@ class StepGraph:
 
         limit = step.limit_value()
         inputs = [step.number, limit, *parts, *batch.inputs]
-        return one_after(step.is_calm(), before_update, inputs)
+        step.passed = one_after(step.is_calm(), before_update, inputs)
+        return step.passed
 
     def record(self, step: Step, found: list[Found]) -> None:
         """Adds the row, the ring and the slow branch to the step."""
@@ -366,6 +367,7 @@ class StepGraph:
         """
         assert step.batch is not None
         batch, n = step.batch, ring.layout.num_columns
+        end = len(late) + len(batch.inputs)
         _write(ring, step.number, row)
 
         def keep(_: Any, number: Any, row: Any, guards: Any, *inputs: Any) -> Any:
@@ -379,7 +381,7 @@ class StepGraph:
                     if len(self._standing) < _MOST_STANDING:
                         sums = [Sum(*part) for part in ring.layout.sums(row)]
                         which = (step.phase, step.replica, int(number))
-                        arrays, rest = inputs[: len(late)], inputs[len(late) :]
+                        arrays, rest = inputs[: len(late)], inputs[len(late) : end]
                         kept = self._capture.kept_by_gate(*which, sums)
                         if kept is None:
                             missing = [UPDATED] if step.beside else []
@@ -393,6 +395,8 @@ class StepGraph:
             return np.int64(1)
 
         inputs = [step.number, row, guards, *(f.tensor for f in late), *batch.inputs]
+        if step.passed is not None:  # not before the gate has kept the step
+            inputs.append(step.passed)
         one = one_after(calm, keep, inputs)
         ring.step.assign_add(one, read_value=False)
 

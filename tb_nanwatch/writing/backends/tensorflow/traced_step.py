@@ -47,6 +47,7 @@ class Step:
         ring: of the step that is looked at beside, once it is traced.
         gates: how many updates this step has made wait.
         at_gate: ids of what the step had computed by then.
+        passed: int64 scalar that is there once the last gate was passed.
         checked: ids of the tensors whose sums are in `total`.
         summed: those that have a sum of their own, in the order in which they came.
         read: the limit's value, None before it was needed.
@@ -67,6 +68,7 @@ class Step:
     summed: list[Any] = field(default_factory=list)
     gates: int = 0
     at_gate: set[int] = field(default_factory=set)
+    passed: Any = None
     total: Any = None
     read: Any = None
 
