@@ -14,7 +14,8 @@ from typing import Any, Final
 import tensorflow as tf
 
 from tb_nanwatch.compat import keras as private
-from tb_nanwatch.compat.names import Feature, has
+from tb_nanwatch.compat.names import Feature, MissingError, has
+from tb_nanwatch.compat.tensorflow import eager_random
 from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import trained_variables, variables_of
@@ -48,6 +49,14 @@ from tb_nanwatch.writing.recording.observer import Observer
 
 _nothing: Final = contextlib.nullcontext
 READ_INTERVAL_SECONDS: Final = 1.0
+
+
+def _random_is_known() -> bool:
+    """Returns whether the random state of eager operations can be put back."""
+    with contextlib.suppress(MissingError):
+        eager_random()
+        return True
+    return False
 
 
 class _Current(threading.local):
@@ -100,7 +109,9 @@ class Instrument:
         self._current = _Current()
         keeps = capture_bytes > 0 and has(Feature.CAPSULE)
         # Of a step that is run again, the state is read before it and put back after it.
-        self._can_run_again = has(Feature.CAPSULE) and has(Feature.POST_MORTEM)
+        self._can_run_again = (
+            has(Feature.CAPSULE) and has(Feature.POST_MORTEM) and _random_is_known()
+        )
         keeper = Capture(model, capture_bytes)
         self.capture = keeper if keeps else None
         self._graph = StepGraph(
