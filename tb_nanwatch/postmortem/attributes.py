@@ -8,6 +8,7 @@ beside the training runs it once more, and `self.calls += 1` would count that.
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
@@ -47,7 +48,7 @@ def kept(model: Any) -> Iterator[None]:
                 del now[name]
             now.update(attributes)
             for container, items in contents:
-                if _items(container) != items:
+                if not _are_same(_items(container), items):
                     _refill(container, items)
 
 
@@ -56,37 +57,25 @@ def _contents(layer: Any) -> list[tuple[Any, list[Any]]]:
 
 
 def _items(container: Any) -> list[Any]:
-    """Returns the items of a container by their identity: tensors cannot be compared."""
-    parts = container.items() if isinstance(container, dict) else container
-    return [
-        tuple(map(_Same, p)) if isinstance(container, dict) else _Same(p) for p in parts
-    ]
+    """Returns the items of a container; of a dict each key, and its value after it."""
+    if isinstance(container, dict):
+        return [part for item in container.items() for part in item]
+    return list(container)
 
 
-class _Same:
-    """An object that equals itself alone."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
+def _are_same(items: list[Any], others: list[Any]) -> bool:
+    """Returns whether they are the same objects: tensors cannot be compared."""
+    return len(items) == len(others) and all(map(operator.is_, items, others))
 
 
 def _refill(container: Any, items: list[Any]) -> None:
     """Fills a container by its plain type's methods: Keras' own lists note what is added."""
     if isinstance(container, dict):
         dict.clear(container)
-        dict.update(container, {key.value: value.value for key, value in items})
-    elif isinstance(container, list):
-        list.clear(container)
-        list.extend(container, (item.value for item in items))
-    elif isinstance(container, set):
-        set.clear(container)
-        set.update(container, (item.value for item in items))
-    else:
-        deque.clear(container)
-        deque.extend(container, (item.value for item in items))
+        dict.update(container, zip(items[::2], items[1::2], strict=True))
+        return
+    plain: Any = next(k for k in (list, set, deque) if isinstance(container, k))
+    plain.clear(container)
+    add = plain.add if plain is set else plain.append
+    for item in items:
+        add(container, item)
