@@ -385,7 +385,8 @@ def track_record(results: dict[str, Any]) -> str:
     return TRACK_RECORD.format(lines="\n".join(lines))
 
 
-TRACK_RECORD = '''"""What was right at the first run on the programs after public reports; docs/public.md.
+TRACK_RECORD = '''# SPDX-License-Identifier: Apache-2.0
+"""What was right at the first run on the programs after public reports; docs/public.md.
 
 Made by `python -m tests.public.run --page`, of tests/public/results.json.
 """
