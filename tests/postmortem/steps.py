@@ -10,6 +10,7 @@ import numpy as np
 from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule, Sum
 from tb_nanwatch.writing.backends.fits import Caller
+from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.recording.recorder import Recorder
 
@@ -50,7 +51,7 @@ def first_step(model: Any, x: Any, y: Any) -> Capsule:
     model.reset_metrics()
     before = state.snapshot(model)
     recorder = _Sums()
-    instrument = Instrument(model, recorder)
+    instrument = Instrument(model, recorder, Wishes())
     instrument.install(Caller(recorder))
     recorder.begin_epoch(0, 0)
     model.fit(x, y, batch_size=batch, epochs=1, verbose=0, shuffle=False)

@@ -11,11 +11,14 @@ import jax
 import keras
 
 from tb_nanwatch.compat import keras as private
-from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import Kind, Phase
 from tb_nanwatch.writing.backends import fits
-from tb_nanwatch.writing.backends.apart import KeptApart
+from tb_nanwatch.writing.backends.base import (
+    METHODS,
+    READ_INTERVAL_SECONDS,
+    BaseInstrument,
+)
 from tb_nanwatch.writing.backends.hooks import Hooks
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.jax.capture import Capture
@@ -29,7 +32,6 @@ from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.parts import StepParts
 from tb_nanwatch.writing.recording.observer import Layout, Observer
 
-READ_INTERVAL_SECONDS: Final = 1.0
 # Steps whose rows are handed over at once.
 ROWS: Final = 256
 # Steps that JAX may be ahead of the host, which waits for none that is healthy.
@@ -42,10 +44,9 @@ _QUICKLY: Final = {
 }
 # The method by which Keras has a layer's values computed once more.
 _REMATERIALIZED: Final = "rematerialized_call"
-_METHODS: Final[dict[Phase, str]] = {"train": "train_step", "validation": "test_step"}
 
 
-class Instrument:
+class Instrument(BaseInstrument):
     """Watches one training (`interface.Instrument`).
 
     Args:
@@ -54,38 +55,32 @@ class Instrument:
         wishes: how it is to be watched.
     """
 
+    _tracer: Tracer
+    _rewinding: Rewinding | None
+
     def __init__(self, model: Any, observer: Observer, wishes: Wishes) -> None:
-        self._model, self._observer, self._wishes = model, observer, wishes
-        self._hooks: Hooks | None = None
-        self._fit: WatchedFit | None = None
-        # The first thing that went wrong in watching; nothing is watched from then on.
-        self._trouble: Exception | None = None
-        # One for all: a step of a small model feels it to make three.
-        self._apart = KeptApart(self._remember)
+        super().__init__(model, observer, wishes)
         self._tracer = Tracer(model, self._note)
         self._layouts = Layouts()
         self._looks = False
         self._steps: dict[Phase, Steps] = {}
         self._raw: dict[Phase, Step] = {}
-        self._rewinding: Rewinding | None = None
+        self._rewinding = None
         self._calls = 0
         self._read_at = time.monotonic()
         self.capture = (
             Capture(model, wishes.capture_bytes) if wishes.capture_bytes else None
         )
-        self.notes: list[str] = []
 
     # --- Installing -----------------------------------------------------------
 
     def install(self, caller: fits.Caller) -> None:
         """Puts the probes into the model, and has its functions made anew."""
         model = self._model
-        self._fit = fit = fits.join(model, caller, lambda: WatchedFit(model, caller))
-        fit.instruments.append(self)
-        self._tracer.labelled = caller.labelled
+        fit = self._join(caller, lambda: WatchedFit(model, caller))
         self._hooks = hooks = Hooks()
         try:
-            for phase in _METHODS:
+            for phase in METHODS:
                 self._steps[phase] = self._new_steps(phase)
             if self._wishes.rewind_bytes:
                 limit = self._wishes.rewind_bytes
@@ -103,7 +98,7 @@ class Instrument:
         )
         parts.hook(self._watch_apply, "stateless_apply")
         self._hook_rematerialized(hooks)
-        for phase, name in _METHODS.items():
+        for phase, name in METHODS.items():
             hooks.put(model, name, self._watch_step(phase))
 
     def traced(self, phase: Phase, state: Any, data: Any) -> tuple[Any, Layout]:
@@ -171,7 +166,7 @@ class Instrument:
         """Traces (or runs) a step, and returns all its tensors for its sums."""
         before, self._looks = self._looks, True
         try:
-            logs, _ = getattr(self._model, _METHODS[phase])(state, data)
+            logs, _ = getattr(self._model, METHODS[phase])(state, data)
         finally:
             self._looks = before
         found = told_to(self._layouts, logs)
@@ -181,14 +176,10 @@ class Instrument:
 
     def uninstall(self) -> None:
         """Takes every probe out; the model is as it was. Safe to call again."""
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.remove()
+        super().uninstall()
         for steps in self._steps.values():
             steps.clear()
         self._raw.clear()
-        if self._fit is not None:
-            self._fit.leave(self)
 
     # --- What the fit says (`fits.Watching`, `jax.fits.Follows`) ------------------
 
@@ -215,59 +206,19 @@ class Instrument:
                 else:
                     self._steps[phase].ended(found, state)
 
-    def called(self, phase: Phase) -> BaseException | None:
-        """Takes in what a call of a function has brought.
-
-        Returns:
-            What is to end the training, by the user's own wish.
-        """
-        if self._trouble is None:
-            with self._kept_apart():
-                self._calls += 1
-                per_call = max(1, int(self._model.steps_per_execution))
-                due = self._calls * per_call >= ROWS
-                if due or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS:
-                    self.read()
-                    self._wishes.after_read()
-                return self._wishes.after_call()
-        if self._trouble is not None:
-            self.gave_up(self._trouble)
-        return None
+    def _take_in(self, phase: Phase) -> BaseException | None:
+        self._calls += 1
+        due = self._calls * max(1, int(self._model.steps_per_execution)) >= ROWS
+        if due or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS:
+            self.read()
+            self._wishes.after_read()
+        return self._wishes.after_call()
 
     def passed(self, phase: Phase) -> None:
         """Notes that a callback trains or evaluates the model, which is not watched."""
         if phase == "validation" and self._rewinding is not None:
             self._rewinding.validated()
-        self._note(
-            "a callback trained the model; these steps were not watched"
-            if phase == "train"
-            else "a callback evaluated the model; these evaluations were not watched"
-        )
-
-    def failed(self, error: BaseException) -> None:
-        """Says that an exception of the user's leaves the training."""
-        with self._kept_apart():
-            self._wishes.on_error(error)
-
-    def gave_up(self, error: Exception) -> None:
-        """Says that watching failed, and that the training goes on."""
-        self.take_out()
-        with self._kept_apart():
-            self._wishes.on_failure(error)
-            return
-        warn(f"NaN Watch stopped watching, training goes on: {error!r}")
-
-    def take_out(self) -> None:
-        """Takes every hook out, whatever happens."""
-        with self._kept_apart():
-            self.uninstall()
-
-    def _kept_apart(self) -> KeptApart:
-        """Keeps what goes wrong in watching from the training."""
-        return self._apart
-
-    def _remember(self, error: Exception) -> None:
-        self._trouble = self._trouble or error
+        super().passed(phase)
 
     # --- Reading --------------------------------------------------------------
 
@@ -288,16 +239,6 @@ class Instrument:
     def validated(self) -> None:
         """Says that a validation pass is over."""
 
-    def went_bad(self) -> None:
-        """Says that the run went bad in the call that is just over."""
-        if self._rewinding is not None:
-            self._rewinding.went_bad()
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other instrument watches the model."""
-        return self._fit is None or self._fit.instruments in ([], [self])
-
     def take_tape(self, onset: int) -> Tape | str:
         """Returns what the training can be run again from; see `interface.Instrument`."""
         if self._rewinding is None:
@@ -305,25 +246,6 @@ class Instrument:
         return self._rewinding.take(onset, self._raw["train"])
 
     # --- Hooks ----------------------------------------------------------------
-
-    @property
-    def _watching(self) -> bool:
-        """Whether a step that is traced or run now is to be watched."""
-        return (
-            self._hooks is not None
-            and self._trouble is None
-            and (self._fit is None or self._fit.active)
-        )
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
-
-    def _meet(self, meet: Callable[[], None]) -> None:
-        """Adds what a hook has met; what goes wrong in it ends watching, and only that."""
-        if self._watching and self._tracer.active:
-            with self._kept_apart():
-                meet()
 
     def _hook_rematerialized(self, hooks: Hooks) -> None:
         """Watches the outputs of layers whose values are computed once more backwards."""
@@ -396,7 +318,7 @@ class Instrument:
     def _add_variables(self, phase: Phase, state: Any) -> None:
         if not is_whole(self._model, phase, state):
             self._note(
-                f"{_METHODS[phase]} returns a state of another structure than Keras' own: "
+                f"{METHODS[phase]} returns a state of another structure than Keras' own: "
                 "what of it cannot be told apart is not watched"
             )
         pairs = list(variables_in(self._model, phase, state))

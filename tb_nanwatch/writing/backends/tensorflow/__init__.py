@@ -77,14 +77,4 @@ def check_model(model: Any) -> None:
 
 def watch(model: Any, observer: Observer, wishes: Wishes) -> Instrument:
     """Returns an instrument that is not installed yet."""
-    return Instrument(
-        model,
-        observer,
-        activations_only=wishes.activations_only,
-        after_call=wishes.after_call,
-        after_read=wishes.after_read,
-        on_error=wishes.on_error,
-        on_failure=wishes.on_failure,
-        capture_bytes=wishes.capture_bytes,
-        rewind_bytes=wishes.rewind_bytes,
-    )
+    return Instrument(model, observer, wishes)

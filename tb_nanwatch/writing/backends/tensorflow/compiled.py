@@ -13,6 +13,7 @@ from tb_nanwatch.postmortem import state
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.fits import Caller
+from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.seen import Seen
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 
@@ -31,7 +32,7 @@ def run_compiled(
         activations_only: as the training was watched.
     """
     seen = Seen()
-    instrument = Instrument(model, seen, activations_only=activations_only)
+    instrument = Instrument(model, seen, Wishes(activations_only=activations_only))
     instrument.install(Caller(seen))
     try:
         function = model.train_function if phase == "train" else model.test_function

@@ -16,13 +16,17 @@ import tensorflow as tf
 from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, MissingError, has
 from tb_nanwatch.compat.tensorflow import eager_random
-from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.postmortem.variables import trained_variables, variables_of
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
-from tb_nanwatch.writing.backends.apart import KeptApart
+from tb_nanwatch.writing.backends.base import (
+    METHODS,
+    READ_INTERVAL_SECONDS,
+    BaseInstrument,
+)
 from tb_nanwatch.writing.backends.hooks import Hooks, original
+from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.kept import UPDATED
 from tb_nanwatch.writing.backends.names import (
     build_optimizer,
@@ -48,7 +52,6 @@ from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import Observer
 
 _nothing: Final = contextlib.nullcontext
-READ_INTERVAL_SECONDS: Final = 1.0
 
 
 def _random_is_known() -> bool:
@@ -65,54 +68,29 @@ class _Current(threading.local):
     step: Step | None = None
 
 
-class Instrument:
-    """Installs the probes in a model, reads the rings, and takes all out again.
+class Instrument(BaseInstrument):
+    """Watches one training (`interface.Instrument`).
 
     Args:
         model: the model that is being fitted.
         observer: receives what is seen.
-        activations_only: leaves out gradients, slots, weights and layer state.
-        after_call: called after each execution of the training function, on the
-            training's own thread; may raise to end the training.
-        after_read: called after the rings were read because they were due.
-        on_error: called with an exception that leaves the training function.
-        on_failure: called with an exception of watching itself, which ends nothing.
-        capture_bytes: the largest capsule that is kept of a bad step; 0 keeps none.
-        rewind_bytes: that may be held so that steps can be run again; 0 holds nothing.
+        wishes: how it is to be watched, and who is told.
     """
 
-    def __init__(  # noqa: PLR0913 (what it is told, once)
-        self,
-        model: Any,
-        observer: Observer,
-        *,
-        activations_only: bool = False,
-        after_call: Callable[[], BaseException | None] = lambda: None,
-        after_read: Callable[[], None] = lambda: None,
-        on_error: Callable[[BaseException], None] = lambda e: None,
-        on_failure: Callable[[Exception], None] = lambda e: None,
-        capture_bytes: int = 0,
-        rewind_bytes: int = 0,
-    ) -> None:
-        self._model = model
-        self._observer = observer
-        self._activations_only = activations_only
-        self._after_call = after_call
-        self._after_read = after_read
-        self._on_error = on_error
-        self._on_failure = on_failure
-        self._hooks: Hooks | None = None
-        self._fit: WatchedFit | None = None
-        # The first thing that went wrong in watching; nothing is watched from then on.
-        self._trouble: Exception | None = None
+    _tracer: Tracer
+    _fit: WatchedFit | None
+    _rewinding: Rewinding | None
+
+    def __init__(self, model: Any, observer: Observer, wishes: Wishes) -> None:
+        super().__init__(model, observer, wishes)
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
-        keeps = capture_bytes > 0 and has(Feature.CAPSULE)
+        keeps = wishes.capture_bytes > 0 and has(Feature.CAPSULE)
         # Of a step that is run again, the state is read before it and put back after it.
         self._can_run_again = (
             has(Feature.CAPSULE) and has(Feature.POST_MORTEM) and _random_is_known()
         )
-        keeper = Capture(model, capture_bytes)
+        keeper = Capture(model, wishes.capture_bytes)
         self.capture = keeper if keeps else None
         self._graph = StepGraph(
             observer,
@@ -134,12 +112,11 @@ class Instrument:
         self._is_settled = False
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
-        self._rewinding = self._new_rewinding(rewind_bytes)
+        self._rewinding = self._new_rewinding(wishes.rewind_bytes)
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
         self._read_at = time.monotonic()
-        self.notes: list[str] = []
 
     def _new_rewinding(self, limit: int) -> Rewinding | None:
         if not limit or not self._can_run_again or self._replicas > 1:
@@ -162,16 +139,14 @@ class Instrument:
                 and sees what it saw; a fit around this one rests until this one is over.
         """
         model = self._model
-        self._fit = fit = fits.join(
-            model, caller, lambda: WatchedFit(model, caller, self._changed_by_a_step)
+        fit = self._join(
+            caller, lambda: WatchedFit(model, caller, self._changed_by_a_step)
         )
-        fit.instruments.append(self)
-        self._tracer.labelled = caller.labelled
         self._hooks = hooks = Hooks()
         try:
             self._hook_parts(hooks)
-            hooks.put(model, "train_step", self._watch_step("train"))
-            hooks.put(model, "test_step", self._watch_step("validation"))
+            for phase, name in METHODS.items():
+                hooks.put(model, name, self._watch_step(phase))
             fit.make_functions(self._make_functions)
         except BaseException:
             self.uninstall()
@@ -191,7 +166,7 @@ class Instrument:
         try:
             self._hook_parts(hooks)
             # Not through the hook of another instrument, which would take it for a step.
-            step = original(model, "train_step" if phase == "train" else "test_step")
+            step = original(model, METHODS[phase])
             run = self._run_compiled if compiled else self._found_in_step
             _, found = run(phase, step, data)
         finally:
@@ -202,15 +177,11 @@ class Instrument:
 
     def uninstall(self) -> None:
         """Takes every hook out; the model is as it was. Safe to call again."""
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.remove()
+        super().uninstall()
         rewinding, self._rewinding = self._rewinding, None
         if rewinding is not None:
             rewinding.close()
         self._jitted.clear()
-        if self._fit is not None:
-            self._fit.leave(self)
 
     def _changed_by_a_step(self) -> list[Any]:
         find = variables_of if self._can_run_again else trained_variables
@@ -227,11 +198,6 @@ class Instrument:
 
     # --- What the fit says (`fits.Watching`) ------------------------------------
 
-    def take_out(self) -> None:
-        """Takes every hook out, whatever happens."""
-        with self._kept_apart():
-            self.uninstall()
-
     def called(self, phase: Phase) -> BaseException | None:
         """Takes in what a call of a function has brought.
 
@@ -239,14 +205,7 @@ class Instrument:
             What is to end the training, by the user's own wish.
         """
         self._calls[phase] += 1
-        if self._is_quiet(phase):
-            return None
-        if self._trouble is None:
-            with self._kept_apart():
-                return self._take_in(phase)
-        if self._trouble is not None:
-            self.gave_up(self._trouble)
-        return None
+        return None if self._is_quiet(phase) else super().called(phase)
 
     def _is_quiet(self, phase: Phase) -> bool:
         """Returns whether a call brought nothing: nearly all do, so this is quick."""
@@ -271,8 +230,8 @@ class Instrument:
             or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
         ):
             self.read()
-            self._after_read()
-        ending = self._after_call()
+            self._wishes.after_read()
+        ending = self._wishes.after_call()
         # A run that is known to be bad keeps what led there.
         if phase == "train" and self._rewinding is not None:
             if not self._met_variables and self._hooks is not None:
@@ -282,44 +241,9 @@ class Instrument:
         self._is_settled = self._trouble is None
         return ending
 
-    def passed(self, phase: Phase) -> None:
-        """Notes that a callback trains or evaluates the model, which is not watched."""
-        self._note(
-            "a callback trained the model; these steps were not watched"
-            if phase == "train"
-            else "a callback evaluated the model; these evaluations were not watched"
-        )
-
-    def failed(self, error: BaseException) -> None:
-        """Says that an exception of the user's leaves the training."""
-        with self._kept_apart():
-            self._on_error(error)
-
-    def gave_up(self, error: Exception) -> None:
-        """Says that watching failed, and that the training goes on."""
-        self.take_out()
-        with self._kept_apart():
-            self._on_failure(error)
-            return
-        warn(f"NaN Watch stopped watching, training goes on: {error!r}")
-
-    def _kept_apart(self) -> KeptApart:
-        """Keeps what goes wrong in watching from the training."""
-
-        def note(error: Exception) -> None:
-            self._trouble = self._trouble or error
-            self._is_settled = False
-
-        return KeptApart(note)
-
-    @property
-    def _watching(self) -> bool:
-        """Whether a step that is traced or run now is to be watched."""
-        return (
-            self._hooks is not None
-            and self._trouble is None
-            and (self._fit is None or self._fit.active)
-        )
+    def _remember(self, error: Exception) -> None:
+        super()._remember(error)
+        self._is_settled = False
 
     # --- Reading --------------------------------------------------------------
 
@@ -343,21 +267,6 @@ class Instrument:
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
         return self._graph.steps(phase)
-
-    def validated(self) -> None:
-        """Says that a validation pass is over."""
-        if self._rewinding is not None:
-            self._rewinding.validated()
-
-    def went_bad(self) -> None:
-        """Says that the run went bad in the call that is just over."""
-        if self._rewinding is not None:
-            self._rewinding.went_bad()
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other instrument watches the model."""
-        return self._fit is None or self._fit.instruments in ([], [self])
 
     def take_tape(self, onset: int) -> Tape | str:
         """Returns what the training can be run again from; no step is watched any more.
@@ -391,7 +300,9 @@ class Instrument:
         def run(data: Any, compiled: bool) -> list[Found]:
             if self._beside is None:
                 self._beside = beside = Instrument(
-                    self._model, self._observer, activations_only=self._activations_only
+                    self._model,
+                    self._observer,
+                    Wishes(activations_only=self._wishes.activations_only),
                 )
                 beside._tracer.labelled = self._tracer.labelled
                 beside._jit = self._jit
@@ -416,7 +327,7 @@ class Instrument:
 
     def _variables_now(self) -> list[Found]:
         """Returns slots, weights and layer state, as eager tensors."""
-        if self._activations_only:
+        if self._wishes.activations_only:
             return []
         tracer = Tracer(self._model, self._note)
         with tracer.tracing() as found:
@@ -436,20 +347,6 @@ class Instrument:
         """Names and hooks what a model that its first batch builds has by now."""
         if self._hooks is not None:
             self._parts.meet_built_layers()
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
-
-    def _meet(self, meet: Callable[[], None]) -> None:
-        """Adds what a hook has met, while a step is traced or run.
-
-        Args:
-            meet: does so; what goes wrong in it ends watching, and only that.
-        """
-        if self._watching and self._tracer.active:
-            with self._kept_apart():
-                meet()
 
     def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
         def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:
@@ -483,7 +380,7 @@ class Instrument:
             if trainable_variables is None
             else list(trainable_variables)
         )
-        if not self._activations_only:
+        if not self._wishes.activations_only:
             tracer.add_gradients(grads, variables)
         if step is None or not tracer.in_step:
             return None
@@ -671,7 +568,7 @@ class Instrument:
             self._meet(lambda: tracer.add_data(data))
             logs = train_step(data)
             self._meet(lambda: tracer.add_logs(logs))
-            if phase == "train" and not self._activations_only:
+            if phase == "train" and not self._wishes.activations_only:
                 self._meet(tracer.add_variables)
             self._meet(tracer.finish)
             return logs, list(found)

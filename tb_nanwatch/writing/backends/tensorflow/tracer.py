@@ -8,6 +8,7 @@ from typing import Any
 
 from tb_nanwatch.postmortem.run import Traced
 from tb_nanwatch.record.schema import Phase
+from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.silent import Silent
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
@@ -23,7 +24,9 @@ class StepTracer:
 
     def __init__(self, model: Any, *, activations_only: bool = False) -> None:
         self._model = model
-        self._instrument = Instrument(model, Silent(), activations_only=activations_only)
+        self._instrument = Instrument(
+            model, Silent(), Wishes(activations_only=activations_only)
+        )
 
     def paths(self) -> Mapping[int, str]:
         """Returns the path of each layer by its id."""

@@ -15,12 +15,15 @@ import torch
 
 from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has
-from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.postmortem.tape import Tape
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
-from tb_nanwatch.writing.backends.apart import KeptApart
+from tb_nanwatch.writing.backends.base import (
+    METHODS,
+    READ_INTERVAL_SECONDS,
+    BaseInstrument,
+)
 from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
@@ -40,7 +43,6 @@ from tb_nanwatch.writing.recording.observer import (
     Observer,
 )
 
-READ_INTERVAL_SECONDS: Final = 1.0
 # Rows that are handed over together.
 _ROWS: Final = 256
 # Steps whose sums an accelerator holds before they are read, all at once.
@@ -67,7 +69,7 @@ class _Current(threading.local):
     step: Step | None = None
 
 
-class Instrument:
+class Instrument(BaseInstrument):
     """Watches one training (`interface.Instrument`).
 
     Args:
@@ -76,19 +78,16 @@ class Instrument:
         wishes: how it is to be watched, and who is told.
     """
 
+    _tracer: Tracer
+    _rewinding: Rewinding | None
+
     def __init__(self, model: Any, observer: Observer, wishes: Wishes) -> None:
-        self._model, self._observer, self._wishes = model, observer, wishes
-        self._hooks: Hooks | None = None
-        self._fit: fits.WatchedFit | None = None
-        # The first thing that went wrong in watching; nothing is watched from then on.
-        self._trouble: Exception | None = None
-        # One for all: a step of a small model feels it to make a dozen.
-        self._apart = KeptApart(self._remember)
+        super().__init__(model, observer, wishes)
         self._tracer = Tracer(model, self._note)
         self._current = _Current()
         keeps = wishes.capture_bytes > 0 and has(Feature.CAPSULE)
         self.capture = Capture(model, wishes.capture_bytes) if keeps else None
-        self._rewinding: Rewinding | None = None
+        self._rewinding = None
         self._steps: dict[Phase, int] = {"train": 0, "validation": 0}
         self._asked: set[Phase] = set()
         self._layouts = Layouts()
@@ -101,7 +100,6 @@ class Instrument:
         self._pending: list[_Pending] = []
         self._rows = Rows()
         self._read_at = time.monotonic()
-        self.notes: list[str] = []
 
     # --- Installing -----------------------------------------------------------
 
@@ -112,17 +110,15 @@ class Instrument:
             caller: the running `fit`; see `interface.Instrument`.
         """
         model = self._model
-        self._fit = fit = fits.join(model, caller, lambda: fits.WatchedFit(model, caller))
-        fit.instruments.append(self)
-        self._tracer.labelled = caller.labelled
+        fit = self._join(caller, lambda: fits.WatchedFit(model, caller))
         self._hooks = hooks = Hooks()
         try:
             self._hook_parts(hooks)
             if self._wishes.rewind_bytes:
                 limit = self._wishes.rewind_bytes
                 self._rewinding = Rewinding(model, limit, hooks)
-            hooks.put(model, "train_step", self._watch_step("train"))
-            hooks.put(model, "test_step", self._watch_step("validation"))
+            for phase, name in METHODS.items():
+                hooks.put(model, name, self._watch_step(phase))
             fit.make_functions(self._make_functions)
         except BaseException:
             self.uninstall()
@@ -149,77 +145,20 @@ class Instrument:
         try:
             self._hook_parts(hooks)
             # Not through the hook of another instrument, which would take it for a step.
-            name = "train_step" if phase == "train" else "test_step"
-            _, found = self._found_in_step(phase, original(self._model, name), data)
+            step = original(self._model, METHODS[phase])
+            _, found = self._found_in_step(phase, step, data)
         finally:
             self.uninstall()
         if self._trouble is not None:
             raise self._trouble
         return in_causal_order(found)
 
-    def uninstall(self) -> None:
-        """Takes every hook out; the model is as it was. Safe to call again."""
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            hooks.remove()
-        if self._fit is not None:
-            self._fit.leave(self)
-
-    # --- What the fit says (`fits.Watching`) ------------------------------------
-
-    def take_out(self) -> None:
-        """Takes every hook out, whatever happens."""
-        with self._kept_apart():
-            self.uninstall()
-
-    def called(self, phase: Phase) -> BaseException | None:
-        """Takes in what a call of a function has brought.
-
-        Returns:
-            What is to end the training, by the user's own wish.
-        """
-        if self._trouble is None:
-            with self._kept_apart():
-                waited = time.monotonic() - self._read_at
-                if self._rows.count >= _ROWS or waited > READ_INTERVAL_SECONDS:
-                    self.read()
-                    self._wishes.after_read()
-                return self._wishes.after_call()
-        if self._trouble is not None:
-            self.gave_up(self._trouble)
-        return None
-
-    def passed(self, phase: Phase) -> None:
-        """Notes that a callback trains or evaluates the model, which is not watched."""
-        self._note(
-            "a callback trained the model; these steps were not watched"
-            if phase == "train"
-            else "a callback evaluated the model; these evaluations were not watched"
-        )
-
-    def failed(self, error: BaseException) -> None:
-        """Says that an exception of the user's leaves the training."""
-        with self._kept_apart():
-            self._wishes.on_error(error)
-
-    def gave_up(self, error: Exception) -> None:
-        """Says that watching failed, and that the training goes on."""
-        self.take_out()
-        with self._kept_apart():
-            self._wishes.on_failure(error)
-            return
-        warn(f"NaN Watch stopped watching, training goes on: {error!r}")
-
-    def _kept_apart(self) -> KeptApart:
-        """Keeps what goes wrong in watching from the training."""
-        return self._apart
-
-    def _remember(self, error: Exception) -> None:
-        self._trouble = self._trouble or error
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
+    def _take_in(self, phase: Phase) -> BaseException | None:
+        waited = time.monotonic() - self._read_at
+        if self._rows.count >= _ROWS or waited > READ_INTERVAL_SECONDS:
+            self.read()
+            self._wishes.after_read()
+        return self._wishes.after_call()
 
     # --- What the training says (`interface.Instrument`) -------------------------
 
@@ -238,21 +177,6 @@ class Instrument:
         """Returns how many steps of `phase` have run."""
         return self._steps[phase]
 
-    def validated(self) -> None:
-        """Says that a validation pass is over."""
-        if self._rewinding is not None:
-            self._rewinding.validated()
-
-    def went_bad(self) -> None:
-        """Says that the run went bad in the call that is just over."""
-        if self._rewinding is not None:
-            self._rewinding.went_bad()
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other instrument watches the model."""
-        return self._fit is None or self._fit.instruments in ([], [self])
-
     def take_tape(self, onset: int) -> Tape | str:
         """Returns what the training can be run again from; see `interface.Instrument`."""
         if self._rewinding is None:
@@ -260,25 +184,6 @@ class Instrument:
         return self._rewinding.take(onset)
 
     # --- In the step --------------------------------------------------------------
-
-    @property
-    def _watching(self) -> bool:
-        """Whether a step that runs now is to be watched."""
-        return (
-            self._hooks is not None
-            and self._trouble is None
-            and (self._fit is None or self._fit.active)
-        )
-
-    def _meet(self, meet: Callable[[], None]) -> None:
-        """Adds what a hook has met, while a step runs.
-
-        Args:
-            meet: does so; what goes wrong in it ends watching, and only that.
-        """
-        if self._watching and self._tracer.active:
-            with self._kept_apart():
-                meet()
 
     def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
         def wrap(model: Any, train_step: Any) -> Any:
