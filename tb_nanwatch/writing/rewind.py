@@ -105,6 +105,18 @@ class Rewind:
             return self._until
         return max(self._states, default=-1) + self._interval
 
+    @property
+    def reach(self) -> int:
+        """Steps after which the first of them can still be run again from a state."""
+        return max(0, self._capacity - self._interval)
+
+    def has_room(self, nbytes: int = 0) -> bool:
+        """Returns whether two states, and so many bytes of batches, can be held.
+
+        A second state is taken before the first may go.
+        """
+        return 2 * self._source.state_bytes() + nbytes <= self._limit
+
     def begin(self, step: int, per_call: int) -> None:
         """Keeps the state from before the first step that can be run again.
 
@@ -115,8 +127,7 @@ class Rewind:
         if self._states or self.why_not:
             return
         size = self._source.state_bytes()
-        # A second state is taken before the first may go.
-        if 2 * size > self._limit:
+        if not self.has_room():
             self.stop(
                 f"variables and optimizer ({size:,} bytes) are more than half of "
                 f"rewind_bytes={self._limit:,}"

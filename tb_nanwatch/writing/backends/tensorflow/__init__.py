@@ -14,6 +14,9 @@ begin; in graph mode a gate before the update copies it where the forward pass o
 gradient stands out. What the update alone made bad is counted in the variables. The
 same state is the capsule.
 
+On an accelerator both would have the host wait for each step: there a training step is
+looked at once it has passed, run again from an earlier state (`later`).
+
 A step that cannot be run twice, or has several updates, or is one of several in a call,
 or runs on several replicas, holds its tensors and takes a slow branch, which hands them
 to NumPy as it runs; there the gate serves the capsule alone.
@@ -33,6 +36,7 @@ to NumPy as it runs; there the gate serves the capsule alone.
     states.py      the values of variables at one moment
     staged.py      the batches of the last steps
     rewinding.py   what the training is run again from
+    later.py       steps on an accelerator, of which nothing is read before many have run
     build.py       models that are built by their first batch
     batches.py     the batches of a call, kept until it has succeeded
     fits.py        what runs where tracing a step fails

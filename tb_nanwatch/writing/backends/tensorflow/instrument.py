@@ -33,6 +33,7 @@ from tb_nanwatch.writing.backends.names import (
     updates_by_gradients_alone,
 )
 from tb_nanwatch.writing.backends.parts import StepParts
+from tb_nanwatch.writing.backends.tensorflow.addends import read_where_added
 from tb_nanwatch.writing.backends.tensorflow.beside import (
     as_columns,
     as_observed,
@@ -41,10 +42,12 @@ from tb_nanwatch.writing.backends.tensorflow.beside import (
 from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, is_built
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
+from tb_nanwatch.writing.backends.tensorflow.later import LAG, LookBack, is_on_host
 from tb_nanwatch.writing.backends.tensorflow.ops import after, function_of
 from tb_nanwatch.writing.backends.tensorflow.packed import Packed, Parts, pack
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
+from tb_nanwatch.writing.backends.tensorflow.ring import Ring
 from tb_nanwatch.writing.backends.tensorflow.step import Standing, StepGraph
 from tb_nanwatch.writing.backends.tensorflow.traced_step import Step
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
@@ -113,6 +116,7 @@ class Instrument(BaseInstrument):
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._rewinding = self._new_rewinding(wishes.rewind_bytes)
+        self._look_back = LookBack(model, self._graph, self._look_beside, self._note)
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
@@ -254,15 +258,25 @@ class Instrument(BaseInstrument):
         steps_per_call = max(1, int(self._model.steps_per_execution))
         for phase, rings in self._graph.rings.items():
             self._calls[phase] = 0
-            smallest = min((ring.size for ring in rings), default=1)
+            smallest = min((self._rows_of(ring) for ring in rings), default=1)
             self._calls_due[phase] = max(1, smallest // steps_per_call)
             taken = [
-                (first, ring.replica, ring.layout, rows)
+                (first, ring.replica, ring, rows)
                 for ring in rings
                 for first, rows in ring.take(len(rings) == self._replicas)
             ]
-            for first, replica, layout, rows in sorted(taken, key=lambda t: t[:2]):
-                self._observer.rows(layout, replica, first, rows)
+            for first, replica, ring, rows in sorted(taken, key=lambda t: t[:2]):
+                if ring.guarded:
+                    rows = self._look_back.check(
+                        ring, first, rows, self._rewinding, self._fit
+                    )
+                self._observer.rows(ring.layout, replica, first, rows)
+
+    def _rows_of(self, ring: Ring) -> int:
+        """Returns how many steps may write a ring before it is read."""
+        if not ring.guarded or self._rewinding is None:
+            return ring.size
+        return min(ring.size, LAG, max(1, self._rewinding.reach))
 
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
@@ -283,8 +297,9 @@ class Instrument(BaseInstrument):
                 if self._replicas == 1
                 else "it ran on several replicas"
             )
+        self._graph.mute()
         return self._rewinding.take(
-            onset, self._fit.train_function, self._fit.spec, self._graph.mute()
+            onset, self._fit.train_function, self._fit.spec, self._graph.own
         )
 
     def ask(self, phase: Phase) -> None:
@@ -452,29 +467,34 @@ class Instrument(BaseInstrument):
     def _run_step(self, phase: Phase, train_step: Any, data: Any) -> Any:
         """Traces (or runs) a step with its probes, and returns its logs."""
         step: Step | None = None
+        later = False
+        with self._kept_apart():
+            later = phase == "train" and self._reads_later(data)
         # What is looked at beside is not held for a look: see `packed`.
-        beside = (
+        beside = later or (
             self._replicas == 1
             and self._can_run_again
             and not self._model.run_eagerly
             and (self._compiles or phase == "validation")
         )
-        gated = phase == "train" and self._keeps_at_gate
+        gated = phase == "train" and self._keeps_at_gate and not later
         with self._kept_apart():
-            step = self._graph.begin(phase, data, beside, gated)
+            step = self._graph.begin(phase, data, beside and not later, gated)
         if step is None:
             return self._unwatched(train_step, data)
         # What is no plain tensor (a ragged or sparse one) is not kept.
         beside = beside and step.batch is not None and step.batch.complete
+        later = later and beside
+        record = self._graph.record_later if later else self._graph.record_packed
         if beside and self._compiles:
             packed = self._packed_step(step, train_step, data)
             if packed is not None:
                 logs, sums, met = packed
                 if self._trouble is None:
                     with self._kept_apart():
-                        self._graph.record_packed(step, met[-1], Packed(*sums))
+                        record(step, met[-1], Packed(*sums))
                 return logs
-        self._current.step = step
+        self._current.step = None if later else step
         run = self._run_compiled if self._compiles else self._found_in_step
         try:
             logs, found = run(phase, train_step, data)
@@ -484,8 +504,10 @@ class Instrument(BaseInstrument):
             with self._kept_apart():
                 graph = tf.compat.v1.get_default_graph()
                 if beside and not self._compiles and self._is_repeatable(graph):
+                    if later:
+                        found = in_causal_order(read_where_added(found, step.read_as))
                     sums, parts = pack(found, phase)
-                    self._graph.record_packed(step, parts, sums)
+                    record(step, parts, sums)
                     return logs
                 if step.beside and self._is_repeatable(graph):
                     step.beside = self._graph.record_gated(step, found)
@@ -494,6 +516,18 @@ class Instrument(BaseInstrument):
                 step.beside = False
                 self._graph.record(step, found)
         return logs
+
+    def _reads_later(self, data: Any) -> bool:
+        """Returns whether nothing of a training step is read until many have run."""
+        return (
+            self._rewinding is not None
+            and self.capture is not None
+            and not self._wishes.acts
+            and not self._model.run_eagerly
+            and int(self._model.steps_per_execution) == 1
+            and not is_on_host(self._model)
+            and self._rewinding.has_room(data)
+        )
 
     @property
     def _keeps_at_gate(self) -> bool:

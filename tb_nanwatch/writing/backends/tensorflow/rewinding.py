@@ -184,6 +184,37 @@ class Rewinding:
         finally:
             self._in_step = False
 
+    @contextlib.contextmanager
+    def running_again(self) -> Iterator[None]:
+        """Lets pass the steps, too, that are run again within."""
+        with self.aside(), self._staged.aside():
+            yield
+
+    def has_room(self, data: Any) -> bool:
+        """Returns whether states of the model, and batches like this one, can be held."""
+        tensors = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+        if self.why_not or any(None in t.shape[1:] for t in tensors):
+            return False
+        batch = sum(nbytes_of(t) if None not in t.shape else 0 for t in tensors)
+        return self._rewind.has_room(2 * batch)
+
+    @property
+    def reach(self) -> int:
+        """Steps that may pass before the first of them could not be run again."""
+        return 0 if self.why_not else self._rewind.reach
+
+    def stretch(self, step: int, function: Any, spec: Any) -> Tape | None:
+        """Returns what leads to a training step that has run; None where it is gone.
+
+        Args:
+            step: its number.
+            function, spec: as of `take`.
+        """
+        tape = self._rewind.stretch(self._steps(), step)
+        if tape is not None:
+            tape.train = _trainer(self._model, function, spec, max(1, self._per_call()))
+        return tape
+
     def watch_changes(self, hooks: Hooks) -> None:
         """Notes what is set between steps; called when all variables are there."""
         for variable in variables_of_a_state(self._model):

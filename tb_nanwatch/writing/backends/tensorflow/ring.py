@@ -39,12 +39,22 @@ class Ring:
         step: the variable that counts the steps.
         rows: at least.
         most: a row that sums up to more stands out, whatever is expected.
+        guarded: a row ends with the half sum of squares of what its proofs rest on, for
+            nothing compares it with the limit while the step runs.
     """
 
     def __init__(
-        self, layout: Layout, replica: int, step: Any, rows: int, most: float = NO_LIMIT
+        self,
+        layout: Layout,
+        replica: int,
+        step: Any,
+        rows: int,
+        most: float = NO_LIMIT,
+        *,
+        guarded: bool = False,
     ) -> None:
-        width = layout.num_columns + layout.has_batch
+        width = layout.num_columns + layout.has_batch + guarded
+        self.guarded = guarded
         self.layout, self.replica, self.step = layout, replica, step
         # What each trace of this layout compares its rows with.
         self.limits: list[Any] = []

@@ -7,8 +7,9 @@ so many batches as were in the area before stay in it. Neither copies anything.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import keras
@@ -73,14 +74,23 @@ class Staged:
             self._fill(held[-steps:] if steps else [])
 
     def batches(self) -> list[Any]:
-        """Returns the batches that are held, oldest first, and holds none any more."""
+        """Returns the batches that are held, oldest first."""
+        held = self._eager
         if self._name:
             held = self._take()
-            self._length = 0
-            self._fill([])
-        else:
-            held, self._eager = self._eager, []
+            self._fill(held)
         return [self._nested(batch) for batch in held]
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Holds no batch of the compiled steps that run within."""
+        held = self._take() if self._name else []
+        try:
+            yield
+        finally:
+            if self._name:
+                self._take()
+                self._fill(held)
 
     def batch_bytes(self) -> int:
         """Returns the bytes of the last batch, 0 where none is held."""

@@ -333,18 +333,32 @@ class StepGraph:
             parts: what the elements of its row stand for.
             sums: that left it.
         """
-        n = parts.num_columns
-        if not n or step.batch is None:
+        if not parts.num_columns or step.batch is None:
             return
-        layout = self._known(
-            Layout(
-                *(step.phase, parts.probes, parts.columns),
-                *(list(range(len(parts.probes))), n, parts.has_batch),
-            )
-        )
-        ring = self._ring(layout, step, PROOF_LIMIT)
+        ring = self._ring(self._layout_of(step, parts), step, PROOF_LIMIT)
         calm = sums.total <= step.limit_value()
         self._write_ring(step, ring, sums.row, sums.guards, calm, [])
+
+    def record_later(self, step: Step, parts: Parts, sums: Packed) -> None:
+        """Adds the ring to a step of which the host reads nothing until the ring is read.
+
+        Args:
+            step, parts, sums: as of `record_packed`.
+        """
+        if not parts.num_columns:
+            return
+        ring = self._ring(self._layout_of(step, parts), step, PROOF_LIMIT, guarded=True)
+        _write(ring, step.number, tf.concat([sums.row, [sums.guards]], 0))
+        ring.step.assign_add(np.int64(1), read_value=False)
+
+    def _layout_of(self, step: Step, parts: Parts) -> Layout:
+        places = list(range(len(parts.probes)))
+        return self._known(
+            Layout(
+                *(step.phase, parts.probes, parts.columns),
+                *(places, parts.num_columns, parts.has_batch),
+            )
+        )
 
     def _write_ring(
         self,
@@ -400,16 +414,20 @@ class StepGraph:
         one = one_after(calm, keep, inputs)
         ring.step.assign_add(one, read_value=False)
 
-    def mute(self) -> list[Any]:
-        """Looks at no step from now on; returns the variables that the steps write."""
+    @property
+    def own(self) -> list[Any]:
+        """The variables that are written by the steps, or for them."""
+        rings = [ring for of_phase in self.rings.values() for ring in of_phase]
+        own = [variable for ring in rings for variable in (ring.values, *ring.limits)]
+        return [*self._steps.values(), *own, *self._eager_limits.values()]
+
+    def mute(self) -> None:
+        """Looks at no step from now on."""
         self.muted = True
-        own: list[Any] = list(self._steps.values())
         for rings in self.rings.values():
             for ring in rings:
-                own += [ring.values, *ring.limits]
                 for limit in ring.limits:
                     limit.assign(np.float32(NO_LIMIT))
-        return [*own, *self._eager_limits.values()]
 
     def take_standing(self) -> list[Standing]:
         """Returns the steps that stood out since the last call."""
@@ -460,7 +478,14 @@ class StepGraph:
             self._layouts.append(new)
             return new
 
-    def _ring(self, layout: Layout, step: Step, most: float = NO_LIMIT) -> Ring:
+    def _ring(
+        self,
+        layout: Layout,
+        step: Step,
+        most: float = NO_LIMIT,
+        *,
+        guarded: bool = False,
+    ) -> Ring:
         # Made outside the traced function, and as plain variables even under a
         # distribution strategy: mirrored ones misreport a fault of one replica.
         with self._lock, tf.init_scope():
@@ -470,7 +495,8 @@ class StepGraph:
             else:
                 number = self._steps[layout.phase, step.replica]
                 rows = 2 * self._steps_per_call()
-                ring = Ring(layout, step.replica, number, rows, most)
+                which = (layout, step.replica, number)
+                ring = Ring(*which, rows, most, guarded=guarded)
                 self.rings[layout.phase].append(ring)
             if not any(limit is step.limit for limit in ring.limits):
                 ring.limits.append(step.limit)
