@@ -40,7 +40,9 @@ to NumPy as it runs; there the gate serves the capsule alone.
     build.py       models that are built by their first batch
     batches.py     the batches of a call, kept until it has succeeded
     fits.py        what runs where tracing a step fails
-    instrument.py  hooks a model, reads the rings, takes the hooks out
+    one_step.py    hooks what a step is made of; runs one, and returns its tensors
+    looks.py       hands the tensors of a step that stood out to the observer
+    instrument.py  hooks a training's steps, reads the rings, takes the hooks out
     tracer.py      one step run eagerly, its tensors named as the probes do
     compiled.py    one step run compiled, as a training does
     aftermath.py   what is done with a capsule at the end of a run that went bad

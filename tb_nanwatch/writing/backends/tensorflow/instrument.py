@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import tensorflow as tf
@@ -23,35 +22,27 @@ from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.base import (
     METHODS,
     READ_INTERVAL_SECONDS,
-    BaseInstrument,
 )
-from tb_nanwatch.writing.backends.hooks import Hooks, original
+from tb_nanwatch.writing.backends.hooks import Hooks
 from tb_nanwatch.writing.backends.interface import Wishes
-from tb_nanwatch.writing.backends.kept import UPDATED
 from tb_nanwatch.writing.backends.names import (
     build_optimizer,
-    updates_by_gradients_alone,
 )
-from tb_nanwatch.writing.backends.parts import StepParts
 from tb_nanwatch.writing.backends.tensorflow.addends import read_where_added
-from tb_nanwatch.writing.backends.tensorflow.beside import (
-    as_columns,
-    as_observed,
-    run_again,
-)
 from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, is_built
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
 from tb_nanwatch.writing.backends.tensorflow.later import LAG, LookBack, is_on_host
-from tb_nanwatch.writing.backends.tensorflow.ops import after, function_of
+from tb_nanwatch.writing.backends.tensorflow.looks import Looks
+from tb_nanwatch.writing.backends.tensorflow.one_step import OneStep
+from tb_nanwatch.writing.backends.tensorflow.ops import function_of
 from tb_nanwatch.writing.backends.tensorflow.packed import Packed, Parts, pack
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
-from tb_nanwatch.writing.backends.tensorflow.step import Standing, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tb_nanwatch.writing.backends.tensorflow.traced_step import Step
-from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
-from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.backends.tracing import in_causal_order
 from tb_nanwatch.writing.recording.observer import Observer
 
 _nothing: Final = contextlib.nullcontext
@@ -71,7 +62,7 @@ class _Current(threading.local):
     step: Step | None = None
 
 
-class Instrument(BaseInstrument):
+class Instrument(OneStep):
     """Watches one training (`interface.Instrument`).
 
     Args:
@@ -80,13 +71,11 @@ class Instrument(BaseInstrument):
         wishes: how it is to be watched, and who is told.
     """
 
-    _tracer: Tracer
     _fit: WatchedFit | None
     _rewinding: Rewinding | None
 
     def __init__(self, model: Any, observer: Observer, wishes: Wishes) -> None:
         super().__init__(model, observer, wishes)
-        self._tracer = Tracer(model, self._note)
         self._current = _Current()
         keeps = wishes.capture_bytes > 0 and has(Feature.CAPSULE)
         # Of a step that is run again, the state is read before it and put back after it.
@@ -103,12 +92,6 @@ class Instrument(BaseInstrument):
             self._note,
         )
         self._jitted: list[Any] = []
-        self._jit = False
-        # Runs steps beside the training, and its functions of them, for each batch's shape
-        # with what they hand out.
-        self._beside: Instrument | None = None
-        self._compiled: dict[Phase, tuple[Any, list[Found]]] = {}
-        self._handed_out: dict[int, list[Found]] = {}
         self._is_built = is_built(model)
         self._met_variables = False
         # Whether all that was known after the last call has been seen to.
@@ -116,7 +99,11 @@ class Instrument(BaseInstrument):
         strategy = model.distribute_strategy
         self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
         self._rewinding = self._new_rewinding(wishes.rewind_bytes)
-        self._look_back = LookBack(model, self._graph, self._look_beside, self._note)
+        self._looks = Looks(
+            *(model, observer, wishes.activations_only),
+            *(self.capture, self.beside, self._note),
+        )
+        self._look_back = LookBack(model, self._graph, self._looks.look, self._note)
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
@@ -155,29 +142,6 @@ class Instrument(BaseInstrument):
         except BaseException:
             self.uninstall()
             raise
-
-    def run_once(self, phase: Phase, data: Any, *, compiled: bool = False) -> list[Found]:
-        """Runs one step and returns its watched tensors; the model is not watched then.
-
-        Args:
-            phase: which step.
-            data: the batch, as `train_step` receives it.
-            compiled: as in training (by XLA, where that is so); else operation by
-                operation.
-        """
-        model = self._model
-        self._hooks = hooks = Hooks()
-        try:
-            self._hook_parts(hooks)
-            # Not through the hook of another instrument, which would take it for a step.
-            step = original(model, METHODS[phase])
-            run = self._run_compiled if compiled else self._found_in_step
-            _, found = run(phase, step, data)
-        finally:
-            self.uninstall()
-        if self._trouble is not None:
-            raise self._trouble
-        return in_causal_order(found)
 
     def uninstall(self) -> None:
         """Takes every hook out; the model is as it was. Safe to call again."""
@@ -228,7 +192,7 @@ class Instrument(BaseInstrument):
             self._meet_built_layers()
         for standing in self._graph.take_standing():
             with self._rewinding.aside() if self._rewinding else _nothing():
-                self._look_beside(standing)
+                self._looks.look(standing)
         if (
             self._calls[phase] >= self._calls_due[phase]
             or time.monotonic() - self._read_at > READ_INTERVAL_SECONDS
@@ -307,101 +271,19 @@ class Instrument(BaseInstrument):
         for ring in self._graph.rings[phase]:
             ring.ask()
 
-    def _look_beside(self, standing: Standing) -> None:
-        """Hands the tensors of a step that stood out to the observer."""
-        kept, ring, late = standing
-        began = time.monotonic()
-
-        def run(data: Any, compiled: bool) -> list[Found]:
-            if self._beside is None:
-                self._beside = beside = Instrument(
-                    self._model,
-                    self._observer,
-                    Wishes(activations_only=self._wishes.activations_only),
-                )
-                beside._tracer.labelled = self._tracer.labelled
-                beside._jit = self._jit
-            return self._beside.run_once(kept.phase, data, compiled=compiled)
-
-        if UPDATED in kept.missing:
-            found = [replace(f, tensor=tf.constant(value)) for f, value in late]
-            found = in_causal_order([*found, *self._variables_now()])
-            layout, arrays = as_observed(found, kept.phase, ring.layout)
-        else:
-            layout, arrays = run_again(self._model, kept, ring.layout, run)
-        spent = time.monotonic() - began
-        expectation = self._observer.observe(
-            layout, kept.replica, kept.step, arrays, spent=spent
-        )
-        bad = ring.expectation.bad
-        ring.expect(as_columns(expectation, layout, ring.layout, bad))
-        if self.capture is not None and self._observer.is_onset(
-            kept.phase, kept.step, kept.replica
-        ):
-            self.capture.offer(kept)
-
-    def _variables_now(self) -> list[Found]:
-        """Returns slots, weights and layer state, as eager tensors."""
-        if self._wishes.activations_only:
-            return []
-        tracer = Tracer(self._model, self._note)
-        with tracer.tracing() as found:
-            tracer.add_variables()
-        return found
-
     # --- Hooks ----------------------------------------------------------------
-
-    def _hook_parts(self, hooks: Hooks) -> None:
-        """Hooks what a step is made of, but not the step itself."""
-        self._parts = StepParts(
-            self._model, hooks, self._tracer, self._note, self._meet, self._kept_apart
-        )
-        self._parts.hook(self._watch_apply)
-
-    def _meet_built_layers(self) -> None:
-        """Names and hooks what a model that its first batch builds has by now."""
-        if self._hooks is not None:
-            self._parts.meet_built_layers()
-
-    def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
-        def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:
-            grads = list(grads)  # what is given may be read only once
-            variables = kwargs.get("trainable_variables", args[0] if args else None)
-            kept: Any = None
-
-            def meet() -> None:
-                nonlocal kept
-                kept = self._before_update(optimizer, grads, variables)
-
-            self._meet(meet)
-            if kept is None:
-                return apply(grads, *args, **kwargs)
-            if not updates_by_gradients_alone(optimizer):
-                with tf.control_dependencies([kept]):
-                    return apply(grads, *args, **kwargs)
-            with self._kept_apart():
-                grads = [after(kept, gradient) for gradient in grads]
-            return apply(grads, *args, **kwargs)
-
-        return watched
 
     def _before_update(
         self, optimizer: Any, grads: list[Any], trainable_variables: Any
     ) -> Any:
         """Adds the gradients; returns what the update has to wait for, if anything."""
-        tracer, step = self._tracer, self._current.step
-        variables = (
-            private.optimized_variables(optimizer)
-            if trainable_variables is None
-            else list(trainable_variables)
-        )
-        if not self._wishes.activations_only:
-            tracer.add_gradients(grads, variables)
-        if step is None or not tracer.in_step:
+        super()._before_update(optimizer, grads, trainable_variables)
+        step = self._current.step
+        if step is None or not self._tracer.in_step:
             return None
         if trainable_variables is not None and grads:
-            build_optimizer(optimizer, variables)
-        return self._graph.gate(step, tracer.found)
+            build_optimizer(optimizer, list(trainable_variables))
+        return self._graph.gate(step, self._tracer.found)
 
     def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
         def wrap(model: Any, train_step: Any) -> Any:
@@ -573,36 +455,3 @@ class Instrument(BaseInstrument):
         self._jitted.append(compiled)
         logs, sums = traced(data)
         return logs, sums, parts
-
-    def _run_compiled(
-        self, phase: Phase, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found]]:
-        """Runs a step that is compiled as in training, and hands all its tensors out."""
-        met: list[Found] = []
-
-        def run(data: Any) -> Any:
-            logs, met[:] = self._found_in_step(phase, train_step, data)
-            return logs, [f.tensor for f in met]
-
-        function, found = function_of(run, xla=self._jit), met
-        if tf.executing_eagerly():  # it is called for other steps, too
-            function, met = self._compiled.setdefault(phase, (function, met))
-        traced = function.get_concrete_function(data)
-        if tf.executing_eagerly():
-            found = self._handed_out.setdefault(id(traced), list(met))
-        logs, tensors = traced(data)
-        place = {id(f.tensor): t for f, t in zip(found, tensors, strict=True)}
-        return logs, [replace(f, tensor=place[id(f.tensor)]) for f in found]
-
-    def _found_in_step(
-        self, phase: Phase, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found]]:
-        tracer = self._tracer
-        with tracer.tracing() as found:
-            self._meet(lambda: tracer.add_data(data))
-            logs = train_step(data)
-            self._meet(lambda: tracer.add_logs(logs))
-            if phase == "train" and not self._wishes.activations_only:
-                self._meet(tracer.add_variables)
-            self._meet(tracer.finish)
-            return logs, list(found)

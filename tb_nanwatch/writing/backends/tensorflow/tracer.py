@@ -11,7 +11,7 @@ from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.names import walk
 from tb_nanwatch.writing.backends.silent import Silent
-from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
+from tb_nanwatch.writing.backends.tensorflow.one_step import OneStep
 
 
 class StepTracer:
@@ -24,9 +24,8 @@ class StepTracer:
 
     def __init__(self, model: Any, *, activations_only: bool = False) -> None:
         self._model = model
-        self._instrument = Instrument(
-            model, Silent(), Wishes(activations_only=activations_only)
-        )
+        wishes = Wishes(activations_only=activations_only)
+        self._step = OneStep(model, Silent(), wishes)
 
     def paths(self) -> Mapping[int, str]:
         """Returns the path of each layer by its id."""
@@ -36,5 +35,5 @@ class StepTracer:
         """Runs one step and returns its watched tensors in causal order."""
         return [
             Traced(f.kind, f.name, f.layer, f.tensor)
-            for f in self._instrument.run_once(phase, data)
+            for f in self._step.run_once(phase, data)
         ]
