@@ -46,7 +46,7 @@ def put_back(variable: Any, value: Any) -> None:
 
 
 def without_derivative(tracer: Any) -> Any:
-    """Returns the value of a tracer of `jax.grad`, as it is outside of that.
+    """Returns the plain value that a tracer of `jax.grad` stands for, without its derivative.
 
     It is the same number, computed by the function around: no tracer leaks with it.
     """
@@ -71,7 +71,7 @@ def is_nnx() -> bool:
 
 @contextlib.contextmanager
 def divisions() -> Iterator[Any]:
-    """Has `/` call other functions within.
+    """Makes `/` on JAX's traced values call other functions until the block ends.
 
     Yields:
         What holds them: `truediv(x, y)`, and `rtruediv(y, x)` for a number x; as they
@@ -100,7 +100,7 @@ def divisions() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def each_step_through(model: Any, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """Has the functions that Keras makes within call a step through `wrap(step)`.
+    """Makes each training function that Keras builds in the block call `wrap(step)` for its step.
 
     Args:
         model: its `make_train_function` or `make_test_function` is called within.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured in one run, as the diagnosis takes it in."""
+"""The measurements of one run that the diagnosis starts from."""
 
 from __future__ import annotations
 

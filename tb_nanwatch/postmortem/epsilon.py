@@ -78,11 +78,11 @@ def altered(
     functions: Sequence[tuple[Any, str, int]],
     alter: Alter,
 ) -> Iterator[None]:
-    """Puts functions that call `alter` in front of others.
+    """Replaces functions by wrappers that pass one argument through `alter`, until the block ends.
 
     Args:
         functions: what holds each, its name there, and which of its arguments is given to
-            `alter`; those that are not there are left out.
+            `alter`; functions that do not exist are left out.
         alter: returns what the function gets in its place.
     """
     there = [f for f in functions if callable(getattr(f[0], f[1], None))]
@@ -113,7 +113,7 @@ def altered(
 
 
 def of_tensorflow(op_type: str, alter: Alter) -> AbstractContextManager[None]:
-    """TensorFlow's `Calls`; it is imported where this is called."""
+    """TensorFlow's `Calls`; TensorFlow is imported only when this is called."""
     import tensorflow as tf
 
     from tb_nanwatch.compat.tensorflow import math_modules

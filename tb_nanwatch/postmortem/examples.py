@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which examples of the data that `fit` was given the rows of a batch are."""
+"""Finds which examples of the data given to `fit` the rows of a batch are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_ALIKE: Final = 1000
 
 
 def find(given: Any, batch: Any, rows: Iterable[int]) -> list[Example]:
-    """Returns the examples that some rows of a batch are, however they were shuffled.
+    """Returns which examples some rows of a batch are, found by content in shuffled data.
 
     A row is told by what is in it: of one that stands in the data twice, or was changed on
     its way, nothing is said.
@@ -51,7 +51,7 @@ def find(given: Any, batch: Any, rows: Iterable[int]) -> list[Example]:
 
 
 def examples_of(given: Any, capsule: Capsule, found: PostMortem) -> list[Example]:
-    """Returns which examples the rows are that a post-mortem tells of.
+    """Returns which examples the rows named in a post-mortem are.
 
     Args:
         given: what `fit` was given as x and y.
@@ -78,7 +78,7 @@ def _match(whole: Any, part: Any) -> bool:
 
 
 def _alike(whole: Any, row: Any, among: Any) -> Any:
-    """Returns those of some examples whose values are those of a row."""
+    """Returns the examples, among some, whose values equal those of a row."""
     row = np.asarray(row).reshape(whole.shape[1:])
     # A whole data set is not copied: value by value, then what is left in full.
     places = itertools.islice(np.ndindex(*whole.shape[1:]), _FIRST_VALUES)

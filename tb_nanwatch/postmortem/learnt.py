@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a training that is run again learns: its loss, beside that of a constant."""
+"""Judges whether a repeated training learns, by comparing its loss with a constant's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow's operations as users know them, and what made their result non-finite.
+"""Users' names for TensorFlow's operations, and why a result of theirs is non-finite.
 
 NumPy alone; nothing here needs TensorFlow.
 """
@@ -196,7 +196,7 @@ def public_name(op_type: str) -> str:
 
 
 def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
-    """Returns what is to be said of each input of an operation."""
+    """Returns the measurements of each input of an operation."""
     return [
         operand(operand_name(op_type, i, len(arrays)), array)
         for i, array in enumerate(arrays)
@@ -205,7 +205,7 @@ def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
 
 
 def operand_name(op_type: str, number: int, count: int) -> str:
-    """Returns what an input is to the operation, which has `count` of them."""
+    """Returns the name of an operation's input, such as "denominator"; it has `count` inputs."""
     names = _OPERANDS.get(op_type, ())
     if number < len(names):
         return names[number]
@@ -213,7 +213,7 @@ def operand_name(op_type: str, number: int, count: int) -> str:
 
 
 def out_of_domain(op_type: str, values: Mapping[int, Array]) -> list[int]:
-    """Returns the numbers of the operands of which some value is out of the domain."""
+    """Returns the numbers of the operands that have a value outside of the domain."""
     return [
         domain.operand
         for domain in _DOMAINS.get(op_type, ())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a post-mortem has found: operation, chain, outliers, experiments."""
+"""The parts of a post-mortem: operation, chain, outliers, experiments."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Example:
 
 @dataclass
 class PostMortem:
-    """What running the failing step again, operation by operation, has shown.
+    """The result of running the failing step again, operation by operation.
 
     Attributes:
         reproduced: the origin was non-finite again, with the same counts.

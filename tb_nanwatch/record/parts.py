@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What records are made of: searches, probes, positions, bad tensors, episodes."""
+"""The parts of records: searches, probes, positions, bad tensors, episodes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class HParam:
 
 @dataclass
 class Search:
-    """What identifies a search; the same in all of its sessions.
+    """The identity of a search; the same in all of its sessions.
 
     Attributes:
         id: made once for a search, kept when it is resumed, new after
@@ -163,7 +163,7 @@ class ShortTrial:
 
 @dataclass
 class Score:
-    """What a training without a tuner is judged by.
+    """The metric by which a training without a tuner is judged.
 
     Attributes:
         name: of a metric in the logs that Keras gives to callbacks.

@@ -51,7 +51,7 @@ class Drawn:
 
 
 def largest_box(drawn: Drawn, axes: Sequence[SpaceAxis], within: Bools) -> Box:
-    """Returns the box that keeps most; it holds less than `RISK`, or next to nothing."""
+    """Returns the largest box whose share of bad values is below `RISK`, or a nearly empty one."""
     levelled = next((a for a in axes if not a.numeric), None)
     if levelled is None or len(levelled.values) > MAX_LEVELS:
         return peeled(drawn, axes, within, {})
@@ -73,7 +73,7 @@ def peeled(
     within: Bools,
     levels: dict[str, frozenset[int]],
 ) -> Box:
-    """Returns what is left once the parts that die were taken off, the worst first."""
+    """Returns the box that is left after cutting off the parts that go bad, the worst first."""
     inside = within.copy()
     bounds = {a.name: (-a.units / 2, a.units / 2) for a in axes if a.numeric}
     ends = dict(bounds)
@@ -138,7 +138,7 @@ def _without(
 def restricted(
     specs: Sequence[HParam], axes: Mapping[str, SpaceAxis], box: Box
 ) -> tuple[HParam, ...]:
-    """Returns the declarations of a space, with those values alone that lie in a box."""
+    """Returns the declarations of a space, reduced to the values in a box."""
     found = []
     for spec in specs:
         axis = axes.get(spec.name)
@@ -152,7 +152,7 @@ def restricted(
 
 
 def with_values(spec: HParam, kept: Sequence[JSONScalar]) -> HParam:
-    """Returns a declaration with some of its values alone."""
+    """Returns a declaration reduced to some of its values."""
     listed = (False, True) if spec.type == "boolean" else spec.values or ()
     values = [v for v in listed if any(same(v, k) for k in kept)]
     if not values:

@@ -30,7 +30,7 @@ def moving_bound(
     drawn: Drawn,
     axes: Sequence[SpaceAxis],
 ) -> tuple[str, int, str]:
-    """Returns the form, the points that it keeps and its code; 0 where it has no use."""
+    """Returns the form, the number of points it keeps and its code; 0 points where it is useless."""
     nothing = ("dependent", 0, "")
     main = frontier.main
     if main is None or not _is_plain(main):

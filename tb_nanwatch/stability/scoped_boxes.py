@@ -27,7 +27,7 @@ LEAST: Final = 0.05
 def scoped_boxes(
     coordinates: Coordinates, drawn: Drawn, axes: Sequence[SpaceAxis]
 ) -> tuple[str, int, str]:
-    """Returns the form, the points that it keeps and its code; 0 where it has no use."""
+    """Returns the form, the number of points it keeps and its code; 0 points where it is useless."""
     best: tuple[str, int, str] = ("scopes", 0, "")
     for parent in axes:
         if (

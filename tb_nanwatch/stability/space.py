@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The space that lives: the largest part of a search space in which next to nothing dies.
+"""Finds the stable space: the largest part of a search space in which almost no values go bad.
 
 Three forms are tried, and the one that keeps most is told: one box; a box for each level
 of a hyperparameter (conditional scopes); a bound that depends on another number. KerasTuner
@@ -31,7 +31,7 @@ _WORTH: Final = 1.2
 
 @dataclass(frozen=True)
 class StableSpace:
-    """The space that lives.
+    """The part of a search space in which almost no values go bad.
 
     Attributes:
         specs: declarations of one box, those of what varies no more included; empty where

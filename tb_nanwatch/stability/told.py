@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stability search tells, in words."""
+"""The printed report of a stability search."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a search was given up, and how it goes on, in words; pure."""
+"""Sentences on why a search was aborted, and how to continue; pure."""
 
 from __future__ import annotations
 

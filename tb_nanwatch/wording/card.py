@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said first of a run or a search, drawn for a terminal, a page or an issue; pure.
+"""The card that opens a report on a run or a search, for a terminal, a page or an issue; pure.
 
 One card has one content. Names and messages in it may come from event files that anyone
 may have written: each text is made one safe line here.
@@ -43,7 +43,7 @@ STYLE: Final = """
 
 @dataclass(frozen=True)
 class Part:
-    """One of the things that a card says; it is left out where it has no text.
+    """One paragraph of a card; it is left out where it has no text.
 
     Attributes:
         title: "Why", "Fix", "Where"; "" goes on with the part before.
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Card:
-    """What is said first of a run or a search.
+    """The statements that open a report on a run or a search.
 
     Attributes:
         first: what happened, and to which: "logs diverged at epoch 1, batch 3."
@@ -174,7 +174,7 @@ def _html(card: Card) -> str:
 
 
 def _command(text: str) -> str:
-    """Returns a command as it is to be typed: its spaces are its own."""
+    """Returns a command with its spaces kept, as the user has to type it."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

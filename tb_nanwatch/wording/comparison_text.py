@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs side by side, in words: what differs, where they part, what it comes to; pure."""
+"""Sentences that compare two runs: differences, where they part, the verdict; pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def at_first_text(kind: str, name: str) -> str:
 
 
 def largest_text(kind: str) -> str:
-    """Returns what stands for a kind's tensors where their numbers differ."""
+    """Returns the name for the largest tensor of a kind, where runs differ in their number."""
     return f"the largest {kind.replace('_', ' ')}"
 
 

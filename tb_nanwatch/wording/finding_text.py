@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A condition on hyperparameters that goes with going bad, in words; pure."""
+"""Sentences on a condition on hyperparameters that is associated with going bad; pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands first of a search, in words: what happened, why, what to change; pure."""
+"""Sentences for the first screen of a search: what happened, why, what to change; pure."""
 
 from __future__ import annotations
 

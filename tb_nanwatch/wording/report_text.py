@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the printed report and its page say beside cards and tables, in words; pure."""
+"""Sentences of the printed report and its page outside of cards and tables; pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def closest_call_text(name: str, call: str, more: int) -> str:
 
 
 def postmortem_texts(found: PostMortem | None) -> list[str]:
-    """Returns what running the failing step again has found, a sentence each."""
+    """Returns the results of running the failing step again, a sentence each."""
     if not found:
         return []
     said = []
@@ -103,7 +103,7 @@ def postmortem_texts(found: PostMortem | None) -> list[str]:
 
 
 def replay_text(name: str) -> str:
-    """Returns what the command below it does."""
+    """Returns the sentence that explains the replay command below it."""
     return f"{name}, the failing step again:"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of single rows of data: what is said of them where a report is passed on; pure.
+"""Hides values of single rows of data in reports that are passed on; pure.
 
 A report that leaves the machine names row and column, and what was wrong there, but not
 the value, unless somebody asks for it. Ranges and counts over a whole batch are no values

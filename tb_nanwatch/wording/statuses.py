@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run's status and state are called, and what a status means; pure.
+"""The names of a run's statuses and states, and the meaning of each status; pure.
 
 The tab takes these words from here (frontend/generator).
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trial or a run is called, the same wherever people read; pure.
+"""The names of trials and runs, the same everywhere; pure.
 
 KerasTuner prints "Trial #3" for the trial whose id is "2": that is the number people have
 seen, and no other is shown beside it.

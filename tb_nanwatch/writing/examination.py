@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step at which one training went bad: kept, and run again once nothing watches it."""
+"""Keeps the step at which a training went bad, and runs it again after watching has ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tb_nanwatch.writing.search.alike import Tried, Way, way_of
 
 
 class Options(Protocol):
-    """Of the callback's options, those that are about the failing step."""
+    """The callback's options that concern the failing step."""
 
     log_dir: str
     activations_only: bool
@@ -38,7 +38,7 @@ class Options(Protocol):
 
 
 class Examination:
-    """What becomes of the step at which a training went bad.
+    """Keeps, runs again and explains the step at which a training went bad.
 
     In this order: `keep` as soon as the run is known to be bad, `take_tape` while its
     model is watched, and `run` when that is over.
@@ -100,7 +100,7 @@ class Examination:
             self._instrument.notes.append(f"no capsule was kept: {type(e).__name__}: {e}")
 
     def take_tape(self) -> None:
-        """Takes what the training can be run again from, while the model is watched."""
+        """Takes the tape to run the training again from, while the model is still watched."""
         # What another one watches is not trained beside it: the last one tries it all.
         self._tries = self._instrument.is_alone
         with contextlib.suppress(Exception):  # then nothing is tried
@@ -168,7 +168,7 @@ class Examination:
         )
 
     def _complete(self, capsule: Capsule, tape: Tape) -> None:
-        """Has the capsule hold the state from before its step, where it does not."""
+        """Adds the state from before its step to the capsule, where it is missing."""
         try:
             whole = self._backend.complete(capsule, tape, self._model)
             if whole and self._place:
@@ -189,17 +189,17 @@ class Examination:
 
     @property
     def _wants_experiments(self) -> bool:
-        """Whether they are to be tried for as long as there is time."""
+        """Returns whether experiments should be tried while time is left."""
         return self._tries and self._options.experiments > 0
 
     def _first_to_try(self, found: PostMortem) -> Sequence[Experiment]:
-        """Returns the experiments that settled it for a run which went bad alike."""
+        """Returns the experiments that settled the cause of a run which went bad in the same way."""
         if self._trial is None:
             return ()
         return verdicts.state_of(self._trial.tuner).alike.first(self._way(found))
 
     def _note_alike(self, found: PostMortem, seconds: float) -> None:
-        """Tells later runs of the search what was tried on this one.
+        """Notes the experiments on this run for later runs of the search.
 
         Args:
             found: its post-mortem; it is told why nothing was tried, where that is so.
@@ -217,7 +217,7 @@ class Examination:
         alike.note(way, Tried(name, found.experiments, confirming))
 
     def _way(self, found: PostMortem) -> Way:
-        """Returns in what way the run went bad, whatever experiments say."""
+        """Returns the way in which the run went bad, without regard to experiments."""
         status, _, origin = self._recorder.status()
         cause = self._diagnosed(replace(found, experiments=[])).id
         return way_of(status, cause, origin, found)

@@ -27,7 +27,7 @@ _GUARDED: Final = (
 
 
 def guard(callbacks: Any, watched: Any) -> None:
-    """Has `watched.end_with` called where an exception leaves a callback, or fit.
+    """Arranges that `watched.end_with` is called when an exception leaves a callback or `fit`.
 
     Args:
         callbacks: the `CallbackList` of the fit.

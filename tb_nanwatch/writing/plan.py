@@ -15,7 +15,7 @@ _SHARE_IN_SEARCH: Final = 0.125
 
 
 def plan_of(environment: TrainingSetup, onset: Position, *, in_search: bool) -> Plan:
-    """Returns how long a training was to be, and what may be spent on running that far.
+    """Returns the planned length of a training, and the time allowed for running that far.
 
     Args:
         environment: of the training.

@@ -45,7 +45,7 @@ _SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
 class CallbackOptions(examination.Options, Protocol):
-    """What the callback was given, and what Keras gave to the callback."""
+    """The callback's options, and the objects that Keras gave to the callback."""
 
     given_log_dir: str
     hparams: dict[str, Any]
@@ -158,7 +158,7 @@ class Watched:
         )
 
     def _begin(self, callbacks: Any) -> None:
-        """Writes the beginning of the training, and has its end told.
+        """Logs the beginning of the training, and arranges that its end is noticed.
 
         Args:
             callbacks: Keras' list of the running `fit`, or None.
@@ -199,7 +199,7 @@ class Watched:
         self._session.epochs = epoch + 1
 
     def end_epoch(self, epoch: int, logs: Mapping[str, Any] | None) -> None:
-        """Writes what the epoch brought; epochs count from 0."""
+        """Writes the measurements of the epoch; epochs count from 0."""
         self._read()
         if self._session.scoring is not None:
             self._session.scoring.note(epoch, logs)
@@ -236,7 +236,7 @@ class Watched:
         self._session.flush()
 
     def _after_call(self) -> Exception | None:
-        """Acts once the run has gone bad; returns what is to end it."""
+        """Acts once the run has gone bad; returns the exception that should end it."""
         if self._recorder.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
         if not self._recorder.is_bad or self._told:
@@ -247,7 +247,7 @@ class Watched:
         return self._act()
 
     def _keep_bad_step(self) -> None:
-        """Keeps the step at which the run went bad, and what it is run again from."""
+        """Keeps the step at which the run went bad, and the states and batches to run it again."""
         self._told = True
         self._instrument.went_bad()
         self._examination.keep()
@@ -340,7 +340,7 @@ class Watched:
         self._tell_bad()
 
     def _tell_bad(self) -> None:
-        """Tells what the user gave for it that the run went bad."""
+        """Calls the user's `on_bad` function with the run that went bad."""
         on_bad = self._options.on_bad
         if on_bad is None:
             return
@@ -373,7 +373,7 @@ class Watched:
         )
 
     def _see_late(self) -> None:
-        """Keeps the bad step of a run that was seen to be bad by the last reading alone."""
+        """Keeps the bad step of a run whose last reading was the first to show that it went bad."""
         if self._recorder.is_bad and not self._told:
             with contextlib.suppress(Exception):  # the log is as good without
                 self._keep_bad_step()
@@ -417,7 +417,7 @@ class Watched:
 
 
 def _monitored(callbacks: Any) -> list[str]:
-    """Returns the metrics that callbacks of the fit go by: to stop early, to keep the best."""
+    """Returns the metrics that the fit's callbacks monitor, for early stopping or the best model."""
     return [
         monitor
         for callback in getattr(callbacks, "callbacks", ())
@@ -428,7 +428,7 @@ def _monitored(callbacks: Any) -> list[str]:
 
 
 def _judge(watch: weakref.ref[Watched], session: TrainingLog) -> verdicts.Listener:
-    """Returns what logs the tuner's verdict on a training."""
+    """Returns a function that logs the tuner's verdict on a training."""
 
     def judge(verdict: verdicts.Verdict) -> None:
         alive = watch()

@@ -66,15 +66,15 @@ export interface SearchAnswer {
   why: string;
   /** "tested", "likely" or "unclear"; empty where the cause is unknown. */
   sure: string;
-  /** how often causes as sure as this were right of other people's programs. */
+  /** how often causes named as surely were right in other people's programs. */
   record: string;
   /** what to change, in sentences. */
   fix: string;
-  /** what an experiment has shown of it, in a sentence. */
+  /** the result of the experiment that tested the cause, in a sentence. */
   tested: string;
   /** operation and line, or the first bad tensor. */
   where: string;
-  /** what was trained on after it, in a sentence. */
+  /** how long training went on after going bad, in a sentence. */
   after: string;
   /** what the experiment of `tested` ran with: "a learning rate of 0.3 instead of 3". */
   changed: string;
@@ -621,15 +621,15 @@ export interface Answer {
   why: string;
   /** "tested", "likely" or "unclear"; empty where the cause is unknown. */
   sure: string;
-  /** how often causes as sure as this were right of other people's programs. */
+  /** how often causes named as surely were right in other people's programs. */
   record: string;
   /** what to change, in sentences. */
   fix: string;
-  /** what an experiment has shown of it, in a sentence. */
+  /** the result of the experiment that tested the cause, in a sentence. */
   tested: string;
   /** operation and line, or the first bad tensor. */
   where: string;
-  /** what was trained on after it, in a sentence. */
+  /** how long training went on after going bad, in a sentence. */
   after: string;
   /** what the experiment of `tested` ran with: "a learning rate of 0.3 instead of 3". */
   changed: string;

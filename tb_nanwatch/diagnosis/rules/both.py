@@ -13,7 +13,7 @@ PARTS = ("unscaled_inputs", "unscaled_targets")
 
 
 def unscaled_data(found: Sequence[Candidate]) -> list[Candidate]:
-    """Returns the causes with inputs and labels together in the place of each alone.
+    """Returns the causes with one for inputs and labels together in place of one for each.
 
     Args:
         found: what the rules propose, of a run that trains with both scaled and does not

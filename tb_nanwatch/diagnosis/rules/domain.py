@@ -48,7 +48,7 @@ def left_domain(m: Measured) -> bool:
 
 
 def domain_candidates(m: Measured) -> list[Candidate]:
-    """Returns the causes of a tensor that left its domain, by what kind it is of."""
+    """Returns the causes of a tensor that left its domain, chosen by the kind of tensor."""
     assert m.origin is not None
     kind = m.probes[m.origin].kind
     rules: dict[str, Callable[[Measured], list[Candidate]]] = {
@@ -68,7 +68,7 @@ def domain_candidates(m: Measured) -> list[Candidate]:
 
 
 def _is_a_loss(m: Measured) -> bool:
-    """Returns whether gradients went bad with a metric: a loss that a step of its own tells.
+    """Returns whether gradients went bad with a metric, as where a custom step logs its own loss.
 
     No gradient is computed from what only measures.
     """

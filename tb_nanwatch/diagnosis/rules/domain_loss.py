@@ -13,7 +13,7 @@ from tb_nanwatch.diagnosis.rules.told import counts_text, upstream_text
 
 
 def domain_of_loss(m: Measured) -> list[Candidate]:
-    """Returns the causes of a loss of ordinary numbers.
+    """Returns the causes of a non-finite loss that was computed from ordinary numbers.
 
     Signs:
         label_range: the first bad tensor is a loss, and labels that are integers, one for

@@ -10,7 +10,7 @@ from tb_nanwatch.diagnosis.rules.told import counts_text, upstream_text
 
 
 def domain_of_metric(m: Measured) -> list[Candidate]:
-    """Returns the cause of a metric of ordinary numbers.
+    """Returns the cause of a non-finite metric that was computed from ordinary numbers.
 
     Signs:
         metric_domain: the first bad tensor is a metric, of finite numbers of ordinary

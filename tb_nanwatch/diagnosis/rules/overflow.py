@@ -11,7 +11,7 @@ from tb_nanwatch.diagnosis.rules.unscaled import unscaled_inputs
 
 
 def overflowed_by_inputs(m: Measured, found: Sequence[Candidate]) -> list[Candidate]:
-    """Returns the causes with the scale of the inputs before an operation that overflows.
+    """Returns the causes with "unscaled inputs" ahead of the operation that overflowed.
 
     A bound on the operation's argument keeps it finite where all arguments are beyond it,
     and takes the derivative of all of them.

@@ -29,7 +29,7 @@ _AKIN: Final = 0.5
 
 @dataclass(frozen=True)
 class Half:
-    """One of two searches.
+    """One of the two searches that are compared.
 
     Attributes:
         name: what it is called in sentences.
@@ -48,7 +48,7 @@ class Half:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """What came of an edit.
+    """The effect of an edit of the search space.
 
     Attributes:
         shares: of both searches.
@@ -70,7 +70,7 @@ class BeforeAfter:
 
 
 def before_after(first: Half, second: Half) -> BeforeAfter:
-    """Returns what came of the edit between two searches."""
+    """Returns the effect of the edit between two searches."""
     shares = (_share(first), _share(second))
     p_value = None
     if shares[0].total and shares[1].total:
@@ -148,7 +148,7 @@ def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[SpaceCha
 def _in_common(
     first: Sequence[HParam], second: Sequence[HParam]
 ) -> tuple[int, int] | None:
-    """Returns (shared, all) names of two spaces; None where one has none yet."""
+    """Returns (shared, all) names of two spaces; None where a space has no names yet."""
     names = [{s.name for s in space} for space in (first, second)]
     if not all(names):
         return None

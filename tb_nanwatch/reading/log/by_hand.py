@@ -20,7 +20,7 @@ _UNNAMED: Final = "Runs with hparams="
 def gather(sessions: Sequence[Session]) -> None:
     """Groups runs that were given `hparams=`: those below one directory become one search.
 
-    What a loop of one's own, Optuna or Ray trains is compared as a tuner's trials are. The
+    Runs of a hand-written loop, Optuna or Ray are then compared like a tuner's trials. The
     objective is the score of these runs, where all are judged by the same.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sessions belong together, and which one of them decides; pure."""
+"""Groups the sessions of each trial, and finds which of them decide its status; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def decide(sessions: list[Session]) -> None:
-    """Marks every session but those that decide their trial's execution.
+    """Marks as superseded every session that does not decide its trial's execution.
 
     Several trainings in one attempt at an execution (a `HyperModel.fit` that calls
     `fit` twice, a model that is trained on) are parts of it and decide together: the
@@ -84,7 +84,7 @@ def _attempts(sessions: list[Session]) -> list[list[Session]]:
 
 
 def _inherit(sessions: list[Session]) -> None:
-    """Notes what had become of the training that a session's weights came from."""
+    """Notes the status of the training that a session's weights came from."""
     trials = trials_of(sessions)
     by_id = {s.id: s for s in sessions}
     for session in sessions:

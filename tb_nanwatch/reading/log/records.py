@@ -49,7 +49,7 @@ def version_of(series: Any) -> str:
 
 
 def fingerprint(listing: Listing) -> frozenset[tuple[str, str, str]]:
-    """Returns what changes whenever one of the time series does."""
+    """Returns a fingerprint that changes whenever one of the time series does."""
     return frozenset(
         (run, tag, version_of(series))
         for run, tags in listing.items()

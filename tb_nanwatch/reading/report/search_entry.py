@@ -80,7 +80,7 @@ def _compared(
 def _summary(
     search_id: str, sessions: list[Session], causes: CausesByRun, with_data: bool
 ) -> SearchSummary:
-    """Returns a search as far as its trials need not be compared."""
+    """Returns the part of a search's entry that needs no comparison of its trials."""
     trials = trials_of(sessions)
     statuses: Counter[str] = Counter(worst(group) for group in trials.values())
     by_status = {s: statuses[s] for s in STATUSES if s in statuses}
@@ -127,7 +127,7 @@ class _Frontier(TypedDict):
 def _frontier(
     search: SearchSummary, sessions: list[Session], snapshot: Snapshot
 ) -> _Frontier:
-    """Returns the frontier that a search found, or what came of the last one's."""
+    """Returns the frontier that a search found, or how it fared in an earlier one's space."""
     found = frontiers.entry(snapshot.frontiers.get(search.search))
     known = snapshot.frontiers.values()
     before = [r for r in known if r.written_at <= search.started]
@@ -159,7 +159,7 @@ def _running(trials: Trials) -> int:
 
 
 def _notes(trials: Trials) -> list[str]:
-    """Returns what else happened, a sentence each: what runs, failed, was not watched."""
+    """Returns remarks, a sentence each, on trials that run, failed or were not watched."""
     groups = trials.values()
     statuses = Counter(map(worst, groups))
     quiet = [g for g in groups if worst(g) == "unwatched" and not any(map(failure, g))]
@@ -191,7 +191,7 @@ def _search_space(sessions: list[Session]) -> list[SpaceHParam]:
 
 
 def is_bookkeeping(name: str, session: Session) -> bool:
-    """Returns whether a hyperparameter is a value of Hyperband's own, which nobody chose."""
+    """Returns whether a hyperparameter is one of Hyperband's bookkeeping values."""
     return name.startswith("tuner/") and session.status.search is not None
 
 

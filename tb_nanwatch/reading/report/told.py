@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said first of each search, and of each run beside none; pure.
+"""Builds the cards that open a report: one for each search, and for each run outside of one; pure.
 
 The terminal, the page, Markdown and a notebook draw these cards; all else that they show
 stands below.
@@ -66,7 +66,7 @@ def findings_of(full: Overview, search: SearchSummary) -> list[Finding]:
 
 
 def is_clean(search: SearchSummary, runs: Sequence[RunSummary]) -> bool:
-    """Returns whether there is nothing but good news of a search or of runs."""
+    """Returns whether a search or some runs have nothing but good news."""
     quiet = all(r.status == "clean" and not (r.damage or r.failure_text) for r in runs)
     return quiet and not search.aborted
 
@@ -81,7 +81,7 @@ def run_card(run: RunSummary) -> Card:
 
 
 def remarks_of(run: RunSummary) -> list[str]:
-    """Returns what is to be said of a run beside its answer, a sentence each."""
+    """Returns the remarks on a run that its answer does not hold, a sentence each."""
     said = (run.failure_text, run.unwatched_text, run.misread_text)
     remarks = [*said, run.inherited_text, *(scalar.text for scalar in run.scalars)]
     return [remark for remark in remarks if remark]
@@ -129,7 +129,7 @@ def _which(runs: Sequence[RunSummary]) -> str:
 
 
 def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
-    """Returns what the first screen says of a search, in a card's parts."""
+    """Returns the first screen of a search as the parts of a card."""
     first, answer, aborted = search.first, search.answer, search.aborted
     if search.purpose == "stability" or not (answer or first.fix):
         return []  # a frontier has its own place below
@@ -153,10 +153,10 @@ def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
 
 
 def _further(edit: str, findings: Sequence[Finding]) -> list[Part]:
-    """Returns what else is to be narrowed: each hyperparameter has one edit, the first.
+    """Returns further edits that narrow the space: the first one for each hyperparameter.
 
     Args:
-        edit: of the answer; without one nothing is to be narrowed yet.
+        edit: of the answer; where it is "", no edit is proposed yet.
         findings: of the search, the clearest first.
     """
     if not edit:
@@ -199,7 +199,7 @@ def short(one: Card, sure: str) -> Card:
 
 
 def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
-    """Returns what statistics say of a search and its card does not, a text each."""
+    """Returns statistical results on a search that its card leaves out, a text each."""
     if not findings:
         return list(filter(None, [_beyond(search.verdict, search.counted)]))
     return [
@@ -209,5 +209,5 @@ def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
 
 
 def _beyond(text: str, said: str) -> str:
-    """Returns a text without what it begins with."""
+    """Returns a text without its beginning `said`."""
     return str(text).removeprefix(said).strip()

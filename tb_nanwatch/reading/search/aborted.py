@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A search that the tuner gave up: which trials did it, why, and what to set; pure."""
+"""Explains why a tuner gave up a search: which trials failed, why, and what to set; pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def explain(
     sessions: list[Session],
     causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
 ) -> Aborted | None:
-    """Returns what an aborted search is told with, None of another one.
+    """Returns the explanation of an aborted search, None for any other search.
 
     `fix` is what to do, with reasons; `next` the same in one sentence or two, for where
     the cause and its fix are told already.
@@ -157,7 +157,7 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
 def _shared_cause(
     row: Sequence[Group], causes: Mapping[tuple[str, str], Sequence[Cause]]
 ) -> str | None:
-    """Returns the cause of all these trials that no value of the space would mend."""
+    """Returns the cause that all these trials share, if no value in the space would avoid it."""
     found = set()
     for group in row:
         session = max(group, key=lambda s: STATUSES.index(s.status.status))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which attempt at a trial each run is, in the same words everywhere; pure."""
+"""Names the attempt at a trial that each run is, in the same words everywhere; pure."""
 
 from __future__ import annotations
 

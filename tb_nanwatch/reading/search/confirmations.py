@@ -13,7 +13,7 @@ from tb_nanwatch.wording.confirmation_text import (
 
 
 def entry(record: ConfirmationRecord | None) -> Confirmation | None:
-    """Returns it as it is told; None where no such trials were logged."""
+    """Returns the confirmation in the form that is sent; None where none was logged."""
     if record is None:
         return None
     return Confirmation(

@@ -21,7 +21,7 @@ from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
 
 def hp_of(spec: HParam) -> str:
-    """Returns what the program calls the `HyperParameters` that a hyperparameter is declared with."""
+    """Returns the program's variable for the `HyperParameters` of a declaration."""
     return spec.declared.hp if spec.declared is not None else "hp"
 
 
@@ -43,7 +43,7 @@ _MAX_LISTED: Final = 12
 
 
 def variable_of(name: str) -> str:
-    """Returns a name of Python for the variable that holds a hyperparameter's value."""
+    """Returns a valid Python name for the variable that holds a hyperparameter's value."""
     variable = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     if variable[0].isdigit() or keyword.iskeyword(variable) or variable in ("hp", "math"):
         variable = f"value_{variable}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tuner misread a run that went bad, computed from facts; pure."""
+"""Finds where the tuner took a bad run's score for a valid one; pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def misread(session: Session) -> Misread | None:
 
 
 def _damage_kinds(status: StatusRecord, epoch: int) -> list[Kind] | None:
-    """Returns what of the model was non-finite at the end of a run's epoch.
+    """Returns which kinds of model values were non-finite at the end of a run's epoch.
 
     Of MODEL_KINDS; empty where a log does not tell what it was, None for nothing.
     """

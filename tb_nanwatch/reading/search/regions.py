@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Family:
-    """All candidate regions, each distinct set of trials once an axis.
+    """All candidate regions; on each axis, regions with the same trials count as one.
 
     Args:
         axes: of all trials.

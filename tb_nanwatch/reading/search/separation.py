@@ -63,7 +63,7 @@ class Region:
 
 @dataclass
 class Separation:
-    """What was found.
+    """The result of looking for a separating region.
 
     Attributes:
         best: the chosen region; None where nothing passes.
@@ -271,7 +271,7 @@ def _rivals(best: Region, regions: Sequence[Region], worse: float) -> list[Regio
 
 
 def _prefer(found: Separation, suspects: Collection[int]) -> Separation:
-    """Returns `found` with the rival as its best that the runs themselves point at."""
+    """Returns `found` with the rival that the runs' causes point at as its best region."""
     best = found.best
     if best is None or any(c.axis in suspects for c in best.conditions):
         return found

@@ -34,7 +34,7 @@ class ComparedTrial:
         origin: (kind, name) of the first bad tensor.
         cause: id of the likeliest cause; None where it is not known.
         about: value of the setting that this cause is about (a learning rate).
-        made: the operation that made `origin`, with its line; None where not known.
+        made: the operation that made `origin`, with its line; None where it is unknown.
         fix: what to change, by the rule that named `cause`; empty where not known.
         sure: how sure `cause` is: "tested", "likely", "unclear" or "".
     """
@@ -193,7 +193,7 @@ def threshold_text(dead: float, live: float, whole: bool) -> str:
 
 
 def value_text(value: JSONScalar) -> str:
-    """Returns a value of a choice as users read it."""
+    """Returns a value of a choice in the form that users read."""
     return number_text(value) if isinstance(value, float) else str(value)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to say of a search in which no hyperparameter was found to blame; pure."""
+"""The verdict on a search in which no hyperparameter was found to blame; pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets", "unscaled_data")
 
 
 def without_comparison(space: Space) -> str:
-    """Returns what to say where no two outcomes, or no two values, can be compared."""
+    """Returns the verdict where all outcomes, or all values, are the same."""
     bad, total = int(space.bad.sum()), len(space.trials)
     if not bad:
         return ""
@@ -82,7 +82,7 @@ def mend_first(space: Space) -> str:
 
 
 def how_to_mend(space: Space) -> str:
-    """Returns the fix of a cause that all bad trials share and that is not the space's."""
+    """Returns the fix of a cause that all bad trials share and that the space is not to blame for."""
     cause = common_cause(space)
     if cause in _OF_THE_DATA:
         return _scale_first(space)
@@ -128,7 +128,7 @@ def _shared(space: Space) -> list[str]:
 
 
 def nothing_found(space: Space, separation: Separation) -> str:
-    """Returns what to say where trials differ and no difference stands out."""
+    """Returns the verdict where trials differ and no difference stands out."""
     mend = mend_first(space)
     if _too_few(space, separation):
         bad, total = int(space.bad.sum()), len(space.trials)
@@ -151,7 +151,7 @@ def _closest_text(space: Space, closest: Region) -> str:
 
 
 def _perfect(space: Space, separation: Separation) -> str:
-    """Returns the condition that parts bad trials from good ones without an exception.
+    """Returns the condition that separates bad trials from good ones without an exception.
 
     The part of the program that is to blame may be a choice of the space. Empty where
     there is none: of an imperfect one, so few trials say nothing.

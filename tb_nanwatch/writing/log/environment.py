@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained and with what, as the log tells it."""
+"""The set-up of a training in the form that is logged: model, optimizer, loss, versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tb_nanwatch.writing.values import plain
 
 @dataclass
 class TrainingSetup:
-    """What was trained and with what; fields as in `schema.SessionRecord`."""
+    """The set-up of a training; fields as in `schema.SessionRecord`."""
 
     model: str = ""
     optimizer: Config = field(default_factory=dict)
@@ -35,7 +35,7 @@ class TrainingSetup:
 
 
 def environment_of(model: Any, params: Mapping[str, Any] | None) -> TrainingSetup:
-    """Returns how a model is trained; `params` are those that Keras gives a callback."""
+    """Returns the set-up of a training; `params` are those that Keras gives a callback."""
     versions = {
         "python": sys.version.split()[0],
         "tb_nanwatch": tb_nanwatch.__version__,

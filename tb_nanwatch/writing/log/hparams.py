@@ -17,7 +17,7 @@ SCORE_TAG: Final = "nanwatch/score"
 
 
 def group_of(search: Search, trial_id: str) -> str:
-    """Returns what the HParams tab groups the executions of a trial by.
+    """Returns the name by which the HParams tab groups the executions of a trial.
 
     It merges what has the same group, and trials of different searches share their ids.
     """
@@ -51,7 +51,7 @@ def session_end(good: bool, ended: float) -> Any:
 
 
 def metrics(status: Status, score: float | None) -> list[Any]:
-    """Returns what the HParams tab shows as metrics of a training that has ended.
+    """Returns the metrics that the HParams tab shows for a training that has ended.
 
     Args:
         status: of the training; its number is the place in STATUSES, the larger the worse.

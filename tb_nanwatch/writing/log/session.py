@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training in the log: when its records are due, what its status is, its facts."""
+"""Logs one training: when its records are due, its status, and its facts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TrainingLog:
     Args:
         run_dir: directory of the run's event file.
         run: the run's name.
-        recorder: what is seen of the training.
+        recorder: of the training.
         environment: what is trained.
         trial: the tuner's trial, None for a plain `fit`.
         hparams: of a plain `fit`; a trial brings its own.
@@ -132,7 +132,7 @@ class TrainingLog:
         self._write_status("running")
 
     def flush(self, force: bool = False) -> None:
-        """Writes what is new and due.
+        """Writes new records that are due.
 
         Args:
             force: write ranges and status whether due or not.
@@ -193,11 +193,11 @@ class TrainingLog:
             self.writer.close()
 
     def _aside(self) -> float:
-        """Returns the seconds that were no training: those of the post-mortem."""
+        """Returns the seconds of the post-mortem, which do not count as training."""
         return self._post_mortem.seconds if self._post_mortem is not None else 0.0
 
     def end_of_steps(self) -> None:
-        """Writes all that was measured; no step follows."""
+        """Writes all remaining measurements, once no step follows."""
         self.recorder.finish()
         self.flush(force=True)
 
@@ -223,7 +223,7 @@ class TrainingLog:
         )
 
     def _began_with(self) -> schema.Status | None:
-        """Returns what had become of the training that the weights came from."""
+        """Returns the status of the training that the weights came from."""
         if self.earlier is not None:
             return self.earlier.status
         trial = self.trial
@@ -232,7 +232,7 @@ class TrainingLog:
         return state_of(trial.tuner).statuses.get(trial.lineage.trial_id, "unwatched")
 
     def write_post_mortem(self, result: schema.PostMortem) -> None:
-        """Writes what running the failing step again has shown, and keeps it."""
+        """Writes the post-mortem of the failing step, and keeps it."""
         self._post_mortem = result
         self._records.write(
             schema.PostMortemRecord(
@@ -245,12 +245,12 @@ class TrainingLog:
         return self._post_mortem.text if self._post_mortem is not None else ""
 
     def score(self) -> float | None:
-        """Returns what a training without a tuner is judged by, None where nothing is."""
+        """Returns the score of a training without a tuner, None without one."""
         found = self.scoring.score() if self.scoring is not None else None
         return found.value if found is not None else None
 
     def write_metrics(self, score: float | None) -> None:
-        """Writes for the HParams tab what has become of the training."""
+        """Writes the training's result for the HParams tab."""
         status, _, _ = self.recorder.status()
         for summary in hparams_log.metrics(status, score):
             self.writer.write_summary(summary)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run of a trial that came to no watched training, and why it did not."""
+"""Logs a run for a trial without any watched training, and why it was not watched."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OWN_LOOP: Final = (
 
 @dataclass
 class UntrainedFate:
-    """Why nothing is watched, as far as it has come by now; shared with the callback."""
+    """Why a trial is not watched, as far as known; shared with the callback."""
 
     why: str = DROPPED
 
@@ -41,7 +41,7 @@ class UntrainedFate:
 def write(
     run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float, why: str
 ) -> None:
-    """Writes what is known of the trial: its values, and why it failed.
+    """Writes the known facts about the trial: its values, and why it failed.
 
     Args:
         run_dir: directory of the run's event file.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buckets into the lane of the overview: one line of a few hundred points a run."""
+"""Turns buckets into the overview's lane: a line of a few hundred points for each run."""
 
 from __future__ import annotations
 

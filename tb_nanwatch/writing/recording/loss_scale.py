@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss scale of mixed precision: which steps it skipped, and where it is at its end.
+"""Follows the loss scale of mixed precision: the steps it skipped, and whether it is exhausted.
 
 Keras' `LossScaleOptimizer` multiplies the loss by a scale. In a step with a gradient that
 is not finite it halves the scale and leaves the weights as they are. That is by design
@@ -32,7 +32,7 @@ _LEAST: Final = float(np.finfo(np.float32).tiny)
 
 @dataclass
 class Suspect:
-    """An episode of gradients that were not finite, of which a stall may have come.
+    """An episode of non-finite gradients that may have begun a stall.
 
     Attributes:
         step: its first step.
@@ -89,7 +89,7 @@ class LossScale:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the last look saw a scale that only a stall can have brought about.
+        """Whether the last look saw a scale as small as only a stall makes it.
 
         Looks are ahead of rows.
         """

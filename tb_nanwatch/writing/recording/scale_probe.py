@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The probe of the loss scale: what full looks and rows say of mixed precision's scale."""
+"""Reads mixed precision's loss scale from full looks and rows at its probe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class ScaleProbe:
-    """Hands to a loss scale what is measured of it.
+    """Passes the measurements at the probe on to the loss scale.
 
     Args:
         scale: None where the training has none.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user is told at the first failed trial of a search; pure."""
+"""The advice printed at the first failed trial of a search; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tb_nanwatch.wording.trial_names import number_of, trial_name
 def before_abort(
     trial_id: str, message: str | None, limit: Any, max_trials: Any
 ) -> str | None:
-    """Returns what to set so that the search is not given up, None where it cannot be.
+    """Returns the setting that keeps the search from being aborted, None where it cannot be.
 
     Args:
         trial_id: of the first trial that failed.

@@ -89,7 +89,7 @@ def _read(project_dir: str) -> Identity | None:
 
 
 def _settle(project_dir: str, known: Identity) -> Identity:
-    """Returns the older one of what is known and what stands in the file, and keeps it."""
+    """Returns the older of the known identity and that in the file, and keeps it."""
     found = _read(project_dir)
     if found is not None and (found[1], found[0]) <= (known[1], known[0]):
         return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tuner's verdict on a trial: heard after the trial has ended, told to its runs.
+"""Catches the tuner's verdict after a trial has ended, and passes it on to the trial's runs.
 
 The verdict falls in `oracle.end_trial`, after the callback's last hook. So the tuner's
 own `on_trial_end` is wrapped, on that one object and until its search ends.
@@ -42,7 +42,7 @@ _TRY_SHARE = 0.05
 
 @dataclass
 class Verdict:
-    """What the tuner made of a trial, once it has ended."""
+    """The tuner's verdict on a trial that has ended."""
 
     status: str
     score: float | None
@@ -73,7 +73,7 @@ class _Runs:
 
 
 class TrialAnswer(NamedTuple):
-    """What a trial that went bad comes down to.
+    """The answer about a trial that went bad.
 
     Attributes:
         name: "Trial #3".
@@ -90,7 +90,7 @@ class TrialAnswer(NamedTuple):
 
 @dataclass
 class TunerState:
-    """What is remembered of one tuner between its trials."""
+    """The state that is kept for one tuner between its trials."""
 
     runs: dict[str, _Runs] = field(default_factory=dict)
     # What had become of the trials' trainings by their end.
@@ -116,7 +116,7 @@ class TunerState:
     alike: Alike = field(default_factory=Alike)
 
     def say_end(self, by_hand: bool = False) -> None:
-        """Says once what has become of the search.
+        """Prints the search's result, once.
 
         Args:
             by_hand: somebody ended it, who does not want to wait for more trials.
@@ -175,7 +175,7 @@ _STATES: weakref.WeakKeyDictionary[Any, TunerState] = weakref.WeakKeyDictionary(
 
 
 def state_of(tuner: Any) -> TunerState:
-    """Returns what is remembered of `tuner`, for as long as it lives."""
+    """Returns the state of `tuner`, kept for as long as the tuner lives."""
     if tuner not in _STATES:
         _STATES[tuner] = TunerState()
     return _STATES[tuner]
@@ -243,7 +243,7 @@ def is_first_lost(tuner: Any) -> bool:
 
 
 def watch_trials(begins: Beginning, *, searches: bool) -> None:
-    """Has `begins` called at each trial, and runs told of what ends a search within one.
+    """Calls `begins` at each trial, and informs runs when the search ends within a trial.
 
     Args:
         begins: must not raise. What the first caller gave stays.

@@ -18,7 +18,7 @@ from tb_nanwatch.wording.card import Card, fragment, printed
 
 
 class Ends(Protocol):
-    """What an exception may leave behind unnoticed."""
+    """An object that must be ended even where an exception went unnoticed."""
 
     def end_with(self, error: BaseException | None) -> None:
         """Ends it."""
@@ -47,7 +47,7 @@ def _shell() -> Any:
 
 
 def when_cell_ends(watch: Ends) -> None:
-    """Has `watch.end_with` called once the cell is over, at the latest.
+    """Arranges that `watch.end_with` is called when the cell is over, at the latest.
 
     A notebook keeps the traceback of the last exception, and with it whatever was alive
     in it: that something is gone tells nothing there. What another thread trains may
@@ -85,7 +85,7 @@ class LiveDisplay:
 
 
 def _listen(shell: Any) -> None:
-    """Has this module hear of cleared cells and of cells that end."""
+    """Subscribes to IPython's events for cleared cells and cells that end."""
     if shell is None or shell in _HEARD:
         return
     _HEARD.add(shell)

@@ -111,7 +111,7 @@ def pairs_of(first: ComparedRun, second: ComparedRun) -> Pairs | None:
 
 
 def _of(kind: str, probes: Sequence[Probe]) -> list[int]:
-    """Returns the probes of a kind, but for gradients of biases.
+    """Returns the probes of a kind, except gradients of biases.
 
     These are means of signed numbers, and vary from batch to batch by any factor.
     """
@@ -160,7 +160,7 @@ def initial(pairs: Pairs) -> list[Difference]:
 
 
 def _part(one: float, other: float, first_one: float, first_other: float) -> bool:
-    """Returns whether two sizes are apart, given what both began with."""
+    """Returns whether two sizes differ clearly, relative to the tensors' first sizes."""
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) != math.isnan(other)
     high, low = max(one, other), min(one, other)
@@ -171,7 +171,7 @@ def _part(one: float, other: float, first_one: float, first_other: float) -> boo
 
 
 def parting_of(pairs: Pairs) -> Parting | None:
-    """Returns the first bucket from which on a tensor of both differs."""
+    """Returns the first bucket from which on a tensor differs between the runs."""
     last = len(pairs.steps) - 1
     for n, start_end in enumerate(pairs.steps):
         apart = []
