@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.reading.search.cut import same
+from tb_nanwatch.reading.search.declaration import declaration, scoped, variable_of
 from tb_nanwatch.record.schema import HParam, JSONScalar
 from tb_nanwatch.stability.coordinates import Floats, SpaceAxis, on_grid
 
@@ -201,3 +202,21 @@ def short_number(value: float, rounded: Callable[[float], int], digits: int = 2)
     exponent = math.floor(math.log10(abs(value))) - digits + 1
     scaled = value / 10.0**exponent
     return float(f"{rounded(round(scaled, 6))}e{exponent}")
+
+
+def code_of(specs: Sequence[HParam]) -> str:
+    """Returns declarations, each assigned to a variable; they run where `hp` is."""
+    lines: list[str] = []
+    seen: dict[str, int] = {}
+    for spec in specs:
+        call = declaration(spec)
+        if call is None:
+            continue
+        seen[spec.name] = seen.get(spec.name, 0) + 1
+        variable = own = variable_of(spec.name)
+        if seen[spec.name] > 1:
+            own = f"{variable}_{seen[spec.name]}"
+        lines.append(scoped(spec, spec.conditions, f"{own} = {call}"))
+        if own != variable:  # what is inactive is None
+            lines.append(f"{variable} = {own} if {variable} is None else {variable}")
+    return "\n".join(lines)

@@ -15,11 +15,11 @@ from tb_nanwatch.stability.boxes import (
     SAMPLE,
     Box,
     Drawn,
+    code_of,
     largest_box,
     restricted,
     short_number,
 )
-from tb_nanwatch.stability.code import code_of
 from tb_nanwatch.stability.coordinates import Coordinates, Floats, SpaceAxis, Values
 from tb_nanwatch.stability.frontier import KnownFrontier
 

@@ -13,11 +13,11 @@ from tb_nanwatch.stability.boxes import (
     MAX_LEVELS,
     Box,
     Drawn,
+    code_of,
     peeled,
     restricted,
     with_values,
 )
-from tb_nanwatch.stability.code import code_of
 from tb_nanwatch.stability.coordinates import Coordinates, SpaceAxis
 
 # A level of which less than this lives is left out.

@@ -17,8 +17,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.record.schema import HParam
-from tb_nanwatch.stability.boxes import SAMPLE, Drawn, largest_box, restricted
-from tb_nanwatch.stability.code import code_of
+from tb_nanwatch.stability.boxes import SAMPLE, Drawn, code_of, largest_box, restricted
 from tb_nanwatch.stability.coordinates import Coordinates
 from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.model import normal_cdf

@@ -33,7 +33,7 @@ def make(
         session, recorder: of the run.
     """
     _, onset, origin = recorder.status()
-    episode = recorder.deciding
+    episode = recorder.fate.deciding
     if onset is None or origin is None or episode is None:
         return None
     if recorder.locate(kept.phase, kept.step) != onset:

@@ -8,23 +8,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose
 from tb_nanwatch.diagnosis.tested import confirmation
 from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.examples import examples_of
-from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.postmortem.tape import Plan, Tape
+from tb_nanwatch.record.schema import Experiment, Position, PostMortem
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing import capsules
 from tb_nanwatch.writing.backends.interface import Backend, Instrument
+from tb_nanwatch.writing.log.environment import TrainingSetup
 from tb_nanwatch.writing.log.session import TrainingLog
-from tb_nanwatch.writing.plan import plan_of
 from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.search.alike import Tried, Way, way_of
+
+# Of the time that experiments leave: the seconds of a search are those of all its trials.
+_SHARE: Final = 1.0
+_SHARE_IN_SEARCH: Final = 0.125
 
 
 class Options(Protocol):
@@ -105,7 +109,7 @@ class Examination:
         self._tries = self._instrument.is_alone
         with contextlib.suppress(Exception):  # then nothing is tried
             status, onset, _ = self._recorder.status()
-            gone = self._recorder.is_bad or status == "runaway"
+            gone = self._recorder.fate.is_bad or status == "runaway"
             if self._tries and gone and onset is not None and onset.phase == "train":
                 self._tape = self._instrument.take_tape(onset.step)
 
@@ -119,7 +123,7 @@ class Examination:
             self._complete(capsule, tape)
         _, onset, _ = self._recorder.status()
         if onset is not None and not isinstance(tape, str):
-            tape.plan = plan_of(
+            tape.plan = _plan_of(
                 self._session.environment, onset, in_search=self._trial is not None
             )
         try:
@@ -232,3 +236,24 @@ class Examination:
     def _tried_for(self, seconds: float) -> None:
         if self._trial is not None:
             verdicts.state_of(self._trial.tuner).tried_for += seconds
+
+
+def _plan_of(environment: TrainingSetup, onset: Position, *, in_search: bool) -> Plan:
+    """Returns the planned length of a training, and the time allowed for running that far.
+
+    Args:
+        environment: of the training.
+        onset: its first bad step.
+        in_search: whether other trainings need the time as well.
+    """
+    share = _SHARE_IN_SEARCH if in_search else _SHARE
+    if onset.phase != "train":
+        return Plan(share=share)
+    before = onset.step - onset.batch
+    epoch = environment.steps_per_epoch or 0
+    if not epoch and onset.epoch and before and before % onset.epoch == 0:
+        epoch = before // onset.epoch  # a data set whose length nobody had told
+    # Epochs are counted as Keras does: the first of this training may be a later one.
+    left = (environment.epochs_planned or 0) - onset.epoch
+    steps = before + epoch * left if epoch and left > 0 else 0
+    return Plan(epoch, steps, share)

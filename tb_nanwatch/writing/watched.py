@@ -237,9 +237,9 @@ class Watched:
 
     def _after_call(self) -> Exception | None:
         """Acts once the run has gone bad; returns the exception that should end it."""
-        if self._recorder.has_stalled and not (self._told or self._told_stall):
+        if self._recorder.fate.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
-        if not self._recorder.is_bad or self._told:
+        if not self._recorder.fate.is_bad or self._told:
             return None
         self._read()
         self._session.flush()
@@ -260,7 +260,7 @@ class Watched:
         self._told_stall = True
         self._read()
         self._session.flush()
-        if self._recorder.is_bad:
+        if self._recorder.fate.is_bad:
             return  # by now it is worse than that
         self._examination.keep(last=False)
         _, onset, origin = self._recorder.status()
@@ -307,7 +307,7 @@ class Watched:
         if self.over:
             return
         self._read()
-        if self._recorder.has_stalled and not (self._told or self._told_stall):
+        if self._recorder.fate.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
         self._see_late()
         self._take_out()
@@ -374,7 +374,7 @@ class Watched:
 
     def _see_late(self) -> None:
         """Keeps the bad step of a run whose last reading was the first to show that it went bad."""
-        if self._recorder.is_bad and not self._told:
+        if self._recorder.fate.is_bad and not self._told:
             with contextlib.suppress(Exception):  # the log is as good without
                 self._keep_bad_step()
 
@@ -393,7 +393,9 @@ class Watched:
     def _close(self) -> None:
         if self._session.writes_hparams:
             self._session.writer.write_summary(
-                hparams_log.session_end(not self._recorder.is_bad, self._session.now())
+                hparams_log.session_end(
+                    not self._recorder.fate.is_bad, self._session.now()
+                )
             )
         if self._trial is None:
             if self._session.writes_hparams:
@@ -410,7 +412,7 @@ class Watched:
                 return type(callback).__name__
             if (
                 isinstance(callback, keras.callbacks.TerminateOnNaN)
-                and self._recorder.is_bad
+                and self._recorder.fate.is_bad
             ):
                 return "TerminateOnNaN"
         return "model.stop_training"

@@ -16,7 +16,7 @@ quotes it, with the values of the thresholds that it names in braces.
 
 from __future__ import annotations
 
-from tb_nanwatch.diagnosis.measured import Measured
+from tb_nanwatch.diagnosis.measured import Measured, largest
 from tb_nanwatch.diagnosis.rules.both import unscaled_data
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.data import bad_data
@@ -27,7 +27,6 @@ from tb_nanwatch.diagnosis.rules.outlier import outlier_data
 from tb_nanwatch.diagnosis.rules.overflow import overflowed_by_inputs
 from tb_nanwatch.diagnosis.rules.stall import stall_candidates
 from tb_nanwatch.diagnosis.rules.thresholds import THRESHOLDS, at
-from tb_nanwatch.diagnosis.rules.validated import grew_before_any_weight
 
 __all__ = ["THRESHOLDS", "Candidate", "candidates", "in_half_precision", "unscaled_data"]
 
@@ -50,9 +49,31 @@ def candidates(m: Measured) -> list[Candidate]:
     if m.origin is not None and left_domain(m):
         return overflowed_by_inputs(m, domain_candidates(m))
     if m.trained is not None and m.growth() >= at("domain_growth"):
-        if m.origin is not None and grew_before_any_weight(m):
+        if m.origin is not None and _grew_before_any_weight(m):
             return domain_candidates(m)
         # What a validation pass shows first is the training's divergence all the same:
         # its drivers are measured at the training's own first step.
         return growth_candidates(m.trained, m.growth())
     return growth_candidates(m, m.growth())
+
+
+def _grew_before_any_weight(m: Measured) -> bool:
+    """Returns whether values of the pass were out of all scale before any weight met them.
+
+    That is: a layer that stands before the first one with weights gave values
+    {domain_growth} times those of the training's first step. The training did not do that.
+    """
+    trained = m.trained
+    if trained is None or trained.first is None or m.onset is None:
+        return False
+    places = {trained.probes[j].name: j for j in trained.of("activation")}
+    for i in m.of("activation"):
+        j = places.get(m.probes[i].name)
+        if j is None:
+            continue
+        if trained.weights_of(j):
+            return False
+        now = largest([m.onset.rms[i], m.onset.top[i]])
+        if now >= at("domain_growth") * trained.first.rms[j]:
+            return True
+    return False

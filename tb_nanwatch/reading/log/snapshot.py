@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from tb_nanwatch.reading.log import unwatched
-from tb_nanwatch.reading.log.by_hand import gather
-from tb_nanwatch.reading.log.grouping import decide
+from tb_nanwatch.reading.log.grouping import decide, gather
 from tb_nanwatch.reading.log.records import Listing, Loaded
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record import metadata, schema

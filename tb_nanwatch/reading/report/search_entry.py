@@ -12,6 +12,7 @@ from typing import TypedDict
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.contract.searches import (
     Aborted,
+    Confirmation,
     Finding,
     Frontier,
     SearchSummary,
@@ -20,7 +21,7 @@ from tb_nanwatch.reading.contract.searches import (
 from tb_nanwatch.reading.log.grouping import trials_of, worst
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.search import aborted, confirmations, frontiers
+from tb_nanwatch.reading.search import aborted, frontiers
 from tb_nanwatch.reading.search.analysis import Analysis
 from tb_nanwatch.reading.search.cost import cost
 from tb_nanwatch.reading.search.failures import (
@@ -32,8 +33,13 @@ from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.reading.search.misread import misread
 from tb_nanwatch.reading.search.outcomes import compare
 from tb_nanwatch.reading.search.search_answer import name_of, search_answer
-from tb_nanwatch.record.schema import STATUSES
+from tb_nanwatch.record.schema import STATUSES, ConfirmationRecord
 from tb_nanwatch.wording import outcomes_text
+from tb_nanwatch.wording.confirmation_text import (
+    confirmation_text,
+    counts_of,
+    is_confirmed,
+)
 
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
@@ -48,7 +54,7 @@ def search_entry(
     """Returns a search and its findings."""
     trials = trials_of(sessions)
     search = _summary(search_id, sessions, causes, with_data)
-    confirmed = confirmations.entry(snapshot.confirmations.get(search_id))
+    confirmed = _confirmation(snapshot.confirmations.get(search_id))
     search = replace(
         search, **_frontier(search, sessions, snapshot), confirmation=confirmed
     )
@@ -135,6 +141,23 @@ def _frontier(
         return {"frontier": found, "afterwards": ""}
     last = max(before, key=lambda r: r.written_at)
     return {"frontier": found, "afterwards": frontiers.afterwards(last, sessions)}
+
+
+def _confirmation(record: ConfirmationRecord | None) -> Confirmation | None:
+    """Returns the confirmation in the form that is sent; None where none was logged."""
+    if record is None:
+        return None
+    return Confirmation(
+        record.condition,
+        record.other,
+        counts_of(record, True),
+        counts_of(record, False),
+        record.p_value,
+        is_confirmed(record),
+        record.steps,
+        record.seconds,
+        confirmation_text(record),
+    )
 
 
 def _verdict(

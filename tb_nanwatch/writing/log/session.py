@@ -17,11 +17,10 @@ from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.log import hparams as hparams_log
-from tb_nanwatch.writing.log import rename
 from tb_nanwatch.writing.log.environment import TrainingSetup
 from tb_nanwatch.writing.log.records import TrainingRecords
 from tb_nanwatch.writing.log.score import Scoring
-from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter, search_writer
 from tb_nanwatch.writing.recording import lane
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.search import tuner
@@ -295,7 +294,7 @@ class TrainingLog:
         if self._records.status is not None:
             tuner.when_settled(
                 self.trial,
-                rename.search_of(self._records.status, self.writer.log_dir, self._place),
+                search_writer(self._records.status, self.writer.log_dir, self._place),
             )
 
     # --- The status -------------------------------------------------------------
@@ -338,7 +337,7 @@ class TrainingLog:
                 origin=origin,
                 contained=tracker.contained,
                 num_episodes=tracker.count,
-                recovered=recorder.recovered,
+                recovered=recorder.fate.recovered,
                 why_unwatched="",
                 damage=recorder.damage,
                 closest=recorder.closest,

@@ -7,6 +7,7 @@ import io
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from tb_nanwatch.compat import tensorboard
@@ -149,3 +150,24 @@ class EventWriter:
         if self._file is not None:
             self._file.close()
         self._file = None
+
+
+def search_writer(
+    status: schema.StatusRecord, run_dir: str, place: str | None = None
+) -> Callable[[schema.Search], None]:
+    """Returns a function that writes a run's last status again, with another search in it.
+
+    The function keeps nothing else of the run in memory.
+
+    Args:
+        status: the last that was written.
+        run_dir: directory of the run's event file.
+        place: the log directory as the user gave it.
+    """
+
+    def rename(search: schema.Search) -> None:
+        writer = EventWriter(run_dir, place=place)
+        writer.write(replace(status, seq=status.seq + 1, search=search))
+        writer.close()
+
+    return rename

@@ -11,8 +11,7 @@ from typing import Final
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording import messages
-from tb_nanwatch.writing.log import rename
-from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter, search_writer
 from tb_nanwatch.writing.search.tuner import Trial, when_settled
 from tb_nanwatch.writing.search.verdict import Verdict
 
@@ -92,4 +91,4 @@ def write(
         ),
     )
     writer.close()
-    when_settled(trial, rename.search_of(status, run_dir))
+    when_settled(trial, search_writer(status, run_dir))

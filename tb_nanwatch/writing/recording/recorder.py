@@ -18,7 +18,6 @@ import numpy.typing as npt
 from tb_nanwatch.record.schema import (
     BadTensor,
     Damage,
-    Episode,
     Phase,
     Position,
     Probe,
@@ -97,7 +96,7 @@ class Recorder:
         self._asked = False
         self._looks_in_pairs = False
         self.loss_scale = None if loss_scale is None else LossScale(loss_scale)
-        self._fate = Fate(self.tracker, self._lane, self.loss_scale, self.locate)
+        self.fate = Fate(self.tracker, self._lane, self.loss_scale, self.locate)
         self._scale = ScaleProbe(self.loss_scale, loss_scale_name)
         self.closest: dict[str, float] = {}
         self.closest_in: dict[str, list[str]] = {}
@@ -193,7 +192,7 @@ class Recorder:
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
         """Returns whether the episode that decides the status began there."""
         with self._lock:
-            return self._fate.is_onset(phase, step, replica)
+            return self.fate.is_onset(phase, step, replica)
 
     def _note_closest(self, probe: Probe, health: Health) -> None:
         if probe.kind not in ("activation", "prediction", "gradient"):
@@ -258,7 +257,7 @@ class Recorder:
 
     def _awaited_onset(self, phase: PhaseState) -> int | None:
         """Returns the onset, in the phase's steps, whose flight is still to be taken."""
-        episode = self.deciding
+        episode = self.fate.deciding
         if (
             episode is None
             or episode.start.phase != phase.name
@@ -305,30 +304,10 @@ class Recorder:
 
     # --- Status ---------------------------------------------------------------
 
-    @property
-    def is_bad(self) -> bool:
-        """Whether non-finite values reached the loss, the objective or the weights."""
-        return self._fate.is_bad
-
-    @property
-    def has_stalled(self) -> bool:
-        """Whether most steps were skipped and the loss scale is at its end."""
-        return self._fate.has_stalled
-
-    @property
-    def deciding(self) -> Episode | None:
-        """The episode that made the run go bad, or stall; None where neither is so."""
-        return self._fate.deciding
-
-    @property
-    def recovered(self) -> bool:
-        """Whether a run that had gone bad is finite again, or learns again."""
-        return self._fate.recovered
-
     def status(self) -> tuple[Status, Position | None, BadTensor | None]:
         """Returns status, onset and origin as of now."""
         with self._lock:
-            return self._fate.status()
+            return self.fate.status()
 
     @property
     def damage(self) -> list[Damage]:
@@ -363,7 +342,7 @@ class Recorder:
             last: no more steps will come.
         """
         with self._lock:
-            episode = self.deciding
+            episode = self.fate.deciding
             if episode is None or self._flight_of == episode.id:
                 return None
             phase = self._phases[episode.start.phase]
