@@ -26,7 +26,7 @@ from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record.schema import BAD_STATUSES, ConfirmationRecord, ShortTrial
 from tb_nanwatch.stability.coordinates import Coordinates, Values
 from tb_nanwatch.stability.trial import LOOK_STEPS, by_name, train
-from tb_nanwatch.wording.confirmation_text import LEVEL, confirmation_text
+from tb_nanwatch.wording.finding_text import LEVEL, confirmation_text
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.writing.log.files import resolved
@@ -34,7 +34,7 @@ from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.search import identities
 from tb_nanwatch.writing.search.tuner import declared
 
-# The run that holds what came of it, beside the trials'.
+# The run that holds the confirmation's result, beside the trials' runs.
 RUN: Final = "confirmation"
 # A trial has twice the steps after which the search's trials had gone bad, within these.
 _STEPS: Final = 2

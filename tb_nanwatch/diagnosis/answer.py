@@ -29,7 +29,7 @@ from tb_nanwatch.wording.answer_text import (
 from tb_nanwatch.wording.card import Card, Part, printed
 from tb_nanwatch.wording.chain_text import came_from
 
-# How sure one is of a cause, the least first; empty where it is unknown.
+# Degrees of certainty of a cause, the lowest first; empty where it is unknown.
 SURE: Final = ("", "unclear", "likely", "tested")
 
 

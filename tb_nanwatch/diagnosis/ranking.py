@@ -190,7 +190,7 @@ def stall_text(facts: Facts) -> str:
     found = facts.scaling
     if found is None or not (
         facts.status == "stalled"
-        # Such a gradient reaches no weight: these were divided by a loss scale of 0.
+        # Skipped gradients reach no weight: these gradients were divided by a loss scale of 0.
         or (facts.origin is not None and facts.origin.kind == "gradient")
     ):
         return ""

@@ -80,7 +80,7 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
         # Another row of the batch may be as bad.
         tried = [e for e in tried if e.change != "rows"]
         if _left_domain(facts.postmortem):
-            # And so may another operation; this one was seen to be.
+            # Another operation may be at fault as well, but this one was measured.
             tried = [e for e in tried if e.change not in ("epsilon", "begun_with_1")]
     if not tried:
         return None

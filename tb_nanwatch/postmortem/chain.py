@@ -21,7 +21,7 @@ Position = tuple[int, ...] | None
 
 # Operations before the first bad one that are looked at, the nearest first.
 MAX_OPS: Final = 64
-# Links that are told: beyond, a chain explains no more.
+# Most links of a chain: beyond these it explains no more.
 _MAX_LINKS: Final = 4
 # One operand makes the result where the other is so many times smaller.
 _DOMINATES: Final = 100.0
@@ -159,7 +159,7 @@ class _Follower:
                 row = -1
             name = operations.operand_name(at.op_type, operand, len(at.inputs))
             tensor = op.inputs[operand]
-            # What only moves values is no step of its own.
+            # Operations that only move values are not links of their own.
             moved = self._before_moves(tensor, array, position)
             tensor, array, position = moved
             if tensor in self._data:
@@ -174,7 +174,7 @@ class _Follower:
                 position = _within(following.outputs, array, position)
                 link.operands = _taken(following, position)
             if count and link.origin == "constant" and at.op_type in _BINARY:
-                return  # told beside the other operand already
+                return  # reported with the other operand already
             yield link
             count += 1
             if maker is None or following is None or _is_of_weights(maker):

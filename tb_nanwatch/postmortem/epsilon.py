@@ -15,7 +15,7 @@ import keras
 from tb_nanwatch.postmortem.source import shown
 from tb_nanwatch.record.schema import Source
 
-# Returns what is taken in the place of an argument, for a call out of a frame.
+# Returns the replacement of an argument, for a call from a frame.
 Alter = Callable[[Any, FrameType | None], Any]
 # Has each call that makes an operation of a type take what the second returns in the place
 # of the argument that is to be kept away from 0.
@@ -87,7 +87,7 @@ def altered(
     """
     there = [f for f in functions if callable(getattr(f[0], f[1], None))]
     originals = [getattr(place, name) for place, name, _ in there]
-    # One that calls another alters no argument twice.
+    # Where one function calls another, only the outer call's argument is altered.
     inside: list[int] = []
 
     def wrap(original: Callable[..., Any], position: int) -> Callable[..., Any]:

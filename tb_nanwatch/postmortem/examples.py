@@ -15,7 +15,7 @@ from tb_nanwatch.record.schema import Example, PostMortem
 
 # More rows are not looked for.
 _MOST_ROWS: Final = 5
-# Values of a row by which examples are told apart before they are compared in full.
+# Number of values by which examples are preselected before they are compared in full.
 _FIRST_VALUES: Final = 16
 # More that may be the row are not compared.
 _MOST_ALIKE: Final = 1000
@@ -59,7 +59,7 @@ def examples_of(given: Any, capsule: Capsule, found: PostMortem) -> list[Example
         found: its post-mortem.
     """
     if given is None or not capsule.has_batch or capsule.replicas > 1:
-        return []  # a replica's row is one of its share alone
+        return []  # a replica's row numbers count within its share of the batch
     far_out = [o.row for o in found.outliers if not o.ago]
     return find(given, capsule.data, [*far_out, *found.rows])
 

@@ -347,7 +347,7 @@ class _Laboratory:
             if earlier.change == change.id:
                 return earlier
         now = time.monotonic()
-        # One experiment leaves the others half of the time.
+        # One experiment may take at most half of the remaining time.
         result = self._made(change, stretch, now + (self._deadline - now) / 2)
         self.results.append(result)
         return result
@@ -385,7 +385,8 @@ def _is_state(model: Any, capsule: Capsule) -> bool:
         for role, v in variables_of(model)
         if role != "metric" and (role != "random" or role in kept)
     ]
-    roles = {role for role, _ in now}  # what is not Keras' own plays no part in it
+    # State outside of Keras, such as TensorFlow's generators, is not compared.
+    roles = {role for role, _ in now}
     then = [s for s in capsule.variables if s.role in roles]
     return len(now) == len(then) and all(
         s.value is None

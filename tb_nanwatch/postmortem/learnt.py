@@ -18,7 +18,7 @@ from tb_nanwatch.record.schema import Experiment
 LEAST_STEPS: Final = 10
 # Batches from which the loss of a constant prediction is taken.
 _SOME: Final = 8
-# Deviation of what is predicted for a batch's rows, in multiples of its size.
+# Deviation of the predictions for a batch's rows, relative to their size.
 _ALIKE: Final = 1e-6
 
 

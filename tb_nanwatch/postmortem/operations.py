@@ -20,7 +20,7 @@ from tb_nanwatch.wording.chain_text import plural
 Array = npt.NDArray[Any]
 _Mask = npt.NDArray[np.bool_]
 
-# What is not listed is shown as tf.raw_ops.<type>.
+# Operations that are not listed are shown as tf.raw_ops.<type>.
 _PUBLIC: Final[dict[str, str]] = {
     "Abs": "tf.math.abs",
     "Acos": "tf.math.acos",
@@ -107,7 +107,7 @@ _PUBLIC: Final[dict[str, str]] = {
 }
 
 _BINARY: Final = ("first input", "second input")
-AXES: Final = "axis"  # which ones, not how large
+AXES: Final = "axis"  # selects axes: the size of its values means nothing
 _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
     "RealDiv": ("numerator", "denominator"),
     "Div": ("numerator", "denominator"),

@@ -232,6 +232,6 @@ def alike(model: Any, experiment: Experiment) -> str:
     if not isinstance(rate, keras.Variable):
         return experiment.change
     divisor = round(float(rate.numpy()) / experiment.value, 1)
-    # A rate that is near the one that helped is too high for some other reason.
+    # A rate near the helpful one is too high for some other reason.
     is_lower = np.isfinite(divisor) and divisor >= _LEAST_DIVISOR
     return f"learning_rate/{divisor:g}" if is_lower else experiment.change

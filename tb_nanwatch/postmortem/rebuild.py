@@ -182,7 +182,7 @@ def _foreign_name(config: Config) -> str | None:
         return None if any(hasattr(place, name) for place in places) else name
     if module in (None, "builtins"):
         # A class of the program itself, by the name under which Keras registers it;
-        # what is Keras' own is registered under none.
+        # Keras' own classes are registered without a package.
         return name if config.get("registered_name") else None
     return f"{module}.{name}" if str(module).split(".")[0] != "keras" else None
 

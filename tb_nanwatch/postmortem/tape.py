@@ -103,7 +103,7 @@ class Tape:
         for start, end in itertools.pairwise([0, *inside, len(batches)]):
             set_before(start)
             yield from (train or self.train)(batches[start:end])
-        # What comes next, such as a step that failed, begins with what was set before it.
+        # Changes set before a later step, such as a failing one, apply to that step.
         set_before(len(batches))
 
 

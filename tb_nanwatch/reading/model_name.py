@@ -72,7 +72,7 @@ def _names(tree: ast.Module) -> set[str] | None:
         node = stack.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-            continue  # what is bound within is none of the program's names
+            continue  # names bound in a function or class are not global
         if isinstance(node, ast.alias):
             if node.name == "*":
                 return None

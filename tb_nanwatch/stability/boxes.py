@@ -114,7 +114,7 @@ def _cuts(
         ]
     values = at[inside & ~np.isnan(at)]
     low, high = bounds[axis.name]
-    # What is left ends at a value that is there, so that ties go together.
+    # The remaining interval ends at a drawn value, so that equal values stay together.
     lowest, highest = np.quantile(values, [_PEEL, 1 - _PEEL])
     first = known[min(int(np.searchsorted(known, lowest)), len(known) - 2)]
     last = known[max(int(np.searchsorted(known, highest)) - 1, 0)]
@@ -217,6 +217,6 @@ def code_of(specs: Sequence[HParam]) -> str:
         if seen[spec.name] > 1:
             own = f"{variable}_{seen[spec.name]}"
         lines.append(scoped(spec, spec.conditions, f"{own} = {call}"))
-        if own != variable:  # what is inactive is None
+        if own != variable:  # an inactive hyperparameter is None
             lines.append(f"{variable} = {own} if {variable} is None else {variable}")
     return "\n".join(lines)

@@ -98,7 +98,7 @@ def next_values(
     doubt = np.maximum(np.diag(covariance), 1e-9)
     target = np.exp(-0.5 * mean**2 / doubt) / np.sqrt(doubt)
     if pending:
-        # What is under way will take doubt away, whatever it comes to.
+        # Trials under way will reduce the uncertainty, whatever their outcome.
         running = coordinates.encode(pending)
         joint = points.joined(running)
         whole = model.covariance(joint, joint)

@@ -250,7 +250,7 @@ def fit(half: Floats, tried: Points, bad: Floats) -> Model:
         return found.evidence - _PRICE * np.count_nonzero(scales != usual), found
 
     value, best = attempt(chosen)
-    # Of one outcome alone nothing can be learnt about parts.
+    # A single outcome tells nothing about parts.
     for _ in range(_SWEEPS if 0 < bad.sum() < len(bad) else 1):
         before = value
         for i, scales in enumerate(options):

@@ -145,7 +145,7 @@ class StabilitySearch(keras_tuner.Tuner):
         """Where NaN Watch logs."""
         return self._log_dir or os.path.join(str(self.project_dir), "nanwatch")
 
-    # --- What came of it ------------------------------------------------------------
+    # --- Results --------------------------------------------------------------------
 
     def frontier(self) -> KnownFrontier:
         """Returns the frontier as it is known by now.

@@ -45,7 +45,7 @@ def size_text(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-# What is said of a cause that is not known, and of a derivative whose operation is not.
+# The words for an unknown cause, and for a derivative whose operation is unknown.
 NOT_KNOWN: Final = "Not known: what was recorded fits no cause, or several."
 A_DERIVATIVE: Final = "a derivative left its domain, in the loss or inside the model"
 

@@ -17,7 +17,7 @@ from typing import Final
 from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
 from tb_nanwatch.wording.text import clean
 
-# Columns of a printed answer: those of a terminal of old, which every one has.
+# Columns of a printed answer: 80, which every terminal has.
 WIDTH: Final = 80
 _INDENT: Final = " " * 9
 _MAX_TEXT: Final = 2000
@@ -125,7 +125,7 @@ def _escaped(text: str) -> str:
 def _pieces(text: str) -> list[str]:
     """Returns a text's parts in turn: words, code (between backquotes), words, ..."""
     pieces = text.split("`")
-    # Where one is left over, nobody knows which they belong to.
+    # An odd number of backquotes cannot be paired.
     return pieces if len(pieces) % 2 else [text.replace("`", "'")]
 
 

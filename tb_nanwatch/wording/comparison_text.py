@@ -18,7 +18,7 @@ NEVER_PART: Final = "They never differ in what both have recorded."
 # A heading, and what the star before a difference means.
 BEFORE_UPDATES: Final = "First step, before any update"
 ABOUT_CAUSE: Final = "* is what the likely cause is about."
-# What is compared of a label or a sample weight.
+# The compared properties of a label or a sample weight.
 ZEROS: Final = "largest share of exact zeros in a batch"
 # Hyperparameters that a sentence names.
 _NAMED: Final = 3

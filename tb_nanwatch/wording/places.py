@@ -11,7 +11,7 @@ from typing import Final
 
 from tb_nanwatch.record.schema import BadTensor, Kind, Position, PostMortem
 
-# What stands before a tensor's name, where it is not its kind.
+# The word before a tensor's name, where it differs from its kind.
 KIND_TEXT: Final[dict[Kind, str]] = {
     "sample_weight": "sample weight",
     "activation": "output of",

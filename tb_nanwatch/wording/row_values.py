@@ -18,7 +18,7 @@ from tb_nanwatch.record.strict_json import LeftOut
 # Stands where a value was left out.
 LEFT_OUT: Final = "[left out]"
 _UNTOLD: Final = LeftOut(math.nan)
-# What is said once where that occurs.
+# The note that is printed once where values were left out.
 NOTE: Final = (
     f"{LEFT_OUT}: the value of a single row of your data; --with-data (with_data=True) "
     "shows it."

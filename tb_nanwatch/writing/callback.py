@@ -273,7 +273,7 @@ def _expect_confirmation(
     )
     if not count or confirmer is None:
         return
-    tried = weakref.ref(tuner)  # what is remembered of a tuner must not keep it alive
+    tried = weakref.ref(tuner)  # the stored function must not keep the tuner alive
 
     def confirm() -> str:
         alive = tried()

@@ -105,7 +105,7 @@ class Examination:
 
     def take_tape(self) -> None:
         """Takes the tape to run the training again from, while the model is still watched."""
-        # What another one watches is not trained beside it: the last one tries it all.
+        # A model that another callback still watches is not trained: the last callback does it.
         self._tries = self._instrument.is_alone
         with contextlib.suppress(Exception):  # then nothing is tried
             status, onset, _ = self._recorder.status()
@@ -132,7 +132,7 @@ class Examination:
             if result is None:
                 return
             if capsule is not None:
-                with contextlib.suppress(Exception):  # no run is told the worse for it
+                with contextlib.suppress(Exception):  # a detail of the answer
                     result.examples = examples_of(given, capsule, result)
             self._tried_for(time.monotonic() - began)
             self._note_alike(result, seconds)
@@ -229,7 +229,7 @@ class Examination:
     def _diagnosed(self, found: PostMortem) -> Cause:
         """Returns the likeliest cause with a post-mortem that is not written yet."""
         facts = replace(self._session.facts(), postmortem=found)
-        with contextlib.suppress(Exception):  # as good as one that is not known
+        with contextlib.suppress(Exception):  # the cause then counts as unknown
             return diagnose(facts)[0]
         return Cause("unknown", 0.0)
 
@@ -252,7 +252,7 @@ def _plan_of(environment: TrainingSetup, onset: Position, *, in_search: bool) ->
     before = onset.step - onset.batch
     epoch = environment.steps_per_epoch or 0
     if not epoch and onset.epoch and before and before % onset.epoch == 0:
-        epoch = before // onset.epoch  # a data set whose length nobody had told
+        epoch = before // onset.epoch  # a data set of unknown length
     # Epochs are counted as Keras does: the first of this training may be a later one.
     left = (environment.epochs_planned or 0) - onset.epoch
     steps = before + epoch * left if epoch and left > 0 else 0

@@ -211,7 +211,7 @@ class Rewind:
             step: that comes next.
         """
         if self._until is None and not self.why_not:
-            # No batch may be given up for one that comes after.
+            # No batch may be dropped for a later one.
             first = min(self._states, default=step)
             room = max(0, first + self._capacity - step)
             self._until = step + min(AFTER_ONSET, room)

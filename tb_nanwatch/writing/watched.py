@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import keras
 
+from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.record.schema import STATUSES, Position, Status
@@ -74,7 +75,7 @@ class Watched:
 
     def __init__(self, callback: CallbackOptions) -> None:
         self._backend = backend()
-        check_model(callback.model)  # what follows takes it for a model of Keras 3
+        check_model(callback.model)  # the code below relies on a model of Keras 3
         self._backend.check_model(callback.model)
         self._options = callback
         self._model = callback.model
@@ -329,7 +330,7 @@ class Watched:
             self._read()
         self._see_late()
         self._take_out()
-        if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
+        if isinstance(error, Exception):  # after Ctrl-C nobody wants to wait
             self._examination.run()
         self._end_failed(error)
         self._say_end()
@@ -393,7 +394,7 @@ class Watched:
     def _close(self) -> None:
         if self._session.writes_hparams:
             self._session.writer.write_summary(
-                hparams_log.session_end(
+                tensorboard.session_end(
                     not self._recorder.fate.is_bad, self._session.now()
                 )
             )

@@ -17,16 +17,15 @@ quotes it, with the values of the thresholds that it names in braces.
 from __future__ import annotations
 
 from tb_nanwatch.diagnosis.measured import Measured, largest
-from tb_nanwatch.diagnosis.rules.both import unscaled_data
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.data import bad_data
 from tb_nanwatch.diagnosis.rules.domain import domain_candidates, left_domain
 from tb_nanwatch.diagnosis.rules.growth import growth_candidates
 from tb_nanwatch.diagnosis.rules.half import in_half_precision
 from tb_nanwatch.diagnosis.rules.outlier import outlier_data
-from tb_nanwatch.diagnosis.rules.overflow import overflowed_by_inputs
 from tb_nanwatch.diagnosis.rules.stall import stall_candidates
 from tb_nanwatch.diagnosis.rules.thresholds import THRESHOLDS, at
+from tb_nanwatch.diagnosis.rules.unscaled import overflowed_by_inputs, unscaled_data
 
 __all__ = ["THRESHOLDS", "Candidate", "candidates", "in_half_precision", "unscaled_data"]
 
@@ -43,7 +42,9 @@ def candidates(m: Measured) -> list[Candidate]:
     if m.first is None or m.onset is None:
         return []
     if m.origin is not None and m.facts.scaling and m.probes[m.origin].kind == "gradient":
-        return stall_candidates(m)  # such a gradient reaches no weight of itself
+        return stall_candidates(
+            m
+        )  # the optimizer skips the update, so such a gradient reaches no weight
     if m.facts.status == "stalled" and m.origin is None:
         return []
     if m.origin is not None and left_domain(m):

@@ -33,7 +33,7 @@ def left_domain(m: Measured) -> bool:
         return m.at_first_step
     kind = m.probes[m.origin].kind
     if m.probes[m.origin].dtype == "float16":
-        return True  # what is large for float16 is small for all else: judged there
+        return True  # float16 has its own limit, which `half` applies
     if m.at_first_step and top < at("domain_top"):
         return True
     # A layer that multiplies by a matrix cannot leave a domain, only overflow; that

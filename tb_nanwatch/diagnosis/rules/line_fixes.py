@@ -196,7 +196,7 @@ def _of_a_likelihood(text: str) -> str:
 def _of_a_softmax(text: str) -> str:
     """Returns a sentence on how to write an overflowing softmax safely."""
     if divides_by_a_sum(text) and below_its_largest(text):
-        return ""  # that is what is shown already
+        return ""  # the example shows it already
     own = below_its_largest(text) if text else None
     example = (
         f"`{own}`"

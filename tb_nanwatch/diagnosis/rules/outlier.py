@@ -44,7 +44,7 @@ def outlier_data(m: Measured) -> list[Candidate]:
     if found is None or found.held or found.data:
         return []
     tied = [(o, tie) for o in found.outliers if (tie := _tie(m, found, o))]
-    # Those of the failing step itself are told alone.
+    # Outliers of the failing step itself are reported without earlier ones.
     tied = [t for t in tied if t[0].ago == tied[0][0].ago][:_MAX_TOLD]
     if not tied:
         return []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-# A longer one is no example.
+# Longer expressions are not used as an example.
 _MAX_TEXT: Final = 160
 # Of these modules it is known that they hold the function that bounds as well.
 _HOMES: Final = (

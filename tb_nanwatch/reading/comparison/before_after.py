@@ -20,10 +20,10 @@ from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam, JSONScalar
 from tb_nanwatch.wording import before_after_text as words
 
-# As everywhere in the field: one in twenty.
+# The usual level of significance.
 _CLEAR: Final = 0.05
 _EQUAL: Final = 1e-9
-# An edit keeps most of a space: with more new than old the two are told of as two programs.
+# An edit keeps most of a space: with fewer shared names the two count as two programs.
 _AKIN: Final = 0.5
 
 
@@ -222,7 +222,7 @@ def _allows(spec: HParam, value: JSONScalar) -> bool:
     return every is None or any(same(v, value) for v in every)
 
 
-# --- What it comes to -----------------------------------------------------------------
+# --- The verdict ----------------------------------------------------------------------
 
 
 def _verdict(

@@ -119,7 +119,7 @@ def facts_in_full(
 
 
 def _version(session: Session) -> tuple[Any, ...]:
-    # What follows the onset changes no cause, so a run that goes on is not read again.
+    # Steps after the onset change no cause, so a run that goes on is not read again.
     status = session.status
     written = status.written
     return (

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
-# Hears what is done, how much of it, and of how much; None where that is not known.
+# Receives the task, the amount done and the total; None where the total is unknown.
 Tell = Callable[[str, int, int | None], None]
 
 

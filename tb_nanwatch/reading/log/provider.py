@@ -116,7 +116,7 @@ class ProvidedExperiment:
             )
             return data, {}
         except tb_errors.PublicError:
-            raise  # not allowed, or no such experiment: no run's fault
+            raise  # access denied, or an unknown experiment: no run's fault
         except Exception as e:
             if len(runs) == 1:
                 logger.warning("NaN Watch cannot read run %r: %s", runs[0], e)

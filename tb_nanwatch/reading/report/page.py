@@ -109,7 +109,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     shown.sort(key=lambda run: run.status not in BAD_STATUSES)
     cards = told.cards_of(replace(full, searches=[search]))
     parts = [_title(search), card.in_html(cards)]
-    # Each fact stands once: what a card says is not told again below it.
+    # Each fact stands once: sentences of a card are not repeated below it.
     said = " ".join(text for c in cards for text in (c.first, *(p.text for p in c.parts)))
     more = [without(text, said) for text in search.first.more]
     if any(more):

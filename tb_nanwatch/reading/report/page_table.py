@@ -28,7 +28,7 @@ from tb_nanwatch.wording.text import clean
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
 
-# Hyperparameters with a column of their own; the others share one.
+# Hyperparameters with a column of their own; the others share a column.
 _COLUMNS: Final = 2
 
 

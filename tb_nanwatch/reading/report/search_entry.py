@@ -35,7 +35,7 @@ from tb_nanwatch.reading.search.outcomes import compare
 from tb_nanwatch.reading.search.search_answer import name_of, search_answer
 from tb_nanwatch.record.schema import STATUSES, ConfirmationRecord
 from tb_nanwatch.wording import outcomes_text
-from tb_nanwatch.wording.confirmation_text import (
+from tb_nanwatch.wording.finding_text import (
     confirmation_text,
     counts_of,
     is_confirmed,
@@ -90,7 +90,7 @@ def _summary(
     trials = trials_of(sessions)
     statuses: Counter[str] = Counter(worst(group) for group in trials.values())
     by_status = {s: statuses[s] for s in STATUSES if s in statuses}
-    # Any session's copy will do, but one that a callback wrote knows most.
+    # Any session's copy will do, but those written by a callback are the most complete.
     search = max(
         (s.search for s in sessions if s.search),
         key=lambda s: bool(s.tuner),

@@ -68,7 +68,7 @@ def table_of(
     """
     same, names = _names(runs)
     blamed = _blamed(findings)
-    # What is to blame is shown, although all that went bad may share it.
+    # A hyperparameter to blame is shown, although all bad trials may share its value.
     names = _by_weight([*names, *(n for n in same if n in blamed)], blamed, rates)
     facts = {title: [cell(run, runs) for run in runs] for title, cell in _FACTS.items()}
     facts = {t: cells for t, cells in facts.items() if any(c != "-" for c in cells)}

@@ -81,7 +81,7 @@ def render(full: Overview, out: IO[str], every: bool = False) -> None:
 def _groups(full: Overview) -> list[list[SearchSummary]]:
     """Returns the searches in groups; consecutive ones with the same good news form a group."""
     groups: list[list[SearchSummary]] = []
-    joins = ""  # what is said of the last group, where others may say it with it
+    joins = ""  # text of the last group, "" where no other search may join it
     for search in full.searches:
         runs = [r for r in full.runs if r.search == search.search]
         brief = search.search and told.is_clean(search, runs) and not search.afterwards

@@ -25,7 +25,7 @@ from tb_nanwatch.wording.report_text import bad_alike_text
 from tb_nanwatch.wording.sentences import first_sentence, names_text, sentences
 from tb_nanwatch.wording.statuses import STATUS_TEXT
 
-# Runs beside no search that have a card each.
+# Runs outside of a search that have a card each.
 _MAX_RUNS: Final = 8
 
 
@@ -135,7 +135,7 @@ def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
         return []  # a frontier has its own place below
     why = first.why
     if answer is not None and answer.of > 1 and why == answer.why:
-        if answer.sure == "tested":  # by more than the reasons that come second
+        if answer.sure == "tested":  # no further reasons needed
             why = " ".join(sentences(why)[:2])
         why += f" {bad_alike_text(answer.count, answer.of, answer.whose)}"
     where, _, line = first.where.partition(": ")
@@ -201,13 +201,9 @@ def short(one: Card, sure: str) -> Card:
 def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
     """Returns statistical results on a search that its card leaves out, a text each."""
     if not findings:
-        return list(filter(None, [_beyond(search.verdict, search.counted)]))
+        text = search.verdict.removeprefix(search.counted).strip()
+        return [text] if text else []
     return [
         f.text.replace(f"The edit {f.saves}.", "").replace(REMINDER, "").strip()
         for f in findings
     ]
-
-
-def _beyond(text: str, said: str) -> str:
-    """Returns a text without its beginning `said`."""
-    return str(text).removeprefix(said).strip()

@@ -55,7 +55,7 @@ from tb_nanwatch.wording.finding_text import (
 )
 from tb_nanwatch.wording.verdict_text import trials_text
 
-# Findings of one search; what is left after three is noise to a reader.
+# Most findings of a search: a fourth one would be noise to a reader.
 _MAX_FINDINGS: Final = 3
 # A value shared by all bad trials is worth a word where chance gives that so rarely.
 _SHARED_BY_CHANCE: Final = 0.05

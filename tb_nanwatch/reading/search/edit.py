@@ -112,7 +112,7 @@ def by_hand(cuts: Sequence[Cut], axes: Sequence[Axis]) -> Edit | None:
     def keeps(trial: Values) -> bool:
         return not all(c.name in trial and c.takes(trial[c.name].value) for c in cuts)
 
-    # The number is what one turns; what it holds for comes after it.
+    # Number first, as the user changes that; the levels it applies to come after it.
     number = next((c for c in cuts if c.op != "in"), cuts[-1])
     return Edit(number.name, " and ".join(said), "by hand", BY_HAND, keeps)
 

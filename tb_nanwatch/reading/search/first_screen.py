@@ -55,7 +55,7 @@ def first_screen(
     """
     answer, abort = search.answer, search.aborted
     bad = sum(search.by_status.get(status, 0) for status in BAD_STATUSES)
-    # What lies in program or data is told before any condition: then it comes first here.
+    # A fault in the program or its data is reported before any condition.
     top = next(iter(findings), None)
     leads = top is not None and statistics.startswith(top.condition)
     told = [*notes, *([words.scored_text(misread)] if misread else [])]
@@ -63,7 +63,7 @@ def first_screen(
     more: list[str] = []
     lone = answer is not None and answer.of == 1 and answer.sure != ""
     if leads and top is not None and top.p_value > ALPHA and answer is not None and lone:
-        # One trial proves nothing: what it died of tells where to cut.
+        # One trial proves nothing, but its cause tells where to cut.
         parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
         parts |= _narrowed(top, answer)
         told = [*_alike(answer, search), *told]
@@ -87,7 +87,7 @@ def first_screen(
         more.append(search.confirmation.text)
     if search.cost is not None:
         more.append(search.cost.text)
-    # No sentence is told twice.
+    # No sentence appears twice.
     more = [
         text.strip() for text in dict.fromkeys(more) if text and text != parts.get("why")
     ]

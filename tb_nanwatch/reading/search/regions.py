@@ -85,7 +85,7 @@ class Family:
         first, second = first[different & wanted], second[different & wanted]
         part_sizes = self.part_members.sum(axis=1)
         sizes = (self.part_members @ self.part_members.T)[first, second]
-        # Where one condition implies the other, the conjunction is no new region.
+        # Where one condition implies the other, their conjunction adds no region.
         new = (
             (sizes >= MIN_SIDE)
             & (sizes < part_sizes[first])

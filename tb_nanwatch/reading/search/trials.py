@@ -15,7 +15,7 @@ from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.separation import Region
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
-# KerasTuner's own bookkeeping among the values; nobody chose them.
+# KerasTuner's own bookkeeping values, which no user chose.
 _BOOKKEEPING: Final = "tuner/"
 # So many of the bad trials must have a cause that is about a value.
 _SUSPECT_SHARE: Final = 0.75

@@ -27,7 +27,7 @@ from tb_nanwatch.wording import verdict_text as words
 from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import probe_text
 
-# No one runs more trials than this just to be sure.
+# Nobody trains more trials than this only to be sure.
 _MAX_MORE: Final = 12
 # Two products of p-values count as equal within this share.
 _EQUAL: Final = 1e-3
@@ -203,7 +203,7 @@ def _more_trials(space: Space, separation: Separation) -> str:
         return ""
     inside, outside = counts(space, region.inside), counts(space, ~region.inside)
     if inside[0] < inside[1] or outside[0]:
-        return ""  # nobody knows how more of a mixture would fare
+        return ""  # further trials of a mixture may end either way
     for more in range(1, _MAX_MORE + 1):
         # As few as possible on the side where trials go bad: those are wasted.
         for dead in range(more // 2 + 1):

@@ -85,7 +85,7 @@ def loss_scale_of(model: Any) -> float | None:
     optimizer = model.optimizer
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return None
-    # It has none before it is built; one may call itself built that never was.
+    # An optimizer has no scale before it is built, and `built` may be set on one that never was.
     scale = getattr(optimizer, "dynamic_scale", None)
     if scale is None:
         return float(optimizer.initial_scale)
@@ -124,7 +124,7 @@ def _is_cross_entropy(loss: Any) -> bool:
     if isinstance(loss, str):
         with contextlib.suppress(Exception):  # Keras says what it does not know
             loss = keras.losses.get(loss)
-    # Not a class of the user's own that is made of one: it may do anything.
+    # Not a user's subclass of a loss: it may compute anything.
     is_function = any(loss is function for function in _CROSS_ENTROPY_FUNCTIONS)
     return is_function or type(loss) in _CROSS_ENTROPIES
 

@@ -45,11 +45,6 @@ def _readable(value: JSONScalar) -> JSONScalar:
     return value if finite else str(value)
 
 
-def session_end(good: bool, ended: float) -> Any:
-    """Returns the record that ends it; a training that went bad is no success."""
-    return tensorboard.session_end(good, ended)
-
-
 def metrics(status: Status, score: float | None) -> list[Any]:
     """Returns the metrics that the HParams tab shows for a training that has ended.
 

@@ -80,7 +80,7 @@ class EpisodeTracker:
         self._replicas: dict[tuple[Phase, int], _Replica] = {}
         self._open: dict[Phase, Episode] = {}
         self._opened_at: dict[Phase, int] = {}
-        # What was bad in the last step seen, and in the one before the open episode.
+        # Probes that were bad in the last step seen, and in the step before the open episode.
         self._before: dict[Phase, frozenset[int]] = {}
         self._previous: dict[Phase, frozenset[int]] = {}
         self._harmless: dict[Phase, set[tuple[str, str]]] = {
@@ -113,7 +113,7 @@ class EpisodeTracker:
     @property
     def damage(self) -> list[Damage]:
         """The epochs at whose end the model was non-finite, the first 100 stretches."""
-        # Whoever encodes them does so while the run goes on.
+        # A copy, since records are encoded while the run goes on.
         return [replace(d, kinds=list(d.kinds)) for d in self._damage]
 
     def opened_step(self, episode: Episode) -> int:

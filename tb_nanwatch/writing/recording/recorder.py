@@ -35,7 +35,7 @@ from tb_nanwatch.writing.recording.flight import (
 )
 from tb_nanwatch.writing.recording.health import Health, tensor_health
 from tb_nanwatch.writing.recording.lane import Lane, Point
-from tb_nanwatch.writing.recording.loss_scale import LossScale
+from tb_nanwatch.writing.recording.loss_scale import LossScale, ScaleProbe
 from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
     NO_LIMIT,
@@ -44,7 +44,6 @@ from tb_nanwatch.writing.recording.observer import (
 )
 from tb_nanwatch.writing.recording.phase import PhaseState
 from tb_nanwatch.writing.recording.positions import Positions
-from tb_nanwatch.writing.recording.scale_probe import ScaleProbe
 from tb_nanwatch.writing.recording.updates import Updates, is_kernel
 
 Array = npt.NDArray[Any]
@@ -324,7 +323,7 @@ class Recorder:
         """Returns how many steps of the phase have been handed over."""
         return self._phases[phase].steps
 
-    # --- What is to be written ------------------------------------------------
+    # --- Output ---------------------------------------------------------------
 
     def take_buckets(self, phase_name: Phase) -> list[Bucket]:
         """Returns the buckets that closed since the last call."""

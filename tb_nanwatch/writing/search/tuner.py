@@ -170,7 +170,7 @@ def _positional(frame: FrameType) -> list[Any]:
 
 def _search_of(tuner: Any, number: int | None) -> Search:
     oracle, objective = own_oracle(tuner), tuner.oracle.objective
-    # Whoever has the first trial names the search; the other workers wait for it.
+    # The worker with the first trial names the search; the others wait for it.
     identity, started = identities.of(tuner, waits=number != 1)
     purpose = getattr(tuner, PURPOSE, "search")
     return Search(

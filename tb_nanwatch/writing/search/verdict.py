@@ -93,7 +93,7 @@ class TunerState:
     """The state that is kept for one tuner between its trials."""
 
     runs: dict[str, _Runs] = field(default_factory=dict)
-    # What had become of the trials' trainings by their end.
+    # The status of each training of a trial at its end.
     statuses: dict[str, Status] = field(default_factory=dict)
     # The hyperparameters of these, by trial and name; those that were active.
     values: dict[str, dict[str, JSONScalar]] = field(default_factory=dict)

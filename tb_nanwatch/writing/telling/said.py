@@ -211,7 +211,7 @@ class Speaker:
         facts.with_data = with_data and not self._outlet.is_passed_on
         try:
             return facts, diagnose(facts)
-        except Exception:  # what is known is said all the same
+        except Exception:  # the facts are reported without a cause
             return facts, []
 
     def _whose(self) -> str:

@@ -75,7 +75,7 @@ def model(a: SessionRecord, b: SessionRecord) -> list[Difference]:
         }
 
     found = compared("model", shape(a), shape(b))
-    # Shapes are many: they are told where the counts tell nothing.
+    # Shapes are many: they are listed only where the counts are equal.
     return [d for d in found if d.name != "shapes of the weights"] or found
 
 

@@ -58,7 +58,7 @@ class Pairs:
     series: list[_Series]
 
 
-# Data are compared by themselves; metrics are means over what came before.
+# Data are compared elsewhere; metrics are means over all earlier batches.
 _COMPARED: Final = (
     "activation",
     "prediction",
@@ -178,7 +178,7 @@ def parting_of(pairs: Pairs) -> Parting | None:
         for s in pairs.series:
             begun = (float(s.first[0]), float(s.second[0]))
             now = _part(float(s.first[n]), float(s.second[n]), *begun)
-            # One odd batch is no parting.
+            # A difference in a single bucket does not count.
             after = min(n + 1, last)
             if now and _part(float(s.first[after]), float(s.second[after]), *begun):
                 apart.append(s)
