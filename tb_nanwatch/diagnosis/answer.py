@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run's answer, in the same words everywhere: what happened, why, what to change; pure.
 
-The printed message, the report, the HTML page and the tab show these sentences; all else
-that is known of the run stands behind them.
+The printed message, the report, the HTML page and the tab show these sentences; further
+details of the run are shown behind them.
 """
 
 from __future__ import annotations

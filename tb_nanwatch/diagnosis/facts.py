@@ -37,7 +37,7 @@ class Scaling:
 
 @dataclass
 class Facts:
-    """What was measured in one run; everything but `status` may be missing.
+    """The measurements of one run; everything but `status` may be missing.
 
     Attributes:
         status: how far non-finite values reached.

@@ -93,7 +93,7 @@ class Sum:
 
 @dataclass
 class Capsule:
-    """The failing step of a run and what is needed to run it again.
+    """The failing step of a run with everything needed to run it again.
 
     Attributes:
         position: which step.

@@ -68,7 +68,7 @@ class Ran:
 
     Attributes:
         op_type: TensorFlow's type.
-        inputs: None for what is no array, such as a variable's handle.
+        inputs: arrays; None for an input that is not an array, such as a variable's handle.
         outputs: the same.
     """
 
@@ -147,7 +147,7 @@ class _Follower:
     def links(
         self, op: Op, at: Ran, operand: int | None, position: Position
     ) -> Iterator[Link]:
-        """Yields a link for each operation on the way, until none can be told."""
+        """Yields a link for each operation on the way back, until the source is unknown."""
         row = self._row(at.outputs[0], position)
         count = 0
         while operand is not None and count < _MAX_LINKS:

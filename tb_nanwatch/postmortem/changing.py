@@ -52,9 +52,9 @@ class Altered:
         data: returns the batch in the place of the n-th one, with arrays as leaves; None
             where batches stay as they are.
         begun: called once the state from before the first step is set.
-        changed: returns what a variable gets where a callback had set one.
+        changed: returns the new value of a variable that a callback had set.
         value: the number that was set, such as a learning rate.
-        text: what was changed, where the change's own text does not say it.
+        text: description of the change, where the change's own text is not specific.
     """
 
     data: Callable[[Any, int], Any] | None = None

@@ -72,7 +72,7 @@ class Flow:
 
     Attributes:
         maker: the operation that made a tensor, by the tensor's id.
-        alias: tensors that are what a variable holds, by id: the tensor written.
+        alias: for tensors read from a variable, by id: the tensor that was written to it.
         counts: of every non-finite tensor.
         data: names of the batch's tensors. held: those of variables from before.
         read: names of variables by the tensor that was read, where no step had written it.

@@ -56,8 +56,8 @@ class Tape:
         restore: sets the model to its state from before that step.
         batches: of the steps, as the training function received them; each leaf is a
             tensor.
-        changes: what was set between the steps, or before the first one once the state
-            was taken, in its order.
+        changes: variables set between the steps, or before the first step after the state
+            was taken, in their order.
         train: trains by the very function that trained; its metrics are of one call each.
         plan: of the training.
     """

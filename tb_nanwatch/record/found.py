@@ -12,7 +12,7 @@ class Operand:
     """One input of an operation, measured.
 
     Attributes:
-        name: what it is to the operation, e.g. "denominator".
+        name: its role in the operation, e.g. "denominator".
         dtype, shape: NumPy's name and the shape.
         size: elements in all.
         min, max: of the finite elements, NaN where there are none.
@@ -97,7 +97,7 @@ class Link:
     """A value on the way to the first bad one, and where it came from.
 
     Attributes:
-        operand: what it is to the operation that took it, e.g. "denominator".
+        operand: its role in the operation that took it, e.g. "denominator".
         value: of the element that matters, NaN where no single one does.
         low, high: of all elements but NaN, or where the row is known of that row's.
         origin: "data", "variable", "constant" or "operation"; "" where that is unknown.
@@ -195,7 +195,7 @@ class PostMortem:
     Attributes:
         reproduced: the origin was non-finite again, with the same counts.
         reason: why nothing is named, where nothing is; a sentence.
-        text: what is named, in one line without a full stop.
+        text: the finding in one line without a full stop.
         op: the operation as users know it, e.g. "tf.math.divide".
         op_type: TensorFlow's type of the operation that ran, e.g. "RealDiv".
         forward_type: TensorFlow's type of `op`.

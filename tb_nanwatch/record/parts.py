@@ -201,7 +201,7 @@ class Probe:
     """One watched tensor.
 
     Attributes:
-        kind: what the tensor is.
+        kind: of the tensor.
         name: unique among the run's probes of one kind and phase; the path that
             `model.summary()` shows, or of the variable.
         layer: path of the layer it belongs to, "" where it belongs to none.
@@ -285,7 +285,7 @@ class Damage:
     Attributes:
         first: the first such epoch, from 0.
         end: the epoch in which the model was finite again; None if it never was.
-        kinds: what was non-finite, of MODEL_KINDS.
+        kinds: the kinds of MODEL_KINDS that were non-finite.
     """
 
     first: int

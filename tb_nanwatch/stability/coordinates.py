@@ -186,7 +186,7 @@ class Coordinates:
 
     Attributes:
         specs: all declarations, in the space's order.
-        axes: what can vary.
+        axes: the hyperparameters that can vary.
     """
 
     specs: tuple[HParam, ...]

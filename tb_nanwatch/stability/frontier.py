@@ -50,10 +50,10 @@ class KnownFrontier:
 
     Attributes:
         model: behind it.
-        main: the axis along which it is told, None where no number moves it.
+        main: the axis along which it runs, None where no number shifts it.
         movers: the other axes that move it, the strongest first.
         boundaries: at low, middle and high values, or each level, of the movers.
-        trials, bad: that it rests on.
+        trials, bad: number of trials that it rests on, and how many went bad.
     """
 
     model: Model

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the stable space: the largest part of a search space in which almost no values go bad.
 
-Three forms are tried, and the one that keeps most is told: one box; a box for each level
+Three forms are tried, and the form that keeps most is reported: one box; a box for each level
 of a hyperparameter (conditional scopes); a bound that depends on another number. KerasTuner
 holds the first alone without a change of the model's code: hyperparameters of one name in
 several scopes lose their values (`HyperParameters.ensure_active_values`), and a bound that

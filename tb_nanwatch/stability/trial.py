@@ -107,7 +107,7 @@ class Limit(keras.callbacks.Callback):
     Args:
         steps: at most; with `steps_per_execution` up to one execution more.
         look: has the watch look at the training.
-        status: returns what it saw.
+        status: returns the status that it saw.
 
     Attributes:
         steps: that were trained.

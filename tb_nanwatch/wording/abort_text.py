@@ -68,7 +68,7 @@ def in_a_row_text(
     raised: int | None,
     resumes: bool,
 ) -> str:
-    """Returns what to do about trials that failed in a row, with reasons.
+    """Returns advice on trials that failed in a row, with reasons.
 
     Args:
         failed: how many, and how many of them by going bad.

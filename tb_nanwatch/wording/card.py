@@ -118,7 +118,7 @@ def _markdown(card: Card) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Returns a text for Markdown: what stands in pairs of backquotes is code, else text."""
+    """Returns a text for Markdown: parts between backquotes as code, the rest escaped."""
     return "`".join(p if i % 2 else _plain(p) for i, p in enumerate(_pieces(text)))
 
 
@@ -149,7 +149,7 @@ def fragment(cards: Sequence[Card]) -> str:
 
 
 def words_in_html(text: str) -> str:
-    """Returns sentences as HTML: what stands between backquotes is code."""
+    """Returns sentences as HTML, with parts between backquotes as code."""
     return "".join(
         f"<code>{html.escape(piece)}</code>" if i % 2 else html.escape(piece)
         for i, piece in enumerate(_pieces(clean(text, _MAX_TEXT)))

@@ -67,7 +67,7 @@ def fared_text(
 def saves_text(
     removed: tuple[int, int], lost: tuple[int, int], best_lost: bool | None
 ) -> str:
-    """Returns what an edit would have removed and lost.
+    """Returns the trials that an edit would have removed and lost, in words.
 
     Args:
         removed: bad trials that are gone, and all of them.

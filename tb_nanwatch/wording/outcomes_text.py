@@ -63,7 +63,7 @@ def other_outcomes(running: int, contained: int, scalars: int, quiet: int) -> li
 
 
 def end_text(interrupted: bool) -> str:
-    """Returns that a search came to no end of its own."""
+    """Returns the sentence for a search that did not end by itself."""
     return f"The search was {'interrupted' if interrupted else 'aborted'}."
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where something was in a training, which tensor it was in, and how much of it; pure.
+"""Words for a place in a training, a tensor, and counts of its values; pure.
 
 The tab words the same things again (frontend/src/format/words.ts), for what is under the mouse:
 its tests read the cases that `frontend/generator` writes with these functions.

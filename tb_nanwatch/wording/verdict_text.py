@@ -49,7 +49,7 @@ def fix_text(fix: str, share: int, bad: int) -> str:
 
 
 def scale_first_text(rates: tuple[str, str] | None, all_bad: bool) -> str:
-    """Returns what to do about unscaled data, and which rates are too high for them.
+    """Returns the advice on unscaled data, and on the learning rates too high for them.
 
     Args:
         rates: the lowest and the highest of the bad trials; None where not known.

@@ -118,7 +118,7 @@ class Watched:
             raise
 
     def _wishes(self) -> Wishes:
-        """Returns how the training is to be watched, and who is told."""
+        """Returns how the training should be watched, and the functions to call back."""
         given = self._options
         kept = given.rewind_bytes
         return Wishes(

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules that name a run's cause, and every threshold they use; pure.
 
-First it is asked how the run went bad. Values of its last batch may be far beyond all
-before, and the fault measurably theirs. Or else either one tensor *left its domain*: what it
-was computed from was finite and of ordinary size (a division by zero, the logarithm
-of a negative number, data that came in bad). Or the numbers *grew* until they no
-longer fitted; then each possible driver of the growth (step size, scale of inputs
-and targets, gain of the initial weights, depth or time, settings of the optimizer)
-is measured at the run's first step, in decades above what is usual, and the share of
-each in the sum is how sure one can be of it.
+First the way in which the run went bad is determined. Values of its last batch may be far
+beyond all earlier ones, and measurements may blame them. Otherwise, either one tensor *left
+its domain*: what it was computed from was finite and of ordinary size (a division by zero,
+the logarithm of a negative number, data that came in bad). Or the numbers *grew* until they
+no longer fitted; then each possible driver of the growth (step size, scale of inputs and
+targets, gain of the initial weights, depth or time, settings of the optimizer) is measured
+at the run's first step, in decades above what is usual, and each driver's share of the sum
+is its confidence.
 
 What a rule looks for stands in its docstring below "Signs:", by cause; docs/causes.md
 quotes it, with the values of the thresholds that it names in braces.

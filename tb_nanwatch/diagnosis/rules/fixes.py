@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to change at the operation that the post-mortem names.
+"""Fixes at the operation that the post-mortem names.
 
-Where a line of the user's called it, the fix is for that line; in a layer or a loss of
-Keras' own it is for what the user gives to it.
+Where a line of the user's called the operation, the fix is for that line; inside a Keras
+layer or loss, the fix is for the values that the user passes to it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def of(m: Measured, otherwise: str) -> str:
 
 
 def of_layer(m: Measured, otherwise: str) -> str:
-    """Returns what to change where the first bad operation ran in a layer."""
+    """Returns the fix where the first bad operation ran in a layer."""
     found = m.facts.postmortem
     return of(m, otherwise) if found is not None and found.layer else otherwise
 
@@ -121,7 +121,7 @@ def _in_layer(found: PostMortem, guard: Guard) -> str:
 
 
 def _in_loss(m: Measured, found: PostMortem, guard: Guard) -> str:
-    """Returns what to give to a loss of Keras' own, in which no line is the user's."""
+    """Returns the fix for a Keras loss, which no line of the user's is part of."""
     if guard in LOGARITHMS and found.dtype == "float16":
         return (
             "Keras guards this logarithm with 1e-7, which is lost beside 1 in float16: "

@@ -31,8 +31,8 @@ class Guard:
     """How an operation is kept in its domain.
 
     Attributes:
-        does: what it does, of a layer: "The layer ... takes a logarithm".
-        keep: what is to be kept where: "its argument above 0".
+        does: the operation as a verb, as in "The layer ... takes a logarithm".
+        keep: the operand and its allowed range: "its argument above 0".
         example: in Keras' functions; {small}, {tiny}, ... stand for numbers of its dtype.
         edit: how the user's own expression is changed to that.
     """

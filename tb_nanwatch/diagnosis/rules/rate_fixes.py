@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To what a learning rate is to be lowered, and where it is set."""
+"""Fixes that lower a learning rate: the new value, and the place where it is set."""
 
 from __future__ import annotations
 

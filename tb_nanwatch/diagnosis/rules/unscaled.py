@@ -17,7 +17,7 @@ _PARTS = ("unscaled_inputs", "unscaled_targets")
 
 
 def unscaled_inputs(m: Measured) -> Candidate | None:
-    """Returns the scale of the inputs, where it is unusual and enters the model.
+    """Returns the cause "unscaled inputs", where their scale is unusual and enters the model.
 
     Signs:
         unscaled_inputs: the numbers grew, the inputs of the first batch have a root mean
@@ -47,7 +47,7 @@ def unscaled_inputs(m: Measured) -> Candidate | None:
 
 
 def unscaled_targets(m: Measured) -> Candidate | None:
-    """Returns the scale of the targets, where it is beyond what is first predicted.
+    """Returns the cause "unscaled targets", where they are far larger than the first predictions.
 
     Signs:
         unscaled_targets: the numbers grew, and the root mean square of the first batch's

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two searches, before and after an edit of the search space; pure.
 
-How many trials went bad in each, an exact test of the difference, what of the space
-was edited, and which of the first search's trials the edited space has no room for.
+It tells how many trials went bad in each, an exact test of the difference, the edits of the
+space, and which trials of the first search lie outside the edited space.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Half:
     """One of the two searches that are compared.
 
     Attributes:
-        name: what it is called in sentences.
+        name: its name in sentences.
         trials: those whose fate is known.
         space: every declaration, those of inactive hyperparameters too.
         direction: "min" or "max", of the objective.
@@ -54,7 +54,7 @@ class BeforeAfter:
         shares: of both searches.
         p_value: two-sided, of Fisher's exact test on the two shares; None where a
             search has no trial.
-        changes: what of the space was edited.
+        changes: the edited declarations of the space.
         removed: what the edit removed; None where nothing was edited, or where the
             spaces share less than half of their hyperparameters.
         best_scores: of the trials that did not go bad; None where there is none.

@@ -33,7 +33,7 @@ class Parallel:
         self._pool: ThreadPoolExecutor | None = None
 
     def __call__(self, *calls: Callable[[], Any]) -> list[Any]:
-        """Returns what the calls return, in their order."""
+        """Returns the results of the calls, in their order."""
         if len(calls) < 2:
             return [call() for call in calls]
         with self._lock:

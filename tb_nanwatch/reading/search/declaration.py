@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a hyperparameter is declared: the code of `hp.Float(...)` and the like, whole or cut.
 
-Names and values come from logs, so each one is written as a literal, and what is not a
-plain literal is not written at all.
+Names and values come from logs, so each one is written as a literal, and any other value is
+not written at all.
 """
 
 from __future__ import annotations

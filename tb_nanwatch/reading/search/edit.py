@@ -2,7 +2,7 @@
 """The edit of a search space: the code to paste that leaves a region out; pure.
 
 `hp` is KerasTuner's. Names and values come from logs, so each one is written as a
-literal, and what is not a plain literal is not written at all.
+literal, and any other value is not written at all.
 """
 
 from __future__ import annotations

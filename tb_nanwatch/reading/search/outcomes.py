@@ -29,7 +29,7 @@ def compare(
     direction: str | None,
     causes: Mapping[tuple[str, str], Sequence[Cause]],
 ) -> Analysis:
-    """Returns what the trials of one search say together.
+    """Returns the result of comparing the trials of one search.
 
     Args:
         search_id: the search's.

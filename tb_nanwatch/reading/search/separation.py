@@ -42,7 +42,7 @@ BEST_PENALTY: Final = 2.0
 
 @dataclass
 class Region:
-    """A conjunction of conditions, and what it separates.
+    """A conjunction of conditions, and the trials that meet it.
 
     Attributes:
         conditions: one or two, on different axes.

@@ -211,7 +211,7 @@ def common_cause(space: Space, within: Bools | None = None) -> str | None:
 
 
 def suspects_of(space: Space, least: int = 2) -> list[int]:
-    """Returns the axes whose values are what the bad trials' causes are about.
+    """Returns the axes whose values the bad trials' causes blame.
 
     A hyperparameter is known by its values, whatever it is called: that which equals
     the optimizer's learning rate in all trials whose cause is that rate is the rate.

@@ -94,7 +94,7 @@ def how_to_mend(space: Space) -> str:
 
 
 def _scale_first(space: Space) -> str:
-    """Returns what to do about unscaled data, and which rates are too high for them."""
+    """Returns the advice on unscaled data, and on the learning rates too high for them."""
     rates = [t.about for t in space.trials if t.bad and t.about is not None]
     # Keras keeps a rate in float32.
     ends = [number_text(float(f"{f(rates):.3g}")) for f in (min, max)] if rates else None

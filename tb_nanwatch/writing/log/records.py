@@ -30,7 +30,7 @@ class TrainingRecords:
     Args:
         session_id: of the training.
         recorder: of the training.
-        environment: what is trained.
+        environment: the set-up of the training.
         notes: sentences on what cannot be watched; may grow while training goes on.
         writer: of the run's event file.
         started: when the training began, in seconds since the epoch.
@@ -64,7 +64,7 @@ class TrainingRecords:
 
     @property
     def ranges(self) -> list[schema.RangesRecord]:
-        """Some records of ranges: how the training began, and what came last."""
+        """Some records of ranges: the first ones of the training, and the latest."""
         return [*self._first_ranges, *self._last_ranges]
 
     def next_number(self, kind: str) -> int:

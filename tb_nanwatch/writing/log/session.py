@@ -64,7 +64,7 @@ class TrainingLog:
         run_dir: directory of the run's event file.
         run: the run's name.
         recorder: of the training.
-        environment: what is trained.
+        environment: the set-up of the training.
         trial: the tuner's trial, None for a plain `fit`.
         hparams: of a plain `fit`; a trial brings its own.
         notes: sentences on what cannot be watched; may grow while training goes on.
@@ -201,7 +201,7 @@ class TrainingLog:
         self.flush(force=True)
 
     def facts(self) -> Facts:
-        """Returns what the diagnosis needs, as far as it has been written by now."""
+        """Returns the facts for the diagnosis that have been written so far."""
         status, onset, origin = self.recorder.status()
         scale = self.recorder.loss_scale
         return Facts(

@@ -52,8 +52,8 @@ def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
 class EventWriter:
     """Appends records to one event file, each handed over at once.
 
-    A place that cannot be written never stops the training: what was to be
-    written is kept (up to a limit), one warning is given, and every later write
+    A place that cannot be written never stops the training: pending records are kept (up to
+    a limit), one warning is given, and every later write
     tries again.
 
     Args:
@@ -91,11 +91,11 @@ class EventWriter:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the file with what was written so far is gone."""
+        """Whether the file with the records written so far is gone."""
         return self._file is not None and not self._file.usable()
 
     def close(self) -> None:
-        """Writes what is pending, if that is possible by now, and closes."""
+        """Writes pending records, if that is possible by now, and closes the file."""
         if self._pending:
             self._append([])
         self._drop_file()

@@ -3,9 +3,9 @@
 
 It stands in a file in the project's directory, which every worker shares, which a
 resumed search finds again and which `overwrite=True` deletes. Each worker of a
-distributed search deletes it, though, whenever it is started: so a tuner remembers
-its own, the oldest counts, and what was deleted is written again. Where a worker learns of
-an older one late, the trials that it had ended by then are told.
+distributed search deletes it, though, whenever it is started: so a tuner remembers its own
+identity, the oldest one counts, and a deleted file is written again. Where a worker learns
+of an older identity late, its ended trials are moved to that.
 """
 
 from __future__ import annotations

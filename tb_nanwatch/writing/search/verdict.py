@@ -236,7 +236,7 @@ def _hook(tuner: Any, state: TunerState) -> None:
 
 
 def is_first_lost(tuner: Any) -> bool:
-    """Returns whether no trial of the tuner came to no watched training before."""
+    """Returns whether this is the tuner's first trial without a watched training."""
     state = state_of(tuner)
     first, state.warned = not state.warned, True
     return first

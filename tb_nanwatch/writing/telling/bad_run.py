@@ -14,7 +14,7 @@ from tb_nanwatch.record.strict_json import JSONObject, json_safe
 class BadRun:
     """The facts about a run that went bad, after it has ended and was examined.
 
-    Values of single rows of data are left out: whoever is told may pass it on.
+    Values of single rows of data are left out: the receiver may pass the facts on.
 
     Attributes:
         run: its name, "0003/execution0" in a search.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notebooks: one display that is updated in place, and outlives a cleared cell.
 
-KerasTuner clears the cell's output after each trial: what was printed is gone, and so is
-what was displayed. IPython is never imported, only found where it runs already.
+KerasTuner clears the cell's output after each trial: printed text and displayed cards are
+gone. IPython is never imported, only found where it runs already.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class Outlet(Protocol):
     """The receiver of the messages of one fit, or of all fits of one search.
 
     Attributes:
-        is_passed_on: others may read what is shown, since it stays in a document.
+        is_passed_on: whether others may read the messages, since they stay in a document.
     """
 
     is_passed_on: bool

@@ -181,7 +181,7 @@ class Speaker:
     # --- Parts ----------------------------------------------------------------
 
     def _keep(self, trial: Trial, answer: Answer, causes: Sequence[Cause]) -> None:
-        """Keeps a trial's answer for what is said at the search's end."""
+        """Keeps a trial's answer for the card at the search's end."""
         first = causes[0] if causes else Cause("unknown", 0.0)
         told = TrialAnswer(self._whose(), answer, first.about, first.held)
         state_of(trial.tuner).answers[trial.trial_id] = told

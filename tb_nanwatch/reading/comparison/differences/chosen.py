@@ -34,7 +34,7 @@ def optimizer(a: SessionRecord, b: SessionRecord) -> list[Difference]:
 
 
 def _flat(config: Config, prefix: str = "") -> dict[str, JSONScalar]:
-    """Returns a configuration without nesting; what a loss scaler wraps stands first."""
+    """Returns a configuration without nesting; a wrapped optimizer's settings stand first."""
     inner = config.get("inner_optimizer")
     if isinstance(inner, dict) and isinstance(inner.get("config"), dict):
         flat = _flat({"class_name": inner.get("class_name"), **inner["config"]})

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the measured shapes, dtypes and ranges of the data.
 
-Ranges come from some of the steps. What is rare in the data is seen in one run and not
-in another by chance, so that a difference in kind (negative values, zeros) is told only
-where chance would hardly give it.
+Ranges come from some of the steps. A rare kind of value may be seen in one run and not in
+another by chance, so that a difference in kind (negative values, zeros) is reported only
+where chance would hardly explain it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Extremes:
 
     `negative`, `above_one` and `with_zeros` count the buckets that had such a value, of
     `measured` steps in all: at least so many steps had it. The first bad step does not
-    count: it was looked at for what it held.
+    count: it was looked at because of its values.
     """
 
     dtype: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same tensor in both runs: how each began, and where the two part."""
+"""Compares the same tensors in both runs: their first values, and the step where they part."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _size(look: Look, indices: Sequence[int]) -> float:
 
 
 def initial(pairs: Pairs) -> list[Difference]:
-    """Compares what the first step computed before any update."""
+    """Compares the tensors that the first step computed before any update."""
     if pairs.steps[0][0] != 0:
         return []
     found = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two values of one name, and how far apart they are."""
+"""Compares two values of one name, and words their difference."""
 
 from __future__ import annotations
 
