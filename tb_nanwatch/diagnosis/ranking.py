@@ -245,14 +245,3 @@ def closest_text(call: ClosestCall) -> str:
     """Returns "output of dense_1 reached 3e+04 of 65504 in float16"."""
     who = probe_text(call.kind, call.name) if call.kind else "an output or gradient"
     return f"{who} reached {call.value:.2g} of {call.limit:.5g} in {call.dtype}"
-
-
-def raised_failure_limit(limit: int, max_trials: int | None = None) -> int:
-    """Returns the `max_consecutive_failed_trials` to set where `limit` ends searches.
-
-    A trial costs little once it is known to fail: three times the limit, and 10 at
-    least, lets a search through a bad corner of its space and still ends a broken one.
-    A search of `max_trials` has no more of them to fail.
-    """
-    raised = max(10, 3 * limit)
-    return raised if max_trials is None else min(raised, max_trials)

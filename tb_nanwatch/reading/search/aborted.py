@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of, raised_failure_limit
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of
 from tb_nanwatch.reading.contract.searches import Aborted
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
@@ -71,7 +71,7 @@ def explain(
     shared = _shared_cause(row, causes or {})
     # At its last trial a higher limit would have let no more of them run.
     last_one = search.max_trials is not None and begun >= search.max_trials
-    raised = None if last_one else raised_failure_limit(limit, search.max_trials)
+    raised = None if last_one else words.raised_failure_limit(limit, search.max_trials)
     return Aborted(
         trials=[str(group[0].status.trial_id) for group in row],
         names=[name_of(group[0]) for group in row],

@@ -28,10 +28,11 @@ from tb_nanwatch.diagnosis.answer import Answer
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.record.schema import JSONScalar, Status
 from tb_nanwatch.record.strict_json import text_of
+from tb_nanwatch.wording import abort_text
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import number_of, trial_name
-from tb_nanwatch.writing.search import advice, identities
+from tb_nanwatch.writing.search import identities
 from tb_nanwatch.writing.search.alike import Alike
 
 # The reason in it is a message of somebody's exception.
@@ -358,7 +359,7 @@ def _tell(
     if error is None and failed and not state.advised:
         state.advised = True
         oracle = own_oracle(tuner)
-        text = advice.before_abort(
+        text = abort_text.before_abort(
             trial_id,
             verdict.message,
             getattr(oracle, "max_consecutive_failed_trials", None),
