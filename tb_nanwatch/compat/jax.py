@@ -148,7 +148,7 @@ def line_of(code: CodeType, instruction: int) -> int:
 
 
 def run_equation(equation: Any, values: Sequence[Any]) -> list[Any]:
-    """Runs one equation of a traced function on arrays, and returns what it makes."""
+    """Runs one equation of a traced function on arrays, and returns its results."""
     primitive = equation.primitive
     bound = primitive.get_bind_params(equation.params)
     # Before JAX 0.10 the functions that it calls stood apart from the rest.

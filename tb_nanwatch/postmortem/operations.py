@@ -243,7 +243,7 @@ def operand(name: str, array: Array) -> Operand:
 
 
 def finding(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
-    """Returns what made a result non-finite whose inputs were finite, in words.
+    """Returns in words why a result is non-finite although its inputs are finite.
 
     Args:
         op_type: TensorFlow's type.

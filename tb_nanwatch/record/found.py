@@ -88,7 +88,7 @@ class Experiment:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it stayed finite and, where that can be told, learnt."""
+        """Whether the training stayed finite and, where that is known, learnt."""
         return self.tried and self.finite and self.learns is not False
 
 

@@ -54,7 +54,7 @@ def _chain_text(found: PostMortem, with_data: bool) -> str:
 
 
 def _which(link: Link, before: Link, shown: bool) -> str:
-    """Returns which input of the operation before is meant."""
+    """Returns the words for one input of the preceding operation."""
     if before.operands:
         return f"the {link.operand}"
     if not shown:

@@ -47,7 +47,7 @@ def _value_text(value: JSONScalar) -> str:
 
 
 def with_setting_text(difference: str, setting: str) -> str:
-    """Returns a hyperparameter's sentence with the optimizer's setting that it is."""
+    """Returns a hyperparameter's sentence with the optimizer setting that it sets."""
     return f"{difference[:-1]}; it is the optimizer's {setting}."
 
 
@@ -109,7 +109,7 @@ def _fate(name: str, status: Status, onset: Position | None) -> str:
 
 
 def cause_text(cause: str, likely: str, differ: bool, hparams: Sequence[str]) -> str:
-    """Returns the likely cause and which difference it goes with, a sentence.
+    """Returns a sentence on the likely cause and the difference that it is about.
 
     Args:
         cause: in words.

@@ -90,7 +90,7 @@ def rival_text(
     p: str,
     names: Sequence[str],
 ) -> str:
-    """Returns that another condition may be to blame as well, a sentence.
+    """Returns a sentence on another condition that may be to blame.
 
     Args:
         condition: the other one, in words.

@@ -43,7 +43,7 @@ def lineage_text(bracket: int | None, round_: int | None, parent: str | None) ->
 
 
 def inherited_text(status: Status | None, parent: str | None) -> str:
-    """Returns what weights a run began with, "" where they had not gone bad.
+    """Returns a sentence on the bad weights that a run began with, "" without any.
 
     Args:
         status: of the training that they come from, where it had gone bad.

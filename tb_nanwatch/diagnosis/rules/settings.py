@@ -84,7 +84,7 @@ def settings_fix(m: Measured) -> str:
 
 
 def settings_driver(m: Measured) -> Candidate | None:
-    """Returns the cause where a setting is one that no training survives.
+    """Returns the cause where an optimizer setting is such that no training survives it.
 
     Signs:
         optimizer_settings: the numbers grew, and epsilon is below {tiny_epsilon},

@@ -213,7 +213,7 @@ def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> Non
 def _print_the_others(
     search: SearchSummary, shown: list[RunSummary], bad: int, out: IO[str]
 ) -> None:
-    """Prints how many runs have no row, by what became of them, and which is the best."""
+    """Prints how many runs have no row, by outcome, and which of them is the best."""
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]

@@ -174,7 +174,7 @@ def _further(edit: str, findings: Sequence[Finding]) -> list[Part]:
 
 
 def narrowed_for(search: SearchSummary) -> str:
-    """Returns the cause that the search's edit is the fix of, "" without one.
+    """Returns the cause that the search's edit fixes, "" where it fixes none.
 
     What would have kept one trial finite is another value than the bound of the edit: it
     is told of no trial beside that.

@@ -51,7 +51,7 @@ def variable_of(name: str) -> str:
 
 
 def declaration(spec: HParam, hp: str = "hp") -> str | None:
-    """Returns `hp.Float(...)` and the like; None for what no search space declares.
+    """Returns `hp.Float(...)` and the like; None for a value that no search space declares.
 
     Args:
         spec: what is declared.

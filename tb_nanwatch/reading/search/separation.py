@@ -253,7 +253,7 @@ _MAX_RIVALS: Final = 2
 
 
 def _rivals(best: Region, regions: Sequence[Region], worse: float) -> list[Region]:
-    """Returns for each other axis the best region that does about as well as `best`.
+    """Returns for each other axis its best region, if that is about as good as `best`.
 
     On that axis alone, or with one of the axes of `best` besides. None need pass a
     test by itself: that something is there is known, and the question is what.

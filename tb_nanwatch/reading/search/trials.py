@@ -112,7 +112,7 @@ def counts(space: Space, mask: Bools) -> tuple[int, int]:
 def bounds_of(
     axes: Sequence[Axis], region: Region, condition: HParamCondition, left: Bools
 ) -> tuple[float, float]:
-    """Returns the values next to a threshold: the last that lives, the first that dies.
+    """Returns the values next to a threshold: the last good one and the first bad one.
 
     Among the trials that meet the region's other conditions, since only these say
     where the threshold lies.

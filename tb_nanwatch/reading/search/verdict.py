@@ -111,7 +111,7 @@ def _common(space: Space) -> str:
 
 
 def _shared(space: Space) -> list[str]:
-    """Returns what all bad trials share: the cause, the first bad tensor, its operation."""
+    """Returns the common properties of all bad trials: cause, first bad tensor, operation."""
     bad = [t for t in space.trials if t.bad]
     origins = Counter(t.origin for t in bad)
     cause = common_cause(space)

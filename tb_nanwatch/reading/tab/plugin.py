@@ -228,7 +228,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def _of_phase(
         self, request: wrappers.Request, kind: str
     ) -> tuple[list[Any], list[str]]:
-        """Returns a session's records of one kind and of the phase asked for, and damage."""
+        """Returns a session's records of one kind and phase, and sentences on damage."""
         ctx, experiment_id, session = self._named(request)
         phase = phase_of(request)
         detail = self._reader.detail(ctx, experiment_id, session, (kind,))

@@ -19,7 +19,7 @@ SCORE_TAG: Final = "nanwatch/score"
 def group_of(search: Search, trial_id: str) -> str:
     """Returns the name by which the HParams tab groups the executions of a trial.
 
-    It merges what has the same group, and trials of different searches share their ids.
+    The tab merges trainings of one group, and trials of different searches share their ids.
     """
     return f"{search.name or search.tuner}/{search.id[:8]}/{trial_id}"
 

@@ -48,7 +48,7 @@ def write(
         trial: the trial, with the values that it had by its end.
         verdict: the tuner's.
         began: when the trial began, seconds since the epoch.
-        why: nothing was watched, a sentence without a full stop.
+        why: the reason why nothing was watched, a sentence without a full stop.
     """
     session_id = uuid.uuid4().hex[:16]
     kind, text = messages.split(verdict.message or "")

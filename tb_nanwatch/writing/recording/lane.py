@@ -59,7 +59,7 @@ class Lane:
         seconds: float,
         epoch: int,
     ) -> Point:
-        """Returns the point of `bucket`; the run's first one sets what growth is over.
+        """Returns the point of `bucket`; growth is relative to the values of the run's first point.
 
         Args:
             bucket: of training steps.

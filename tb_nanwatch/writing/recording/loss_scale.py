@@ -105,7 +105,7 @@ class LossScale:
 
     @property
     def recovered(self) -> bool:
-        """Whether a training that had stalled has a scale again that lifts gradients."""
+        """Whether a stalled training has recovered: its scale lifts gradients again."""
         return self.stalled and self.scale >= 1
 
     def look(self, scale: float) -> None:
@@ -235,7 +235,7 @@ class ScaleProbe:
             self._scale.suspect(step, episode, health.max)
 
     def skipped(self, phase: PhaseState, first: int, rms: Array, bad: Array) -> Array:
-        """Returns [steps], whether the optimizer skipped each; mends the scale in `rms`.
+        """Returns bool [steps], the skipped ones; corrects the scale in `rms`.
 
         Args:
             phase: of the rows.

@@ -159,7 +159,7 @@ def _find_frames() -> tuple[Any, Any, int | None] | None:
 
 
 def _positional(frame: FrameType) -> list[Any]:
-    """Returns the arguments that a frame's function was given, whatever it calls them."""
+    """Returns the positional arguments of a frame's function, whatever their names."""
     given = inspect.getargvalues(frame)
     arguments = [given.locals.get(name) for name in given.args]
     return [*arguments, *given.locals.get(given.varargs or "", ())]

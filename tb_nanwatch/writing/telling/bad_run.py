@@ -35,6 +35,6 @@ class BadRun:
     answer: Answer
 
     def to_dict(self) -> JSONObject:
-        """Returns all of it as values of JSON; non-finite numbers are strings."""
+        """Returns all fields as JSON values; non-finite numbers are strings."""
         told: JSONObject = json_safe(asdict(self))
         return told

@@ -96,7 +96,7 @@ def _listen(shell: Any) -> None:
 
 
 def _message(message: Any) -> Any:
-    """Notes that a cell is cleared, and hands the message on."""
+    """Notes that a cell was cleared, and passes the message on."""
     with contextlib.suppress(Exception):
         if message["header"]["msg_type"] == "clear_output":
             _cleared[0] += 1

@@ -128,7 +128,7 @@ class Speaker:
             self._outlet.end(self._card(answer), alone=False)
 
     def raises(self) -> None:
-        """Takes note that an exception with `error_text` is to end the training."""
+        """Notes that an exception with `error_text` will end the training."""
         facts, causes = self._known()
         answer = answer_of(facts, causes, self._steps_after(facts))
         if answer is None:

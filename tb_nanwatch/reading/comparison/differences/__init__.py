@@ -52,7 +52,7 @@ __all__ = [
 
 
 def differences_of(first: ComparedRun, second: ComparedRun) -> Differences:
-    """Returns what differs between two runs."""
+    """Returns the differences between two runs."""
     blamed = blamed_by(first, second)
     found = [hparams(first, second), []]
     notes = []
