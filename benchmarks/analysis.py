@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often the analysis finds a rule, and one that is not there: `make corpus`.
+"""How often the analysis finds a rule that exists, or one that does not: `make corpus`.
 
 Made-up searches as they come out of a random search over seven hyperparameters, whose
 rule is known: tests/reading/searches.py draws them, tests/reading/test_analysis.py has

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What watching costs on the backend that Keras runs on: a few minutes, a line a model.
+"""Measures the cost of watching on Keras' backend: a few minutes, a line for each model.
 
     KERAS_BACKEND=torch python -m benchmarks.backends --rounds 15
 
@@ -26,7 +26,7 @@ _FIRST = 2
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Prints a row of a Markdown table for each model, and what it was measured on."""
+    """Prints a row of a Markdown table for each model, and the machine that it was measured on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="model")

@@ -73,7 +73,7 @@ Run = tuple[str, str | None, Facts]
 
 
 def outcome_of(fault: str | None, facts: Facts) -> tuple[str, str]:
-    """Returns the cause that a run counts for, and what experiments said of it.
+    """Returns the cause that a run counts for, and the result of the experiments on it.
 
     Args:
         fault: that the program has; None where it is what the diagnosis names.
@@ -204,7 +204,7 @@ def corpus(seed: int, per_kind: int) -> Iterator[Run]:
 
 
 def demo() -> Iterator[Run]:
-    """Yields the runs of the demo, trained anew; its logs stay where it has them."""
+    """Trains the demo again and yields its runs; its logs stay where the demo writes them."""
     with tempfile.TemporaryDirectory() as name:
         environment = {**os.environ, "DEMO_INVOCATION": Path(name).name}
         for program in DEMO:

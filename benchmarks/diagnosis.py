@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def run(seed: int, per_cause: int, keep: str | None = None) -> Iterator[Outcome]:
-    """Yields the fault of each program, and what its log held.
+    """Yields the fault of each program, and the facts read from its log.
 
     Args:
         seed, per_cause: of the corpus.

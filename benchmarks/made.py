@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text that a script makes, in its place within a page that people write."""
+"""Puts text made by a script into its place within a page that people write."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row's numbers: seconds a stretch of steps, time to the first step, peak memory.
+"""Measures one row: seconds for a stretch of steps, time to the first step, peak memory.
 
 Every function here runs in a process that was started for it, and TensorFlow is
 imported in there alone.
@@ -95,7 +95,7 @@ class Stepper:
 
 
 def start(row: str, model_name: str, jit: bool, log_dir: str) -> dict[str, float]:
-    """Returns what one training from a fresh process takes.
+    """Returns the time and memory of one training in a fresh process.
 
     Returns:
         `first`: seconds from the call of `fit` to the end of its first step.

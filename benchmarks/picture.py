@@ -67,7 +67,7 @@ def choose(frame: Any, name: str) -> None:
 
 
 def shoot(page: Any, target: pathlib.Path) -> None:
-    """Writes the picture once all is painted."""
+    """Writes the picture once the tab has finished painting."""
     page.wait_for_load_state("networkidle")
     page.evaluate("document.fonts.ready")
     page.wait_for_timeout(1000)  # lanes and maps are painted in later frames

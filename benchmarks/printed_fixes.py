@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the fixes that are printed mend programs of the corpus, on Keras' backend.
+"""Tests whether the printed fixes repair programs of the corpus, on Keras' backend.
 
     KERAS_BACKEND=torch python -m benchmarks.printed_fixes --seed 777
 
@@ -34,7 +34,7 @@ HARMLESS: Final = ("clean", "contained")
 
 
 class NotAppliedError(Exception):
-    """The words cannot be followed here; the message says why."""
+    """The fix's words cannot be applied to this program; the message says why."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def tried(cause: str, key: tuple[int, ...]) -> str | None:
-    """Returns what came of a program's fix; None where nothing was wrong with it."""
+    """Returns the result of applying a program's fix; None where the program has no fault."""
 
     def made(module: Any = corpus) -> Any:
         keras.backend.clear_session()
@@ -81,7 +81,7 @@ def tried(cause: str, key: tuple[int, ...]) -> str | None:
 
 
 class _Logs(keras.callbacks.Callback):
-    """Notes whether what each epoch reports is finite."""
+    """Notes whether the logs of each epoch are finite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ _BY_CAUSE: Final[dict[str, Callable[[Any], str]]] = {
 
 
 def _edited(fix: str) -> Any:
-    """Returns the corpus with the expression at a line as the fix has it."""
+    """Returns the corpus' source with the expression at a line replaced by that of the fix."""
     said = re.match(r"At (\S+):(\d+), ", fix)
     codes = re.findall(r"`([^`]+)`", fix)
     if said is None or len(codes) < 2 or not said[1].endswith("programs.py"):
@@ -223,7 +223,7 @@ def _edited(fix: str) -> Any:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes the guards out: `maximum(x, 1e-7)` is x."""
+    """Removes guards from an expression: `maximum(x, 1e-7)` becomes x."""
 
     def visit_Call(self, node: ast.Call) -> Any:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -232,7 +232,7 @@ class _Bare(ast.NodeTransformer):
 
 
 class _Swap(ast.NodeTransformer):
-    """Puts an expression in the place of another near a line."""
+    """Replaces an expression near a line by another one."""
 
     def __init__(self, old: str, new: Any, line: int) -> None:
         self._old, self._new, self._line, self.count = old, new, line, 0

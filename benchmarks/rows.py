@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared with plain `fit`: a row of the table each, at most one line to add."""
+"""The tools compared with plain `fit`: each is a row of the table, and at most one line of code."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How near StabilitySearch comes to the frontier of a grid: docs/stability.md.
+"""Measures how near StabilitySearch comes to the frontier of a grid: docs/stability.md.
 
 `python -m benchmarks.stability --problems "least squares,demo" --real 1` runs a part; what
 was run is kept in benchmarks/results/stability.json, which is committed, and not run again.
@@ -140,7 +140,7 @@ def edges_of_grid(problem: Problem) -> tuple[dict[str, float | None], int, int]:
 
 
 class _Quick(StabilitySearch):
-    """A stability search whose trials are trained by what was traced."""
+    """A stability search whose trials run in the traced training functions."""
 
     problem: Problem
     first_seed = 0
@@ -214,7 +214,7 @@ def found_by_search(
 
 
 class _Random(keras_tuner.RandomSearch):
-    """KerasTuner's random search, whose trials are trained by what was traced."""
+    """KerasTuner's random search, whose trials run in the traced training functions."""
 
     problem: Problem
     first_seed = 0
@@ -264,7 +264,7 @@ def random_search(problem: Problem, seed: int, stable: Any) -> dict[str, float]:
 def run(
     name: str, seeds: int, really: int, random_seeds: int, kept: dict[str, Any]
 ) -> None:
-    """Runs what is not kept of a problem, and keeps it."""
+    """Runs the parts of a problem that have no kept result, and keeps theirs."""
     problem = PROBLEMS[name]
     entry = kept.setdefault(name, {"searches": {}, "random": {}})
     if "grid" not in entry:
@@ -328,7 +328,7 @@ def look_at_misses(name: str, seeds: int, kept: dict[str, Any]) -> None:
 
 
 def save(kept: dict[str, Any]) -> None:
-    """Writes what was run."""
+    """Writes the results to the file of kept results."""
     KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 

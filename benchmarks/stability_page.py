@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables and picture of docs/stability.md, of what benchmarks/stability.py has run; pure."""
+"""Makes the tables and the picture of docs/stability.md from benchmark results; pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def frontier_table(kept: Kept) -> list[str]:
 
 
 def _searches(entry: Kept, really: bool) -> list[Kept]:
-    """Returns the searches of a problem, by what was traced or by Keras' own fit."""
+    """Returns the searches of a problem, those run as traced functions or by Keras' own fit."""
     return [s for s in entry["searches"].values() if s["really"] == really]
 
 
@@ -125,7 +125,7 @@ def fit_table(kept: Kept) -> str:
 
 
 def is_whole(kept: Kept) -> bool:
-    """Returns whether every problem's searches were run by what was traced."""
+    """Returns whether every problem's searches were run with the traced functions."""
     return all(name in kept and _searches(kept[name], really=False) for name in PROBLEMS)
 
 
@@ -183,7 +183,7 @@ def random_table(kept: Kept) -> list[str]:
 
 
 def summary(kept: Kept) -> list[str]:
-    """Returns what of the goals holds, in sentences."""
+    """Returns sentences on which goals were reached."""
     run = {n: e for n, e in kept.items() if e["searches"]}
     quick = {
         n: [s for s in e["searches"].values() if not s["really"]] for n, e in run.items()
@@ -229,7 +229,7 @@ def _but(every: Iterable[str], fine: Iterable[str]) -> str:
 
 
 def tables(kept: Kept) -> str:
-    """Returns what stands in docs/stability.md between the marks."""
+    """Returns the text between the marks in docs/stability.md."""
     kept = {n: kept[n] for n in PROBLEMS if n in kept}
     left = [n for n in PROBLEMS if not kept.get(n, {}).get("searches")]
     parts = [[IMAGE], summary(kept), frontier_table(kept), random_table(kept)]

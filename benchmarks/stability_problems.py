@@ -112,7 +112,7 @@ def demo(hp: Any) -> Any:
 
 
 def with_optimizer(cls: Any) -> Callable[[Any], Any]:
-    """Returns what builds a perceptron with an optimizer."""
+    """Returns a function that builds a perceptron with an optimizer."""
     return lambda hp: compiled(dense(), cls(rate(hp)))
 
 
@@ -169,12 +169,12 @@ def precisions(hp: Any) -> Any:
 
 
 def calm(hp: Any) -> Any:
-    """Nothing dies."""
+    """A problem in which no training goes bad."""
     return compiled(dense(), keras.optimizers.Adam(rate(hp, 1e-6, 1e-3)))
 
 
 def doomed(hp: Any) -> Any:
-    """Everything dies: the loss divides by zero."""
+    """A problem in which every training goes bad: the loss divides by zero."""
 
     def loss(y: Any, p: Any) -> Any:
         return keras.ops.abs(y - p) / (0.0 * p)

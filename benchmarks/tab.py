@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tab costs with many trials: `make bench-tab`.
+"""Measures the cost of the tab with many trials: `make bench-tab`.
 
 Writes a log directory (benchmarks/generated.py) unless it exists, starts TensorBoard on it
 with its defaults, and measures NaN Watch's requests beside those of the HParams plugin on
@@ -93,7 +93,7 @@ CUT = (
 
 
 class Table:
-    """Rows of what was measured."""
+    """A table of measurements, printed row by row."""
 
     def __init__(self) -> None:
         print("| | measured | target | |\n|---|---|---|---|")
@@ -202,7 +202,7 @@ def resident_mb(pid: int) -> float:
 
 
 def measure_server(logdir: pathlib.Path, trials: int, table: Table) -> None:
-    """Prints what requests take, and what memory they need."""
+    """Prints the time and the memory that requests take."""
     with server(logdir, "without", 2 * trials) as (url, pid):
         session_groups(url, trials)
         alone = resident_mb(pid)
@@ -230,7 +230,7 @@ def measure_server(logdir: pathlib.Path, trials: int, table: Table) -> None:
 
 
 def measure_tab(logdir: pathlib.Path, trials: int, table: Table) -> None:
-    """Prints what a person waits for in the tab."""
+    """Prints the waiting times of a person in the tab."""
     with server(logdir, "prepared", 2 * trials) as (url, _), chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         frame = open_tab(page, url)
@@ -284,7 +284,7 @@ def open_tab(page: Any, url: str) -> Any:
 
 
 def reopened(frame: Any) -> dict[str, float]:
-    """Opens the tab's page anew, in a TensorBoard that is idle; returns milliseconds.
+    """Opens the tab's page again, in an idle TensorBoard; returns milliseconds.
 
     Each is the median of five, from the page's beginning.
     """
@@ -360,7 +360,7 @@ def plugin_frame(page: Any) -> Any:
 
 
 def bundle_kb() -> float:
-    """Returns the kilobytes, gzipped, of all that the browser loads of the tab."""
+    """Returns the gzipped kilobytes that the browser loads for the tab."""
     static = ROOT / "tb_nanwatch" / "static"
     return sum(len(gzip.compress(p.read_bytes())) for p in static.iterdir()) / 1000
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Short trainings of one model, traced once: a grid of them costs minutes and not hours.
 
-`fit` traces every training anew, with its probes, which takes 2 to 3 s; a training of
+`fit` traces every training again, with its probes, which takes 2 to 3 s; a training of
 these models takes 10 ms. Here each category is traced once. What a training begins with
 (weights, rate, scale of the inputs) comes from a model that its problem's own function
 built for its values and its seed. It goes bad by the criterion of NaN Watch: a loss, a
@@ -36,7 +36,7 @@ WEIGHTS: Final = 40
 
 
 class Outcome(NamedTuple):
-    """What became of a training.
+    """The outcome of a training.
 
     Attributes:
         bad: whether it went bad.
@@ -84,7 +84,7 @@ class Traced:
         self._judge = tf.function(self._judged)
 
     def begin(self, weights: list[Array], rate: float, scale: float) -> None:
-        """Begins a training anew: with weights, a rate and a scale of the inputs."""
+        """Begins a new training with weights, a rate and a scale of the inputs."""
         for variable, value in zip(self._model.weights, weights, strict=True):
             variable.assign(value)
         for slot, value in self._slots:
@@ -185,7 +185,7 @@ def order_of(problem: Problem, rows: int, steps: int, seed: int) -> Array:
 
 
 def growth(seen: Array, first: Array, upto: int) -> float:
-    """Returns how much has grown by the last point of the lane that ends by `upto`.
+    """Returns the growth by the last point of the lane that ends by step `upto`.
 
     Args:
         seen: [steps, series] as of `Traced.train`.
@@ -203,7 +203,7 @@ def growth(seen: Array, first: Array, upto: int) -> float:
 
 
 def _first(seen: Array, kinds: Array) -> Array:
-    """Returns [series] what the growth of each is over: the kind's largest at first."""
+    """Returns [series] the size that each one's growth is relative to: its kind's largest at first."""
     found = np.full(seen.shape[1], np.inf)
     for kind in np.unique(kinds):
         tops = np.where(np.isfinite(seen), seen, 0.0)[:, kinds == kind].max(axis=1)

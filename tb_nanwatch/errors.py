@@ -11,7 +11,7 @@ class NanWatchError(Exception):
 
 
 class NonFiniteError(NanWatchError):
-    """Training met a non-finite value and `on_nonfinite="raise"` was asked for.
+    """Training met a non-finite value, and the user had set `on_nonfinite="raise"`.
 
     The message says what, where and why; the training step is in `step`.
     """
@@ -46,7 +46,7 @@ class CapsuleError(NanWatchError):
 
 
 class NanWatchWarning(UserWarning):
-    """NaN Watch could not do all it was asked to; training itself goes on."""
+    """NaN Watch could not do all that the user asked for; training itself goes on."""
 
 
 # Texts of the warnings that `warn_once` has given in this process.
@@ -54,7 +54,7 @@ _TOLD: set[str] = set()
 
 
 def warn_once(message: str) -> None:
-    """Warns as `warn` does, but of one thing only once in a process.
+    """Warns as `warn` does, but gives each message only once in a process.
 
     A search trains with a copy of the callback in every trial, and Python's own filter
     forgets what it has shown whenever anybody changes a filter.

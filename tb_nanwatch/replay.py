@@ -31,7 +31,7 @@ _MAX_SECONDS: Final = 60.0
 
 @dataclass
 class Replay:
-    """What a replay has shown.
+    """The result of a replay.
 
     Attributes:
         capsule: its directory.

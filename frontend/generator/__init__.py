@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes of the Python classes that are sent what the tab and http_api.md know of them."""
+"""Generates the tab's types and http_api.md's tables from the Python classes that are sent."""

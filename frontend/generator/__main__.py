@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what the tab and http_api.md know of the classes that the server sends.
+"""Writes the tab's types and http_api.md's tables from the classes that the server sends.
 
 python generator           write the files
 python generator --check   fail where one is out of date

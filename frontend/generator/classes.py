@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classes that the server sends, what their fields are, and what is said of them."""
+"""The classes that the server sends, their fields, and the fields' descriptions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def classes() -> list[type]:
 
 
 def said_of(cls: type) -> dict[str, str]:
-    """Returns what the docstring of a class says of each field, those it inherits too."""
+    """Returns each field's description in the docstring of a class, inherited fields included."""
     said: dict[str, str] = {}
     for one in reversed(cls.__mro__):
         if not dataclasses.is_dataclass(one):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""decode.gen.ts: what makes of a parsed answer the types of schema.gen.ts.
+"""decode.gen.ts: functions that turn parsed answers into the types of schema.gen.ts.
 
 A field that is missing, or of another type, becomes its neutral value, so that a server a
 little older or newer than the tab still shows what it has.

@@ -117,7 +117,7 @@ def generate() -> str:
 
 
 def _comment(text: str) -> list[str]:
-    """Returns what is said of a field as a comment."""
+    """Returns the description of a field as a comment."""
     found = textwrap.wrap(text.replace("*/", "* /"), 90)
     if len(found) < 2:
         return [f"  /** {line} */" for line in found]

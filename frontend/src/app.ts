@@ -36,7 +36,7 @@ import { TableView } from "./views/table";
 import { createTooltip } from "./views/tooltip";
 import { VerdictView } from "./views/verdict";
 
-// So few rows leave room for the whole verdict.
+// With at most this many rows there is room for the whole verdict.
 const FEW_LINES = 9;
 
 export function start(root: HTMLElement, client: Client): void {
@@ -59,7 +59,7 @@ export function start(root: HTMLElement, client: Client): void {
   };
   const select = (key: string | null) =>
     store.set({
-      // From now on this search is meant, even when a newer one comes.
+      // Keep showing this search, even when a newer one comes.
       ...(key !== null && { search: model()?.search.search ?? null }),
       selected: key,
       phase: null,

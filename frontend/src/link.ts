@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps the hash of TensorBoard's own page in step with the state, both ways. Where that
-// page belongs to another origin, there are no links, and nothing else is lost.
+// page belongs to another origin, there are no links; everything else works.
 
 import { PLUGIN_NAME } from "./api/schema.gen";
 import { decodeHash, encodeHash, isStep, type Linked } from "./state/link";
@@ -40,7 +40,8 @@ export function watchLink(store: Store<State>): void {
 
   restore();
   page.addEventListener("popstate", restore);
-  // Typed into the address bar; the back button tells both, and the second changes nothing.
+  // For hashes typed into the address bar; the back button fires both events, the second one
+  // without effect.
   page.addEventListener("hashchange", restore);
   window.addEventListener("pagehide", () => {
     page.removeEventListener("popstate", restore);

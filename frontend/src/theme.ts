@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// TensorBoard tells its theme by a class on the parent's body, and by nothing else.
+// TensorBoard shows its theme only by a class on the parent document's body.
 
 import type { Theme } from "./scale/colour";
 

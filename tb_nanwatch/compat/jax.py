@@ -46,7 +46,7 @@ def put_back(variable: Any, value: Any) -> None:
 
 
 def without_derivative(tracer: Any) -> Any:
-    """Returns the value of a tracer of `jax.grad`, as it is outside of that.
+    """Returns the plain value that a tracer of `jax.grad` stands for, without its derivative.
 
     It is the same number, computed by the function around: no tracer leaks with it.
     """
@@ -71,7 +71,7 @@ def is_nnx() -> bool:
 
 @contextlib.contextmanager
 def divisions() -> Iterator[Any]:
-    """Has `/` call other functions within.
+    """Makes `/` on JAX's traced values call other functions until the block ends.
 
     Yields:
         What holds them: `truediv(x, y)`, and `rtruediv(y, x)` for a number x; as they
@@ -100,7 +100,7 @@ def divisions() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def each_step_through(model: Any, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """Has the functions that Keras makes within call a step through `wrap(step)`.
+    """Makes each training function that Keras builds in the block call `wrap(step)` for its step.
 
     Args:
         model: its `make_train_function` or `make_test_function` is called within.
@@ -148,7 +148,7 @@ def line_of(code: CodeType, instruction: int) -> int:
 
 
 def run_equation(equation: Any, values: Sequence[Any]) -> list[Any]:
-    """Runs one equation of a traced function on arrays, and returns what it makes."""
+    """Runs one equation of a traced function on arrays, and returns its results."""
     primitive = equation.primitive
     bound = primitive.get_bind_params(equation.params)
     # Before JAX 0.10 the functions that it calls stood apart from the rest.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KerasTuner's private names, and its import where a user asks for something of it.
+"""KerasTuner's private names, and its import where the user calls a function that needs it.
 
 A search that is watched is only recognised: KerasTuner is imported by then.
 """
@@ -31,7 +31,7 @@ _CLIENTS_ORACLE: Final = Attribute(
 
 
 def execution_in(frame: FrameType) -> int | None:
-    """Returns which training of a trial KerasTuner is at, from 0.
+    """Returns the number of the execution that KerasTuner is running in a trial, from 0.
 
     Args:
         frame: of a tuner's `run_trial`; None is returned where it is not KerasTuner's own.
@@ -65,7 +65,7 @@ def is_shared(tuner: Any) -> bool:
 
 
 def _is_client(oracle: Any) -> bool:
-    """Returns whether an oracle is KerasTuner's, but none that searches."""
+    """Returns whether an oracle is KerasTuner's client, which asks another process for trials."""
     package = sys.modules.get("keras_tuner")
     own = type(oracle).__module__.partition(".")[0] == "keras_tuner"
     return own and package is not None and not isinstance(oracle, package.Oracle)
@@ -102,7 +102,7 @@ def trains_by_itself(tuner: Any) -> bool:
 
 
 def _is_kerastuners(whose: Any, name: str) -> bool:
-    """Returns whether a method is KerasTuner's; also where there is none of that name."""
+    """Returns whether a method is KerasTuner's own, or does not exist."""
     method = getattr(whose, name, None)
     module = getattr(method, "__module__", None) or ""
     return method is None or module.partition(".")[0] == "keras_tuner"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a private name is, and what happens where it is missing."""
+"""Looks up private names of other packages, and warns where one is missing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _OFF: set[Feature] = set()
 
 
 class MissingError(UnsupportedError):
-    """A private name is not there."""
+    """A private name does not exist in the installed version."""
 
     def __init__(self, name: Name) -> None:
         package = name.package
@@ -99,7 +99,7 @@ class Global(Name):
     """A module, or a name in it."""
 
     def find(self) -> Any:
-        """Returns what has the name.
+        """Returns the object of that name.
 
         Raises:
             MissingError: nothing has.
@@ -189,7 +189,7 @@ def known() -> list[Name]:
 
 
 def require(feature: Feature) -> None:
-    """Looks up all that a feature rests on, attributes of objects apart.
+    """Looks up every name that a feature needs, except attributes of objects.
 
     Raises:
         MissingError: a name is missing.
@@ -200,7 +200,7 @@ def require(feature: Feature) -> None:
 
 
 def has(feature: Feature) -> bool:
-    """Returns whether a feature can be had; warns where it cannot."""
+    """Returns whether a feature is available; warns where it is not."""
     try:
         require(feature)
     except MissingError as e:

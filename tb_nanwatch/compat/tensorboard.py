@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorBoard's private names.
 
-Not private is what its guide for authors of plugins, and its example plugins, import.
+Names that TensorBoard's guide for plugin authors or its example plugins import are not private.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def is_failure(status: int) -> bool:
 
 
 def multiplexer(sizes: dict[str, int]) -> Any:
-    """Returns what loads event files, every file of a run.
+    """Returns TensorBoard's loader of event files, set to read every file of a run.
 
     Of tensors it keeps one a tag, but as many as `sizes` says of the plugins in it; 0 is
     all of them.

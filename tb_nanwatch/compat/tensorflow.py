@@ -89,7 +89,7 @@ def operations_watched(
     callback: Callable[..., None],
     gradients: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> Iterator[None]:
-    """Has each eager operation of this thread reported, until left.
+    """Reports each eager operation of this thread until the block ends.
 
     Args:
         callback: called after each operation with its type, inputs, attributes, outputs,
@@ -137,7 +137,7 @@ def eager_random() -> Any:
 
 
 def custom_result(frame: FrameType) -> Any:
-    """Returns what a function under `tf.custom_gradient` had returned.
+    """Returns the value and the gradient function that a `tf.custom_gradient` function returned.
 
     None where the frame is not that of its gradient. See `Feature.CUSTOM_GRADIENT`.
     """
@@ -147,7 +147,7 @@ def custom_result(frame: FrameType) -> Any:
 
 
 def math_modules() -> list[Any]:
-    """Returns the modules by whose functions TensorFlow and Keras call for operations.
+    """Returns the modules whose functions TensorFlow and Keras call to run operations.
 
     Raises:
         MissingError: of `Feature.EPSILON`.

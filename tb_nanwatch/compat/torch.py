@@ -24,7 +24,7 @@ def dispatch_mode() -> Any:
 
 
 def backward_node() -> Any:
-    """Returns what computes a gradient on this thread now, None in a forward pass.
+    """Returns the autograd node that runs on this thread now, None in a forward pass.
 
     Raises:
         MissingError: of `Feature.POST_MORTEM`.
@@ -33,7 +33,7 @@ def backward_node() -> Any:
 
 
 def forward_stack(node: Any) -> list[str]:
-    """Returns where the operation was called of which a node computes the gradient.
+    """Returns the stack in which a node's forward operation was called.
 
     Args:
         node: made while `torch.autograd.set_detect_anomaly` was in force.

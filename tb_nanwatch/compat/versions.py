@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The versions that were tested, and one line where a newer one trains."""
+"""The versions that were tested, and one printed line where a newer version is installed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values on both sides of a hint, in pairs that share all others; pure."""
+"""Draws values for trials on both sides of a hint, in pairs alike in all else; pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sides_of(
 def _pair(
     space: Coordinates, hint: Hint, about: set[str], rng: np.random.Generator
 ) -> tuple[Values, Values] | None:
-    """Returns values beyond the condition, and others like them that meet it.
+    """Returns a set of values that misses the condition, and the same set changed to meet it.
 
     What they share may leave a side without values: a rate that one optimizer alone has
     is missing with the others.
@@ -89,6 +89,6 @@ def p_value_of(trials: list[ShortTrial]) -> float:
 
 
 def least_p(count: int) -> float:
-    """Returns the p-value where all trials inside go bad, and none of the others."""
+    """Returns the smallest p-value possible: all trials inside go bad, and no other does."""
     perfect = [i % 2 == 1 for i in range(count)]
     return p_value_of([ShortTrial(inside=inside, bad=inside) for inside in perfect])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a search does at its end where `NanWatch(confirm=...)` asks for it."""
+"""Trains the extra trials of `NanWatch(confirm=...)` at the end of a search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record.schema import BAD_STATUSES, ConfirmationRecord, ShortTrial
 from tb_nanwatch.stability.coordinates import Coordinates, Values
 from tb_nanwatch.stability.trial import LOOK_STEPS, by_name, train
-from tb_nanwatch.wording.confirmation_text import LEVEL, confirmation_text
+from tb_nanwatch.wording.finding_text import LEVEL, confirmation_text
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.writing.log.files import resolved
@@ -34,7 +34,7 @@ from tb_nanwatch.writing.log.summary import EventWriter
 from tb_nanwatch.writing.search import identities
 from tb_nanwatch.writing.search.tuner import declared
 
-# The run that holds what came of it, beside the trials'.
+# The run that holds the confirmation's result, beside the trials' runs.
 RUN: Final = "confirmation"
 # A trial has twice the steps after which the search's trials had gone bad, within these.
 _STEPS: Final = 2
@@ -49,7 +49,7 @@ class CannotConfirmError(NanWatchError):
 def confirm(
     tuner: Any, log_dir: str, count: int, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> str:
-    """Trains short trials on both sides of a search's hint, and logs what came of them.
+    """Trains short trials on both sides of a search's hint, and logs how many went bad.
 
     Args:
         tuner: KerasTuner's; its search has ended, or is about to be given up.
@@ -83,7 +83,7 @@ def confirm(
 
 
 def _check(tuner: Any, count: int) -> None:
-    """Raises CannotConfirmError where this search is none whose trials can be added to."""
+    """Raises CannotConfirmError where no extra trials can be trained for this search."""
     if is_shared(tuner):
         raise CannotConfirmError(
             "a worker of a distributed search does not know the others' trials. Search "
@@ -150,7 +150,7 @@ def _tested(
 
 
 def _steps_of(sessions: Sequence[Session]) -> int:
-    """Returns how many steps show what the search's bad trials died of.
+    """Returns how many steps a trial needs to go bad as the search's bad trials did.
 
     Raises:
         CannotConfirmError: most of them went bad later than a short trial lasts.

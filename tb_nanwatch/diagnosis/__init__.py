@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the facts of one run to ranked causes and an answer; pure."""
+"""Turns the facts of one run into ranked causes and an answer; pure."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run's answer, in the same words everywhere: what happened, why, what to change; pure.
 
-The printed message, the report, the HTML page and the tab show these sentences; all else
-that is known of the run stands behind them.
+The printed message, the report, the HTML page and the tab show these sentences; further
+details of the run are shown behind them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tb_nanwatch.wording.answer_text import (
 from tb_nanwatch.wording.card import Card, Part, printed
 from tb_nanwatch.wording.chain_text import came_from
 
-# How sure one is of a cause, the least first; empty where it is unknown.
+# Degrees of certainty of a cause, the lowest first; empty where it is unknown.
 SURE: Final = ("", "unclear", "likely", "tested")
 
 
 def rank(sure: str, held: float | None, about: float | None) -> tuple[int, float, float]:
-    """Returns by what the run that answers for all alike is chosen: the larger, the better.
+    """Returns a sort key: of runs with the same cause, the one with the largest key is shown.
 
     Args:
         sure: of its cause, one of `SURE`.
@@ -49,18 +49,18 @@ def rank(sure: str, held: float | None, about: float | None) -> tuple[int, float
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run that went bad comes down to; each text may be empty but the first three.
+    """The answer about a run that went bad; only the first three texts are never empty.
 
     Attributes:
         happened: "diverged at epoch 1, batch 3".
         cause: as people say it, "learning rate too high".
         why: sentences.
         sure: "tested", "likely" or "unclear"; empty where the cause is unknown.
-        record: how often causes as sure as this were right of other people's programs.
+        record: how often causes named as surely were right in other people's programs.
         fix: what to change, in sentences.
-        tested: what an experiment has shown of it, in a sentence.
+        tested: the result of the experiment that tested the cause, in a sentence.
         where: operation and line, or the first bad tensor.
-        after: what was trained on after it, in a sentence.
+        after: how long training went on after going bad, in a sentence.
         changed: what the experiment of `tested` ran with: "a learning rate of 0.3 instead
             of 3".
     """
@@ -80,7 +80,7 @@ class Answer:
 def answer_of(
     facts: Facts, causes: Sequence[Cause], steps_after: int = 0
 ) -> Answer | None:
-    """Returns the answer of a run that went bad, or whose metric did; None of any other.
+    """Returns the answer of a run of which the training or a metric went bad, else None.
 
     Args:
         facts: of the run.
@@ -106,7 +106,7 @@ def answer_of(
 
 
 def clean_text(facts: Facts, tensors: int = 0) -> str:
-    """Returns what is said of a run that stayed finite, in a sentence; "" of any other.
+    """Returns the sentence for a run that stayed finite; "" for any other run.
 
     Args:
         facts: of the run.
@@ -118,7 +118,7 @@ def clean_text(facts: Facts, tensors: int = 0) -> str:
 
 
 def _label(cause: str, facts: Facts) -> str:
-    """Returns a run's cause as people say it, and no more than is known of it.
+    """Returns a run's cause in everyday words, vaguer where less of it is known.
 
     That a gradient was the first bad tensor tells that it is a derivative's; whether of the
     loss or of what is inside the model, the operation alone does.
@@ -159,7 +159,7 @@ def card_of(answer: Answer, name: str, see: Sequence[str] = ()) -> Card:
 
 
 def parts_of(answer: Answer) -> tuple[Part, ...]:
-    """Returns what an answer says below its first line, each thing once."""
+    """Returns the parts of an answer below its first line, without repetitions."""
     what, _, line = answer.where.partition(": ")
     return (
         Part("Why", answer.why),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured in one run, as the diagnosis takes it in."""
+"""The measurements of one run that the diagnosis starts from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Scaling:
 
 @dataclass
 class Facts:
-    """What was measured in one run; everything but `status` may be missing.
+    """The measurements of one run; everything but `status` may be missing.
 
     Attributes:
         status: how far non-finite values reached.

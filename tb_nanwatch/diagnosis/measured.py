@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run's records as the numbers that the rules of `rules` ask for, pure.
+"""Computes the numbers that the rules use from one run's records; pure.
 
 Nothing here decides anything, and nothing reads a name: probes are told apart by
 kind, place in causal order, shape, dtype, and by which layer's path they carry.
@@ -62,7 +62,7 @@ class Look:
 
 @dataclass
 class Measured:
-    """What the rules look at.
+    """The numbers of one run that the rules use.
 
     Attributes:
         phase: in which the run went bad.
@@ -77,7 +77,7 @@ class Measured:
         optimizer: the optimizer's configuration.
         trained: where the run went bad in validation, its training until then; there
             the onset is the last step before, and there is no origin.
-        facts: what all this was made of.
+        facts: the records that these numbers were computed from.
     """
 
     facts: Facts
@@ -133,7 +133,7 @@ class Measured:
         ]
 
     def weights_of(self, index: int) -> list[int]:
-        """Returns the weights of the layer that made a probe, those of its parts too."""
+        """Returns the weights of the layer that made a probe, and of its sublayers."""
         layer = self.probes[index].layer
         if not layer:
             return []
@@ -145,7 +145,7 @@ class Measured:
         ]
 
     def matrices_of(self, index: int) -> list[int]:
-        """Returns those of `weights_of` that have two axes or more."""
+        """Returns the `weights_of` a probe that have two axes or more."""
         return [i for i in self.weights_of(index) if len(self.probes[i].shape) >= 2]
 
     def is_recurrent(self, index: int) -> bool:
@@ -228,7 +228,7 @@ class Measured:
         return largest(growths)
 
     def held(self, step: int, kinds: Sequence[str], value: float, rows: int) -> bool:
-        """Returns whether a batch's tensor was as large as one of its values makes it.
+        """Returns whether a batch's tensor was large enough to hold this value.
 
         Args:
             step: of this phase.
@@ -282,7 +282,7 @@ class Measured:
         return self.rate_at_first()
 
     def rate_of_schedule(self) -> float:
-        """Returns what a schedule gave at the failing step; NaN where that is not known."""
+        """Returns the rate that a schedule gave at the failing step; NaN where it is unknown."""
         found = self.facts.postmortem
         for e in found.experiments if found is not None else ():
             name, _, divisor = e.change.partition("/")
@@ -291,7 +291,7 @@ class Measured:
         return math.nan
 
     def rate_set_later(self) -> float:
-        """Returns the rate that a callback has set, as experiments met it; NaN for none."""
+        """Returns the rate that a callback had set, as experiments recorded it; NaN for none."""
         found, first = self.facts.postmortem, self.rate_at_first()
         for e in found.experiments if found is not None else ():
             name, _, divisor = e.change.partition("/")

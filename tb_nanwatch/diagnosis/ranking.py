@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run's facts to ranked causes, pure: no files, no clock, no frameworks.
+"""Ranks the possible causes of one run by its facts; pure: no files, clock or frameworks.
 
 Both sides use this module: the reader for the report and the tab, the writer for
 the one line it prints at the onset. The log itself never stores a verdict, so
@@ -44,10 +44,10 @@ class Cause:
         id: one of `schema.CAUSES`.
         confidence: the probability that this is the cause, in [0, 1].
         evidence: sentences with numbers taken from the run's own record.
-        reasons: those of `evidence` that speak for this cause, and no experiment's.
-        tested: what an experiment has shown of it, "" where none did.
+        reasons: the sentences of `evidence` that come from the rule, not from an experiment.
+        tested: the result of the experiment that tested it, "" without one.
         fix: what to change, in one sentence.
-        about: value of the optimizer's setting that is to blame, where it is one.
+        about: value of the optimizer's setting that is to blame, where a setting is.
         sure: "tested" where an experiment confirmed it, else "likely" or "unclear".
         record: how often causes as sure as this one were right of other people's programs,
             in words; "" of "unknown".
@@ -80,7 +80,7 @@ _MAX_CAUSES: Final = 3
 
 
 def has_cause(status: Status, origin: BadTensor | None) -> bool:
-    """Returns whether it is asked why a run is as it is.
+    """Returns whether a run's status calls for a cause.
 
     It went bad; or nothing but a metric did, which no one may have gone by, but which was
     computed to be read.
@@ -126,7 +126,7 @@ def diagnose(facts: Facts) -> list[Cause]:
 
 
 def _tested(facts: Facts, found: list[Candidate], out_of_float16: str) -> list[Candidate]:
-    """Returns candidates by weight, those first that experiments confirmed."""
+    """Returns candidates ordered by weight, those that experiments confirmed first."""
     if needs_both(facts) is not None:
         found = rules.unscaled_data(found)
     if confirmation(facts, "half_precision") is not None:
@@ -186,11 +186,11 @@ def _where(facts: Facts) -> list[str]:
 
 
 def stall_text(facts: Facts) -> str:
-    """Returns in a sentence or two what a run that stalled did not learn, else ""."""
+    """Returns a sentence or two on what a stalled run failed to learn, "" for other runs."""
     found = facts.scaling
     if found is None or not (
         facts.status == "stalled"
-        # Such a gradient reaches no weight: these were divided by a loss scale of 0.
+        # Skipped gradients reach no weight: these gradients were divided by a loss scale of 0.
         or (facts.origin is not None and facts.origin.kind == "gradient")
     ):
         return ""
@@ -217,7 +217,7 @@ def stall_text(facts: Facts) -> str:
 
 
 def _unknown(facts: Facts, where: list[str]) -> Cause:
-    """Returns what is said where nothing is named.
+    """Returns the cause "unknown" with the facts that are known all the same.
 
     Signs:
         unknown: no rule applies, the records that it takes are missing, or the likeliest
@@ -245,14 +245,3 @@ def closest_text(call: ClosestCall) -> str:
     """Returns "output of dense_1 reached 3e+04 of 65504 in float16"."""
     who = probe_text(call.kind, call.name) if call.kind else "an output or gradient"
     return f"{who} reached {call.value:.2g} of {call.limit:.5g} in {call.dtype}"
-
-
-def raised_failure_limit(limit: int, max_trials: int | None = None) -> int:
-    """Returns the `max_consecutive_failed_trials` to set where `limit` ends searches.
-
-    A trial costs little once it is known to fail: three times the limit, and 10 at
-    least, lets a search through a bad corner of its space and still ends a broken one.
-    A search of `max_trials` has no more of them to fail.
-    """
-    raised = max(10, 3 * limit)
-    return raised if max_trials is None else min(raised, max_trials)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often the causes that were named for other people's programs were right; pure.
+"""How often the diagnosis named the right cause in other people's programs; pure.
 
-What is counted stands in `rules.track_record`: the first runs on the programs after public
+The counts stand in `rules.track_record`: the first runs on the programs after public
 reports, before a rule was changed for any of them.
 """
 
@@ -23,7 +23,7 @@ class Reputation:
     """How often causes of a kind were right.
 
     Attributes:
-        right: of these.
+        right: programs among `named` whose cause was right.
         named: programs of which such a cause was named first.
     """
 
@@ -32,12 +32,12 @@ class Reputation:
 
     @property
     def rate(self) -> float:
-        """Returns what to expect of the next one, by Laplace's rule of succession."""
+        """Returns the chance that the next cause is right, by Laplace's rule of succession."""
         return (self.right + 1) / (self.named + 2)
 
     @property
     def words(self) -> str:
-        """Returns it as the end of a sentence."""
+        """Returns the counts as the end of a sentence."""
         if self.named < ENOUGH:
             return SELDOM
         return f"right in {self.right} of {self.named} such programs of other people"
@@ -51,7 +51,7 @@ def family_of(cause: str) -> str:
 
 
 def reputation_of(cause: str, sure: str) -> Reputation:
-    """Returns how often causes as sure as this one were right.
+    """Returns how often causes of the same kind and certainty were right.
 
     Those of its own family, where there are enough of them; else all.
 

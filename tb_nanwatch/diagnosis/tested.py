@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What experiments say of a cause: they confirm it, or refute it. Pure."""
+"""Whether experiments confirm or refute a cause; pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _GRADUAL: Final = (
 
 
 def confirmation(facts: Facts, cause: str) -> Experiment | None:
-    """Returns the change that kept the run finite as the cause would have it.
+    """Returns the experiment that confirms a cause: its change kept the run finite.
 
     Of several the one that is nearest to the fix (a guard in the operation, before rows
     that are left out), and of these the one that changed least: the highest learning rate.
@@ -55,10 +55,10 @@ def confirmation(facts: Facts, cause: str) -> Experiment | None:
 
 
 def _helped(cause: str, e: Experiment) -> bool:
-    """Returns whether a change did for the training what the cause would have it do.
+    """Returns whether a change helped the training as it should if the cause is right.
 
-    Float32 damps nothing: a training that learns no more in it than it did is mended all
-    the same, unless its loss grows where float16 had ended.
+    Float32 damps nothing: a training that stays finite in it counts as mended even where it
+    learns no better than before, unless its loss grows where float16 had failed.
     """
     if e.succeeded or cause != "half_precision":
         return e.succeeded
@@ -68,7 +68,7 @@ def _helped(cause: str, e: Experiment) -> bool:
 
 
 def refutation(facts: Facts, cause: str) -> Experiment | None:
-    """Returns the change that should have kept the run finite and did not.
+    """Returns the experiment that refutes a cause: its change left the run non-finite.
 
     None where one of the cause's changes helped, none was tried, or none could.
     """
@@ -80,7 +80,7 @@ def refutation(facts: Facts, cause: str) -> Experiment | None:
         # Another row of the batch may be as bad.
         tried = [e for e in tried if e.change != "rows"]
         if _left_domain(facts.postmortem):
-            # And so may another operation; this one was seen to be.
+            # Another operation may be at fault as well, but this one was measured.
             tried = [e for e in tried if e.change not in ("epsilon", "begun_with_1")]
     if not tried:
         return None
@@ -150,7 +150,7 @@ def covered_text(facts: Facts, kept: Experiment) -> str:
 
 
 def is_short(facts: Facts, kept: Experiment) -> bool:
-    """Returns whether an experiment says little of the training's end.
+    """Returns whether an experiment was too short to tell how the whole training would end.
 
     It went through less than an epoch, or through less than what then remained; or it is not
     known how long the training was to be.
@@ -167,7 +167,7 @@ def is_short(facts: Facts, kept: Experiment) -> bool:
 
 
 def rate_that_holds(facts: Facts, kept: Experiment) -> float:
-    """Returns by what a learning rate that was tested is to be divided before it is set.
+    """Returns the divisor to apply to a tested learning rate before it is recommended.
 
     Args:
         facts: of the run.
@@ -210,16 +210,16 @@ def unhelpful_text(facts: Facts, cause: str) -> str:
 
 
 def mends_not(facts: Facts, cause: str) -> bool:
-    """Returns whether experiments have shown that the fix of a cause is not enough alone.
+    """Returns whether experiments have shown that the fix of a cause does not suffice alone.
 
-    What was tried is the fix itself: the operation guarded in the failing step, or the
-    variable begun with another number, and the step went bad all the same.
+    They tried the fix itself (a guard on the operation in the failing step, or another
+    initial value of the variable), and the step went bad all the same.
     """
     return confirmation(facts, cause) is None and bool(_too_little(facts, cause))
 
 
 def _too_little(facts: Facts, cause: str) -> list[Experiment]:
-    """Returns the experiments that mended one operation, where the step still went bad."""
+    """Returns the experiments that fixed one operation while the step still went bad."""
     return [
         e
         for e in _tried(facts, cause)
@@ -230,7 +230,7 @@ def _too_little(facts: Facts, cause: str) -> list[Experiment]:
 
 
 def changed_text(kept: Experiment) -> str:
-    """Returns what an experiment ran with: "a learning rate of 0.3 instead of 3"."""
+    """Returns the setting that an experiment ran with: "a learning rate of 0.3 instead of 3"."""
     if not kept.change.startswith("learning_rate/") or kept.value is None:
         return kept.text
     before = kept.value * float(kept.change.split("/")[1])
@@ -282,7 +282,7 @@ def _tried(facts: Facts, cause: str) -> list[Experiment]:
 
 
 def _one_step(facts: Facts, cause: str) -> list[Experiment]:
-    """Returns the failing step run in float32, where no training was run so."""
+    """Returns the failing step in float32 as an experiment, where no training was run in float32."""
     found = facts.postmortem
     if cause != "half_precision" or found is None or not found.finite_in_float32:
         return []

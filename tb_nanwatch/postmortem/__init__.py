@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One failing step, kept and run again slowly: which operation, on which line."""
+"""Keeps the failing step and runs it again slowly, to find the operation and line at fault."""

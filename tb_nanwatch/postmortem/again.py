@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The failing step once more: for the values on the way to its first bad operation."""
+"""Runs the failing step again to record the values that led to its first bad operation."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Again:
         earlier: Callable[[], Any] | None = None,
         steps: int = 0,
     ) -> Since | None:
-        """Returns whether other batches and earlier weights do the same.
+        """Runs other batches and earlier weights, and returns whether the operation goes bad too.
 
         Args:
             op: the first bad operation.
@@ -131,7 +131,7 @@ def say_since(
     data: Any,
     arrays: Mapping[int, Any],
 ) -> None:
-    """Adds where the first bad operation's input came from, and whether that is new.
+    """Adds to the post-mortem where the bad input came from, and whether it is new.
 
     Never raises.
 
@@ -168,5 +168,5 @@ def say_since(
 
 
 def _is_same(ran: dict[int, Ran], op: Op) -> bool:
-    """Returns whether the operation of that number is the same one."""
+    """Returns whether the operation of that number has the same type as before."""
     return op.index in ran and ran[op.index].op_type == op.op_type

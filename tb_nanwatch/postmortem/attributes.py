@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model's own Python code keeps: counters and lists of its layers.
+"""Restores Python attributes that a model's own code changes: counters and lists of its layers.
 
 A compiled step runs a layer's Python once, while it is traced. A step that runs again
 beside the training runs it once more, and `self.calls += 1` would count that.
@@ -33,7 +33,7 @@ def layers_of(model: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def kept(model: Any) -> Iterator[None]:
-    """Puts the attributes of a model and its layers back, whatever happens within.
+    """Restores the attributes of a model and its layers when the block ends, however it ends.
 
     Lists, dicts, sets and deques get their items back, but not what these hold in turn.
     What a layer's code changes elsewhere stays changed.
@@ -64,7 +64,7 @@ def _items(container: Any) -> list[Any]:
 
 
 def _are_same(items: list[Any], others: list[Any]) -> bool:
-    """Returns whether they are the same objects: tensors cannot be compared."""
+    """Returns whether two lists hold the same objects: tensors cannot be compared by value."""
     return len(items) == len(others) and all(map(operator.is_, items, others))
 
 

@@ -93,7 +93,7 @@ class Sum:
 
 @dataclass
 class Capsule:
-    """The failing step of a run and what is needed to run it again.
+    """The failing step of a run with everything needed to run it again.
 
     Attributes:
         position: which step.
@@ -112,7 +112,7 @@ class Capsule:
         seed: of the search or of Keras, where it is known.
         model: Keras' serialization of the model, None where it has none.
         compiled: Keras' configuration of `compile`, None where it has none.
-        description: the model in words.
+        description: the model's class and name, for people.
         optimizer: class name and configuration. loss: its name.
         precision: name of the dtype policy.
         jit_compile, run_eagerly, steps_per_execution: as compiled.
@@ -153,7 +153,7 @@ class Capsule:
 
     @property
     def has_batch(self) -> bool:
-        """Whether it holds the whole batch, without which no step can be run."""
+        """Whether the capsule holds the whole batch, without which no step can be run."""
         return NO_BATCH not in self.missing
 
     def nbytes(self) -> int:
@@ -235,7 +235,7 @@ class Capsule:
 
 
 def _flatten(capsule: Capsule) -> tuple[JSONObject, list[Array]]:
-    """Returns the header and the arrays in the order in which it names them."""
+    """Returns the header, and the arrays in the order in which the header names them."""
     arrays: list[Array] = []
     specs: list[JSONObject] = []
 
@@ -295,7 +295,7 @@ def without_controls(text: str) -> str:
 
 
 def _check_names(capsule: Capsule) -> None:
-    """Raises where a name that will be printed, or be part of a path, is hostile."""
+    """Raises where a name is unsafe to print or to use in a path."""
     names = {
         "run": [capsule.run, capsule.trial_id or ""],
         "tensor": [t.name for t in [capsule.origin, *capsule.bad]]

@@ -49,14 +49,14 @@ def array_name(i: int) -> str:
 
 @dataclass
 class Stored:
-    """An array as it is stored: what the header says of it, and its parts."""
+    """An array in its stored form: its entry in the header, and its parts."""
 
     spec: JSONObject
     parts: list[Array]
 
 
 def stored(value: Any) -> Stored:
-    """Returns an array as it is stored.
+    """Returns the stored form of an array.
 
     Raises:
         CapsuleError: its dtype has no stored form.
@@ -113,7 +113,7 @@ def encode_tree(value: Any, add: Any, depth: int) -> Any:
 
 @dataclass
 class Spec:
-    """What the header declares of one array."""
+    """The header's declaration of one array: dtype, shape and parts."""
 
     dtype: str
     shape: list[int]
@@ -126,7 +126,7 @@ class Spec:
 
 
 def specs_of(entries: Any, max_bytes: int) -> list[Spec]:
-    """Returns what the header declares of each array, once it is known to be valid.
+    """Returns the header's declaration of each array, after checking that it is valid.
 
     Args:
         entries: the header's list.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the input of the first bad operation came from. Pure: NumPy alone."""
+"""Traces the input of the first bad operation back to its source. Pure: NumPy alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Position = tuple[int, ...] | None
 
 # Operations before the first bad one that are looked at, the nearest first.
 MAX_OPS: Final = 64
-# Links that are told: beyond, a chain explains no more.
+# Most links of a chain: beyond these it explains no more.
 _MAX_LINKS: Final = 4
 # One operand makes the result where the other is so many times smaller.
 _DOMINATES: Final = 100.0
@@ -68,7 +68,7 @@ class Ran:
 
     Attributes:
         op_type: TensorFlow's type.
-        inputs: None for what is no array, such as a variable's handle.
+        inputs: arrays; None for an input that is not an array, such as a variable's handle.
         outputs: the same.
     """
 
@@ -86,7 +86,7 @@ class Chain:
 
 
 def ancestors(flow: Flow, op: Op) -> set[int]:
-    """Returns the numbers of an operation and of those that its inputs came from."""
+    """Returns the numbers of an operation and of all operations that its inputs depend on."""
     found, waiting = {op.index}, [op]
     while waiting and len(found) < MAX_OPS:
         for source in waiting.pop(0).inputs:
@@ -147,7 +147,7 @@ class _Follower:
     def links(
         self, op: Op, at: Ran, operand: int | None, position: Position
     ) -> Iterator[Link]:
-        """Yields a link for each operation on the way, until none can be told."""
+        """Yields a link for each operation on the way back, until the source is unknown."""
         row = self._row(at.outputs[0], position)
         count = 0
         while operand is not None and count < _MAX_LINKS:
@@ -159,7 +159,7 @@ class _Follower:
                 row = -1
             name = operations.operand_name(at.op_type, operand, len(at.inputs))
             tensor = op.inputs[operand]
-            # What only moves values is no step of its own.
+            # Operations that only move values are not links of their own.
             moved = self._before_moves(tensor, array, position)
             tensor, array, position = moved
             if tensor in self._data:
@@ -174,7 +174,7 @@ class _Follower:
                 position = _within(following.outputs, array, position)
                 link.operands = _taken(following, position)
             if count and link.origin == "constant" and at.op_type in _BINARY:
-                return  # told beside the other operand already
+                return  # reported with the other operand already
             yield link
             count += 1
             if maker is None or following is None or _is_of_weights(maker):
@@ -227,7 +227,7 @@ class _Follower:
             link.name = path
 
     def _variable(self, array: Array) -> str:
-        """Returns the variable of these very values, "" for none."""
+        """Returns the variable that holds exactly these values, "" for none."""
         if array.size < 2:  # a number may equal any other
             return ""
         for path, value in self._variables:
@@ -238,7 +238,7 @@ class _Follower:
         return ""
 
     def _of_value(self, op: Op, at: Ran, position: Position) -> int | None:
-        """Returns the operand that made a finite result what it is, None for no one."""
+        """Returns the operand that decided a finite result, None where no single operand did."""
         if at.op_type in _UNARY or at.op_type in _BY_ROW - {"BiasAdd"}:
             return 0
         if at.op_type in _CHOICES:
@@ -257,12 +257,12 @@ class _Follower:
 
 
 def _is_of_weights(op: Op) -> bool:
-    """Returns whether a layer of Keras' own meets its weights here: all of it counts."""
+    """Returns whether a Keras layer multiplies by its weights here, so that all elements count."""
     return bool(op.layer) and op.place is None and op.op_type in _WEIGHING
 
 
 def _taken(at: Ran, position: Position) -> list[float]:
-    """Returns what an operation took for an element, where it works element by element."""
+    """Returns the operands' values for one element of an element-wise operation, else []."""
     if position is None or at.op_type not in _UNARY | _BINARY:
         return []
     found = [_element(at, i, position) for i in range(len(at.inputs))]
@@ -296,7 +296,7 @@ def first_bad(at: Ran) -> Position:
 
 
 def _of_bad(at: Ran, position: Position) -> int | None:
-    """Returns the operand that made a result non-finite: which is out of its domain."""
+    """Returns the operand that made a result non-finite: one that is out of its domain."""
     numbers = [
         i
         for i, a in enumerate(at.inputs)
@@ -320,7 +320,7 @@ def _of_bad(at: Ran, position: Position) -> int | None:
 
 
 def _dominant(op_type: str, a: float, b: float, result: float) -> int | None:
-    """Returns which of two operands made the result, None where both did."""
+    """Returns which of two operands decided the result, None where both did."""
     if op_type in _BOUNDS:
         return None if a == b else (0 if a == result else 1)
     if op_type in _PRODUCTS:
@@ -388,7 +388,7 @@ def _where(array: Array | None, value: Any) -> list[tuple[int, ...]]:
 
 
 def _inside(at: Ran, operand: int, position: Position) -> Position:
-    """Returns where an operand's element is that an element of the result came from."""
+    """Returns the position in an operand that an element of the result was computed from."""
     array = at.inputs[operand]
     if position is None or array is None:
         return None
@@ -405,7 +405,7 @@ def _broadcast(shape: tuple[int, ...], position: tuple[int, ...]) -> Position:
 
 
 def _candidates(at: Ran, operand: int, position: Position) -> Array:
-    """Returns the element of an operand that counts, or all of them."""
+    """Returns the operand's element at that position, or all its elements where it is unknown."""
     inside = _inside(at, operand, position)
     array = at.inputs[operand]
     assert array is not None

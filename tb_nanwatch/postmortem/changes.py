@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an experiment changes in a training, one thing each."""
+"""The changes that experiments make to a training, each of one thing."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ LASTING: Final = (OPTIMIZER, INPUTS, LABELS, BOTH, CLIP, CLIP_VALUES)
 
 
 def by_id(change_id: str) -> Changing | None:
-    """Returns the change that is called so, None where none is that could be repeated."""
+    """Returns the change with this id, None where no repeatable change has it."""
     name, _, divisor = change_id.partition("/")
     if name in LOWERED and divisor:
         return LOWERED[name](float(divisor))

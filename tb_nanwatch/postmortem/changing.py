@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a change of a training is, and what it is given."""
+"""The types of a change to a training, of its input and of its result."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class Case:
 
 @dataclass
 class Altered:
-    """How a training is run again.
+    """A training with one change applied: how it is run again.
 
     Attributes:
         data: returns the batch in the place of the n-th one, with arrays as leaves; None
             where batches stay as they are.
         begun: called once the state from before the first step is set.
-        changed: returns what a variable gets where a callback had set one.
+        changed: returns the new value of a variable that a callback had set.
         value: the number that was set, such as a learning rate.
-        text: what was changed, where the change's own text does not say it.
+        text: description of the change, where the change's own text is not specific.
     """
 
     data: Callable[[Any, int], Any] | None = None
@@ -69,10 +69,10 @@ Apply = Callable[[Case], AbstractContextManager[Altered]]
 
 @dataclass(frozen=True)
 class Changing:
-    """One change.
+    """One change that an experiment can make.
 
     Attributes:
-        id, text: what it is called, and what it is.
+        id, text: its identifier, and its description in words.
         apply: returns a context in which the training is to be run again.
         retraces: whether the compiled step does not see it, so that the steps have to be
             run operation by operation.

@@ -36,7 +36,7 @@ def _mapped(batch: Any, part: int, scales: list[Any], scale: Callable[..., Any])
 
 
 def _leaves(case: Case, part: int) -> list[list[Any]]:
-    """Returns the arrays of each leaf of inputs (0) or labels (1), one a batch."""
+    """Returns for each leaf of inputs (0) or labels (1) its arrays, one per batch."""
     all_leaves = [keras.tree.flatten(_parts(batch)[part]) for batch in case.batches]
     return [list(leaf) for leaf in zip(*all_leaves, strict=True)]
 
@@ -46,7 +46,7 @@ def _is_real(leaf: Any) -> bool:
 
 
 def _spread(leaves: list[Any]) -> tuple[Any, Any] | None:
-    """Returns mean and deviation of each column; None where it is no real number."""
+    """Returns mean and deviation of each column; None for a leaf that is not real-valued."""
     if not all(map(_is_real, leaves)):
         return None
     width = leaves[0].shape[-1] if leaves[0].ndim > 1 else 1
@@ -77,7 +77,7 @@ def _divide(leaf: Any, by: float | None) -> Any:
 
 
 def scaled_data(inputs: bool, labels: bool) -> Apply:
-    """Returns what scales a batch: each input to mean 0 and deviation 1, labels to at most 1."""
+    """Returns the change that scales inputs to mean 0 and deviation 1, labels to at most 1."""
 
     @contextlib.contextmanager
     def apply(case: Case) -> Iterator[Altered]:
@@ -102,7 +102,7 @@ def scaled_data(inputs: bool, labels: bool) -> Apply:
 
 @contextlib.contextmanager
 def without_rows(case: Case) -> Iterator[Altered]:
-    """Puts a good row in the place of each row that stands out, wherever it comes again."""
+    """Replaces each outlier row by a good row, in every batch that repeats it."""
     standing_out = [o for o in case.found.outliers if o.ago == 0] or case.found.outliers
     ago = standing_out[0].ago if standing_out else 0
     rows = sorted({row for o in standing_out if o.ago == ago for row in o.rows})
@@ -144,7 +144,7 @@ def without_rows(case: Case) -> Iterator[Altered]:
 
 
 def _as_far_out(batch: Any, standing_out: Sequence[Outlier], size: int) -> Any:
-    """Returns [rows] which of a batch's rows hold what was called an outlier in another."""
+    """Returns bool [rows]: which rows are as far out as the outliers of another batch."""
     found = np.zeros(size, np.bool_)
     for name, leaf in outliers.leaves(batch):
         usual = [o.usual for o in standing_out if o.name == name and o.usual > 0]
@@ -159,14 +159,14 @@ def _has_rows(leaf: Any, size: int) -> bool:
 
 
 def _contents(leaves: Sequence[Any], size: int) -> list[bytes]:
-    """Returns for each row of a batch what stands in it."""
+    """Returns the content of each row of a batch."""
     parts = [leaf for leaf in leaves if _has_rows(leaf, size) and leaf.dtype.kind != "O"]
     return [b"".join(leaf[row].tobytes() for leaf in parts) for row in range(size)]
 
 
 @contextlib.contextmanager
 def last_good_batch(case: Case) -> Iterator[Altered]:
-    """Puts the batch before the failing one in its place."""
+    """Replaces the failing batch by the batch before it."""
     if case.before is None:
         raise NotApplicableError("no batch before it was kept")
     yield Altered(lambda batch, n: case.before if n == case.onset else batch)

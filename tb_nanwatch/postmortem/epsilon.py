@@ -15,7 +15,7 @@ import keras
 from tb_nanwatch.postmortem.source import shown
 from tb_nanwatch.record.schema import Source
 
-# Returns what is taken in the place of an argument, for a call out of a frame.
+# Returns the replacement of an argument, for a call from a frame.
 Alter = Callable[[Any, FrameType | None], Any]
 # Has each call that makes an operation of a type take what the second returns in the place
 # of the argument that is to be kept away from 0.
@@ -78,16 +78,16 @@ def altered(
     functions: Sequence[tuple[Any, str, int]],
     alter: Alter,
 ) -> Iterator[None]:
-    """Puts functions that call `alter` in front of others.
+    """Replaces functions by wrappers that pass one argument through `alter`, until the block ends.
 
     Args:
         functions: what holds each, its name there, and which of its arguments is given to
-            `alter`; those that are not there are left out.
+            `alter`; functions that do not exist are left out.
         alter: returns what the function gets in its place.
     """
     there = [f for f in functions if callable(getattr(f[0], f[1], None))]
     originals = [getattr(place, name) for place, name, _ in there]
-    # One that calls another alters no argument twice.
+    # Where one function calls another, only the outer call's argument is altered.
     inside: list[int] = []
 
     def wrap(original: Callable[..., Any], position: int) -> Callable[..., Any]:
@@ -113,7 +113,7 @@ def altered(
 
 
 def of_tensorflow(op_type: str, alter: Alter) -> AbstractContextManager[None]:
-    """TensorFlow's `Calls`; it is imported where this is called."""
+    """TensorFlow's `Calls`; TensorFlow is imported only when this is called."""
     import tensorflow as tf
 
     from tb_nanwatch.compat.tensorflow import math_modules

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which examples of the data that `fit` was given the rows of a batch are."""
+"""Finds which examples of the data given to `fit` the rows of a batch are."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tb_nanwatch.record.schema import Example, PostMortem
 
 # More rows are not looked for.
 _MOST_ROWS: Final = 5
-# Values of a row by which examples are told apart before they are compared in full.
+# Number of values by which examples are preselected before they are compared in full.
 _FIRST_VALUES: Final = 16
 # More that may be the row are not compared.
 _MOST_ALIKE: Final = 1000
 
 
 def find(given: Any, batch: Any, rows: Iterable[int]) -> list[Example]:
-    """Returns the examples that some rows of a batch are, however they were shuffled.
+    """Returns which examples some rows of a batch are, found by content in shuffled data.
 
     A row is told by what is in it: of one that stands in the data twice, or was changed on
     its way, nothing is said.
@@ -51,7 +51,7 @@ def find(given: Any, batch: Any, rows: Iterable[int]) -> list[Example]:
 
 
 def examples_of(given: Any, capsule: Capsule, found: PostMortem) -> list[Example]:
-    """Returns which examples the rows are that a post-mortem tells of.
+    """Returns which examples the rows named in a post-mortem are.
 
     Args:
         given: what `fit` was given as x and y.
@@ -59,7 +59,7 @@ def examples_of(given: Any, capsule: Capsule, found: PostMortem) -> list[Example
         found: its post-mortem.
     """
     if given is None or not capsule.has_batch or capsule.replicas > 1:
-        return []  # a replica's row is one of its share alone
+        return []  # a replica's row numbers count within its share of the batch
     far_out = [o.row for o in found.outliers if not o.ago]
     return find(given, capsule.data, [*far_out, *found.rows])
 
@@ -78,7 +78,7 @@ def _match(whole: Any, part: Any) -> bool:
 
 
 def _alike(whole: Any, row: Any, among: Any) -> Any:
-    """Returns those of some examples whose values are those of a row."""
+    """Returns the examples, among some, whose values equal those of a row."""
     row = np.asarray(row).reshape(whole.shape[1:])
     # A whole data set is not copied: value by value, then what is left in full.
     places = itertools.islice(np.ndindex(*whole.shape[1:]), _FIRST_VALUES)

@@ -97,7 +97,7 @@ class Experimenter:
                 )
             ),
         )
-        # A compiled step does not see what is changed in a model's settings.
+        # A compiled step does not see changes of a model's settings.
         steps = self._means.steps
         train = steps(self._model, self.trains) if change.retraces else None
         losses: list[float] = []

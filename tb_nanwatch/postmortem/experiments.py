@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What would have kept a training finite: which changes are tried, in which order."""
+"""Finds changes that would have kept a training finite: which are tried, in which order."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class _Laboratory:
     # --- Stretches ----------------------------------------------------------------
 
     def _early(self, tape: Tape, capsule: Capsule) -> Stretch | None:
-        """Returns the steps from before the failing one, if they lead to its very state."""
+        """Returns the stretch that begins before the failing step, if it leads to the same state."""
         onset = capsule.position.step - tape.first
         if onset < 0:
             return None
@@ -187,7 +187,7 @@ class _Laboratory:
         return Stretch(tape, onset, STEPS_AFTER, True)
 
     def _late(self, tape: Tape | None, capsule: Capsule) -> Stretch:
-        """Returns the steps from the failing one on, run operation by operation."""
+        """Returns the stretch that begins at the failing step, run operation by operation."""
         batches, before = [self._means.tensors_of(capsule.data)], None
         if tape is not None and self._trains:
             onset = capsule.position.step - tape.first
@@ -242,7 +242,7 @@ class _Laboratory:
             self._try(changes.BOTH, stretch)
 
     def _try_rates(self, stretch: Stretch) -> None:
-        """Lowers the rate until that helps, and looks whether less would have done."""
+        """Lowers the learning rate until that helps, then tries whether a smaller cut suffices."""
         before, divisor, rate, lower = 1.0, 1.0, float("inf"), lower_rate
         while rate > LOWEST_RATE:
             divisor *= RATE_DIVISOR
@@ -264,7 +264,7 @@ class _Laboratory:
             before = divisor
 
     def _try_clips(self, stretch: Stretch) -> None:
-        """Clips gradients by their norm, and by value where their norm is no number."""
+        """Clips gradients by norm, or by value where their norm is not a number."""
         by_norm = self._try(changes.CLIP, stretch)
         if by_norm.tried and not by_norm.finite:
             self._try(changes.CLIP_VALUES, stretch)
@@ -272,7 +272,7 @@ class _Laboratory:
     # --- As far as the training was to go -----------------------------------------
 
     def _run_on(self, stretch: Stretch) -> None:
-        """Runs what helped again, to the end of the training as it was planned.
+        """Repeats the successful experiments up to the planned end of the training.
 
         What goes bad further on has not helped. Of learning rates the highest that lasts
         is found, and with half of it the shorter stretch is run, see `rate_margin`.
@@ -323,7 +323,7 @@ class _Laboratory:
             self._try(half, stretch)
 
     def _further(self, change: Changing, long: Stretch, parts: int) -> Experiment:
-        """Makes an experiment over a longer stretch; what it says counts from then on.
+        """Repeats an experiment over a longer stretch; the new result replaces the old one.
 
         Args:
             change: that is made.
@@ -347,7 +347,7 @@ class _Laboratory:
             if earlier.change == change.id:
                 return earlier
         now = time.monotonic()
-        # One experiment leaves the others half of the time.
+        # One experiment may take at most half of the remaining time.
         result = self._made(change, stretch, now + (self._deadline - now) / 2)
         self.results.append(result)
         return result
@@ -361,7 +361,7 @@ class _Laboratory:
 
 
 class _Runaway(_Laboratory):
-    """Runs the experiments on a training that stayed finite, and ran away."""
+    """Runs the experiments on a training that stayed finite while its loss ran away."""
 
     def run_from(self, stretch: Stretch, first: Sequence[Experiment]) -> list[Experiment]:
         unchanged = self._try(changes.UNCHANGED, stretch)
@@ -385,7 +385,8 @@ def _is_state(model: Any, capsule: Capsule) -> bool:
         for role, v in variables_of(model)
         if role != "metric" and (role != "random" or role in kept)
     ]
-    roles = {role for role, _ in now}  # what is not Keras' own plays no part in it
+    # State outside of Keras, such as TensorFlow's generators, is not compared.
+    roles = {role for role, _ in now}
     then = [s for s in capsule.variables if s.role in roles]
     return len(now) == len(then) and all(
         s.value is None

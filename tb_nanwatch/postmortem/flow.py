@@ -24,7 +24,7 @@ class Counts:
 
 @dataclass
 class Details:
-    """Inputs and result of an operation, measured, where the result may be the first bad one."""
+    """Measurements of an operation whose result may be the first bad one."""
 
     inputs: list[Operand]
     finding: str
@@ -68,11 +68,11 @@ class Op:
 
 @dataclass
 class Flow:
-    """What is known of the tensors of one step.
+    """The tensors of one step: their makers, names and non-finite counts.
 
     Attributes:
         maker: the operation that made a tensor, by the tensor's id.
-        alias: tensors that are what a variable holds, by id: the tensor written.
+        alias: for tensors read from a variable, by id: the tensor that was written to it.
         counts: of every non-finite tensor.
         data: names of the batch's tensors. held: those of variables from before.
         read: names of variables by the tensor that was read, where no step had written it.
@@ -91,7 +91,7 @@ class Flow:
 
 @dataclass
 class BadOrigin:
-    """Where the non-finite values of a tensor came from: one of these.
+    """The source of a tensor's non-finite values; one of the fields is set.
 
     Attributes:
         op: the first operation whose inputs were finite, or (`infinities`) which made
@@ -130,7 +130,7 @@ def upstream(flow: Flow, tensor: int) -> BadOrigin:
 
 
 def _ancestors(flow: Flow, tensor: int) -> tuple[list[Op], list[int], list[str]]:
-    """Returns the operations, data and variables that non-finite values came through."""
+    """Returns the operations, data and variables on the path of the non-finite values."""
     ops: dict[int, Op] = {}
     data: dict[int, None] = {}
     held: dict[str, None] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A step that TensorFlow runs eagerly once more, with the values of some operations kept."""
+"""Runs a step eagerly again in TensorFlow, and keeps the values of some operations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tb_nanwatch.postmortem.watch import eager_operations
 
 
 def by(step: Callable[[Any], Any]) -> Run:
-    """Returns what runs a step, and the operations that are wanted of it.
+    """Returns a function that runs a step again and returns the operations asked for.
 
     Args:
         step: runs the failing step's kind of step on a batch of tensors.

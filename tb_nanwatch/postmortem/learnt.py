@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a training that is run again learns: its loss, beside that of a constant."""
+"""Judges whether a repeated training learns, by comparing its loss with a constant's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tb_nanwatch.record.schema import Experiment
 LEAST_STEPS: Final = 10
 # Batches from which the loss of a constant prediction is taken.
 _SOME: Final = 8
-# Deviation of what is predicted for a batch's rows, in multiples of its size.
+# Deviation of the predictions for a batch's rows, relative to their size.
 _ALIKE: Final = 1e-6
 
 

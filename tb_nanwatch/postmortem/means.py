@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What experiments need of the backend that Keras runs on."""
+"""The functions of a backend that experiments need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tb_nanwatch.postmortem.tape import Steps, Train
 
 
 def by_eager_steps(model: Any, trains: bool) -> Train:
-    """Returns what trains a model whose methods run as they are called.
+    """Returns a function that trains a model step by step, where Keras runs eagerly.
 
     Args:
         model: to be trained, or tested.
@@ -39,10 +39,10 @@ class Means:
         tensors_of: returns a batch of arrays as a training step receives it.
         snapshot: returns the values of all that a training step can change.
         assign: sets a model to the values of a capsule.
-        preserved: returns a context after which a model is as it was before it.
-        steps: returns, of a model and whether it trains or tests, what does so step by
-            step, with the model's code and settings as they are from then on.
-        calls: has what is called for operations of one type take other arguments.
+        preserved: returns a context that restores the model when it ends.
+        steps: takes a model and whether to train (else to test); returns a function that
+            does so step by step, with the model's code and settings as they then are.
+        calls: returns a context that alters an argument of operations of one type.
     """
 
     tensors_of: Callable[[Any], Any]
@@ -54,7 +54,7 @@ class Means:
 
 
 def of_tensorflow() -> Means:
-    """Returns TensorFlow's; it alone is imported where this is called."""
+    """Returns TensorFlow's functions; TensorFlow is imported only when this is called."""
     from tb_nanwatch.postmortem import epsilon, rebuild, state
 
     return Means(

@@ -91,7 +91,7 @@ def _name_op(
 
 
 def words(counts: Counts) -> str:
-    """Returns how many values of a tensor are not finite."""
+    """Returns in words how many values of a tensor are not finite."""
     parts = [
         f"{n:,} {name}"
         for n, name in (

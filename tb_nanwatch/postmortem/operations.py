@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow's operations as users know them, and what made their result non-finite.
+"""Users' names for TensorFlow's operations, and why a result of theirs is non-finite.
 
 NumPy alone; nothing here needs TensorFlow.
 """
@@ -20,7 +20,7 @@ from tb_nanwatch.wording.chain_text import plural
 Array = npt.NDArray[Any]
 _Mask = npt.NDArray[np.bool_]
 
-# What is not listed is shown as tf.raw_ops.<type>.
+# Operations that are not listed are shown as tf.raw_ops.<type>.
 _PUBLIC: Final[dict[str, str]] = {
     "Abs": "tf.math.abs",
     "Acos": "tf.math.acos",
@@ -107,7 +107,7 @@ _PUBLIC: Final[dict[str, str]] = {
 }
 
 _BINARY: Final = ("first input", "second input")
-AXES: Final = "axis"  # which ones, not how large
+AXES: Final = "axis"  # selects axes: the size of its values means nothing
 _OPERANDS: Final[dict[str, tuple[str, ...]]] = {
     "RealDiv": ("numerator", "denominator"),
     "Div": ("numerator", "denominator"),
@@ -196,7 +196,7 @@ def public_name(op_type: str) -> str:
 
 
 def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
-    """Returns what is to be said of each input of an operation."""
+    """Returns the measurements of each input of an operation."""
     return [
         operand(operand_name(op_type, i, len(arrays)), array)
         for i, array in enumerate(arrays)
@@ -205,7 +205,7 @@ def measure(op_type: str, arrays: Sequence[Array]) -> list[Operand]:
 
 
 def operand_name(op_type: str, number: int, count: int) -> str:
-    """Returns what an input is to the operation, which has `count` of them."""
+    """Returns the name of an operation's input, such as "denominator"; it has `count` inputs."""
     names = _OPERANDS.get(op_type, ())
     if number < len(names):
         return names[number]
@@ -213,7 +213,7 @@ def operand_name(op_type: str, number: int, count: int) -> str:
 
 
 def out_of_domain(op_type: str, values: Mapping[int, Array]) -> list[int]:
-    """Returns the numbers of the operands of which some value is out of the domain."""
+    """Returns the numbers of the operands that have a value outside of the domain."""
     return [
         domain.operand
         for domain in _DOMAINS.get(op_type, ())
@@ -243,7 +243,7 @@ def operand(name: str, array: Array) -> Operand:
 
 
 def finding(op_type: str, arrays: Sequence[Array], dtype: str) -> str:
-    """Returns what made a result non-finite whose inputs were finite, in words.
+    """Returns in words why a result is non-finite although its inputs are finite.
 
     Args:
         op_type: TensorFlow's type.

@@ -82,7 +82,7 @@ def lower_rate(divisor: float) -> Changing:
 
 
 class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
-    """The rates of another schedule, divided."""
+    """A schedule that divides the rates of another one."""
 
     def __init__(self, rates: Callable[[Any], Any], divisor: float) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def lower_schedule(divisor: float) -> Changing:
 
 
 def clipped(by: str) -> Apply:
-    """Returns what clips gradients by one of the optimizer's settings."""
+    """Returns the change that clips gradients by one of the optimizer's settings."""
 
     @contextlib.contextmanager
     def apply(case: Case) -> Iterator[Altered]:
@@ -150,13 +150,13 @@ def clipped(by: str) -> Apply:
 
 
 def _number(value: Any) -> float:
-    """Returns a setting as a number; NaN, which exceeds nothing, where it is none."""
+    """Returns a setting as a number; NaN, which exceeds nothing, for anything else."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number else float("nan")
 
 
 def _odd_settings(optimizer: Any) -> list[str]:
-    """Returns the optimizer's settings that no training survives, as the rules have it."""
+    """Returns the optimizer's settings that no training survives, by the rules' limits."""
     setting = {name: _number(getattr(optimizer, name, None)) for name in _SETTINGS}
     rate = float("nan")
     with contextlib.suppress(Exception):  # a schedule of the user's own
@@ -185,7 +185,7 @@ def _usual_settings(optimizer: Any) -> Config:
 
 @contextlib.contextmanager
 def with_usual_settings(case: Case) -> Iterator[Altered]:
-    """Sets what is out of all range in an optimizer to Keras' default."""
+    """Sets optimizer settings that are far out of range to Keras' defaults."""
     optimizer = _optimizer(case)
     usual = _usual_settings(optimizer)
     odd = [name for name in _odd_settings(optimizer) if name in usual]
@@ -216,7 +216,7 @@ def is_lower_rate(change_id: str) -> bool:
 
 
 def alike(model: Any, experiment: Experiment) -> str:
-    """Returns the id of the change that is to another model what one was to its own.
+    """Returns the id of the change to `model` that corresponds to an experiment on another model.
 
     Args:
         model: to be trained with the change.
@@ -232,6 +232,6 @@ def alike(model: Any, experiment: Experiment) -> str:
     if not isinstance(rate, keras.Variable):
         return experiment.change
     divisor = round(float(rate.numpy()) / experiment.value, 1)
-    # A rate that is near the one that helped is too high for some other reason.
+    # A rate near the helpful one is too high for some other reason.
     is_lower = np.isfinite(divisor) and divisor >= _LEAST_DIVISOR
     return f"learning_rate/{divisor:g}" if is_lower else experiment.change

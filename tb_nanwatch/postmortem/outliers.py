@@ -39,7 +39,7 @@ class Leaf(NamedTuple):
 
 
 class _Usual(NamedTuple):
-    """What each column holds elsewhere.
+    """The usual sizes of each column, from other batches or other rows.
 
     Attributes:
         largest: |value| of each column.
@@ -85,7 +85,7 @@ def find(data: Any, earlier: Sequence[Any] = ()) -> list[Outlier]:
 
 
 def find_before(earlier: Sequence[Any]) -> list[Outlier]:
-    """Returns the outliers of the last of these batches that has some, as `find`.
+    """Returns the outliers, in the form of `find`, of the last of these batches that has any.
 
     Each is compared with those before it alone.
     """
@@ -145,7 +145,7 @@ def _of_tensor(
 
 
 def _earlier(shape: tuple[int, ...], before: Sequence[Any]) -> _Usual | None:
-    """Returns what was usual in the batches before; None where none can be compared."""
+    """Returns the usual sizes in the batches before; None where no batch can be compared."""
     tables = [
         sizes
         for value in before
@@ -159,7 +159,7 @@ def _earlier(shape: tuple[int, ...], before: Sequence[Any]) -> _Usual | None:
 
 
 def _other_rows(sizes: Floats, most_rows: int) -> _Usual | None:
-    """Returns what is usual in the rows that are no outliers; None where they are too few.
+    """Returns the usual sizes in the rows that are not outliers; None where these are too few.
 
     In each column that is what lies below the last gap among its largest values.
     """
@@ -178,7 +178,7 @@ def _other_rows(sizes: Floats, most_rows: int) -> _Usual | None:
 
 
 def _limits(usual: _Usual) -> Floats:
-    """Returns the size that is usual for each column, for want of more the tensor's.
+    """Returns the usual size of each column, or the whole tensor's where a column tells too little.
 
     Where most columns are larger, a small one is no measure; a column of hardly anything
     but zeros has no scale of its own; and where all are such, nothing is an outlier.

@@ -53,7 +53,7 @@ def model_of(capsule: Capsule, function: str | None = None) -> Any:
 
 
 def own_code(capsule: Capsule) -> list[str]:
-    """Returns what the model is made of that is not Keras' own and so not in the capsule.
+    """Returns the custom code that the model needs and the capsule does not hold.
 
     Names, sorted; the whole model where it has no configuration.
     """
@@ -63,7 +63,7 @@ def own_code(capsule: Capsule) -> list[str]:
 
 
 def tensors_of(data: Any) -> Any:
-    """Returns the batch with tensors for arrays."""
+    """Returns the batch with its arrays converted to tensors."""
     return keras.tree.map_structure(
         lambda leaf: leaf if leaf is None else _tensor_of(leaf), data
     )
@@ -152,7 +152,7 @@ def _said(error: Exception) -> str:
 
 
 def _foreign(config: Any) -> Iterator[str]:
-    """Yields what a configuration names that is not Keras' own: nothing is imported."""
+    """Yields the names in a configuration that are not Keras' own; imports nothing."""
     if isinstance(config, list):
         for item in config:
             yield from _foreign(item)
@@ -182,7 +182,7 @@ def _foreign_name(config: Config) -> str | None:
         return None if any(hasattr(place, name) for place in places) else name
     if module in (None, "builtins"):
         # A class of the program itself, by the name under which Keras registers it;
-        # what is Keras' own is registered under none.
+        # Keras' own classes are registered without a package.
         return name if config.get("registered_name") else None
     return f"{module}.{name}" if str(module).split(".")[0] != "keras" else None
 

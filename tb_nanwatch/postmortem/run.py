@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The post-mortem of one step: run it once, eagerly, and name where it began."""
+"""The post-mortem of one step: runs it once, eagerly, and names where non-finite values began."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def run(
 
 
 def _outliers(capsule: Capsule, earlier: Sequence[Any]) -> list[Outlier]:
-    """Returns what stands out in the batch, whether or not its step could be run again."""
+    """Returns the outliers of the batch, whether or not its step could be run again."""
     if not capsule.has_batch or capsule.replicas > 1:  # a replica's rows are its own
         return []
     try:
@@ -218,16 +218,16 @@ class _Ran(NamedTuple):
 def _watch(
     model: Any, capsule: Capsule, tracer: StepTracer, seconds: float, memory: int
 ) -> OpWatch:
-    """Returns what watches the step, of a model that has the state from before it.
+    """Sets the model to its state from before the step, and returns a watch for the step.
 
-    In this order: which variables are non-finite already is looked at when it is made.
+    The order matters: the watch looks for non-finite variables when it is made.
     """
     state.assign(model, capsule.variables)
     return OpWatch(_step.__code__, tracer.paths(), _handles(model), seconds, memory)
 
 
 def _once(watch: OpWatch, capsule: Capsule, tracer: StepTracer, data: Any) -> _Ran | None:
-    """Runs the step; None where it has no such tensor as the origin."""
+    """Runs the step; None where the step has no tensor that matches the origin."""
     names = _name_data(watch, data)
     began = time.monotonic()
     found = _step(watch, tracer, capsule.position.phase, data)
@@ -245,7 +245,7 @@ def _once(watch: OpWatch, capsule: Capsule, tracer: StepTracer, data: Any) -> _R
 def _drawn(
     model: Any, capsule: Capsule, tracer: StepTracer, data: Any, memory: int
 ) -> tuple[OpWatch, _Ran | None, int]:
-    """Runs a step that draws random numbers of its own until it goes bad as it did.
+    """Runs a step with random numbers of its own until it goes bad in the recorded tensor.
 
     Returns:
         The last run, None in its place where none went bad in the same tensor, and how

@@ -34,7 +34,7 @@ class Place:
         file = self.code.co_filename
         text = linecache.getline(file, self.line).strip()
         span = self._span()
-        if span is not None:  # an expression over several lines, without what is around
+        if span is not None:  # an expression over several lines
             first, last, begin, end = span
             lines = [linecache.getline(file, n) for n in range(first, last + 1)]
             lines[-1] = lines[-1].encode()[:end].decode(errors="ignore")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state on which a step depends: set from a capsule, and put back afterwards."""
+"""Sets the state that a step depends on from a capsule, and restores it afterwards."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def assign(model: Any, saved: list[SavedVariable]) -> list[str]:
 
 @contextlib.contextmanager
 def preserved(model: Any) -> Iterator[None]:
-    """Puts variables, attributes and random state back as they were, whatever happens.
+    """Restores variables, attributes and random state when the block ends, however it ends.
 
     On TensorFlow; what else this module does is the same on every backend.
     """
@@ -85,7 +85,7 @@ def preserved(model: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def random_state_kept(tensorflow: bool = True) -> Iterator[None]:
-    """Puts the random state back as it was, whatever happens within.
+    """Restores the random state when the block ends, however it ends.
 
     Args:
         tensorflow: that of its eager operations too, and not only Python's and NumPy's.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of what a step computes: its precision, one operation, one variable."""
+"""Changes to a step's computation: its precision, one operation, one variable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tb_nanwatch.postmortem.variables import trained_variables
 
 @contextlib.contextmanager
 def in_float32(model: Any) -> Iterator[None]:
-    """Has layers and losses compute in float32 that compute in float16.
+    """Switches layers and losses from float16 to float32 until the block ends.
 
     What the variables are kept in stays.
 
@@ -68,7 +68,7 @@ def _is_half(loss: Any) -> bool:
 
 @contextlib.contextmanager
 def computed_in_float32(case: Case) -> Iterator[Altered]:
-    """Has the training compute in float32 where it computes in float16."""
+    """Changes the training to compute in float32 where it computes in float16."""
     with in_float32(case.model):
         yield Altered()
 
@@ -87,7 +87,7 @@ def with_epsilon(case: Case) -> Iterator[Altered]:
 
 @contextlib.contextmanager
 def begun_with_1(case: Case) -> Iterator[Altered]:
-    """Begins with 1 the variable that the failing step divides by."""
+    """Initializes the variable that the failing step divides by to 1."""
     link = case.found.chain[0] if case.found.chain else None
     if link is None or link.origin != "variable" or link.operand != "denominator":
         raise NotApplicableError("no variable is divided by as it stands")

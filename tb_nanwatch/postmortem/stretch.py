@@ -31,7 +31,7 @@ class Stretch:
         self._steps = onset + 1 + after
 
     def to_the_end(self) -> Stretch | None:
-        """Returns it with all steps that the training was to make, None if it has them."""
+        """Returns the stretch with all planned steps, None if it has them already."""
         after = self.tape.plan.steps - self.tape.first - self.onset - 1
         after = min(after, _MOST_STEPS)
         if self.onset + 1 + after <= self._steps:
@@ -44,7 +44,7 @@ class Stretch:
 
 
 class AlteredBatches(Sequence[Any]):
-    """Batches that are altered when they are wanted, so that none is held twice."""
+    """Batches that are altered when they are read, so that no batch is held twice."""
 
     def __init__(
         self, batches: Sequence[Any], alter: Callable[[Any, int], Any], first: int = 0

@@ -19,7 +19,7 @@ Train = Callable[[Sequence[Any]], Steps]
 
 
 class Change(NamedTuple):
-    """What was set between two steps, by a callback for example.
+    """A variable that was set between two steps, by a callback for example.
 
     Attributes:
         step: the first training step that saw it.
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a training was to be, and what may be spent on running that far again.
+    """The planned length of a training, and the time allowed for running that far again.
 
     Attributes:
         epoch: steps of an epoch, 0 where that is unknown.
@@ -49,15 +49,15 @@ class Plan:
 
 @dataclass
 class Tape:
-    """Consecutive steps of a training, and all that they depended on.
+    """Consecutive steps of a training, with everything needed to run them again.
 
     Attributes:
         first: number of the first step.
         restore: sets the model to its state from before that step.
         batches: of the steps, as the training function received them; each leaf is a
             tensor.
-        changes: what was set between the steps, or before the first one once the state
-            was taken, in its order.
+        changes: variables set between the steps, or before the first step after the state
+            was taken, in their order.
         train: trains by the very function that trained; its metrics are of one call each.
         plan: of the training.
     """
@@ -70,7 +70,7 @@ class Tape:
     plan: Plan = field(default_factory=Plan)
 
     def before(self, step: int, most: int) -> list[Any]:
-        """Returns the batches of at most so many steps before one, with arrays as leaves."""
+        """Returns the batches of at most `most` steps before a step, with arrays as leaves."""
         end = max(0, step - self.first)
         return [arrays_of(batch) for batch in self.batches[max(0, end - most) : end]]
 
@@ -103,7 +103,7 @@ class Tape:
         for start, end in itertools.pairwise([0, *inside, len(batches)]):
             set_before(start)
             yield from (train or self.train)(batches[start:end])
-        # What comes next, such as a step that failed, begins with what was set before it.
+        # Changes set before a later step, such as a failing one, apply to that step.
         set_before(len(batches))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches every operation of one eager step; all that depends on TensorFlow's eager mode."""
+"""Watches every operation of one eager step; holds all code that needs TensorFlow's eager mode."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class LimitError(Exception):
 
 @contextlib.contextmanager
 def eagerly() -> Iterator[None]:
-    """Has each tf.function run operation by operation, until left."""
+    """Makes each tf.function run operation by operation until the block ends."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
@@ -115,7 +115,7 @@ class OpWatch:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watches the operations of this thread, until left."""
+        """Watches the operations of this thread until the block ends."""
         with eager_operations(self._callback, self._gradients):
             yield
 
@@ -130,7 +130,7 @@ class OpWatch:
     # --- The backward pass ----------------------------------------------------
 
     def _gradients(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns TensorFlow's function that runs an operation's gradient, noting whose."""
+        """Wraps TensorFlow's function that runs a gradient, to note whose gradient it is."""
 
         def gradient(
             op_name: Any, attrs: Any, n: int, inputs: Any, outputs: Any, *rest: Any
@@ -210,7 +210,7 @@ class OpWatch:
     def _explain(
         self, op: Op, inputs: Sequence[Any], outputs: Sequence[Any], sources: list[Any]
     ) -> None:
-        """Notes of an operation with bad results where these came from."""
+        """Notes where the bad results of an operation came from."""
         if op.op_type in _CHOICES and sources:
             sources = _chosen(inputs, outputs[0], sources)
         elif op.op_type in _ELEMENTWISE and len(sources) > 1:
@@ -249,7 +249,7 @@ class OpWatch:
         return True
 
     def _value(self, variable: Any) -> Any:
-        """Returns what a variable holds; reading it is no operation of the step."""
+        """Returns a variable's value; reading it does not count as an operation of the step."""
         self._reading = True
         try:
             with tf.init_scope():
@@ -282,7 +282,7 @@ class OpWatch:
             self.flow.held[tensor] = name
 
     def _write(self, op: Op, handle: int, values: Sequence[Any]) -> None:
-        """Notes what an operation that writes a variable has put there."""
+        """Notes the tensor that an operation has written to a variable."""
         if op.op_type == "AssignVariableOp":
             self._written[handle] = tensor_id(values[0]) if values else -1
             return
@@ -306,7 +306,7 @@ class OpWatch:
         op.details = _details(op.op_type, values, value)
 
     def _held(self, handle: int) -> list[int]:
-        """Returns the id of what a variable holds, where that is non-finite."""
+        """Returns the id of a variable's tensor, where its value is non-finite."""
         before = self._written.get(handle)
         if before is not None:
             return [before] if before in self.flow.counts else []
@@ -377,7 +377,7 @@ def eager_operations(
     callback: Callable[..., None],
     gradients: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda f: f,
 ) -> Iterator[None]:
-    """Has all code run eagerly, and each of its operations reported, until left.
+    """Makes all code run eagerly and reports each operation, until the block ends.
 
     Args:
         callback, gradients: as `compat.tensorflow.operations_watched` takes them.

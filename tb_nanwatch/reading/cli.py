@@ -148,7 +148,7 @@ def _add_replay(commands: Any) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    # What is wrong with the arguments is said before seconds go into importing.
+    # Errors in the arguments are reported before seconds go into importing.
     capsule = _capsule_at(arguments.capsule)
     if arguments.model is not None:
         model_name.check(arguments.model)
@@ -225,7 +225,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from tb_nanwatch.reading.report import logs, shown, terminal
     from tb_nanwatch.wording.text import clean
 
-    # What is printed is read here; all else is passed on.
+    # Arguments about printing are used here; all others are passed on.
     printed = not (arguments.json or arguments.html or arguments.markdown)
     logs.avoid_tensorflow(arguments.logdir)
     with progress.bar(sys.stderr) as tell:

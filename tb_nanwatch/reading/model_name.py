@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--model` of `tb-nanwatch replay`, looked at before anything of it is imported or run."""
+"""Checks the `--model` argument of `tb-nanwatch replay` before any of that code is imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXPECTED: Final = (
 
 
 class ModelNameError(NanWatchError):
-    """There is no such function that makes the model."""
+    """The named function that builds the model does not exist."""
 
 
 def check(model: str) -> None:
@@ -65,14 +65,14 @@ def _check_file(file: str, name: str) -> None:
 
 
 def _names(tree: ast.Module) -> set[str] | None:
-    """Returns the names that a program binds in itself; None where it may bind others."""
+    """Returns the global names that a program's text binds; None where it may bind more."""
     names: set[str] = set()
     stack: list[ast.AST] = list(tree.body)
     while stack:
         node = stack.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
-            continue  # what is bound within is none of the program's names
+            continue  # names bound in a function or class are not global
         if isinstance(node, ast.alias):
             if node.name == "*":
                 return None
@@ -84,7 +84,7 @@ def _names(tree: ast.Module) -> set[str] | None:
 
 
 def _has_module(name: str) -> bool:
-    """Returns whether a module could be imported from here; it is not."""
+    """Returns whether a module could be imported from here, without importing it."""
     path = [os.getcwd(), *sys.path]
     found = importlib.machinery.PathFinder.find_spec(name, path)
     return found is not None or name in sys.builtin_module_names

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the log: the records, their bytes, their tags."""
+"""The log's content: the records, their bytes, their tags."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records into the elements of a string tensor, and back.
+"""Encodes records as the elements of a string tensor, and decodes them.
 
 A record travels as a rank-1 string tensor: element 0 is a JSON header, the
 elements after it are the record's arrays, zlib-compressed, little-endian, in C
@@ -217,7 +217,7 @@ def _no(value: Any) -> Any:
 
 @functools.cache
 def _converter(hint: Any) -> _Converter:
-    """Returns what checks a parsed JSON value and makes it of the type `hint`."""
+    """Returns a function that checks a parsed JSON value and converts it to the type `hint`."""
     origin = typing.get_origin(hint)
     if hint is Any:
         return lambda value: value
@@ -352,7 +352,7 @@ _COLUMNS: Final[dict[str, int]] = {"lane": len(LANE_SERIES), "stats": len(RANGE_
 
 
 def _take_known_columns(record: Any) -> None:
-    """Leaves out columns that are not known; those that are missing are NaN."""
+    """Leaves out unknown columns, and fills missing ones with NaN."""
     for name, wanted in _COLUMNS.items():
         array = getattr(record, name, None)
         if array is None or array.shape[-1] == wanted:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a post-mortem has found: operation, chain, outliers, experiments."""
+"""The parts of a post-mortem: operation, chain, outliers, experiments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Operand:
     """One input of an operation, measured.
 
     Attributes:
-        name: what it is to the operation, e.g. "denominator".
+        name: its role in the operation, e.g. "denominator".
         dtype, shape: NumPy's name and the shape.
         size: elements in all.
         min, max: of the finite elements, NaN where there are none.
@@ -88,7 +88,7 @@ class Experiment:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it stayed finite and, where that can be told, learnt."""
+        """Whether the training stayed finite and, where that is known, learnt."""
         return self.tried and self.finite and self.learns is not False
 
 
@@ -97,7 +97,7 @@ class Link:
     """A value on the way to the first bad one, and where it came from.
 
     Attributes:
-        operand: what it is to the operation that took it, e.g. "denominator".
+        operand: its role in the operation that took it, e.g. "denominator".
         value: of the element that matters, NaN where no single one does.
         low, high: of all elements but NaN, or where the row is known of that row's.
         origin: "data", "variable", "constant" or "operation"; "" where that is unknown.
@@ -190,12 +190,12 @@ class Example:
 
 @dataclass
 class PostMortem:
-    """What running the failing step again, operation by operation, has shown.
+    """The result of running the failing step again, operation by operation.
 
     Attributes:
         reproduced: the origin was non-finite again, with the same counts.
         reason: why nothing is named, where nothing is; a sentence.
-        text: what is named, in one line without a full stop.
+        text: the finding in one line without a full stop.
         op: the operation as users know it, e.g. "tf.math.divide".
         op_type: TensorFlow's type of the operation that ran, e.g. "RealDiv".
         forward_type: TensorFlow's type of `op`.

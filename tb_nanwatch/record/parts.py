@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What records are made of: searches, probes, positions, bad tensors, episodes."""
+"""The parts of records: searches, probes, positions, bad tensors, episodes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class HParam:
 
 @dataclass
 class Search:
-    """What identifies a search; the same in all of its sessions.
+    """The identity of a search; the same in all of its sessions.
 
     Attributes:
         id: made once for a search, kept when it is resumed, new after
@@ -163,7 +163,7 @@ class ShortTrial:
 
 @dataclass
 class Score:
-    """What a training without a tuner is judged by.
+    """The metric by which a training without a tuner is judged.
 
     Attributes:
         name: of a metric in the logs that Keras gives to callbacks.
@@ -201,7 +201,7 @@ class Probe:
     """One watched tensor.
 
     Attributes:
-        kind: what the tensor is.
+        kind: of the tensor.
         name: unique among the run's probes of one kind and phase; the path that
             `model.summary()` shows, or of the variable.
         layer: path of the layer it belongs to, "" where it belongs to none.
@@ -285,7 +285,7 @@ class Damage:
     Attributes:
         first: the first such epoch, from 0.
         end: the epoch in which the model was finite again; None if it never was.
-        kinds: what was non-finite, of MODEL_KINDS.
+        kinds: the kinds of MODEL_KINDS that were non-finite.
     """
 
     first: int

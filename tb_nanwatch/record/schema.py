@@ -133,7 +133,7 @@ SCHEMA_VERSION: Final = 1
 
 @dataclass
 class Record:
-    """What every record carries: its session and its place in the sequence."""
+    """The fields of every record: its session and its place in the sequence."""
 
     KIND: ClassVar[str] = ""
     session_id: str
@@ -142,7 +142,7 @@ class Record:
 
 @dataclass
 class SessionRecord(Record):
-    """What was trained and watched; rewritten whole when probes are added.
+    """The training's set-up and its probes; rewritten whole when probes are added.
 
     Attributes:
         train_probes, validation_probes: in causal order; arrays of the other
@@ -234,7 +234,7 @@ class FlightRecord(Record):
 
 @dataclass
 class StatusRecord(Record):
-    """All that the overview shows of one run, cumulative.
+    """Everything that the overview shows about one run, cumulative.
 
     Attributes:
         run: the run's name as the callback knew it, for reproduction only.
@@ -364,7 +364,7 @@ class PostMortemRecord(Record):
 
 @dataclass
 class FrontierRecord(Record):
-    """What a stability search found; written at its end, once each time it is run.
+    """The result of a stability search; written at its end, once each time it is run.
 
     Attributes:
         search_id: whose frontier it is.

@@ -26,7 +26,7 @@ NONFINITE: Final[dict[str, float]] = {
 
 
 class LeftOut(float):
-    """A number that is not told: NaN to whoever calculates with it, null in JSON."""
+    """A number that is withheld: NaN in calculations, null in JSON."""
 
 
 def json_safe(value: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words that log, report, HTTP API and tab share."""
+"""The identifiers that log, report, HTTP API and tab share."""
 
 from __future__ import annotations
 

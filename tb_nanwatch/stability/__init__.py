@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frontier between values that live and values that go bad, found before the search.
+"""Finds, before a search, the frontier between stable values and values that go bad.
 
 `coordinates`, `model`, `frontier`, `design` and `space` are pure; `oracle`, `trial` and
 `tuner` know Keras and KerasTuner. docs/stability.md says why it works as it does.

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.reading.search.cut import same
+from tb_nanwatch.reading.search.declaration import declaration, scoped, variable_of
 from tb_nanwatch.record.schema import HParam, JSONScalar
 from tb_nanwatch.stability.coordinates import Floats, SpaceAxis, on_grid
 
@@ -51,7 +52,7 @@ class Drawn:
 
 
 def largest_box(drawn: Drawn, axes: Sequence[SpaceAxis], within: Bools) -> Box:
-    """Returns the box that keeps most; it holds less than `RISK`, or next to nothing."""
+    """Returns the largest box whose share of bad values is below `RISK`, or a nearly empty one."""
     levelled = next((a for a in axes if not a.numeric), None)
     if levelled is None or len(levelled.values) > MAX_LEVELS:
         return peeled(drawn, axes, within, {})
@@ -73,7 +74,7 @@ def peeled(
     within: Bools,
     levels: dict[str, frozenset[int]],
 ) -> Box:
-    """Returns what is left once the parts that die were taken off, the worst first."""
+    """Returns the box that is left after cutting off the parts that go bad, the worst first."""
     inside = within.copy()
     bounds = {a.name: (-a.units / 2, a.units / 2) for a in axes if a.numeric}
     ends = dict(bounds)
@@ -113,7 +114,7 @@ def _cuts(
         ]
     values = at[inside & ~np.isnan(at)]
     low, high = bounds[axis.name]
-    # What is left ends at a value that is there, so that ties go together.
+    # The remaining interval ends at a drawn value, so that equal values stay together.
     lowest, highest = np.quantile(values, [_PEEL, 1 - _PEEL])
     first = known[min(int(np.searchsorted(known, lowest)), len(known) - 2)]
     last = known[max(int(np.searchsorted(known, highest)) - 1, 0)]
@@ -138,7 +139,7 @@ def _without(
 def restricted(
     specs: Sequence[HParam], axes: Mapping[str, SpaceAxis], box: Box
 ) -> tuple[HParam, ...]:
-    """Returns the declarations of a space, with those values alone that lie in a box."""
+    """Returns the declarations of a space, reduced to the values in a box."""
     found = []
     for spec in specs:
         axis = axes.get(spec.name)
@@ -152,7 +153,7 @@ def restricted(
 
 
 def with_values(spec: HParam, kept: Sequence[JSONScalar]) -> HParam:
-    """Returns a declaration with some of its values alone."""
+    """Returns a declaration reduced to some of its values."""
     listed = (False, True) if spec.type == "boolean" else spec.values or ()
     values = [v for v in listed if any(same(v, k) for k in kept)]
     if not values:
@@ -201,3 +202,21 @@ def short_number(value: float, rounded: Callable[[float], int], digits: int = 2)
     exponent = math.floor(math.log10(abs(value))) - digits + 1
     scaled = value / 10.0**exponent
     return float(f"{rounded(round(scaled, 6))}e{exponent}")
+
+
+def code_of(specs: Sequence[HParam]) -> str:
+    """Returns declarations, each assigned to a variable; they run where `hp` is."""
+    lines: list[str] = []
+    seen: dict[str, int] = {}
+    for spec in specs:
+        call = declaration(spec)
+        if call is None:
+            continue
+        seen[spec.name] = seen.get(spec.name, 0) + 1
+        variable = own = variable_of(spec.name)
+        if seen[spec.name] > 1:
+            own = f"{variable}_{seen[spec.name]}"
+        lines.append(scoped(spec, spec.conditions, f"{own} = {call}"))
+        if own != variable:  # an inactive hyperparameter is None
+            lines.append(f"{variable} = {own} if {variable} is None else {variable}")
+    return "\n".join(lines)

@@ -57,7 +57,7 @@ class SpaceAxis:
         return bool(self.scale)
 
     def position(self, value: JSONScalar) -> float:
-        """Returns where a value lies, in units from the middle; of a level its index."""
+        """Returns a value's position in units from the middle; for a level, its index."""
         if not self.scale:
             return float(_index(self.values, value))
         if self.scale == "rank":
@@ -101,7 +101,7 @@ def _index(values: Sequence[JSONScalar], value: JSONScalar) -> int:
 
 
 def axes_of(specs: Sequence[HParam]) -> list[SpaceAxis]:
-    """Returns the axes of a space, in its order; what has one value alone is none.
+    """Returns the axes of a space, in its order; a hyperparameter with one value is no axis.
 
     Args:
         specs: all declarations, in the space's order; values are not read.
@@ -186,7 +186,7 @@ class Coordinates:
 
     Attributes:
         specs: all declarations, in the space's order.
-        axes: what can vary.
+        axes: the hyperparameters that can vary.
     """
 
     specs: tuple[HParam, ...]
@@ -208,7 +208,7 @@ class Coordinates:
         return [a for a in self.axes if not a.numeric]
 
     def encode(self, values: Sequence[Mapping[str, JSONScalar]]) -> Points:
-        """Returns sets of values as points; what is missing or unknown is inactive."""
+        """Returns sets of values as points; missing or unknown values count as inactive."""
         numeric, levelled = self.numeric, self.levelled
         numbers = np.zeros((len(values), len(numeric)))
         codes = np.full((len(values), len(levelled)), -1, np.int64)

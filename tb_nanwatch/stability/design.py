@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which trial comes next, and when there are enough; pure.
+"""Chooses the next trial, and decides when there are enough; pure.
 
 The next trial is the one that is expected to take most doubt off the frontier: the
 targeted integrated mean squared error of Picheny et al., Adaptive Designs of Experiments
@@ -31,7 +31,7 @@ _ANY: Final = 1 << 30
 
 
 def enough(coordinates: Coordinates, frontier: KnownFrontier) -> bool:
-    """Returns whether the frontier is known, so that no further trial is needed."""
+    """Returns whether the frontier is known well enough to stop."""
     if frontier.bad in (0, frontier.trials):
         # Only the ends of every level say that nothing dies, or everything.
         return frontier.trials >= _corners(coordinates)
@@ -98,7 +98,7 @@ def next_values(
     doubt = np.maximum(np.diag(covariance), 1e-9)
     target = np.exp(-0.5 * mean**2 / doubt) / np.sqrt(doubt)
     if pending:
-        # What is under way will take doubt away, whatever it comes to.
+        # Trials under way will reduce the uncertainty, whatever their outcome.
         running = coordinates.encode(pending)
         joint = points.joined(running)
         whole = model.covariance(joint, joint)
@@ -113,7 +113,7 @@ def next_values(
 
 
 def _told(mean: Floats, variance: Floats) -> Floats:
-    """Returns how much an outcome is expected to tell of what varies with it.
+    """Returns the expected information of an outcome about all values correlated with it.
 
     Times the squared covariance with f elsewhere it is the expected fall of the variance
     there. It is next to nothing where the outcome is foreseen.

@@ -46,14 +46,14 @@ def share_dead(mean: Floats, deviation: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class KnownFrontier:
-    """What is known of the frontier.
+    """The frontier as far as the outcomes show it.
 
     Attributes:
         model: behind it.
-        main: the axis along which it is told, None where no number moves it.
+        main: the axis along which it runs, None where no number shifts it.
         movers: the other axes that move it, the strongest first.
         boundaries: at low, middle and high values, or each level, of the movers.
-        trials, bad: that it rests on.
+        trials, bad: number of trials that it rests on, and how many went bad.
     """
 
     model: Model
@@ -150,7 +150,7 @@ def _movers(
 def _usual(
     coordinates: Coordinates, values: Sequence[Mapping[str, JSONScalar]]
 ) -> dict[str, float]:
-    """Returns positions of what moves nothing: the middle, and the level tried most."""
+    """Returns default positions on all axes: the middle, or the level tried most often."""
     found = {}
     for axis in coordinates.axes:
         if axis.numeric:
@@ -169,7 +169,7 @@ def _places(axis: SpaceAxis) -> list[float]:
 
 
 def _bases(coordinates: Coordinates) -> list[dict[str, float]]:
-    """Returns random places, from the nearest of which the axes' effects are measured."""
+    """Returns random points; the axes' effects are measured from those nearest to the frontier."""
     rng = np.random.default_rng(0)
     return [
         {
@@ -242,7 +242,7 @@ def _changes(
     states: Ints,
     dead: Floats,
 ) -> list[Boundary]:
-    """Returns a boundary for each stretch between, or beside, what is known."""
+    """Returns a boundary for each interval between values whose outcome is known, or beside them."""
     found = []
     known = [i for i, s in enumerate(states) if s != 0]
     marks: list[int | None] = [None, *known, None]
@@ -274,7 +274,7 @@ def _changes(
 
 
 def _same_side(dead: Floats, inside: range, side: int) -> bool:
-    """Returns whether all that is unsure leans to the side of what is known."""
+    """Returns whether all uncertain values lean to the side of the known ones."""
     leaning = dead[list(inside)] - 0.5
     return bool((leaning * side > 0).all())
 
@@ -306,7 +306,7 @@ def _middle(
 
 
 def _whole(name: str, where: Values, dead: float) -> Boundary:
-    """Returns what says that a whole range lives, or dies."""
+    """Returns the boundary record for a range that is stable, or bad, as a whole."""
     return Boundary(
         name=name,
         where=dict(where),

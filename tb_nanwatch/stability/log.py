@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frontier in the log, and spaces as KerasTuner's objects."""
+"""Writes the frontier to the log, and converts spaces to KerasTuner's objects."""
 
 from __future__ import annotations
 

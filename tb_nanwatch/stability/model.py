@@ -41,7 +41,7 @@ _JITTER: Final = 1e-6
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of f, by what they belong to.
+    """The additive parts of f: which axes they belong to, and their kinds.
 
     Attributes:
         kinds: of each part, a key of `_SCALES`.
@@ -185,7 +185,7 @@ def _posterior(covariance: Floats, bad: Floats) -> Posterior:
 
 @dataclass(frozen=True)
 class Model:
-    """What the outcomes so far say of the whole space.
+    """The model of the whole space, fitted to the outcomes so far.
 
     Attributes:
         parts: of f.
@@ -250,7 +250,7 @@ def fit(half: Floats, tried: Points, bad: Floats) -> Model:
         return found.evidence - _PRICE * np.count_nonzero(scales != usual), found
 
     value, best = attempt(chosen)
-    # Of one outcome alone nothing can be learnt about parts.
+    # A single outcome tells nothing about parts.
     for _ in range(_SWEEPS if 0 < bad.sum() < len(bad) else 1):
         before = value
         for i, scales in enumerate(options):

@@ -15,11 +15,11 @@ from tb_nanwatch.stability.boxes import (
     SAMPLE,
     Box,
     Drawn,
+    code_of,
     largest_box,
     restricted,
     short_number,
 )
-from tb_nanwatch.stability.code import code_of
 from tb_nanwatch.stability.coordinates import Coordinates, Floats, SpaceAxis, Values
 from tb_nanwatch.stability.frontier import KnownFrontier
 
@@ -30,7 +30,7 @@ def moving_bound(
     drawn: Drawn,
     axes: Sequence[SpaceAxis],
 ) -> tuple[str, int, str]:
-    """Returns the form, the points that it keeps and its code; 0 where it has no use."""
+    """Returns the form, the number of points it keeps and its code; 0 points where it is useless."""
     nothing = ("dependent", 0, "")
     main = frontier.main
     if main is None or not _is_plain(main):

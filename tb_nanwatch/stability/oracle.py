@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KerasTuner's oracle that asks where the frontier runs."""
+"""A KerasTuner oracle that chooses trials near the frontier."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SECONDS: Final = "seconds"
 class StabilityOracle(keras_tuner.Oracle):
     """Chooses the trials of a `StabilitySearch`.
 
-    What it knows are the trials themselves, as KerasTuner keeps them: a resumed search
-    goes on where it was.
+    Its only state is the trials that KerasTuner keeps, so a resumed search goes on where it
+    was.
 
     Args:
         max_trials: at most so many; it ends before where the frontier is known.

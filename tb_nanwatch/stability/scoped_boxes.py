@@ -13,11 +13,11 @@ from tb_nanwatch.stability.boxes import (
     MAX_LEVELS,
     Box,
     Drawn,
+    code_of,
     peeled,
     restricted,
     with_values,
 )
-from tb_nanwatch.stability.code import code_of
 from tb_nanwatch.stability.coordinates import Coordinates, SpaceAxis
 
 # A level of which less than this lives is left out.
@@ -27,7 +27,7 @@ LEAST: Final = 0.05
 def scoped_boxes(
     coordinates: Coordinates, drawn: Drawn, axes: Sequence[SpaceAxis]
 ) -> tuple[str, int, str]:
-    """Returns the form, the points that it keeps and its code; 0 where it has no use."""
+    """Returns the form, the number of points it keeps and its code; 0 points where it is useless."""
     best: tuple[str, int, str] = ("scopes", 0, "")
     for parent in axes:
         if (

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The space that lives: the largest part of a search space in which next to nothing dies.
+"""Finds the stable space: the largest part of a search space in which almost no values go bad.
 
-Three forms are tried, and the one that keeps most is told: one box; a box for each level
+Three forms are tried, and the form that keeps most is reported: one box; a box for each level
 of a hyperparameter (conditional scopes); a bound that depends on another number. KerasTuner
 holds the first alone without a change of the model's code: hyperparameters of one name in
 several scopes lose their values (`HyperParameters.ensure_active_values`), and a bound that
@@ -17,8 +17,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.record.schema import HParam
-from tb_nanwatch.stability.boxes import SAMPLE, Drawn, largest_box, restricted
-from tb_nanwatch.stability.code import code_of
+from tb_nanwatch.stability.boxes import SAMPLE, Drawn, code_of, largest_box, restricted
 from tb_nanwatch.stability.coordinates import Coordinates
 from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.model import normal_cdf
@@ -31,7 +30,7 @@ _WORTH: Final = 1.2
 
 @dataclass(frozen=True)
 class StableSpace:
-    """The space that lives.
+    """The part of a search space in which almost no values go bad.
 
     Attributes:
         specs: declarations of one box, those of what varies no more included; empty where

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stability search tells, in words."""
+"""The printed report of a stability search."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _space(stable: StableSpace, frontier: KnownFrontier) -> list[str]:
 
 
 def nothing_text(frontier: KnownFrontier) -> str:
-    """Returns why there is no space that lives."""
+    """Returns the reason why no stable space was found."""
     if frontier.bad == frontier.trials:
         return "No part of the space was found to live: look at model, loss and data."
     return (

@@ -24,7 +24,7 @@ _UNUSED: Final = ("validation_data", "validation_steps", "validation_batch_size"
 
 
 class Outcome(NamedTuple):
-    """What became of a short training.
+    """The outcome of a short training.
 
     Attributes:
         bad: whether it went bad.
@@ -50,7 +50,7 @@ def train(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Outcome:
-    """Trains for a few steps, watched, and returns what became of it.
+    """Trains for a few watched steps, and returns the outcome.
 
     Args:
         fit: of the model, bound to it.
@@ -91,7 +91,7 @@ def train(
 
 
 class ShortWatch(NanWatch):
-    """Watches a short training, and says nothing of it; `status` is what became of it."""
+    """Watches a short training without printing; `status` is its outcome."""
 
     def __init__(self, log_dir: str) -> None:
         # What it needs to know is whether, and not why: nothing is kept or tried again.
@@ -107,7 +107,7 @@ class Limit(keras.callbacks.Callback):
     Args:
         steps: at most; with `steps_per_execution` up to one execution more.
         look: has the watch look at the training.
-        status: returns what it saw.
+        status: returns the status that it saw.
 
     Attributes:
         steps: that were trained.

@@ -27,9 +27,9 @@ class StabilitySearch(keras_tuner.Tuner):
     """Finds which hyperparameter values can be trained at all, before the real search.
 
     Its trials are short, and end at the first bad step; one that goes bad is an outcome
-    and no failure of KerasTuner's. Each trial is asked for where the frontier between
-    values that live and those that die is least known; when it is known well enough, the
-    search ends.
+    and no failure of KerasTuner's. Each trial is placed where the frontier between stable
+    values and those that go bad is least known; when it is known well enough, the search
+    ends.
 
     Args:
         hypermodel: as of `keras_tuner.RandomSearch`.
@@ -145,7 +145,7 @@ class StabilitySearch(keras_tuner.Tuner):
         """Where NaN Watch logs."""
         return self._log_dir or os.path.join(str(self.project_dir), "nanwatch")
 
-    # --- What came of it ------------------------------------------------------------
+    # --- Results --------------------------------------------------------------------
 
     def frontier(self) -> KnownFrontier:
         """Returns the frontier as it is known by now.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences and names that several rooms share; pure."""
+"""Sentences and names that several packages share; pure."""

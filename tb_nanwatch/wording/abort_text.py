@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a search was given up, and how it goes on, in words; pure."""
+"""Sentences on why a search was aborted, and how to continue; pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from tb_nanwatch.wording.edit_text import REMINDER
+from tb_nanwatch.wording.messages import of_traceback
+from tb_nanwatch.wording.trial_names import number_of, trial_name
 
 # Why a trial failed of which KerasTuner kept no message, and which had not gone bad. A
 # retried one has its metrics already, so that it takes no new ones (KerasTuner 1.4.8).
@@ -68,7 +70,7 @@ def in_a_row_text(
     raised: int | None,
     resumes: bool,
 ) -> str:
-    """Returns what to do about trials that failed in a row, with reasons.
+    """Returns advice on trials that failed in a row, with reasons.
 
     Args:
         failed: how many, and how many of them by going bad.
@@ -111,4 +113,42 @@ def in_a_row_text(
     return (
         f"{told} Remove the cause first. A higher limit only lets the search go on: give "
         f"the tuner max_consecutive_failed_trials={raised}{how}"
+    )
+
+
+def raised_failure_limit(limit: int, max_trials: int | None = None) -> int:
+    """Returns the `max_consecutive_failed_trials` to set where `limit` ends searches.
+
+    A trial costs little once it is known to fail: three times the limit, and 10 at
+    least, lets a search through a bad corner of its space and still ends a broken one.
+    A search of `max_trials` has no more of them to fail.
+    """
+    raised = max(10, 3 * limit)
+    return raised if max_trials is None else min(raised, max_trials)
+
+
+def before_abort(
+    trial_id: str, message: str | None, limit: Any, max_trials: Any
+) -> str | None:
+    """Returns the setting that keeps the search from being aborted, None where it cannot be.
+
+    Args:
+        trial_id: of the first trial that failed.
+        message: the traceback that KerasTuner keeps of it; None where its objective
+            was NaN.
+        limit: the tuner's `max_consecutive_failed_trials`.
+        max_trials: the tuner's, None where it has none.
+    """
+    if not isinstance(limit, int) or limit < 1:
+        return None
+    if not isinstance(max_trials, int):
+        max_trials = None
+    elif max_trials <= limit:
+        return None  # it could be given up at its end, if at all
+    reason = of_traceback(message or "") or "its objective was NaN"
+    times = f"{limit} trials in a row fail" if limit > 1 else "one trial fails"
+    return (
+        f"NaN Watch: {trial_name(trial_id, number_of(trial_id))} failed ({reason.rstrip('.')}). KerasTuner gives the "
+        f"whole search up once {times}. To let it go on, give the tuner "
+        f"max_consecutive_failed_trials={raised_failure_limit(limit, max_trials)}."
     )

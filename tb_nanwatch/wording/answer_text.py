@@ -45,7 +45,7 @@ def size_text(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-# What is said of a cause that is not known, and of a derivative whose operation is not.
+# The words for an unknown cause, and for a derivative whose operation is unknown.
 NOT_KNOWN: Final = "Not known: what was recorded fits no cause, or several."
 A_DERIVATIVE: Final = "a derivative left its domain, in the loss or inside the model"
 
@@ -82,7 +82,7 @@ def after_text(status: Status, steps: int) -> str:
 
 
 def all_finite_text(steps: int, tensors: int, closest: Mapping[str, float]) -> str:
-    """Returns what is said of a run that stayed finite, in a sentence.
+    """Returns the sentence for a run that stayed finite.
 
     Args:
         steps: of the training.
@@ -104,7 +104,7 @@ def all_finite_text(steps: int, tensors: int, closest: Mapping[str, float]) -> s
 
 
 def label_of(cause: str, found: PostMortem | None = None) -> str:
-    """Returns a cause as people say it, e.g. "division by zero in the loss".
+    """Returns a cause in everyday words, e.g. "division by zero in the loss".
 
     Args:
         cause: its id.
@@ -156,5 +156,5 @@ def capital(text: str) -> str:
 
 
 def untested(sure: str) -> str:
-    """Returns what is said of a cause that no experiment has confirmed, "" of none."""
+    """Returns the remark on a cause that no experiment has confirmed, "" where there is no cause."""
     return f"{capital(sure)}; not tested." if sure and sure != "tested" else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an edit between two searches changed and removed, and what came of it, in words; pure."""
+"""Sentences on an edit between two searches: changes, removed trials, and the effect; pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def change_text(name: str, before: str | None, after: str | None) -> str:
 def removed_text(
     search: str, bad: tuple[int, int], clean: tuple[int, int], best: bool | None
 ) -> str:
-    """Returns what of a search's bad and clean trials (each: gone, all) an edit removed."""
+    """Returns how many of a search's bad and clean trials (each: gone, all) an edit removed."""
     text = (
         f"Of {search}'s trials the edit removed {bad[0]} of {bad[1]} bad and "
         f"{clean[0]} of {clean[1]} clean"

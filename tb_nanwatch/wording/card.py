@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said first of a run or a search, drawn for a terminal, a page or an issue; pure.
+"""The card that opens a report on a run or a search, for a terminal, a page or an issue; pure.
 
 One card has one content. Names and messages in it may come from event files that anyone
 may have written: each text is made one safe line here.
@@ -17,7 +17,7 @@ from typing import Final
 from tb_nanwatch.wording.row_values import LEFT_OUT, NOTE
 from tb_nanwatch.wording.text import clean
 
-# Columns of a printed answer: those of a terminal of old, which every one has.
+# Columns of a printed answer: 80, which every terminal has.
 WIDTH: Final = 80
 _INDENT: Final = " " * 9
 _MAX_TEXT: Final = 2000
@@ -43,7 +43,7 @@ STYLE: Final = """
 
 @dataclass(frozen=True)
 class Part:
-    """One of the things that a card says; it is left out where it has no text.
+    """One paragraph of a card; it is left out where it has no text.
 
     Attributes:
         title: "Why", "Fix", "Where"; "" goes on with the part before.
@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Card:
-    """What is said first of a run or a search.
+    """The statements that open a report on a run or a search.
 
     Attributes:
         first: what happened, and to which: "logs diverged at epoch 1, batch 3."
@@ -118,14 +118,14 @@ def _markdown(card: Card) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Returns a text for Markdown: what stands in pairs of backquotes is code, else text."""
+    """Returns a text for Markdown: parts between backquotes as code, the rest escaped."""
     return "`".join(p if i % 2 else _plain(p) for i, p in enumerate(_pieces(text)))
 
 
 def _pieces(text: str) -> list[str]:
     """Returns a text's parts in turn: words, code (between backquotes), words, ..."""
     pieces = text.split("`")
-    # Where one is left over, nobody knows which they belong to.
+    # An odd number of backquotes cannot be paired.
     return pieces if len(pieces) % 2 else [text.replace("`", "'")]
 
 
@@ -149,7 +149,7 @@ def fragment(cards: Sequence[Card]) -> str:
 
 
 def words_in_html(text: str) -> str:
-    """Returns sentences as HTML: what stands between backquotes is code."""
+    """Returns sentences as HTML, with parts between backquotes as code."""
     return "".join(
         f"<code>{html.escape(piece)}</code>" if i % 2 else html.escape(piece)
         for i, piece in enumerate(_pieces(clean(text, _MAX_TEXT)))
@@ -174,7 +174,7 @@ def _html(card: Card) -> str:
 
 
 def _command(text: str) -> str:
-    """Returns a command as it is to be typed: its spaces are its own."""
+    """Returns a command with its spaces kept, as the user has to type it."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

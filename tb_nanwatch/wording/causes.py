@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What causes are called and mean, and what is meant by how sure one is of them."""
+"""The names and meanings of causes, and of the degrees of certainty."""
 
 from __future__ import annotations
 

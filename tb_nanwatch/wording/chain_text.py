@@ -13,7 +13,7 @@ DATA_WORDS: Final = {"input": "input", "label": "label", "sample_weight": "sampl
 
 
 def came_from(found: PostMortem | None, with_data: bool = True) -> list[str]:
-    """Returns what a post-mortem says of the way to its operation, a sentence each.
+    """Returns the chain of values that led to the failing operation, a sentence each.
 
     Args:
         found: the post-mortem.
@@ -54,7 +54,7 @@ def _chain_text(found: PostMortem, with_data: bool) -> str:
 
 
 def _which(link: Link, before: Link, shown: bool) -> str:
-    """Returns which input of the operation before is meant."""
+    """Returns the words for one input of the preceding operation."""
     if before.operands:
         return f"the {link.operand}"
     if not shown:

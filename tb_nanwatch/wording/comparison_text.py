@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs side by side, in words: what differs, where they part, what it comes to; pure."""
+"""Sentences that compare two runs: differences, where they part, the verdict; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEVER_PART: Final = "They never differ in what both have recorded."
 # A heading, and what the star before a difference means.
 BEFORE_UPDATES: Final = "First step, before any update"
 ABOUT_CAUSE: Final = "* is what the likely cause is about."
-# What is compared of a label or a sample weight.
+# The compared properties of a label or a sample weight.
 ZEROS: Final = "largest share of exact zeros in a batch"
 # Hyperparameters that a sentence names.
 _NAMED: Final = 3
@@ -47,7 +47,7 @@ def _value_text(value: JSONScalar) -> str:
 
 
 def with_setting_text(difference: str, setting: str) -> str:
-    """Returns a hyperparameter's sentence with the optimizer's setting that it is."""
+    """Returns a hyperparameter's sentence with the optimizer setting that it sets."""
     return f"{difference[:-1]}; it is the optimizer's {setting}."
 
 
@@ -57,7 +57,7 @@ def at_first_text(kind: str, name: str) -> str:
 
 
 def largest_text(kind: str) -> str:
-    """Returns what stands for a kind's tensors where their numbers differ."""
+    """Returns the name for the largest tensor of a kind, where runs differ in their number."""
     return f"the largest {kind.replace('_', ' ')}"
 
 
@@ -109,7 +109,7 @@ def _fate(name: str, status: Status, onset: Position | None) -> str:
 
 
 def cause_text(cause: str, likely: str, differ: bool, hparams: Sequence[str]) -> str:
-    """Returns the likely cause and which difference it goes with, a sentence.
+    """Returns a sentence on the likely cause and the difference that it is about.
 
     Args:
         cause: in words.

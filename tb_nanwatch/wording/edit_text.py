@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the code of an edit goes, and what is to be done after it; pure."""
+"""Sentences on where to paste an edit's code, and what to do afterwards; pure."""
 
 from __future__ import annotations
 

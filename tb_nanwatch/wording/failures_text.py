@@ -13,7 +13,7 @@ _INTERRUPTED: Final = "KeyboardInterrupt"
 
 
 def failed_with_text(said: str) -> str:
-    """Returns what an exception that ended a run said, in words for its row."""
+    """Returns the message of the exception that ended a run, worded for its row."""
     if said == _INTERRUPTED:
         return "it was interrupted by hand (KeyboardInterrupt)."
     return f"it failed with {said}"

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A condition on hyperparameters that goes with going bad, in words; pure."""
+"""Sentences on a condition on hyperparameters that is associated with going bad, and on its test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from tb_nanwatch.record.schema import ConfirmationRecord
 from tb_nanwatch.wording.verdict_text import trials_text
+
+# The usual level for one test of a condition that was fixed before the test.
+LEVEL: Final = 0.05
 
 
 def finding_text(
@@ -62,7 +67,7 @@ def fared_text(
 def saves_text(
     removed: tuple[int, int], lost: tuple[int, int], best_lost: bool | None
 ) -> str:
-    """Returns what an edit would have removed and lost.
+    """Returns the trials that an edit would have removed and lost, in words.
 
     Args:
         removed: bad trials that are gone, and all of them.
@@ -85,7 +90,7 @@ def rival_text(
     p: str,
     names: Sequence[str],
 ) -> str:
-    """Returns that another condition may be to blame as well, a sentence.
+    """Returns a sentence on another condition that may be to blame.
 
     Args:
         condition: the other one, in words.
@@ -116,3 +121,32 @@ def also_had_text(name: str, value: str, others: int) -> str:
     if others == 0:
         return text + ", and no trial there had another: that cannot be told apart."
     return text + f"; only {trials_text(others)} there had another."
+
+
+def counts_of(record: ConfirmationRecord, inside: bool) -> tuple[int, int]:
+    """Returns the bad trials, and all, on one side of the condition."""
+    side = [t for t in record.trials if t.inside == inside]
+    return sum(t.bad for t in side), len(side)
+
+
+def is_confirmed(record: ConfirmationRecord) -> bool:
+    """Returns whether chance alone would seldom give such counts."""
+    return record.p_value <= LEVEL * (1 + 1e-9)
+
+
+def confirmation_text(record: ConfirmationRecord) -> str:
+    """Returns "learning_rate >= 0.3 was confirmed by 10 short trials, 5 on each side: ..."."""
+    there, inside = counts_of(record, True)
+    elsewhere, outside = counts_of(record, False)
+    was = "was" if is_confirmed(record) else "was not"
+    sides = (
+        f"{inside} on each side"
+        if inside == outside
+        else f"{inside} there and {outside} elsewhere"
+    )
+    other = f"with {record.other}" if record.other else "elsewhere"
+    return (
+        f"{record.condition} {was} confirmed by {inside + outside} short trials, {sides}: "
+        f"p = {record.p_value:.1g} ({there} of {inside} went bad there, {elsewhere} of "
+        f"{outside} {other}, within {record.steps:,} steps)."
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands first of a search, in words: what happened, why, what to change; pure."""
+"""Sentences for the first screen of a search: what happened, why, what to change; pure."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def tested_text(whose: str, changed: str) -> str:
 
 
 def narrow_text(hparam: str, saves: str, by_hand: bool) -> str:
-    """Returns what to change by an edit; `by_hand` where no space declares the values."""
+    """Returns the fix that narrows a space; `by_hand` where no space declares the values."""
     if by_hand:
         return f"Leave out these values of `{hparam}`: that {saves}."
     return f"Narrow `{hparam}` by this edit: it {saves}."
 
 
 def alike_text(noun: str, count: int, of: int, whose: str) -> str:
-    """Returns how many of the bad trials died alike, and whose numbers are told."""
+    """Returns how many bad trials share the cause, and whose numbers are shown."""
     every = "Both" if of == 2 else f"All {of}"
     which = every if count == of else f"{count} of {of}"
     return f"{which} bad {noun} alike; the numbers are those of {whose}."

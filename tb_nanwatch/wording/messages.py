@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an exception's message says, without what frameworks wrap around it; pure."""
+"""Shortens exceptions' messages: removes stack dumps and names that frameworks add; pure."""
 
 from __future__ import annotations
 

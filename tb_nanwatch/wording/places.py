@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where something was in a training, which tensor it was in, and how much of it; pure.
+"""Words for a place in a training, a tensor, and counts of its values; pure.
 
 The tab words the same things again (frontend/src/format/words.ts), for what is under the mouse:
 its tests read the cases that `frontend/generator` writes with these functions.
@@ -11,7 +11,7 @@ from typing import Final
 
 from tb_nanwatch.record.schema import BadTensor, Kind, Position, PostMortem
 
-# What stands before a tensor's name, where it is not its kind.
+# The word before a tensor's name, where it differs from its kind.
 KIND_TEXT: Final[dict[Kind, str]] = {
     "sample_weight": "sample weight",
     "activation": "output of",

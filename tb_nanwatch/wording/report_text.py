@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the printed report and its page say beside cards and tables, in words; pure."""
+"""Sentences of the printed report and its page outside of cards and tables; pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def no_column_text(names: Sequence[str]) -> str:
 
 
 def bad_alike_text(count: int, of: int, whose: str) -> str:
-    """Returns how many bad trials died alike, and whose numbers are told, in brackets."""
+    """Returns how many bad trials share the cause, and whose numbers are shown, in brackets."""
     return f"({count} of {of} bad alike; {whose})"
 
 
@@ -75,7 +75,7 @@ def kept_text(kept: float | None, steps: int, brief: bool) -> str:
 
 
 def attempt_text(name: str, superseded: bool) -> str:
-    """Returns whose damage is told: of a run, or of an attempt that another replaced."""
+    """Returns the name for a damaged log: of a run, or of an attempt that another replaced."""
     return f"Damage in {'an earlier attempt of ' if superseded else ''}{name}"
 
 
@@ -86,7 +86,7 @@ def closest_call_text(name: str, call: str, more: int) -> str:
 
 
 def postmortem_texts(found: PostMortem | None) -> list[str]:
-    """Returns what running the failing step again has found, a sentence each."""
+    """Returns the results of running the failing step again, a sentence each."""
     if not found:
         return []
     said = []
@@ -103,12 +103,12 @@ def postmortem_texts(found: PostMortem | None) -> list[str]:
 
 
 def replay_text(name: str) -> str:
-    """Returns what the command below it does."""
+    """Returns the sentence that explains the replay command below it."""
     return f"{name}, the failing step again:"
 
 
 def placeholders_text(with_file: bool) -> str:
-    """Returns what to write for FUNCTION, and for FILE.py if it stands in the command."""
+    """Returns how to replace FUNCTION, and FILE.py if it stands in the command."""
     which = "FILE.py is your program, and " if with_file else ""
     return (
         f"({which}FUNCTION the one in it that returns the compiled model, such as the "

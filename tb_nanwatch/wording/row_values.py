@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of single rows of data: what is said of them where a report is passed on; pure.
+"""Hides values of single rows of data in reports that are passed on; pure.
 
 A report that leaves the machine names row and column, and what was wrong there, but not
 the value, unless somebody asks for it. Ranges and counts over a whole batch are no values
@@ -18,7 +18,7 @@ from tb_nanwatch.record.strict_json import LeftOut
 # Stands where a value was left out.
 LEFT_OUT: Final = "[left out]"
 _UNTOLD: Final = LeftOut(math.nan)
-# What is said once where that occurs.
+# The note that is printed once where values were left out.
 NOTE: Final = (
     f"{LEFT_OUT}: the value of a single row of your data; --with-data (with_data=True) "
     "shows it."

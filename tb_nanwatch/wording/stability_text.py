@@ -43,7 +43,7 @@ def boundary_text(boundary: Boundary) -> str:
 
 
 def search_in_text(code: str) -> str:
-    """Returns what to do with the code of the space that lives."""
+    """Returns the advice to search in the stable space, with its code."""
     return f"Search in the space that lives: {code}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run's status and state are called, and what a status means; pure.
+"""The names of a run's statuses and states, and the meaning of each status; pure.
 
 The tab takes these words from here (frontend/generator).
 """
@@ -34,7 +34,7 @@ STATUS_MEANING: Final[dict[str, str]] = {
 
 
 def status_text(status: Status, state: State) -> str:
-    """Returns a status in words; what is clean while it still runs is only clean so far."""
+    """Returns a status in words; a clean run that still trains is "clean so far"."""
     is_early = status == "clean" and state == "running"
     return "clean so far" if is_early else STATUS_TEXT[status]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trial or a run is called, the same wherever people read; pure.
+"""The names of trials and runs, the same everywhere; pure.
 
 KerasTuner prints "Trial #3" for the trial whose id is "2": that is the number people have
 seen, and no other is shown beside it.
@@ -43,7 +43,7 @@ def lineage_text(bracket: int | None, round_: int | None, parent: str | None) ->
 
 
 def inherited_text(status: Status | None, parent: str | None) -> str:
-    """Returns what weights a run began with, "" where they had not gone bad.
+    """Returns a sentence on the bad weights that a run began with, "" without any.
 
     Args:
         status: of the training that they come from, where it had gone bad.

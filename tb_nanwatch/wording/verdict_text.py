@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a search in which no hyperparameter was found to blame; pure."""
+"""Sentences on a search in which no hyperparameter was found to blame; pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def all_the_same_text(total: int) -> str:
 
 
 def same_values_text(mend: str, common: str, bad: int, total: int) -> str:
-    """Returns what is said where some of the trials went bad and all had the same values.
+    """Returns the sentence for trials with the same values of which some went bad.
 
     Args:
         mend: the cause of all bad trials and its fix, sentences; "" for none.
@@ -49,7 +49,7 @@ def fix_text(fix: str, share: int, bad: int) -> str:
 
 
 def scale_first_text(rates: tuple[str, str] | None, all_bad: bool) -> str:
-    """Returns what to do about unscaled data, and which rates are too high for them.
+    """Returns the advice on unscaled data, and on the learning rates too high for them.
 
     Args:
         rates: the lowest and the highest of the bad trials; None where not known.
@@ -75,7 +75,7 @@ def alike_text(bad: int, parts: Sequence[str]) -> str:
 
 
 def none_found_text(mend: str, common: str, closest: str) -> str:
-    """Returns what is said where enough trials differ and no difference stands out.
+    """Returns the sentence for enough trials among which no difference stands out.
 
     Args:
         mend, common: as of `same_values_text`.
@@ -90,7 +90,7 @@ def none_found_text(mend: str, common: str, closest: str) -> str:
 
 
 def too_few_text(bad: int, total: int, mend: str, further: str) -> str:
-    """Returns what is said where even a perfect split would prove nothing.
+    """Returns the sentence for too few trials: even a perfect split would prove nothing.
 
     Args:
         bad, total: bad trials, and all.

@@ -210,7 +210,7 @@ class NanWatch(keras.callbacks.Callback):
         self._guarded(lambda watch: watch.begin_epoch(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes what the epoch brought."""
+        """Writes the measurements of the epoch."""
         self._guarded(lambda watch: watch.end_epoch(epoch, logs))
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -233,7 +233,7 @@ class NanWatch(keras.callbacks.Callback):
                 warn(f"NaN Watch could not end its run: {type(e).__name__}: {e}")
 
     def look(self) -> None:
-        """Sets `status` to what has become of the training by now."""
+        """Sets `status` to the training's current status."""
 
         def judge(watch: Watched) -> None:
             self.status, _ = watch.judge()
@@ -253,7 +253,7 @@ class NanWatch(keras.callbacks.Callback):
 def _trial_begins(
     tuner: Any, trial: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
-    """Has a trial logged even where it comes to no training, and the hint confirmed."""
+    """Logs the current trial even if it never trains, and schedules the hint's confirmation."""
     with contextlib.suppress(Exception):
         for callback in kwargs.get("callbacks") or ():
             if isinstance(callback, NanWatch):
@@ -265,7 +265,7 @@ def _trial_begins(
 def _expect_confirmation(
     callback: NanWatch, tuner: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
-    """Has extra trials test the search's hint at its end, where that was asked for."""
+    """Schedules extra trials that test the search's hint at its end, if the user asked for them."""
     confirmer, count, log_dir = (
         type(callback).confirmer,
         callback.confirm,
@@ -273,7 +273,7 @@ def _expect_confirmation(
     )
     if not count or confirmer is None:
         return
-    tried = weakref.ref(tuner)  # what is remembered of a tuner must not keep it alive
+    tried = weakref.ref(tuner)  # the stored function must not keep the tuner alive
 
     def confirm() -> str:
         alive = tried()
@@ -283,7 +283,7 @@ def _expect_confirmation(
 
 
 def _expect_training(log_dir: str, tuner: Any, trial: Any) -> untrained.UntrainedFate:
-    """Has the trial that is under way logged even where it comes to no training.
+    """Makes sure that the current trial is logged even if it never trains.
 
     Returns:
         Why it did not, which whoever knows more changes.

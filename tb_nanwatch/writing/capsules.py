@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The capsule of a run that went bad: from what was kept to a directory."""
+"""Makes the capsule of a run that went bad, and writes it as a directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make(
         session, recorder: of the run.
     """
     _, onset, origin = recorder.status()
-    episode = recorder.deciding
+    episode = recorder.fate.deciding
     if onset is None or origin is None or episode is None:
         return None
     if recorder.locate(kept.phase, kept.step) != onset:
@@ -74,7 +74,7 @@ def make(
 
 
 def replace_on_disk(capsule: Capsule, place: Path, max_bytes: int) -> None:
-    """Writes a capsule in the place of what was written before."""
+    """Replaces a capsule on disk by a newer one."""
     new = place.with_name(f".{place.name}.complete")
     capsule.write(new, max_bytes)
     shutil.rmtree(place)

@@ -18,7 +18,7 @@ class Training:
         session_id: of its records.
         run_dir: where they are.
         fit: which `fit` of its run it was, from 0.
-        status: how far it had come to grief when it ended.
+        status: how far non-finite values had reached when it ended.
     """
 
     session_id: str

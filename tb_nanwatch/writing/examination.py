@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step at which one training went bad: kept, and run again once nothing watches it."""
+"""Keeps the step at which a training went bad, and runs it again after watching has ended."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose
 from tb_nanwatch.diagnosis.tested import confirmation
 from tb_nanwatch.errors import warn
 from tb_nanwatch.postmortem.capsule import Capsule
 from tb_nanwatch.postmortem.examples import examples_of
-from tb_nanwatch.postmortem.tape import Tape
-from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.postmortem.tape import Plan, Tape
+from tb_nanwatch.record.schema import Experiment, Position, PostMortem
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.trial_names import trial_name
 from tb_nanwatch.writing import capsules
 from tb_nanwatch.writing.backends.interface import Backend, Instrument
+from tb_nanwatch.writing.log.environment import TrainingSetup
 from tb_nanwatch.writing.log.session import TrainingLog
-from tb_nanwatch.writing.plan import plan_of
 from tb_nanwatch.writing.search import verdict as verdicts
 from tb_nanwatch.writing.search.alike import Tried, Way, way_of
 
+# Of the time that experiments leave: the seconds of a search are those of all its trials.
+_SHARE: Final = 1.0
+_SHARE_IN_SEARCH: Final = 0.125
+
 
 class Options(Protocol):
-    """Of the callback's options, those that are about the failing step."""
+    """The callback's options that concern the failing step."""
 
     log_dir: str
     activations_only: bool
@@ -38,7 +42,7 @@ class Options(Protocol):
 
 
 class Examination:
-    """What becomes of the step at which a training went bad.
+    """Keeps, runs again and explains the step at which a training went bad.
 
     In this order: `keep` as soon as the run is known to be bad, `take_tape` while its
     model is watched, and `run` when that is over.
@@ -100,12 +104,12 @@ class Examination:
             self._instrument.notes.append(f"no capsule was kept: {type(e).__name__}: {e}")
 
     def take_tape(self) -> None:
-        """Takes what the training can be run again from, while the model is watched."""
-        # What another one watches is not trained beside it: the last one tries it all.
+        """Takes the tape to run the training again from, while the model is still watched."""
+        # A model that another callback still watches is not trained: the last callback does it.
         self._tries = self._instrument.is_alone
         with contextlib.suppress(Exception):  # then nothing is tried
             status, onset, _ = self._recorder.status()
-            gone = self._recorder.is_bad or status == "runaway"
+            gone = self._recorder.fate.is_bad or status == "runaway"
             if self._tries and gone and onset is not None and onset.phase == "train":
                 self._tape = self._instrument.take_tape(onset.step)
 
@@ -119,7 +123,7 @@ class Examination:
             self._complete(capsule, tape)
         _, onset, _ = self._recorder.status()
         if onset is not None and not isinstance(tape, str):
-            tape.plan = plan_of(
+            tape.plan = _plan_of(
                 self._session.environment, onset, in_search=self._trial is not None
             )
         try:
@@ -128,7 +132,7 @@ class Examination:
             if result is None:
                 return
             if capsule is not None:
-                with contextlib.suppress(Exception):  # no run is told the worse for it
+                with contextlib.suppress(Exception):  # a detail of the answer
                     result.examples = examples_of(given, capsule, result)
             self._tried_for(time.monotonic() - began)
             self._note_alike(result, seconds)
@@ -168,7 +172,7 @@ class Examination:
         )
 
     def _complete(self, capsule: Capsule, tape: Tape) -> None:
-        """Has the capsule hold the state from before its step, where it does not."""
+        """Adds the state from before its step to the capsule, where it is missing."""
         try:
             whole = self._backend.complete(capsule, tape, self._model)
             if whole and self._place:
@@ -189,17 +193,17 @@ class Examination:
 
     @property
     def _wants_experiments(self) -> bool:
-        """Whether they are to be tried for as long as there is time."""
+        """Returns whether experiments should be tried while time is left."""
         return self._tries and self._options.experiments > 0
 
     def _first_to_try(self, found: PostMortem) -> Sequence[Experiment]:
-        """Returns the experiments that settled it for a run which went bad alike."""
+        """Returns the experiments that settled the cause of a run which went bad in the same way."""
         if self._trial is None:
             return ()
         return verdicts.state_of(self._trial.tuner).alike.first(self._way(found))
 
     def _note_alike(self, found: PostMortem, seconds: float) -> None:
-        """Tells later runs of the search what was tried on this one.
+        """Notes the experiments on this run for later runs of the search.
 
         Args:
             found: its post-mortem; it is told why nothing was tried, where that is so.
@@ -217,7 +221,7 @@ class Examination:
         alike.note(way, Tried(name, found.experiments, confirming))
 
     def _way(self, found: PostMortem) -> Way:
-        """Returns in what way the run went bad, whatever experiments say."""
+        """Returns the way in which the run went bad, without regard to experiments."""
         status, _, origin = self._recorder.status()
         cause = self._diagnosed(replace(found, experiments=[])).id
         return way_of(status, cause, origin, found)
@@ -225,10 +229,31 @@ class Examination:
     def _diagnosed(self, found: PostMortem) -> Cause:
         """Returns the likeliest cause with a post-mortem that is not written yet."""
         facts = replace(self._session.facts(), postmortem=found)
-        with contextlib.suppress(Exception):  # as good as one that is not known
+        with contextlib.suppress(Exception):  # the cause then counts as unknown
             return diagnose(facts)[0]
         return Cause("unknown", 0.0)
 
     def _tried_for(self, seconds: float) -> None:
         if self._trial is not None:
             verdicts.state_of(self._trial.tuner).tried_for += seconds
+
+
+def _plan_of(environment: TrainingSetup, onset: Position, *, in_search: bool) -> Plan:
+    """Returns the planned length of a training, and the time allowed for running that far.
+
+    Args:
+        environment: of the training.
+        onset: its first bad step.
+        in_search: whether other trainings need the time as well.
+    """
+    share = _SHARE_IN_SEARCH if in_search else _SHARE
+    if onset.phase != "train":
+        return Plan(share=share)
+    before = onset.step - onset.batch
+    epoch = environment.steps_per_epoch or 0
+    if not epoch and onset.epoch and before and before % onset.epoch == 0:
+        epoch = before // onset.epoch  # a data set of unknown length
+    # Epochs are counted as Keras does: the first of this training may be a later one.
+    left = (environment.epochs_planned or 0) - onset.epoch
+    steps = before + epoch * left if epoch and left > 0 else 0
+    return Plan(epoch, steps, share)

@@ -27,7 +27,7 @@ _GUARDED: Final = (
 
 
 def guard(callbacks: Any, watched: Any) -> None:
-    """Has `watched.end_with` called where an exception leaves a callback, or fit.
+    """Arranges that `watched.end_with` is called when an exception leaves a callback or `fit`.
 
     Args:
         callbacks: the `CallbackList` of the fit.
@@ -48,7 +48,7 @@ def _guard(callbacks: Any, name: str, end_with: weakref.WeakMethod[Any]) -> None
         except BaseException as e:
             end = end_with()
             if end is not None:
-                with contextlib.suppress(Exception):  # the user's is the one to raise
+                with contextlib.suppress(Exception):  # the user's error is raised
                     end(e)
             raise
 

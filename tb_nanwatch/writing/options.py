@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the callback's options are valid."""
+"""Checks the callback's options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OnNonFinite = Literal["record", "stop", "fail", "raise"]
 
 
 def refuse_unknown(given: Mapping[str, Any]) -> None:
-    """Raises where an option was given that there is not, or no longer."""
+    """Raises where an option does not exist, or no longer."""
     if "counterfactuals" in given:
         raise TypeError(
             "counterfactuals was replaced by experiments: the seconds that they may "
@@ -36,7 +36,7 @@ def check_seconds(name: str, value: Any) -> None:
 
 
 def check_types(log_dir: Any, hparams: Any, on_bad: Any) -> None:
-    """Raises where the directory, the hyperparameters or the function are none."""
+    """Raises where the directory, the hyperparameters or the function have the wrong type."""
     if not isinstance(log_dir, str | os.PathLike):
         raise TypeError(
             f"log_dir must be a path; received {log_dir!r} of type "
@@ -55,7 +55,7 @@ def check_types(log_dir: Any, hparams: Any, on_bad: Any) -> None:
 
 
 def check_on_nonfinite(value: Any) -> None:
-    """Raises where `on_nonfinite` is none of its values."""
+    """Raises where `on_nonfinite` is not one of its allowed values."""
     if value not in get_args(OnNonFinite):
         raise ValueError(
             f"on_nonfinite must be one of {', '.join(map(repr, get_args(OnNonFinite)))}; "

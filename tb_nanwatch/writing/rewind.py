@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what a training can be run again from, within a limit of bytes.
+"""Keeps states and batches from which a training can be run again, within a byte limit.
 
 States from before some steps, and the batches since the oldest of them. This module
 decides what is kept; a backend takes the states, holds the batches, and runs them.
@@ -44,7 +44,7 @@ class State(Protocol):
         """Bytes that it holds."""
 
     def restore(self) -> None:
-        """Sets everything to these values."""
+        """Sets each variable back to its value in this state."""
 
 
 class Source(Protocol):
@@ -60,14 +60,14 @@ class Source(Protocol):
         """Returns the bytes of the batch that was seen last, 0 before the first."""
 
     def hold(self, steps: int) -> None:
-        """Has the batches of so many of the last steps held; 0: of none."""
+        """Sets how many of the last steps' batches are held; 0 for none."""
 
     def batches(self) -> list[Any]:
         """Returns the batches that are held, the last one is that of the last step."""
 
 
 class Rewind:
-    """Keeps what the last steps of one training can be run again from.
+    """Keeps states and batches from which the last steps of one training can be run again.
 
     Args:
         source: of states and batches.
@@ -137,7 +137,7 @@ class Rewind:
         self._source.hold(max(per_call, self._capacity))
 
     def stop(self, why: str) -> None:
-        """Gives up what is kept, and keeps no more.
+        """Discards all states and batches, and keeps no more.
 
         Args:
             why: in words.
@@ -149,7 +149,7 @@ class Rewind:
         self._source.hold(0)
 
     def changed(self, change: Change) -> None:
-        """Keeps what was set between two steps."""
+        """Notes a variable that was set between two steps."""
         if not self._states or self.why_not or self._kept is not None:
             return
         self._changes.append(change)
@@ -222,7 +222,7 @@ class Rewind:
             step: that comes next.
         """
         if self._until is None and not self.why_not:
-            # No batch may be given up for one that comes after.
+            # No batch may be dropped for a later one.
             first = min(self._states, default=step)
             room = max(0, first + self._capacity - step)
             self._until = step + min(AFTER_ONSET, room)
@@ -254,7 +254,7 @@ class Rewind:
         return tape
 
     def stretch(self, step: int, onset: int) -> Tape | None:
-        """Returns the shortest stretch that holds a step; all goes on being kept.
+        """Returns the shortest stretch that holds a step; nothing is discarded.
 
         Args:
             step, onset: as of `take`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a training can be watched: asked before a backend is imported."""
+"""Checks whether a training can be watched, before a backend is imported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_backend() -> None:
 
 
 def check_model(model: Any) -> None:
-    """Raises `UnsupportedError` where `model` is none of Keras 3 that `fit` trains."""
+    """Raises `UnsupportedError` unless `model` is a Keras 3 model that `fit` can train."""
     kind = f"{type(model).__module__}.{type(model).__name__}"
     if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
         raise UnsupportedError(

@@ -65,7 +65,7 @@ def name(key: Any) -> str:
 
 
 def small_int(value: Any) -> int | None:
-    """Returns an integer of 64 bits; None where it is none."""
+    """Returns a value as an integer of 64 bits; None where it is not one."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return int(value) if -_MAX_INT <= value < _MAX_INT else None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import keras
 
+from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.record.schema import STATUSES, Position, Status
@@ -45,7 +46,7 @@ _SAVING = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
 class CallbackOptions(examination.Options, Protocol):
-    """What the callback was given, and what Keras gave to the callback."""
+    """The callback's options, and the objects that Keras gave to the callback."""
 
     given_log_dir: str
     hparams: dict[str, Any]
@@ -74,7 +75,7 @@ class Watched:
 
     def __init__(self, callback: CallbackOptions) -> None:
         self._backend = backend()
-        check_model(callback.model)  # what follows takes it for a model of Keras 3
+        check_model(callback.model)  # the code below relies on a model of Keras 3
         self._backend.check_model(callback.model)
         self._options = callback
         self._model = callback.model
@@ -117,7 +118,7 @@ class Watched:
             raise
 
     def _wishes(self) -> Wishes:
-        """Returns how the training is to be watched, and who is told."""
+        """Returns how the training should be watched, and the functions to call back."""
         given = self._options
         kept = given.rewind_bytes
         return Wishes(
@@ -158,7 +159,7 @@ class Watched:
         )
 
     def _begin(self, callbacks: Any) -> None:
-        """Writes the beginning of the training, and has its end told.
+        """Logs the beginning of the training, and arranges that its end is noticed.
 
         Args:
             callbacks: Keras' list of the running `fit`, or None.
@@ -199,7 +200,7 @@ class Watched:
         self._session.epochs = epoch + 1
 
     def end_epoch(self, epoch: int, logs: Mapping[str, Any] | None) -> None:
-        """Writes what the epoch brought; epochs count from 0."""
+        """Writes the measurements of the epoch; epochs count from 0."""
         self._read()
         if self._session.scoring is not None:
             self._session.scoring.note(epoch, logs)
@@ -236,10 +237,10 @@ class Watched:
         self._session.flush()
 
     def _after_call(self) -> Exception | None:
-        """Acts once the run has gone bad; returns what is to end it."""
-        if self._recorder.has_stalled and not (self._told or self._told_stall):
+        """Acts once the run has gone bad; returns the exception that should end it."""
+        if self._recorder.fate.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
-        if not self._recorder.is_bad or self._told:
+        if not self._recorder.fate.is_bad or self._told:
             return None
         self._read()
         self._session.flush()
@@ -247,7 +248,7 @@ class Watched:
         return self._act()
 
     def _keep_bad_step(self) -> None:
-        """Keeps the step at which the run went bad, and what it is run again from."""
+        """Keeps the step at which the run went bad, and the states and batches to run it again."""
         self._told = True
         self._instrument.went_bad()
         self._examination.keep()
@@ -260,7 +261,7 @@ class Watched:
         self._told_stall = True
         self._read()
         self._session.flush()
-        if self._recorder.is_bad:
+        if self._recorder.fate.is_bad:
             return  # by now it is worse than that
         self._examination.keep(last=False)
         _, onset, origin = self._recorder.status()
@@ -307,7 +308,7 @@ class Watched:
         if self.over:
             return
         self._read()
-        if self._recorder.has_stalled and not (self._told or self._told_stall):
+        if self._recorder.fate.has_stalled and not (self._told or self._told_stall):
             self._tell_stall()
         self._see_late()
         self._take_out()
@@ -329,7 +330,7 @@ class Watched:
             self._read()
         self._see_late()
         self._take_out()
-        if isinstance(error, Exception):  # whoever presses Ctrl-C does not want to wait
+        if isinstance(error, Exception):  # after Ctrl-C nobody wants to wait
             self._examination.run()
         self._end_failed(error)
         self._say_end()
@@ -340,7 +341,7 @@ class Watched:
         self._tell_bad()
 
     def _tell_bad(self) -> None:
-        """Tells what the user gave for it that the run went bad."""
+        """Calls the user's `on_bad` function with the run that went bad."""
         on_bad = self._options.on_bad
         if on_bad is None:
             return
@@ -373,8 +374,8 @@ class Watched:
         )
 
     def _see_late(self) -> None:
-        """Keeps the bad step of a run that was seen to be bad by the last reading alone."""
-        if self._recorder.is_bad and not self._told:
+        """Keeps the bad step of a run whose last reading was the first to show that it went bad."""
+        if self._recorder.fate.is_bad and not self._told:
             with contextlib.suppress(Exception):  # the log is as good without
                 self._keep_bad_step()
 
@@ -393,7 +394,9 @@ class Watched:
     def _close(self) -> None:
         if self._session.writes_hparams:
             self._session.writer.write_summary(
-                hparams_log.session_end(not self._recorder.is_bad, self._session.now())
+                tensorboard.session_end(
+                    not self._recorder.fate.is_bad, self._session.now()
+                )
             )
         if self._trial is None:
             if self._session.writes_hparams:
@@ -410,14 +413,14 @@ class Watched:
                 return type(callback).__name__
             if (
                 isinstance(callback, keras.callbacks.TerminateOnNaN)
-                and self._recorder.is_bad
+                and self._recorder.fate.is_bad
             ):
                 return "TerminateOnNaN"
         return "model.stop_training"
 
 
 def _monitored(callbacks: Any) -> list[str]:
-    """Returns the metrics that callbacks of the fit go by: to stop early, to keep the best."""
+    """Returns the metrics that the fit's callbacks monitor, for early stopping or the best model."""
     return [
         monitor
         for callback in getattr(callbacks, "callbacks", ())
@@ -428,7 +431,7 @@ def _monitored(callbacks: Any) -> list[str]:
 
 
 def _judge(watch: weakref.ref[Watched], session: TrainingLog) -> verdicts.Listener:
-    """Returns what logs the tuner's verdict on a training."""
+    """Returns a function that logs the tuner's verdict on a training."""
 
     def judge(verdict: verdicts.Verdict) -> None:
         alive = watch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tb_nanwatch.diagnosis.ranking import Cause
-from tb_nanwatch.reading.log.by_hand import gather
+from tb_nanwatch.reading.log.grouping import gather
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
 from tb_nanwatch.reading.report import report

@@ -1,4 +1,4 @@
-"""What TensorFlow keeps, out of the way."""
+"""Keeps TensorFlow's long-lived objects out of garbage collections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 
 
 def set_graphs_aside() -> None:
-    """Has what is alive now searched for garbage no more.
+    """Excludes all objects that are alive now from later garbage collections.
 
     TensorFlow keeps the graphs of all functions, so that each search would go through
     more of them.

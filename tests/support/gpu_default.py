@@ -19,7 +19,7 @@ _GPU = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
 
 @contextlib.contextmanager
 def gpu_default() -> Iterator[None]:
-    """Has `jit_compile="auto"` resolved as where Keras sees a GPU.
+    """Resolves `jit_compile="auto"` as on a machine on which Keras sees a GPU.
 
     The question for all devices is answered with one GPU more. Whoever asks for the
     devices of a type gets those that are there: nothing is placed on the GPU. So do LSTM

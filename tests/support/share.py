@@ -1,4 +1,4 @@
-"""Which cases of a long list are run at every change, and which by `make thorough` alone.
+"""Chooses the cases of a long list that run at every change; `make thorough` runs the rest.
 
 A share is chosen by a rule and never by hand: what is cut is no case that somebody found
 inconvenient. Each rule keeps what it is told to: every case in one of its ways, or every

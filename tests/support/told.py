@@ -1,4 +1,4 @@
-"""An overview as JSON, and made of JSON again: tests read, and bend, what is sent."""
+"""Converts an overview to JSON and back, so that tests can read and alter it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_json(told: Any) -> dict[str, Any]:
 
 
 def as_overview(found: dict[str, Any]) -> Overview:
-    """Returns the overview that JSON values are of."""
+    """Returns the overview for its JSON values."""
     made: Overview = _made(Overview, found)
     return made
 

@@ -64,7 +64,7 @@ class Process:
         return self._output.read_text(errors="replace")
 
     def end(self, seconds: float) -> int:
-        """Returns the exit code; what was printed is told where none comes in time."""
+        """Returns the exit code; where none comes in time, fails with the process's output."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -74,7 +74,7 @@ class Process:
             ) from None
 
     def until(self, there: Callable[[], bool], seconds: float = 120) -> None:
-        """Waits for something that the process brings about."""
+        """Waits until a condition holds that the process is to bring about."""
         deadline = time.monotonic() + seconds
         while not there():
             assert time.monotonic() < deadline, self.printed[-4000:]
@@ -87,7 +87,7 @@ class Process:
 
 
 class Processes:
-    """Starts processes of one search, and ends what is left of them."""
+    """Starts processes of one search, and ends those still running."""
 
     def __init__(self, module: str, path: Path) -> None:
         self.port = free_port()

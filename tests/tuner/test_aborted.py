@@ -13,7 +13,7 @@ import pytest
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.report import terminal
-from tb_nanwatch.writing.search import advice
+from tb_nanwatch.wording import abort_text
 from tests.support.told import as_overview
 from tests.tuner.searches import X, linear, make, overview, run_of, search
 
@@ -274,7 +274,7 @@ def test_a_search_that_ends_at_its_last_trial_is_not_said_to_go_on(
 def test_no_more_is_advised_than_there_are_trials(
     limit: int, trials: Any, advised: int
 ) -> None:
-    text = advice.before_abort("0", "ValueError: no", limit, trials)
+    text = abort_text.before_abort("0", "ValueError: no", limit, trials)
     assert text is not None
     assert text.endswith(f" max_consecutive_failed_trials={advised}.")
 
@@ -285,7 +285,7 @@ def test_no_more_is_advised_than_there_are_trials(
 def test_only_a_search_that_can_be_cut_short_is_warned_of_it(
     limit: int, trials: int, warns: bool
 ) -> None:
-    text = advice.before_abort("0", "ValueError: no", limit, trials)
+    text = abort_text.before_abort("0", "ValueError: no", limit, trials)
     assert (text is not None) == warns
 
 

@@ -356,7 +356,7 @@ def test_what_cannot_be_told_ends_no_search(
     def broken(*args: Any) -> None:
         raise OSError("no words")
 
-    monkeypatch.setattr("tb_nanwatch.writing.search.advice.before_abort", broken)
+    monkeypatch.setattr("tb_nanwatch.wording.abort_text.before_abort", broken)
     tuner = make("GridSearch", Hyper("build", ValueError("no"), at=1), tmp_path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error" if strict else "always", NanWatchWarning)

@@ -143,7 +143,7 @@ def test_a_fault_is_looked_at_when_it_comes_and_when_it_goes() -> None:
     status, onset, origin = run.recorder.status()
     assert status == "score_lost" and onset is not None and origin is not None
     assert (onset.step, origin.kind, origin.num_nan) == (10, "loss", SIZE)
-    assert run.recorder.recovered
+    assert run.recorder.fate.recovered
     bad = {s: bool(b.bad_steps[1]) for s, b in buckets.items()}
     assert [s for (s, _), is_bad in bad.items() if is_bad] == list(range(10, 20))
 
@@ -155,7 +155,7 @@ def test_recovered_is_said_of_no_other_run() -> None:
         lasting.run(1.0, np.nan if step >= 10 else 1.0, 1.0)
     for run in (clean, lasting):
         run.read()
-        assert not run.recorder.recovered
+        assert not run.recorder.fate.recovered
 
 
 def test_runaway_is_said_of_growth_alone() -> None:

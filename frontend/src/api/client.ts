@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All that the tab asks of its server. Views know the interface only.
+// All requests of the tab to its server. Views know the interface only.
 
 import {
   decodeEdit,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Untyped answers to typed ones: the generated decoders, and what the tab makes of theirs.
+// Decodes untyped answers, by the generated decoders and the tab's own conversions.
 
 import * as sent from "./decode.gen";
 import { count, DecodeError, list, number, object, optionalObject } from "./json";
@@ -60,7 +60,7 @@ function run(value: unknown): RunSummary {
   };
 }
 
-/** A search of which an older server says no more than a verdict has that first. */
+/** Uses the verdict as first screen where an older server sends no other. */
 function search(found: SearchSummary): SearchSummary {
   const { first, verdict } = found;
   return {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What decoders are made of: a value of any type in, one of the wanted type out.
+// The parts of decoders: each takes a value of any type and returns one of the wanted type.
 
 import type { JSONScalar } from "./schema.gen";
 
@@ -55,11 +55,11 @@ export function optional<T>(value: unknown, item: (value: unknown) => T): T | nu
   return found && item(found);
 }
 
-/** One of the items of a list; undefined where there is none. */
+/** An item of a list; undefined where the list has no such item. */
 export const at = (value: unknown, index: number): unknown =>
   Array.isArray(value) ? value[index] : undefined;
 
-/** A text that nothing can be shown without. */
+/** A text without which nothing can be shown; throws where it is missing. */
 export function required(value: unknown, where: string): string {
   if (typeof value === "string") return value;
   throw new DecodeError(`${where}: expected a text, received ${preview(value)}`);
@@ -69,7 +69,7 @@ export const text = (value: unknown, otherwise = ""): string =>
   typeof value === "string" ? value : otherwise;
 export const textOrNull = (value: unknown): string | null =>
   typeof value === "string" ? value : null;
-/** A number that counts, 0 where it is none. */
+/** A count; 0 for a value that is not a number. */
 export const count = (value: unknown): number => number(value) ?? 0;
 export const texts = (value: unknown): string[] => list(value, (v) => text(v, String(v)));
 
@@ -83,7 +83,7 @@ export function scalar(value: unknown): JSONScalar {
     : JSON.stringify(value);
 }
 
-/** A measured number, NaN where it is none. */
+/** A measured number; NaN for a value that is not a number. */
 export const size = (value: unknown): number => number(value) ?? Number.NaN;
 
 export const flag = (value: unknown): boolean | null => (typeof value === "boolean" ? value : null);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A lane that has not come yet, and what is asked of every lane.
+// The placeholder for a lane that has not come yet, and a helper for all lanes.
 
 import { LANE_SERIES } from "./schema.gen";
 import type { Lane } from "./types";

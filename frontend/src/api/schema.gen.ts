@@ -29,7 +29,7 @@ export type LaneSeries = (typeof LANE_SERIES)[number];
 export const LOOKED_SERIES: readonly LaneSeries[] = ["update_ratio", "activation_max"];
 
 export interface Aborted {
-  /** ids of the trials that did it. */
+  /** ids of the trials that caused it. */
   trials: string[];
   /** of these, for people. */
   names: string[];
@@ -66,15 +66,15 @@ export interface SearchAnswer {
   why: string;
   /** "tested", "likely" or "unclear"; empty where the cause is unknown. */
   sure: string;
-  /** how often causes as sure as this were right of other people's programs. */
+  /** how often causes named as surely were right in other people's programs. */
   record: string;
   /** what to change, in sentences. */
   fix: string;
-  /** what an experiment has shown of it, in a sentence. */
+  /** the result of the experiment that tested the cause, in a sentence. */
   tested: string;
   /** operation and line, or the first bad tensor. */
   where: string;
-  /** what was trained on after it, in a sentence. */
+  /** how long training went on after going bad, in a sentence. */
   after: string;
   /** what the experiment of `tested` ran with: "a learning rate of 0.3 instead of 3". */
   changed: string;
@@ -362,7 +362,7 @@ export interface Source {
 }
 
 export interface Operand {
-  /** what it is to the operation, e.g. "denominator". */
+  /** its role in the operation, e.g. "denominator". */
   name: string;
   /** NumPy's name and the shape. */
   dtype: string;
@@ -389,7 +389,7 @@ export interface Operand {
 }
 
 export interface Link {
-  /** what it is to the operation that took it, e.g. "denominator". */
+  /** its role in the operation that took it, e.g. "denominator". */
   operand: string;
   /** of the element that matters, NaN where no single one does. */
   value: number;
@@ -508,7 +508,7 @@ export interface PostMortem {
   reproduced: boolean;
   /** why nothing is named, where nothing is; a sentence. */
   reason: string;
-  /** what is named, in one line without a full stop. */
+  /** the finding in one line without a full stop. */
   text: string;
   /** the operation as users know it, e.g. "tf.math.divide". */
   op: string | null;
@@ -621,15 +621,15 @@ export interface Answer {
   why: string;
   /** "tested", "likely" or "unclear"; empty where the cause is unknown. */
   sure: string;
-  /** how often causes as sure as this were right of other people's programs. */
+  /** how often causes named as surely were right in other people's programs. */
   record: string;
   /** what to change, in sentences. */
   fix: string;
-  /** what an experiment has shown of it, in a sentence. */
+  /** the result of the experiment that tested the cause, in a sentence. */
   tested: string;
   /** operation and line, or the first bad tensor. */
   where: string;
-  /** what was trained on after it, in a sentence. */
+  /** how long training went on after going bad, in a sentence. */
   after: string;
   /** what the experiment of `tested` ran with: "a learning rate of 0.3 instead of 3". */
   changed: string;
@@ -899,7 +899,7 @@ export interface Overview {
 }
 
 export interface Probe {
-  /** what the tensor is. */
+  /** of the tensor. */
   kind: Kind;
   /**
    * unique among the run's probes of one kind and phase; the path that `model.summary()`

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tab works with: the types that are sent (schema.gen.ts, generated), with numbers
+// The tab's own types: those that are sent (schema.gen.ts, generated), with numbers
 // instead of the strings "NaN", "Infinity" and "-Infinity", and what it makes of them.
 
 import type * as sent from "./schema.gen";
@@ -48,7 +48,7 @@ export interface RunDetail extends Omit<sent.RunDetail, "run" | "loss_scaling"> 
   lossScaling: LossScaling | null;
 }
 
-/** What a LossScaleOptimizer did, at the lane's points. */
+/** The loss scale and skipped steps of a LossScaleOptimizer, at the lane's points. */
 export interface LossScaling {
   /** Last step of each point. */
   steps: Float64Array;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What drawing code needs of a canvas: the part that a picture in SVG can give as well.
+// The part of a canvas that drawing code uses, and that an SVG writer can provide as well.
 
 export interface Painter {
   fillStyle: string | CanvasGradient | CanvasPattern;

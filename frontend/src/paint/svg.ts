@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A painter that writes SVG, so that what is drawn on a canvas can be saved as vectors.
+// A painter that writes SVG, so that drawings on a canvas can be saved as vectors.
 
 import type { Painter, Picture } from "./painter";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How wide a text is, before there is a picture to draw it in.
+// Measures and wraps text before there is a picture to draw it in.
 
 // Of 13 px text, on the generous side: where there is no canvas to measure with.
 const CHARACTER = 7;

@@ -134,7 +134,7 @@ function even(most: number, width: number, least: number): number[] {
   return ticks;
 }
 
-/** Every run's first bad step at the right edge; what never went bad ends there. */
+/** Every run's first bad step at the right edge; runs that never went bad end there. */
 function onsetAxis(runs: readonly RunSummary[]): LaneAxis {
   const end = (run: RunSummary) => run.onset?.step ?? Math.max(0, run.steps - 1);
   const most = runs.reduce((m, r) => Math.max(m, end(r) + 1), 1);
@@ -168,7 +168,7 @@ function onsetAxis(runs: readonly RunSummary[]): LaneAxis {
   };
 }
 
-/** Every row asks for the same ones. */
+/** Remembers the last ticks, since every row asks for the same ones. */
 function remembered(ticksOf: (width: number) => Tick[]): (width: number) => Tick[] {
   let known = Number.NaN;
   let ticks: Tick[] = [];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is said aloud while a search trains: trials that went bad since the last look; pure.
+// The text for screen readers while a search trains: trials that went bad since the last
+// overview; pure.
 
 import type { Overview } from "../api/types";
 import { position, status } from "../format/words";
@@ -9,11 +10,11 @@ import { isBad, trialsOf } from "./trials";
 // More than this is read out as a number: nobody listens to forty trials.
 const MOST_NAMED = 3;
 
-/** A sentence on what went bad between two overviews of the shown search; "" for nothing. */
+/** A sentence on trials that went bad between two overviews of the shown search, or "". */
 export function announcement(before: Overview, state: State): string {
   const search = currentSearch(state);
   if (!search || !state.overview || before === state.overview) return "";
-  // A search that was not there before is news of its own: the header shows it.
+  // A new search is announced by the header.
   if (!before.searches.some((s) => s.search === search.search)) return "";
   const bad = new Set(
     before.runs.filter((r) => r.search === search.search && isBad(r.status)).map((r) => name(r)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What was counted of a tensor in one step. A non-finite rms says by itself neither NaN nor
-// infinity: that is known only where the elements were counted.
+// Counts of a tensor's non-finite elements in one step. A non-finite rms alone tells neither NaN
+// nor infinity: that is known only where the elements were counted.
 
 import type { Flight, Ranges } from "../api/types";
 import { integer } from "../format/number";

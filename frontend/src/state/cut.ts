@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cut: a line between two values of the hyperparameter that orders the rows. What it
-// would remove, lose and keep, and the edit that it stands for; pure.
+// The cut: a line between two values of the hyperparameter that orders the rows, with the
+// trials that it would remove, lose and keep, and the edit that it stands for; pure.
 
 import type { JSONScalar } from "../api/schema.gen";
 import type { Finding, SpaceEdit } from "../api/types";
@@ -8,7 +8,7 @@ import { integer } from "../format/number";
 import { hparamOf, type Line, type Ranking, type Sort } from "./order";
 import type { Trial } from "./trials";
 
-/** "ge" takes the values above `bound` away, "le" those below. */
+/** "ge" removes the values above `bound`, "le" those below it. */
 interface Bound {
   op: "ge" | "le";
   bound: number;
@@ -41,7 +41,7 @@ export interface CutView {
   /** Index of the line above which the cut stands. */
   line: number;
   outcome: Outcome;
-  /** What it stands for in the space; undefined where the server has not said so yet. */
+  /** The edit of the space that it stands for; undefined until the server has answered. */
   edit: SpaceEdit | undefined;
   /** The verdict above shows the same code. */
   told: boolean;
@@ -56,7 +56,7 @@ export interface Outcome {
   keepsBest: boolean | null;
 }
 
-/** What the cut is worked out from. */
+/** The data that cuts are computed from. */
 export interface CutBasis {
   trials: readonly Trial[];
   lines: readonly Line[];
@@ -88,7 +88,7 @@ function takes(cut: Bound, value: number | null): boolean {
 }
 
 /**
- * The number of fewest digits near the middle of two, not beyond either. It may equal
+ * The number with the fewest digits near the middle of an interval, within it. It may equal
  * `live`, which stays, and never `dead`, which goes. As tb_nanwatch/reading/search/edit.py has it.
  */
 export function shortBetween(live: number, dead: number, log: boolean): number {
@@ -200,7 +200,7 @@ export function outcomeOf(
   return outcome;
 }
 
-/** As the server counts: nobody knows how what still runs would go on. */
+/** Counts as the server does: running trials are left out, since their end is unknown. */
 function isKnown(trial: Trial): boolean {
   if (trial.bad) return true;
   return (
@@ -289,7 +289,7 @@ export function suggestedCut(basis: CutBasis, finding: Finding | undefined): Cut
   return null;
 }
 
-/** Counts what cuts of a group remove, without looking at every trial for each. */
+/** Counts the trials that each cut of a group removes, in one pass over the trials. */
 function tally(basis: CutBasis, group: Group | null) {
   const name = cuttable(basis)!;
   const known = basis.trials
@@ -338,7 +338,7 @@ function best(basis: CutBasis, group: Group | null): { cut: Cut; gain: number } 
   if (hparam === null) return null;
   const removed = tally(basis, group);
   let found: { cut: Cut; gain: number } | null = null;
-  // Of equal ones the upper side of the table goes: there the bad ones stand.
+  // Of equally good cuts, take the one that removes the table's upper side: bad trials stand there.
   const ops = basis.sort.descending ? (["ge", "le"] as const) : (["le", "ge"] as const);
   for (const op of ops) {
     for (const { bound } of placesOf(basis, group, op)) {
@@ -350,7 +350,7 @@ function best(basis: CutBasis, group: Group | null): { cut: Cut; gain: number } 
   return found;
 }
 
-/** The group that has most to gain, for a first cut that nobody has placed. */
+/** The group whose best cut gains most, for the first cut before the user places one. */
 export function firstCut(basis: CutBasis): Cut | null {
   let found: { cut: Cut; gain: number } | null = null;
   for (const group of groupsOf(basis)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fetches what the chosen run's panel shows, and forgets answers that come too late.
+// Fetches the data of the chosen run's panel, and drops answers that come too late.
 
 import type { Client } from "../api/client";
 import type { Phase } from "../api/schema.gen";
@@ -13,10 +13,10 @@ export function originPhase(run: RunSummary): Phase {
   return run.onset?.phase ?? "train";
 }
 
-/** Whether TensorBoard has not loaded yet all that the run's status says was written. */
+/** Whether TensorBoard has yet to load records that the run's status counts. */
 export const isIncomplete = (run: RunSummary): boolean => run.records.read < run.records.written;
 
-/** Watches the selection; returns what stops it. */
+/** Watches the selection; returns a function that stops watching. */
 export function watchDetail(store: Store<State>, client: Client): () => void {
   let request: AbortController | null = null;
   let loaded = "";

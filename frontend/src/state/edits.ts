@@ -8,10 +8,10 @@ import type { Model, State } from "./state";
 import type { Store } from "./store";
 import type { Removed } from "./without";
 
-/** A line that is dragged asks where it rests. */
+/** While a line is dragged, the edit is requested only where the line rests. */
 const REST_MS = 40;
 
-/** By the query that asks for each. */
+/** Edits by the query that asks for them. */
 export type Edits = ReadonlyMap<string, SpaceEdit>;
 
 export const NO_EDITS: Edits = new Map();

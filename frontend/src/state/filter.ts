@@ -15,7 +15,7 @@ import { value as valueText } from "../format/words";
 import { scoredAnyway, type Trial } from "./trials";
 
 export interface Filter {
-  /** What could not be understood, in words; then nothing is left out by that term. */
+  /** A message about a term that could not be parsed; that term then filters nothing. */
   problems: string[];
   keeps(trial: Trial): boolean;
 }
@@ -27,7 +27,7 @@ const SEPARATOR = /,(?=(?:[^"]*"[^"]*")*[^"]*$)/;
 const GROUPED = /^-?\d{1,3}(,\d{3})+(\.\d+)?$/;
 const COMPARISON = /^("(?:[^"\\]|\\.)*"|[^<>=!:]+)(>=|<=|!=|>|<|=|:)(.*)$/;
 
-// What a trial has beside its hyperparameters, which come first where names are the same.
+// Names of a trial's other quantities; a hyperparameter of the same name comes first.
 const FIELDS: Record<string, (trial: Trial) => number | string | null> = {
   score: (t) => t.score,
   steps: (t) => t.steps,
@@ -99,7 +99,7 @@ function terms(text: string): string[] {
   return found.flatMap(atCommas);
 }
 
-/** Splits what no space divides at its commas, but for those within a value. */
+/** Splits a word without spaces at its commas, except those within a value. */
 function atCommas(text: string): string[] {
   const found: string[] = [];
   for (const piece of text.split(SEPARATOR)) {
@@ -117,7 +117,7 @@ function belongs(before: string, piece: string): boolean {
   return /^(=|!=|:)$/.test(parts[2]!) && !COMPARISON.test(piece) && !isWord(piece);
 }
 
-/** Whether it says something of a trial by itself, and is no trial's id, cause or value. */
+/** Whether a word is a filter term of its own, not a trial's id, cause or value. */
 function isWord(text: string): boolean {
   const plain = unquoted(text.replace(/^-/, "")).toLowerCase().replaceAll(" ", "_");
   return (
@@ -156,7 +156,7 @@ function comparison(
     );
     return null;
   }
-  // Half a comparison is one that is still being typed.
+  // An unfinished comparison is still being typed.
   if (wanted === "") return null;
   const read = (t: Trial): JSONScalar | undefined =>
     hparam !== undefined ? t.hparams[hparam] : field!(t);
@@ -180,7 +180,7 @@ function equals(value: JSONScalar | undefined, wanted: string): boolean {
   if (value === undefined) return false;
   if (typeof value === "number") {
     const number = numberOf(wanted);
-    // What is read off the screen is rounded.
+    // Numbers copied from the screen are rounded.
     return Math.abs(value - number) <= Math.abs(value) * 5e-3 || value === number;
   }
   return valueText(value).toLowerCase() === wanted.toLowerCase();

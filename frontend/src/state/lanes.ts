@@ -36,7 +36,7 @@ export class Lanes {
     const search = currentSearch(state);
     if (!search) return;
     const id = search.search;
-    // What was wanted for another search can wait until that one is shown again.
+    // Blocks of another search are fetched once that search is shown again.
     for (const { search: other, block } of this.waiting) {
       if (other !== id) this.asked.delete(`${block} ${other}`);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One answer at a time: what was asked for last, whatever comes back later.
+// Keeps only the answer to the latest request, in whatever order answers come back.
 
 export type Answer<T> = { value: T; error: null } | { value: null; error: string };
 
@@ -11,7 +11,7 @@ export class Latest<T> {
 
   constructor(private readonly answered: () => void) {}
 
-  /** What is known of `key`; null while it is on its way. */
+  /** The answer for `key`; null until it has come. */
   get(key: string, ask: (signal: AbortSignal) => Promise<T>): Answer<T> | null {
     if (key === this.key) return this.found;
     this.key = key;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a link holds: the part of the state that somebody would send to somebody else, as
-// parameters of the URL's hash; pure. Only what differs from the default is written.
+// Writes the part of the state that people share into the parameters of the URL's hash, and
+// reads it back; pure. Only values that differ from the default are written.
 
 import { type JSONScalar, LANE_SERIES, type LaneSeries } from "../api/schema.gen";
 import { AXES, type AxisName } from "../scale/axis";
@@ -26,7 +26,7 @@ export type Linked = Pick<
   | "compare"
 >;
 
-/** Parameters that are ours; all others are left as they are. */
+/** NaN Watch's own parameters; all others are left as they are. */
 const KEYS = [
   "search",
   "trial",
@@ -55,7 +55,7 @@ function parameters(state: Linked): Partial<Record<(typeof KEYS)[number], string
     ...(search !== null && { search }),
     ...(selected !== null && { trial: selected }),
     ...(sort && { sort: `${sort.descending ? "-" : ""}${sort.column}` }),
-    // An empty one is a choice, too: no facet.
+    // An empty parameter is a choice, too: no facet.
     ...(facet !== undefined && { facet: facet ?? "" }),
     ...(xScale !== INITIAL.xScale && { x: xScale }),
     ...(colour !== INITIAL.colour && { colour }),

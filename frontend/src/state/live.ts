@@ -8,8 +8,8 @@ import type { Overview } from "../api/types";
 const RUNNING_MS = 5_000;
 const IDLE_MS = 30_000;
 const AFTER_ERROR_MS = 10_000;
-// TensorBoard is still loading what is known to be there. What has not come a minute
-// after the last news is lost, not late.
+// TensorBoard is still loading records that are known to exist. Those that have not come a
+// minute after the last change are lost, not late.
 const LOADING_MS = 1_500;
 const LATE_MS = 60_000;
 
@@ -19,7 +19,7 @@ interface LiveOptions {
   onError(message: string | null): void;
   /** Whether anything is still training. */
   running(): boolean;
-  /** Whether records are known to be there that have not been read. */
+  /** Whether records are known to exist that have not been read. */
   loading(): boolean;
 }
 

@@ -52,7 +52,7 @@ export interface Ranking {
   space: HParam[];
   scales: Map<string, HParamScale>;
   ranked: Separation[];
-  /** Hyperparameters, the one that goes most with going bad first. */
+  /** Hyperparameters, those most associated with going bad first. */
   names: string[];
   /** The order and the facet in which the border is seen best. */
   sort: Sort;
@@ -109,7 +109,7 @@ function suggestFound(
   return { sort: { column: hparamColumn(best.name), descending: high }, facet: category.name };
 }
 
-// More groups than this are no longer taken in at a glance.
+// Nobody takes in more groups than this at a glance.
 const MOST_SUGGESTED_FACETS = 6;
 // A facet is one more thing to understand: it has to be worth that much.
 const FACET_MARGIN = 1.05;
@@ -191,7 +191,7 @@ export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Rankin
   keyed.sort((a, b) => {
     const missingA = a.key === Number.POSITIVE_INFINITY;
     const missingB = b.key === Number.POSITIVE_INFINITY;
-    // What has no value stands last, whichever way the column is sorted.
+    // Trials without a value stand last, whichever way the column is sorted.
     if (missingA !== missingB) return missingA ? 1 : -1;
     if (!missingA) {
       const order =
@@ -209,7 +209,7 @@ export function sortTrials(trials: readonly Trial[], sort: Sort, ranking: Rankin
   return keyed.map((k) => k.trial);
 }
 
-/** What goes on with an earlier trial stands below that, where the first of them stands. */
+/** Puts trials that continue an earlier one below it, at the place of the first. */
 function folded(trials: readonly Trial[]): readonly Trial[] {
   if (trials.every((t) => t.continues === null)) return trials;
   const families = groupBy(trials, (t) => t.root);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which hyperparameter goes most with going bad. A first look in the browser, by rank
-// separation alone; the server's findings come before it where there are any.
+// Ranks hyperparameters by their association with going bad. A first look in the browser, by
+// rank separation alone; the server's findings come before it where there are any.
 
 import type { HParam, JSONScalar } from "../api/schema.gen";
 import { hparamScale } from "../scale/hparam";
@@ -8,11 +8,11 @@ import type { Trial } from "./trials";
 
 export interface Separation {
   name: string;
-  /** 0: bad and good trials are mixed. 1: a border parts them. */
+  /** 0: bad and good trials are mixed. 1: a border separates them. */
   strength: number;
   /** Standard deviations from what chance alone would do. */
   z: number;
-  /** What orders by: z, with what is known beforehand. */
+  /** The sort key: z, adjusted by prior knowledge. */
   weight: number;
   /** Bad trials lie at the higher values. */
   badIsHigh: boolean;
@@ -56,7 +56,7 @@ function separation(trials: readonly Trial[], space: HParam): Separation | null 
   return sum && fromSums(space, [sum]);
 }
 
-/** How far a number parts bad from good within groups, the groups' own rates left aside. */
+/** How far a number separates bad from good within groups, whatever the groups' own rates. */
 export function separationWithin(
   groups: Iterable<readonly Trial[]>,
   space: HParam,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One plain training: there is nothing to compare, and its answer is all there is to see.
+// A log directory with one plain training: the tab then shows its answer and nothing to compare.
 
 import type { Overview, RunSummary } from "../api/types";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tab's state, and what follows from it.
+// The tab's state, and the model that is derived from it.
 
 import { LANE_SERIES, type LaneSeries, type Phase, STATUSES, type Status } from "../api/schema.gen";
 import type {
@@ -27,7 +27,7 @@ import { type Removed, type RemovedView, removedView } from "./without";
 export interface State {
   theme: Theme;
   overview: Overview | null;
-  /** How often lanes have come: they are put into the overview's runs. */
+  /** How many times lanes have arrived; they are put into the overview's runs. */
   lanes: number;
   /** Why the last request failed, in words; null after one that did not. */
   error: string | null;
@@ -44,9 +44,9 @@ export interface State {
   cut: Cut | null | undefined;
   /** Bands that are checked off. */
   removed: Removed | null;
-  /** What the server answered of cuts. */
+  /** The server's edits for cuts. */
   edits: Edits;
-  /** What part of the lanes' axis is shown, in [0, 1]. */
+  /** The visible part of the lanes' axis, in [0, 1]. */
   zoom: Zoom;
   /** Key of the chosen run. */
   selected: string | null;
@@ -91,7 +91,7 @@ export const INITIAL: State = {
   compare: INITIAL_COMPARE,
 };
 
-/** Everything the table shows, worked out once for each change of what it depends on. */
+/** Everything that the table shows, computed once for each change of its inputs. */
 export interface Model {
   overview: Overview;
   search: SearchSummary;
@@ -110,7 +110,7 @@ export interface Model {
   axis: LaneAxis;
   colours: ColourScale;
   score: ScoreScale;
-  /** What a cut is worked out from; null where the rows cannot be cut. */
+  /** The data that cuts are computed from; null where the rows cannot be cut. */
   cutBasis: CutBasis | null;
   cut: CutView | null;
   removed: RemovedView | null;

@@ -16,9 +16,9 @@ export interface Trial {
   /** Steps trained before the first bad one, the earliest of its runs. */
   onsetStep: number | null;
   steps: number;
-  /** The trial whose weights it goes on with (Hyperband's), where that is known. */
+  /** The trial whose weights it continues with (Hyperband), where known. */
   continues: string | null;
-  /** First of the trials that go on with one another; its own id where none does. */
+  /** First trial of a chain in which each continues the last; its own id without a chain. */
   root: string;
 }
 
@@ -74,7 +74,7 @@ function rootOf(trial: Trial, trials: ReadonlyMap<string, Trial>): string {
   }
 }
 
-/** Trials that go on with one another as one, as the server counts them in its findings. */
+/** Merges trials that continue one another, as the server counts them in its findings. */
 export function familiesOf(trials: readonly Trial[]): Trial[] {
   const families = new Map<string, Trial[]>();
   for (const each of trials) {

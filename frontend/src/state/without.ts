@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bands that are checked off: values of a Choice that the edited search space would not
-// have any more, with what that removes, loses and keeps; pure.
+// Unchecked bands: values of a Choice that the edited search space would leave out, and the
+// trials that this removes, loses and keeps; pure.
 
 import type { HParam, JSONScalar } from "../api/schema.gen";
 import type { SpaceEdit } from "../api/types";
@@ -15,7 +15,7 @@ export interface Removed {
 export interface RemovedView {
   removed: Removed;
   outcome: Outcome;
-  /** What it stands for in the space; undefined where the server has not said so yet. */
+  /** The edit of the space that it stands for; undefined until the server has answered. */
   edit: SpaceEdit | undefined;
 }
 
@@ -31,7 +31,7 @@ export function takesTrial(removed: Removed, trial: Trial): boolean {
   return value !== undefined && removed.values.includes(value);
 }
 
-/** With one value more checked off, or checked again; null where none is left off. */
+/** The unchecked values with one toggled; null where every value is checked. */
 export function toggled(
   removed: Removed | null,
   hparam: string,

@@ -44,7 +44,7 @@ function evidence(cause: Cause): Child {
     : null;
 }
 
-/** A cause's name, which opens what it means. */
+/** A cause's name, which opens its meaning at a click. */
 function name(cause: Cause, strong: boolean, meaning: string): HTMLElement {
   const label = el(strong ? "strong" : "span", {}, cause.label);
   if (!meaning) return label;

@@ -26,7 +26,7 @@ interface ChainData {
   chain: Chain;
   run: RunSummary;
   probes: readonly Probe[];
-  /** Those that go most with going bad first. */
+  /** Those most associated with going bad first. */
   hparams: readonly [string, JSONScalar | undefined][];
   theme: Theme;
   chosen: number;
@@ -121,7 +121,7 @@ function hparamStage({ hparams }: ChainData): Child {
   );
 }
 
-/** "0.31 → 4.1e18", or what was counted where it went bad. */
+/** "0.31 → 4.1e18", or the non-finite counts where it went bad. */
 function numbers(link: Link, stage: Stage, run: RunSummary): Child {
   const was = said(kinds(link.counted.before), link.before, 2) ?? "–";
   const counted = stage.lit && run.origin ? words.counts(run.origin) : "";
@@ -162,7 +162,7 @@ const kinds = (counted: string): string =>
     .map((part) => part.split(" ").at(-1))
     .join(", ");
 
-/** What was counted, else the size; null where neither is known. */
+/** The non-finite counts, else the size; null where neither is known. */
 function said(counted: string, rms: number | null, digits: number): string | null {
   return counted || (rms === null ? null : sizeText(rms, digits));
 }

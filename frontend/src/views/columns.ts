@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How wide each column of the table is, and which hyperparameters have room.
+// Computes the width of each column of the table, and which hyperparameters have room.
 
 import * as words from "../format/words";
 import { hparamOf } from "../state/order";
@@ -140,7 +140,7 @@ export function layOut(model: Model, width: number, showAll: boolean): Columns {
   };
 }
 
-/** Those that have room, in order; what the rows are sorted by always has. */
+/** The hyperparameters that have room, in order; the sort column always has. */
 function thatFit(wanted: readonly HParamCell[], room: number, sorted: string | null): HParamCell[] {
   let left = room;
   return wanted.filter((cell) => {

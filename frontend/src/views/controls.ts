@@ -20,7 +20,7 @@ interface ControlActions {
   filter(text: string): void;
   /** Shows the bad trials alone, or all again. */
   badOnly(): void;
-  /** Places a cut where it does most. */
+  /** Places the cut that gains most. */
   cut(): void;
 }
 
@@ -125,7 +125,7 @@ export class ControlsView {
     );
   }
 
-  /** What is seldom changed is folded away, so that the controls are one row. */
+  /** Controls that are seldom used are folded away, so that the others fit in one row. */
   private adjust(): HTMLElement {
     const node = el(
       "details",

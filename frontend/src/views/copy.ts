@@ -4,7 +4,7 @@
 import { el } from "./dom";
 
 const SHOWN_MS = 1600;
-/** Shorter code is as soon typed. */
+/** Shorter code is typed as quickly as copied. */
 const LONG_CODE = 16;
 
 /** Copies text; false where neither the clipboard nor the old way is allowed. */
@@ -35,7 +35,7 @@ function copyFromSelection(text: string): boolean {
   return done;
 }
 
-/** `text` is asked for at the click: what is copied is what is shown then. */
+/** `text` is called at the click, so that the text shown then is copied. */
 export function copyButton(
   text: () => string | Promise<string>,
   what = "the code",
@@ -61,12 +61,12 @@ export function copyButton(
   return button;
 }
 
-/** What came of it, for the button. */
+/** The button's text after copying. */
 async function said(text: () => string | Promise<string>): Promise<string> {
   let found: string;
   try {
     const given = text();
-    // Without a wait where there is none: some browsers copy only at the click itself.
+    // Copy at once where the text is ready: some browsers allow it only during the click.
     found = typeof given === "string" ? given : await given;
   } catch {
     return "not read: try again";

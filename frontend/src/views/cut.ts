@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cut between two rows: a line to drag or to move by keyboard, and below it what it
-// would do. It stands in a gap of the table, so that it hides no trial; its edit stands in
+// The cut between two rows: a line to drag or to move by keyboard, with its effect below it.
+// It stands in a gap of the table, so that it hides no trial; its edit stands in
 // the verdict.
 
 import { value as valueText } from "../format/words";

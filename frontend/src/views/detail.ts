@@ -36,13 +36,13 @@ export class DetailView {
       this.read = this.facts.scrollTop;
     },
   });
-  /** How far down the facts were scrolled: to ask would lay the panel out twice. */
+  /** How far down the facts were scrolled; reading it back would lay the panel out twice. */
   private read = 0;
   private readonly figures: Figures;
   private state: State | null = null;
   private model: Model | null = null;
   private shown = "";
-  /** What the facts were made of. */
+  /** The data that the facts were last drawn from. */
   private told: unknown[] = [];
 
   constructor(
@@ -161,7 +161,7 @@ export class DetailView {
   private drawFacts(run: RunSummary, detail: RunDetail | null, model: Model): void {
     const told = [run, detail, model];
     if (told.every((part, i) => part === this.told[i])) return;
-    // What is read on, not what another trial was read to.
+    // Keep the scroll position while the same trial is shown; begin at the top for another one.
     const before = this.told[0] as RunSummary | undefined;
     const scroll = before && keyOf(before) === keyOf(run) ? this.read : 0;
     this.told = told;

@@ -41,8 +41,8 @@ export function setText(node: Element, text: string): void {
 
 /**
  * Puts siblings in order: the keyboard and a screen reader follow the document's order, not
- * where things are drawn. What is focused or pressed stays where it is, since a node that is
- * moved loses both, and the others move around it.
+ * where things are drawn. A focused or pressed node stays in place, since moving it would lose
+ * both, and the others move around it.
  */
 export function putInOrder(nodes: readonly Element[]): void {
   const holds = (node: Element) => node.contains(document.activeElement) || node.matches(":active");
@@ -81,7 +81,7 @@ export function prepareCanvas(
   return context;
 }
 
-/** A node's size, to see whether what was drawn still fits. */
+/** A node's size, to check whether a drawing still fits. */
 export const sizeOf = (node: Element): string => `${node.clientWidth} ${node.clientHeight}`;
 
 let colours = new Map<string, string>();
@@ -89,7 +89,7 @@ let coloursOf: string | undefined;
 
 /**
  * A colour of the current theme, for canvases. Remembered: asking for a computed style
- * between two writes makes the browser work out all styles anew, for every row.
+ * between two writes makes the browser compute all styles again, for every row.
  */
 export function themeColour(name: string): string {
   const root = document.documentElement;

@@ -9,7 +9,7 @@ export function elsewhere(run: RunSummary, plugins: ReadonlySet<string>): Child[
   const page = tensorboardPage();
   if (page === null) return [];
   const link = (hash: string, text: string, title: string) =>
-    // Only the hash differs, so that the page is not loaded anew.
+    // Only the hash differs, so that the page is not loaded again.
     el("a", { href: `${page}#${hash}`, target: "_parent", title }, text);
   const links: HTMLElement[] = [];
   if (plugins.has("scalars"))

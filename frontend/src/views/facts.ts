@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the panel of the chosen run says in words.
+// The texts in the panel of the chosen run.
 import { STATUS_MEANING } from "../api/schema.gen";
 
 import type { RunDetail, RunSummary } from "../api/types";
@@ -61,7 +61,7 @@ function happened(run: RunSummary, clean: string): Child[] {
   ];
 }
 
-/** How near a run that stayed finite came to what its numbers can hold. */
+/** How near a run that stayed finite came to an overflow of its number format. */
 function closest(run: RunSummary): Child[] {
   const rows = Object.entries(run.closest)
     .filter(([, share]) => share > 0)
@@ -167,7 +167,7 @@ function environment(detail: RunDetail | null): Child[] {
   return nodes;
 }
 
-/** All that is said of a run, why and what to change first: what a reader came for. */
+/** All texts about a run; why and what to change come first, as readers want them most. */
 export function factsOf(run: RunSummary, detail: RunDetail | null, model: Model): Child[] {
   return [
     ...happened(run, detail?.run.clean_text || run.clean_text),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The heading of a facet's band. Its parts stay the same nodes while it is told anew, so that
-// a click that has begun and the keyboard's place outlive what arrives meanwhile.
+// The heading of a facet's band. Its nodes stay the same when it is updated, so that a click
+// in progress and the keyboard's focus survive new data.
 
 import { integer } from "../format/number";
 import * as words from "../format/words";
@@ -20,7 +20,7 @@ export class Heading {
   private readonly cut = el("button", { type: "button", class: "cut-here" }, "✂ cut here");
   readonly node = el("div", { class: "facet", role: "gridcell" }, this.label, this.rate, this.cut);
 
-  /** Returns whether the band is checked off. */
+  /** Returns whether the band is unchecked. */
   bind({ name, value, bad, total }: Facet, model: Model): boolean {
     const { removed, ranking, cutBasis } = model;
     const off =

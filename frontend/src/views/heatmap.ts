@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers x steps: where in the network it grew, and what went non-finite first.
+// Layers x steps: where in the network values grew, and which tensor went non-finite first.
 
 import type { Phase, Probe } from "../api/schema.gen";
 import type { Origin, Ranges } from "../api/types";
@@ -38,7 +38,7 @@ interface HeatmapData {
   /** First bad step, where the run went bad in this phase. */
   onset: number | null;
   origin: Origin | null;
-  /** What is still finite after the onset means nothing: the model itself is damaged. */
+  /** Whether values after the onset mean nothing, since the model itself is damaged. */
   lost: boolean;
 }
 
@@ -135,7 +135,7 @@ export class HeatmapView {
     });
   }
 
-  /** All of it, however long, at a width of its own. */
+  /** A picture of the whole heat map, however long, at a given width. */
   picture(width: number): Picture | null {
     const { data, colours } = this;
     if (!data || !colours) return null;
@@ -311,7 +311,7 @@ function paintCells(
   }
 }
 
-/** From where to where each bucket reaches, the same in every row. */
+/** The start and the end of each bucket on the axis, the same in every row. */
 function bucketPlaces({ ranges, axis }: HeatmapData, width: number): [number, number][] {
   const places: [number, number][] = [];
   for (let b = 0; b < ranges.buckets; b++) {

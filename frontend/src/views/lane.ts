@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One run's timeline: what grew when, and where it went bad.
+// One run's timeline: which values grew when, and where the run went bad.
 
 import { type LaneSeries, LOOKED_SERIES } from "../api/schema.gen";
 import type { Lane, RunSummary } from "../api/types";
@@ -41,7 +41,7 @@ export function paintLane(c: Painter, run: RunSummary, style: LaneStyle): void {
   for (const tick of axis.ticks(span)) c.fillRect(Math.round(x(tick.at)), 0, 1, height);
 
   drawPoints(c, run, style);
-  // What lies beyond a zoomed axis is not there.
+  // Nothing is drawn beyond a zoomed axis.
   const shown = (at: number) => at >= 0 && at <= 1;
 
   for (const episode of run.contained) {
@@ -176,7 +176,7 @@ export const SERIES_WORDS: Record<LaneSeries, string> = {
   activation_max: "largest |activation|",
 };
 
-/** What the lane holds at a place, in words. */
+/** The lane's values at a place, in words. */
 export function laneFacts(
   run: RunSummary,
   style: LaneStyle,

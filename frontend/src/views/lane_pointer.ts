@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is said of the lane under the pointer: the picture's values, then the exact ones.
+// The tooltip for the lane under the pointer: the picture's values, then the exact ones.
 
 import type { LaneSeries } from "../api/schema.gen";
 import type { RunSummary } from "../api/types";

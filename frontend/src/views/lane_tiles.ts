@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lanes of the table, several lines to a canvas. Each canvas costs the browser a layer
-// at every frame of a scroll, so there are few; and a line is painted anew only where what
-// it shows, or its place, is no longer what it was.
+// at every frame of a scroll, so there are few; and a line is painted again only where its
+// content or its place has changed.
 
 import type { Lane, RunSummary } from "../api/types";
 import type { Line } from "../state/order";
@@ -14,7 +14,7 @@ const LINES = 16;
 // As .row.superseded and .row.removed of the style sheet.
 const FADED = { superseded: 0.62, removed: 0.45 };
 
-/** What was painted of one line. */
+/** The content that was last painted for one line. */
 interface Painted {
   run: RunSummary;
   lane: Lane;

@@ -60,7 +60,7 @@ function badSwatch(theme: Theme, use: BadUse): HTMLElement {
   return el("span", { class: "legend-mark", title }, canvas, "non-finite");
 }
 
-/** What stands on a lane between two measurements. */
+/** The legend for the stretch of a lane between two measurements. */
 export function carriedSwatch(colours: ColourScale): HTMLElement {
   const canvas = el("canvas", { "aria-hidden": "true" });
   const c = prepareCanvas(canvas, 22, 10);
@@ -81,7 +81,7 @@ export function carriedSwatch(colours: ColourScale): HTMLElement {
   return el("span", { class: "legend-mark", title }, canvas, "thin: as last measured");
 }
 
-/** What follows the first bad step on a lane. Shapes need no legend: the counts show them. */
+/** The legend for a lane after its first bad step. Shapes need none: the counts show them. */
 export function laneBadSwatch(theme: Theme): HTMLElement {
   return badSwatch(theme, "aftermath");
 }

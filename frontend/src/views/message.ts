@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands in the tab's place while there is nothing to show, and what to do about it.
+// The message shown while there is nothing else to show, with advice on what to do.
 
 import { type Child, el, replace } from "./dom";
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What running the failing step again has shown: operation, line, inputs, and which single
-// changes would have kept it finite.
+// The result of running the failing step again: operation, line, inputs, and the single
+// changes that would have kept it finite.
 
 import type { Experiment, Operand, PostMortem } from "../api/schema.gen";
 import type { RunSummary } from "../api/types";

@@ -16,7 +16,7 @@ export function few(warnings: readonly string[]): string[] {
 
 const HINT = " A hint: ";
 
-/** What a hint rests on is told less loudly, code is set as code, "1e-92" is not broken. */
+/** Dims the evidence of a hint, sets code as code, and keeps "1e-92" on one line. */
 export function prose(verdict: string): Child[] {
   const at = verdict.indexOf(HINT);
   const words = (text: string) =>

@@ -28,7 +28,7 @@ export interface RangeChartData {
   texts: ChartTexts;
 }
 
-/** What the chart says of its numbers. */
+/** The chart's texts about its numbers. */
 export interface ChartTexts {
   title(probe: Probe): string;
   /** Keys of the band and the line; a chart without a band has none. */
@@ -52,7 +52,7 @@ interface Curve {
 }
 
 /**
- * What is drawn for one tensor; NaN where nothing finite was measured. A logarithm has
+ * The band and the line of one tensor; NaN where nothing finite was measured. A logarithm has
  * only sizes: there the band lies between rms and the largest finite size.
  */
 export function curveOf({ ranges, index, axis }: RangeChartData, scale: ValueScaleName): Curve {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What checking bands off would do. Its edit stands in the verdict.
+// The effect of unchecking bands. The edit for it stands in the verdict.
 
 import { value } from "../format/words";
 import { intervalText, outcomeText } from "../state/cut";

@@ -183,7 +183,7 @@ export class Row {
       : note && run.status !== "clean"
         ? note
         : "";
-    // What ended it says more than that it failed.
+    // The exception that ended a run tells more than the word "failed".
     const failed = run.state === "failed" && run.failure ? run.failure : "";
     const cleanNote = !bad && run.status === "clean" && run.state !== "running" ? note : "";
     const scalar = run.scalars[0];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a stability search found: along each boundary the side that lives, the side that
-// dies, and what is unsure between them; and of a later search how it fared in that space.
+// The result of a stability search: along each boundary the stable side, the side that goes
+// bad, and the uncertain part between them; and how a later search fared in that space.
 
 import type { JSONScalar } from "../api/schema.gen";
 import type { Frontier } from "../api/types";
@@ -42,7 +42,7 @@ export class StabilityView {
       const seen = trials.map((t) => t.hparams[name] ?? null);
       const scale = space ? hparamScale(space, seen) : null;
       lines.push(heading(name, scale));
-      // What dies on both sides has two boundaries in one place.
+      // Values that go bad on both sides have two boundaries in one place.
       for (const [, here] of grouped(boundaries, (b) => JSON.stringify(b.where)))
         lines.push(line(here, scale, tried(here[0]!, trials)));
     }
@@ -105,7 +105,7 @@ function line(here: readonly Boundary[], scale: HParamScale | null, dots: Trial[
   );
 }
 
-/** Returns what lives, dies and is unsure along an axis, from its low end to its high one. */
+/** Returns the stable, bad and uncertain parts of an axis, from its low end to its high end. */
 export function segments(
   here: readonly Boundary[],
   at: (value: JSONScalar) => number | null,
@@ -133,7 +133,7 @@ export function segments(
   return found.filter((s) => s.to > s.from);
 }
 
-/** The trials that say where a boundary runs: those of its levels. */
+/** The trials that determine a boundary: those of its levels. */
 function tried(boundary: Boundary, trials: readonly Trial[]): Trial[] {
   const where = Object.entries(boundary.where);
   if (where.some(([, value]) => typeof value === "number")) return [];

@@ -33,7 +33,7 @@ interface TableActions {
   exactLane(run: RunSummary): Promise<ExactLane>;
   /** Places a cut in a facet's group. */
   cutGroup(group: Group): void;
-  /** Checks a band off, or on again. */
+  /** Unchecks a band, or checks it again. */
   band(hparam: string, value: JSONScalar): void;
   /** Filters by a range of a hyperparameter; null takes the range away. */
   range(hparam: string, range: readonly [number, number] | null): void;
@@ -58,8 +58,8 @@ export class TableView {
   private showAll = false;
   private frame = 0;
   private layoutKey = "";
-  // As the browser last told them. To ask for them after a change would have it lay out
-  // everything at once, and once more before it paints.
+  // The sizes that the browser last reported. Reading them after a change would force an extra
+  // layout before the next paint.
   private width = 0;
   private height = 0;
   private scrollTop = 0;
@@ -112,7 +112,7 @@ export class TableView {
     const selectionChanged = this.state?.selected !== state.selected;
     const searchChanged = before?.search.search !== model.search.search;
     // Where somebody sorts, the top is shown. Where rows move because new ones came, or because
-    // another hyperparameter now says more, what is read stays where it is.
+    // another hyperparameter is now ranked first, the lines on screen stay in place.
     const fromTop = searchChanged || this.state?.sort !== state.sort;
     this.state = state;
     this.model = model;

@@ -18,7 +18,7 @@ const TIMELINES: Record<AxisName, string> = {
   time: "timeline, by wall time",
   onset: "timeline, steps before the first bad one (or the end)",
 };
-/** Under this name the focus is found again when the head is drawn anew. */
+/** The key by which the focus is restored when the head is drawn again. */
 const MORE_COLUMNS = "more";
 
 interface HeadActions {

@@ -18,7 +18,7 @@ export class TableRows {
     body.append(this.lanes.node);
   }
 
-  /** Forgets all rows: the columns are others. */
+  /** Drops all rows, since the columns have changed. */
   drop(laneLeft: number): void {
     this.lanes.node.style.left = `${laneLeft}px`;
     for (const row of this.rows.values()) row.node.remove();
@@ -26,7 +26,7 @@ export class TableRows {
     this.pool = [];
   }
 
-  /** Has every line drawn anew. */
+  /** Makes every line draw itself again. */
   recycle(): void {
     this.pool.push(...this.rows.values());
     this.rows.clear();
@@ -43,7 +43,7 @@ export class TableRows {
     }
     const missing: number[] = [];
     for (let index = first; index < last; index++) if (!this.rows.has(index)) missing.push(index);
-    // A line keeps its row where it has one: what is focused or pressed there stays itself.
+    // A line keeps the row that it has, so that a focused or pressed element there stays.
     const own = new Map(this.pool.map((row) => [nameOfLine(row.line!), row]));
     const kept = new Map<number, Row>();
     for (const index of missing) {
@@ -104,7 +104,7 @@ export class TableRows {
   }
 }
 
-/** What a line stands for: the same one in another order, or when told anew. */
+/** The identity of a line, which a new order or new data does not change. */
 function nameOfLine(line: Line): string {
   return line.type === "run" ? keyOf(line.run) : JSON.stringify([line.name, line.value]);
 }

@@ -9,7 +9,7 @@ export interface Tooltip {
 }
 
 export function createTooltip(parent: HTMLElement): Tooltip {
-  // Under the pointer only: what it says is told to screen readers where the keyboard goes.
+  // For the pointer only: screen readers get the same text at the keyboard's focus.
   const box = el("div", { class: "tooltip", "aria-hidden": "true", hidden: true });
   parent.append(box);
   return {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tuner made of a run, beside what NaN Watch says: score, message, and where the
-// run stands in the search.
+// The tuner's view of a run, beside that of NaN Watch: score, message, and the run's rank in
+// the search.
 
 import type { RunSummary } from "../api/types";
 import { compact, integer } from "../format/number";
@@ -50,7 +50,7 @@ export function list(rows: readonly [string, Child][]): HTMLElement {
   return node;
 }
 
-// Remembers what was unfolded, since the panel is redrawn while a run trains.
+// Remembers which parts are unfolded, since the panel is redrawn while a run trains.
 const unfolded = new Set<string>();
 
 export function fold(title: string, content: HTMLElement): HTMLElement {

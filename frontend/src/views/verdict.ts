@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verdict on a search: what happened, why, what to change; what it rests on is behind
-// "how sure?". The one edit on screen is that of the cut, where somebody has placed one.
+// The verdict on a search: what happened, why, what to change; the evidence opens with
+// "how sure?". The one edit on screen is that of the cut, where the user has placed one.
 
 import type { Finding, FirstScreen, SpaceEdit } from "../api/types";
 import * as words from "../format/words";
@@ -192,7 +192,7 @@ export class VerdictView {
 const BAD_ONLY = "show the bad trials alone, or all again";
 
 interface Edit {
-  /** What it leaves out, and where to paste it. */
+  /** The values that it leaves out, and where to paste it. */
   title: string;
   /** "": the search space cannot say it. */
   code: string;
@@ -200,7 +200,7 @@ interface Edit {
 
 const STABLE = "The space that lives, for the model's build function.";
 
-/** Whether there are findings that the answer's own edit does not tell of. */
+/** Whether there are findings beside that of the answer's own edit. */
 function lists({ search, findings }: Model): boolean {
   return findings.length > 1 || (findings[0]?.edit ?? "") !== search.first.edit;
 }

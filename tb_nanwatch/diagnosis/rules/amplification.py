@@ -24,7 +24,7 @@ def amplification(growth: float, sentence: str) -> Candidate:
 
 
 def through_time(gains: Gains) -> Candidate | None:
-    """Returns the cause where a loop over a sequence multiplies.
+    """Returns the cause where each step of a recurrent loop multiplies gradients.
 
     Signs:
         gradient_amplification: in the first step, before any update, a recurrent layer
@@ -40,7 +40,7 @@ def through_time(gains: Gains) -> Candidate | None:
 
 
 def through_layers(gains: Gains) -> Candidate:
-    """Returns the cause where many layers multiply, each by little.
+    """Returns the cause where each of many layers multiplies gradients by a little.
 
     Signs:
         gradient_amplification: in the first step, before any update, activations grew

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rule proposes."""
+"""A cause that a rule proposes, with its weight and evidence."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Candidate:
 
     Attributes:
         id: one of `schema.CAUSES`.
-        weight: how strongly; between candidates only their ratio counts.
-        sure: the confidence if it stood alone.
+        weight: of this cause; only the ratio between candidates' weights counts.
+        sure: the confidence if this were the only candidate, in [0, 1].
         evidence: sentences with numbers of this run.
         fix: what to change.
         about: value of the optimizer's setting that is to blame.

@@ -43,7 +43,7 @@ def bad_data(m: Measured, kind: str) -> Candidate:
 
 
 def _place_in_data(m: Measured, tensor: BadTensor) -> list[str]:
-    """Returns in a sentence which example it is, where it can be told."""
+    """Returns a sentence on which example a bad row is, where that is known."""
     if m.origin is None:
         return []
     values_a_row = math.prod(d or 0 for d in m.probes[m.origin].shape[1:])

@@ -14,7 +14,7 @@ from tb_nanwatch.diagnosis.rules.told import upstream_text
 
 
 def domain_of_gradient(m: Measured) -> list[Candidate]:
-    """Returns the causes of a gradient of ordinary numbers.
+    """Returns the causes of a non-finite gradient that was computed from ordinary numbers.
 
     Signs:
         loss_domain: the loss was finite, and the gradient nearest to it was not: the
@@ -81,7 +81,7 @@ def domain_of_gradient(m: Measured) -> list[Candidate]:
 
 
 def _in_model(m: Measured) -> bool | None:
-    """Returns whether the derivative is that of an operation in a call of the model.
+    """Returns whether the derivative belongs to an operation inside the model's `call`.
 
     None where that was not seen, or is not to be parted: a loss that a layer calls.
     """

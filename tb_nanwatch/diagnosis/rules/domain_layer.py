@@ -11,7 +11,7 @@ from tb_nanwatch.diagnosis.rules.told import counts_text, upstream_text
 
 
 def domain_of_layer(m: Measured) -> list[Candidate]:
-    """Returns the causes of a layer's output, or state, of ordinary numbers.
+    """Returns the causes of a non-finite layer output or state computed from ordinary numbers.
 
     Signs:
         layer_domain: the first bad tensor is a layer's output, its state or the

@@ -14,16 +14,16 @@ from tb_nanwatch.diagnosis.rules.thresholds import at
 
 @dataclass
 class Gains:
-    """What the layers of one step multiply by; 1 where nothing was measured.
+    """The factors by which the layers scale numbers in one step; 1 where nothing was measured.
 
     Attributes:
         forward: the largest activation over what entered the model.
         backward: the largest gradient of a matrix over that of the last layer.
         median: of the layers with a matrix, each over what entered it.
         layers: how many of these there are.
-        leap: the most that a layer without weights gave, over what entered it.
-        recurrent: as `leap`, of recurrent layers.
-        steepest: the most that any layer gave, over that of the layer before it.
+        leap: the largest output-to-input ratio of a layer without weights.
+        recurrent: the same of recurrent layers.
+        steepest: the largest ratio of a layer's output to the output of the layer before it.
         place: name of that layer's output.
     """
 
@@ -38,7 +38,7 @@ class Gains:
 
     @property
     def growth(self) -> float:
-        """Returns how far the numbers grew, on their way forth or back."""
+        """Returns the larger growth of the two passes, forward and backward."""
         return max(self.forward, math.sqrt(self.backward))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to change at the operation that the post-mortem names.
+"""Fixes at the operation that the post-mortem names.
 
-Where a line of the user's called it, the fix is for that line; in a layer or a loss of
-Keras' own it is for what the user gives to it.
+Where a line of the user's called the operation, the fix is for that line; inside a Keras
+layer or loss, the fix is for the values that the user passes to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tb_nanwatch.record.schema import PostMortem
 
 
 def of(m: Measured, otherwise: str) -> str:
-    """Returns what to change at the first bad operation, `otherwise` where none is known."""
+    """Returns the fix at the first bad operation, `otherwise` where no operation is known."""
     found = m.facts.postmortem
     if found is None or found.op is None:
         return otherwise
@@ -46,13 +46,13 @@ def of(m: Measured, otherwise: str) -> str:
 
 
 def of_layer(m: Measured, otherwise: str) -> str:
-    """Returns what to change where the first bad operation ran in a layer."""
+    """Returns the fix where the first bad operation ran in a layer."""
     found = m.facts.postmortem
     return of(m, otherwise) if found is not None and found.layer else otherwise
 
 
 def at_own_line(m: Measured) -> str:
-    """Returns the fix where a line of the user's made the first bad value, else nothing."""
+    """Returns the fix if a line of the user's made the first bad value, else ""."""
     found = m.facts.postmortem
     own = found is not None and found.op is not None and found.source is not None
     return of(m, "") if own else ""
@@ -66,7 +66,7 @@ def _is_kept_in(found: PostMortem) -> bool:
 
 
 def out_of_float16(m: Measured) -> str:
-    """Returns how a training leaves float16: one layer does not help where all is float16.
+    """Returns how to stop computing in float16: for one layer, or for the whole training.
 
     An operation that leaves its domain there is kept in it, where a line of the user's calls
     it: in float32 the layer alone would hand on what float16 cannot hold.
@@ -121,7 +121,7 @@ def _in_layer(found: PostMortem, guard: Guard) -> str:
 
 
 def _in_loss(m: Measured, found: PostMortem, guard: Guard) -> str:
-    """Returns what to give to a loss of Keras' own, in which no line is the user's."""
+    """Returns the fix for a Keras loss, which no line of the user's is part of."""
     if guard in LOGARITHMS and found.dtype == "float16":
         return (
             "Keras guards this logarithm with 1e-7, which is lost beside 1 in float16: "
@@ -150,7 +150,7 @@ def _in_loss(m: Measured, found: PostMortem, guard: Guard) -> str:
 
 
 def _too_large(m: Measured) -> str:
-    """Returns in a sentence what reached the loss."""
+    """Returns a sentence on how large the values were that reached the loss."""
     parts = []
     for kind, words in (("label", "labels"), ("prediction", "predictions")):
         if m.onset is None or not m.of(kind):

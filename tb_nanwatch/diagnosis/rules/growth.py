@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers grew until they no longer fitted: what drove them, in decades at step 0."""
+"""Finds what made numbers grow until they overflowed, in decades measured at step 0."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _how_it_grew(m: Measured, growth: float) -> str:
 
 
 def _gain_driver(m: Measured) -> Candidate | None:
-    """Returns what made the numbers grow from layer to layer before anything was learned."""
+    """Returns the cause of growth from layer to layer before anything was learned."""
     if m.phase == "validation" or m.facts.inherited is not None:
         return None  # these weights are no longer the initial ones
     gains = gains_of(m)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps each operation in its domain: in words, as an example, as an edit of a line."""
+"""How to keep each operation in its domain: in words, as an example, as an edit of a line."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Guard:
     """How an operation is kept in its domain.
 
     Attributes:
-        does: what it does, of a layer: "The layer ... takes a logarithm".
-        keep: what is to be kept where: "its argument above 0".
+        does: the operation as a verb, as in "The layer ... takes a logarithm".
+        keep: the operand and its allowed range: "its argument above 0".
         example: in Keras' functions; {small}, {tiny}, ... stand for numbers of its dtype.
         edit: how the user's own expression is changed to that.
     """
@@ -201,7 +201,7 @@ def _too_large_base(found: PostMortem) -> bool:
 
 
 def operand_of(found: PostMortem, name: str, place: int) -> Operand | None:
-    """Returns an operand by its name, or of a forward operation that in this place."""
+    """Returns an operand by its name, or by its place where the operation is a forward one."""
     for operand in found.inputs:
         if operand.name == name:
             return operand
@@ -224,7 +224,7 @@ def with_numbers(text: str, found: PostMortem) -> str:
 
 
 def _least_denominator(found: PostMortem) -> str:
-    """Returns what denominators are kept above: a tenth of the least that was not 0.
+    """Returns a lower bound for denominators: a tenth of the smallest that was not 0.
 
     That leaves the others as they are, and what was divided by 0 does not outweigh them.
     """

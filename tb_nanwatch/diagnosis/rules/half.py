@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An operation of float16 that leaves its domain there, and does not in float32."""
+"""An operation that leaves its domain in float16 and not in float32."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ INHERITED_FIX: Final = (
 
 
 def inherited_weights(m: Measured) -> Candidate | None:
-    """Weights that came out of all proportion from a training that had gone bad.
+    """Returns the cause of oversized weights that a training which went bad had left behind.
 
     Signs:
         inherited: the weights are known to come from a training that had gone bad, and
@@ -48,7 +48,7 @@ def inherited_weights(m: Measured) -> Candidate | None:
 
 
 def whose_weights(m: Measured) -> str:
-    """Returns in a sentence that the weights came from a bad training, else nothing."""
+    """Returns a sentence saying that the weights came from a bad training, "" if they did not."""
     bad = m.facts.inherited
     if bad not in HEREDITARY:
         return ""

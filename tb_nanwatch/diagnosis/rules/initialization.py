@@ -11,7 +11,7 @@ from tb_nanwatch.diagnosis.rules.thresholds import at
 
 
 def large_first_weights(gains: Gains) -> Candidate | None:
-    """Returns the cause where most layers give far more than enters them.
+    """Returns the cause where most layers' outputs are far larger than their inputs.
 
     Signs:
         initialization: in the first step, before any update, activations grew

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels that the loss or the model has no place for."""
+"""Labels outside the range that the loss or the model accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tb_nanwatch.diagnosis.rules.told import counts_text, upstream_text
 
 
 def labels_out_of_range(m: Measured) -> Candidate | None:
-    """A loss that falls below zero without bound, which no valid label makes possible.
+    """Returns the cause of a loss that falls without bound below 0, impossible with valid labels.
 
     Signs:
         label_range: the numbers grew, the loss had fallen below {label_loss}, and labels

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A layer that gives far more than enters it, beside others that do not."""
+"""One layer whose output is far larger than its input, while the others' are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tb_nanwatch.diagnosis.rules.thresholds import at
 
 
 def leap_without_weights(m: Measured, gains: Gains) -> Candidate | None:
-    """Returns the cause of growth that a layer's function makes, whatever the weights.
+    """Returns the cause of growth by a layer without weights, such as a custom function.
 
     Signs:
         layer_domain: in the first step, before any update, a layer without weights gave

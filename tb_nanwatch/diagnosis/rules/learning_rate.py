@@ -12,7 +12,7 @@ from tb_nanwatch.diagnosis.rules.thresholds import NORMALISED, USUAL_RATES, at
 
 
 def rate_too_high(m: Measured) -> Candidate | None:
-    """Returns the learning rate, weighed by its decades above the usual one.
+    """Returns the cause "learning rate too high", weighed by its decades above the usual rate.
 
     Signs:
         learning_rate: the numbers grew, and the learning rate (divided by 1 - momentum)
@@ -63,7 +63,7 @@ def rate_too_high(m: Measured) -> Candidate | None:
 
 
 def rate_at_this_scale(m: Measured) -> str | None:
-    """Returns what the learning rate does with data of this scale, if that is much."""
+    """Returns a sentence on the step size with data of this scale, None where it is small."""
     ratio = _update_ratio(m)
     if not ratio >= at("update_ratio"):
         return None

@@ -78,7 +78,7 @@ def at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
 
 
 def _besides(m: Measured, found: PostMortem, guard: Guard) -> str:
-    """Returns what to say beside the rewritten line, in sentences; "" where there is nothing."""
+    """Returns sentences that go with the rewritten line, "" where there are none."""
     assert found.source is not None
     said = ""
     if guard is EXPONENTIAL:
@@ -171,7 +171,7 @@ def _of_fresh_weights(m: Measured, found: PostMortem) -> bool:
 
 
 def _example(found: PostMortem, guard: Guard) -> str:
-    """Returns the user's own expression mended, or else an example."""
+    """Returns the user's own expression with the fix applied, or else an example."""
     text = found.source.text if found.source is not None else ""
     own = None
     if text and guard is EXPONENTIAL and divides_by_a_sum(text):
@@ -184,7 +184,7 @@ def _example(found: PostMortem, guard: Guard) -> str:
 
 
 def _of_a_likelihood(text: str) -> str:
-    """Returns in a sentence how a likelihood does without a power."""
+    """Returns a sentence on how to write a likelihood with a sum of logarithms, not a power."""
     own = without_power(text) if text else None
     return (
         " In a likelihood go without powers and exponentials instead, and add up "
@@ -194,9 +194,9 @@ def _of_a_likelihood(text: str) -> str:
 
 
 def _of_a_softmax(text: str) -> str:
-    """Returns in a sentence how an exponential is mended that its own sum divides."""
+    """Returns a sentence on how to write an overflowing softmax safely."""
     if divides_by_a_sum(text) and below_its_largest(text):
-        return ""  # that is what is shown already
+        return ""  # the example shows it already
     own = below_its_largest(text) if text else None
     example = (
         f"`{own}`"

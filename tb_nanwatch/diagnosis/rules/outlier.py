@@ -23,7 +23,7 @@ _MAX_TOLD: Final = 2
 
 
 def outlier_data(m: Measured) -> list[Candidate]:
-    """Returns the cause of a fault that is the batch's outliers', and what met them.
+    """Returns the causes of a fault that outliers of the batch brought about.
 
     Empty where nothing ties the fault to an outlier.
 
@@ -44,7 +44,7 @@ def outlier_data(m: Measured) -> list[Candidate]:
     if found is None or found.held or found.data:
         return []
     tied = [(o, tie) for o in found.outliers if (tie := _tie(m, found, o))]
-    # Those of the failing step itself are told alone.
+    # Outliers of the failing step itself are reported without earlier ones.
     tied = [t for t in tied if t[0].ago == tied[0][0].ago][:_MAX_TOLD]
     if not tied:
         return []
@@ -71,7 +71,7 @@ def outlier_data(m: Measured) -> list[Candidate]:
 
 
 def _what_met_them(m: Measured) -> list[Candidate]:
-    """Returns the causes of the operation that bore no such values, as a logarithm.
+    """Returns the causes in the operation that cannot take the outliers, such as a logarithm.
 
     Settings with which all was well until then are not to blame.
     """
@@ -104,7 +104,7 @@ def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
 
 
 def _tie(m: Measured, found: PostMortem, outlier: Outlier) -> str:
-    """Returns in a sentence what ties the fault to an outlier, "" where nothing does."""
+    """Returns a sentence on the evidence that an outlier caused the fault, "" without any."""
     if outlier.ago:
         return _tie_before(m, outlier)
     if m.grown_before() >= at("domain_growth"):
@@ -144,7 +144,7 @@ def _is_of_this_batch(found: PostMortem) -> bool:
 
 
 def _tie_before(m: Measured, outlier: Outlier) -> str:
-    """Returns what ties the fault to an outlier of an earlier step: all leapt there."""
+    """Returns the evidence for an outlier of an earlier step, at which all values leapt."""
     if m.phase != "train" or m.facts.onset is None:
         return ""
     step = m.facts.onset.step - outlier.ago

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-# A longer one is no example.
+# Longer expressions are not used as an example.
 _MAX_TEXT: Final = 160
 # Of these modules it is known that they hold the function that bounds as well.
 _HOMES: Final = (
@@ -79,7 +79,7 @@ def edited(line: str, edit: LineEdit, bound: str) -> str | None:
 
 
 def rooted(line: str, bound: str) -> str | None:
-    """Returns a norm or a deviation written as the root of what is kept above 0.
+    """Returns a norm or a deviation rewritten as a root whose argument is kept above 0.
 
     `ops.norm(x, axis=1)` becomes `ops.sqrt(ops.maximum(ops.sum(ops.square(x), axis=1),
     bound))`, and a deviation that root of the variance. None where the line holds none, or
@@ -94,7 +94,7 @@ def rooted(line: str, bound: str) -> str | None:
 
 
 def _guarded_root(node: ast.AST, bound: str) -> ast.expr | None:
-    """Returns a root, a norm or a deviation with what is under its root kept above `bound`.
+    """Returns a root, a norm or a deviation with the root's argument kept above `bound`.
 
     None where it cannot be told what is under the root.
     """
@@ -195,7 +195,7 @@ def factor_beside(line: str, place: int) -> str | None:
 
 
 def divides_by_a_sum(line: str) -> bool:
-    """Returns whether the line divides by what it sums up, as a softmax does."""
+    """Returns whether the line divides values by their own sum, as a softmax does."""
     tree = _parsed(_alone(line))
     return tree is not None and any(
         isinstance(node, ast.BinOp)
@@ -224,7 +224,7 @@ def _rewritten(
     rewrite: Callable[[ast.AST], ast.expr | None],
     everywhere: bool = False,
 ) -> str | None:
-    """Returns what was meant rewritten, the whole value where that is several operations.
+    """Returns the guarded operation, or the whole value where several operations were guarded.
 
     Args:
         line: of which the tree was made.
@@ -287,7 +287,7 @@ def _with_bound(node: ast.AST, edit: LineEdit, bound: str) -> ast.expr | None:
 
 
 def _root_is_kept_up(denominator: ast.expr, bound: str) -> bool:
-    """Keeps a denominator up that is a root, by what is under it; returns whether it is one.
+    """Bounds a denominator that is a root, through the root's argument; returns whether it is a root.
 
     Kept up itself, the root would still have no derivative at 0: zero times infinity.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To what a learning rate is to be lowered, and where it is set."""
+"""Fixes that lower a learning rate: the new value, and the place where it is set."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lower_rate(m: Measured, rate: float) -> str:
 
 
 def tested_rate(m: Measured, kept: Experiment, margin: float) -> str:
-    """Returns the fix of a learning rate whose lower value was tried and helped.
+    """Returns the fix of a learning rate where an experiment with a lower rate helped.
 
     Args:
         kept: the experiment.
@@ -63,7 +63,7 @@ def tested_rate(m: Measured, kept: Experiment, margin: float) -> str:
 
 
 def _rates_of_schedule(m: Measured, divisor: float) -> str:
-    """Returns ": ExponentialDecay(initial_learning_rate=0.05, ...)", "" of one's own."""
+    """Returns ": ExponentialDecay(initial_learning_rate=0.05, ...)", "" for a user's own schedule."""
     schedule = m.optimizer.get("learning_rate")
     if not isinstance(schedule, dict):
         return ""

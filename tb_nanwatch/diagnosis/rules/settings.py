@@ -18,7 +18,7 @@ class OddSetting(NamedTuple):
     """A setting of the optimizer that no training survives.
 
     Attributes:
-        decades: by how much it outweighs what else may have made numbers grow.
+        decades: its weight against other drivers of growth.
         text: what is wrong with it, a sentence.
         fix: what to set it to, a sentence.
     """
@@ -74,7 +74,7 @@ def odd_settings(m: Measured) -> list[OddSetting]:
 
 
 def settings_fix(m: Measured) -> str:
-    """Returns what to change in the optimizer, or in the user's line that sets it."""
+    """Returns the fix in the optimizer, or in the user's line that sets it."""
     odd = odd_settings(m)
     if odd:
         return " ".join(setting.fix for setting in odd)
@@ -84,7 +84,7 @@ def settings_fix(m: Measured) -> str:
 
 
 def settings_driver(m: Measured) -> Candidate | None:
-    """Returns the cause where a setting is one that no training survives.
+    """Returns the cause where an optimizer setting is such that no training survives it.
 
     Signs:
         optimizer_settings: the numbers grew, and epsilon is below {tiny_epsilon},

@@ -9,7 +9,7 @@ from tb_nanwatch.diagnosis.measured import Measured
 
 
 def upstream_text(m: Measured) -> str:
-    """Returns in a sentence how large the tensors were that the first bad one came from."""
+    """Returns a sentence on the size of the tensors from which the first bad one was computed."""
     top = m.upstream_top()
     if math.isnan(top):
         return "Nothing before it in the step was measured."
@@ -17,7 +17,7 @@ def upstream_text(m: Measured) -> str:
 
 
 def counts_text(m: Measured) -> str:
-    """Returns in a sentence what came out of the first bad tensor, "" where none is known."""
+    """Returns a sentence with the counts of the first bad tensor, "" where none is known."""
     t = m.bad_tensor
     if t is None:
         return ""

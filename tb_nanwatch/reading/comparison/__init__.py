@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs or two searches, beside each other."""
+"""Compares two runs or two searches."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two searches, before and after an edit of the search space; pure.
 
-How many trials went bad in each, an exact test of the difference, what of the space
-was edited, and which of the first search's trials the edited space has no room for.
+It tells how many trials went bad in each, an exact test of the difference, the edits of the
+space, and which trials of the first search lie outside the edited space.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam, JSONScalar
 from tb_nanwatch.wording import before_after_text as words
 
-# As everywhere in the field: one in twenty.
+# The usual level of significance.
 _CLEAR: Final = 0.05
 _EQUAL: Final = 1e-9
-# An edit keeps most of a space: with more new than old the two are told of as two programs.
+# An edit keeps most of a space: with fewer shared names the two count as two programs.
 _AKIN: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Half:
-    """One of two searches.
+    """One of the two searches that are compared.
 
     Attributes:
-        name: what it is called in sentences.
+        name: its name in sentences.
         trials: those whose fate is known.
         space: every declaration, those of inactive hyperparameters too.
         direction: "min" or "max", of the objective.
@@ -48,13 +48,13 @@ class Half:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """What came of an edit.
+    """The effect of an edit of the search space.
 
     Attributes:
         shares: of both searches.
         p_value: two-sided, of Fisher's exact test on the two shares; None where a
             search has no trial.
-        changes: what of the space was edited.
+        changes: the edited declarations of the space.
         removed: what the edit removed; None where nothing was edited, or where the
             spaces share less than half of their hyperparameters.
         best_scores: of the trials that did not go bad; None where there is none.
@@ -70,7 +70,7 @@ class BeforeAfter:
 
 
 def before_after(first: Half, second: Half) -> BeforeAfter:
-    """Returns what came of the edit between two searches."""
+    """Returns the effect of the edit between two searches."""
     shares = (_share(first), _share(second))
     p_value = None
     if shares[0].total and shares[1].total:
@@ -148,7 +148,7 @@ def _changes(first: Sequence[HParam], second: Sequence[HParam]) -> list[SpaceCha
 def _in_common(
     first: Sequence[HParam], second: Sequence[HParam]
 ) -> tuple[int, int] | None:
-    """Returns (shared, all) names of two spaces; None where one has none yet."""
+    """Returns (shared, all) names of two spaces; None where a space has no names yet."""
     names = [{s.name for s in space} for space in (first, second)]
     if not all(names):
         return None
@@ -222,7 +222,7 @@ def _allows(spec: HParam, value: JSONScalar) -> bool:
     return every is None or any(same(v, value) for v in every)
 
 
-# --- What it comes to -----------------------------------------------------------------
+# --- The verdict ----------------------------------------------------------------------
 
 
 def _verdict(

@@ -27,12 +27,12 @@ _MAX_LISTED: Final = 8
 
 
 class CannotCompareError(NanWatchError):
-    """What is to be compared was not found, or is not of one kind."""
+    """The things to compare were not found, or a run was to be compared with a search."""
 
 
 @dataclass(frozen=True)
 class ComparedLog:
-    """Where one half of a comparison is read.
+    """The log from which one side of a comparison is read.
 
     Attributes:
         reader, ctx, experiment_id: as of the reader.
@@ -57,7 +57,7 @@ class ComparedLog:
 def runs(
     first: tuple[ComparedLog, Session], second: tuple[ComparedLog, Session]
 ) -> RunComparison:
-    """Returns what two runs differ in."""
+    """Returns the differences between two runs."""
     runs_of = [first[1].run, second[1].run]
     if runs_of[0] == runs_of[1] and first[0] is second[0]:
         runs_of = [f"{_project(s)}:{s.run}" for _, s in (first, second)]
@@ -99,7 +99,7 @@ def _labels(
     second: tuple[ComparedLog, str],
     otherwise: tuple[str, str],
 ) -> tuple[str, str]:
-    """Returns what both are called: by name, by place where names are alike or none."""
+    """Returns names for both: their own, with the log's place where these are equal or missing."""
     one, other = first[1], second[1]
     if one != other and one != "." and other != ".":
         return one, other
@@ -116,7 +116,7 @@ def _labels(
 def searches(
     first: tuple[ComparedLog, str], second: tuple[ComparedLog, str]
 ) -> SearchComparison:
-    """Returns what became of a search after its space was edited.
+    """Returns how a search changed after its space was edited.
 
     Args:
         first, second: where each is, and its id.
@@ -231,7 +231,7 @@ def newest(place: ComparedLog) -> SearchComparison:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a name can mean: a run, a search, or either."""
+    """The run, the search, or both that a name stands for."""
 
     session: Session | None
     search_id: str | None
@@ -291,7 +291,7 @@ def _find(place: ComparedLog, name: str | None) -> _Found:
 
 
 def _run_of(newest_first: Sequence[Session], name: str) -> Session | None:
-    """Returns the run, or the trial, of this name; of a search run again, the newest.
+    """Returns the run or trial of this name; the newest, where a search was run several times.
 
     Raises:
         CannotCompareError: searches of several projects have it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs, or two searches, beside each other."""
+"""The answers that compare two runs, or two searches."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Parting:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """What two runs differ in.
+    """The differences between two runs.
 
     Attributes:
         schema_version: rises where a reader must know.
@@ -157,7 +157,7 @@ class Removed:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchComparison:
-    """What became of a search after its space was edited.
+    """The effect of an edit of a search's space.
 
     Attributes:
         schema_version: rises where a reader must know.

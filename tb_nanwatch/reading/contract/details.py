@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run in full: what the routes `run`, `ranges`, `flight`, `lanes` and `markdown` send."""
+"""One run in full: the answers of the routes `run`, `ranges`, `flight`, `lanes` and `markdown`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tb_nanwatch.record.schema import Config, Episode, Phase, Probe
 
 @dataclass(frozen=True)
 class Environment:
-    """What was trained, and with what.
+    """The set-up of the training.
 
     Attributes:
         model: its class and name.
@@ -51,7 +51,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class LossScaling:
-    """What a `LossScaleOptimizer` did, a number for each point of the lane.
+    """The loss scale and skipped steps of a `LossScaleOptimizer`, for each point of the lane.
 
     Attributes:
         steps: the last step of the point.
@@ -100,7 +100,7 @@ class Markdown:
 
 @dataclass(frozen=True)
 class SpaceEdit:
-    """What a cut stands for in the search space; both are empty where it cannot be said.
+    """The edit of the search space for a cut; both are empty where the space cannot express it.
 
     Attributes:
         code: to paste.

@@ -98,7 +98,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class FirstScreen:
-    """What the first screen says, in sentences; each may be empty but the first.
+    """The sentences of the first screen; each but the first may be empty.
 
     Attributes:
         happened: "4 of 24 trials diverged".
@@ -131,10 +131,10 @@ class FirstScreen:
 
 @dataclass(frozen=True)
 class Aborted:
-    """A search that the tuner gave up, that an exception ended, or a person.
+    """A search that ended early: by the tuner, by an exception, or by hand.
 
     Attributes:
-        trials: ids of the trials that did it.
+        trials: ids of the trials that caused it.
         names: of these, for people.
         reasons: why each of them failed, in one line.
         message: of the exception.
@@ -152,7 +152,7 @@ class Aborted:
 
 @dataclass(frozen=True)
 class Cost:
-    """What going bad cost a search; attempts that a later one replaced included.
+    """The training time that going bad cost a search, replaced attempts included.
 
     Attributes:
         seconds: of training.
@@ -201,7 +201,7 @@ class ToldBoundary(Boundary):
 
 @dataclass(frozen=True)
 class Frontier:
-    """What a stability search found.
+    """The result of a stability search.
 
     Attributes:
         boundaries: along one number each, at values of what moves them.
@@ -226,7 +226,7 @@ class Frontier:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What short extra trials made of a search's hint; they are no trials of the search.
+    """The result of testing a search's hint by short extra trials, which are not part of the search.
 
     Attributes:
         condition: "learning_rate >= 0.3", fixed before the first of them.

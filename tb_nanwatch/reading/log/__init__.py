@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the log, read back."""
+"""Reads the records of a log directory."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The causes of the runs that went bad, worked out once each from their full records."""
+"""Diagnoses the runs that went bad, once each, from their full records."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def facts_in_full(
     session: Session,
     with_data: bool = True,
 ) -> Facts:
-    """Returns all that was measured in one run, as far as it can be read."""
+    """Returns all measurements of one run that can be read."""
     facts = facts_of(session.status, session.began_with, session.postmortem, with_data)
     records = reader.detail(ctx, experiment_id, session, _KINDS).records
     found = records[metadata.KIND_SESSION]
@@ -119,7 +119,7 @@ def facts_in_full(
 
 
 def _version(session: Session) -> tuple[Any, ...]:
-    # What follows the onset changes no cause, so a run that goes on is not read again.
+    # Steps after the onset change no cause, so a run that goes on is not read again.
     status = session.status
     written = status.written
     return (

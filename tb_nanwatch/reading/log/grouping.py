@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sessions belong together, and which one of them decides; pure."""
+"""Groups the sessions of each trial, and finds which of them decide its status; pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from tb_nanwatch.record.schema import STATUSES, Status
+from tb_nanwatch.record.schema import STATUSES, Search, Status
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.log.session import Session
 
+# Fewer runs than this are not compared with one another.
+_MIN_RUNS: Final = 2
+_PREFIX: Final = "by-hand:"
+# The name of runs that stand in the log directory itself.
+_UNNAMED: Final = "Runs with hparams="
+
 
 def decide(sessions: list[Session]) -> None:
-    """Marks every session but those that decide their trial's execution.
+    """Marks as superseded every session that does not decide its trial's execution.
 
     Several trainings in one attempt at an execution (a `HyperModel.fit` that calls
     `fit` twice, a model that is trained on) are parts of it and decide together: the
@@ -84,7 +91,7 @@ def _attempts(sessions: list[Session]) -> list[list[Session]]:
 
 
 def _inherit(sessions: list[Session]) -> None:
-    """Notes what had become of the training that a session's weights came from."""
+    """Notes the status of the training that a session's weights came from."""
     trials = trials_of(sessions)
     by_id = {s.id: s for s in sessions}
     for session in sessions:
@@ -113,3 +120,36 @@ def trials_of(sessions: list[Session]) -> dict[tuple[str, str], list[Session]]:
 def worst(sessions: list[Session]) -> Status:
     """Returns the worst status of `sessions`, which is the trial's."""
     return max((s.status.status for s in sessions), key=STATUSES.index)
+
+
+def gather(sessions: Sequence[Session]) -> None:
+    """Groups runs that were given `hparams=`: those below one directory become one search.
+
+    Runs of a hand-written loop, Optuna or Ray are then compared like a tuner's trials. The
+    objective is the score of these runs, where all are judged by the same.
+
+    Args:
+        sessions: in order of their start; what they belong to is set.
+    """
+    places: dict[str, list[Session]] = defaultdict(list)
+    for session in sessions:
+        if session.status.search is None and session.status.hparams:
+            places[session.run.rpartition("/")[0]].append(session)
+    for place, group in places.items():
+        if len({(s.run, s.nth) for s in group}) < _MIN_RUNS:
+            continue
+        scores = {
+            (s.status.score.name, s.status.score.direction)
+            for s in group
+            if s.status.score
+        }
+        name, direction = next(iter(scores)) if len(scores) == 1 else (None, None)
+        search = Search(
+            id=f"{_PREFIX}{place}",
+            name=place or _UNNAMED,
+            objective=name,
+            direction=direction,
+            started=group[0].status.started,
+        )
+        for session in group:
+            session.by_hand = search

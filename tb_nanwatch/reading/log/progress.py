@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bar on long work, where somebody looks at a terminal."""
+"""A progress bar for long work, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
-# Hears what is done, how much of it, and of how much; None where that is not known.
+# Receives the task, the amount done and the total; None where the total is unknown.
 Tell = Callable[[str, int, int | None], None]
 
 
 def untold(what: str, done: int, total: int | None) -> None:
-    """Shows no progress: for where nobody looks at a terminal."""
+    """Shows no progress; used where the output is not a terminal."""
 
 
 def is_terminal(out: IO[str]) -> bool:
-    """Returns whether someone looks at `out` as it is written."""
+    """Returns whether `out` is a terminal."""
     try:
         return out.isatty()
     except (AttributeError, ValueError):

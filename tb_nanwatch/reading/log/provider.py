@@ -33,7 +33,7 @@ class Parallel:
         self._pool: ThreadPoolExecutor | None = None
 
     def __call__(self, *calls: Callable[[], Any]) -> list[Any]:
-        """Returns what the calls return, in their order."""
+        """Returns the results of the calls, in their order."""
         if len(calls) < 2:
             return [call() for call in calls]
         with self._lock:
@@ -116,7 +116,7 @@ class ProvidedExperiment:
             )
             return data, {}
         except tb_errors.PublicError:
-            raise  # not allowed, or no such experiment: no run's fault
+            raise  # access denied, or an unknown experiment: no run's fault
         except Exception as e:
             if len(runs) == 1:
                 logger.warning("NaN Watch cannot read run %r: %s", runs[0], e)

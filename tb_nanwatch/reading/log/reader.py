@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads sessions: all of them for the overview, one on demand, what has changed alone.
+"""Reads sessions: all for the overview, one on demand; reads only records that changed.
 
 The overview needs the small status records alone, and reads again only those that
 changed; everything else is read for one run, on demand.
@@ -61,7 +61,7 @@ class Detail:
 
 @dataclass
 class _Experiment:
-    """What was read of one experiment so far."""
+    """The records of one experiment that were read so far."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     loaded: dict[tuple[str, str], Loaded] = field(default_factory=dict)
@@ -207,7 +207,7 @@ class Reader:
     def detail(
         self, ctx: Any, experiment_id: str, session: Session, kinds: Sequence[str]
     ) -> Detail:
-        """Returns all records of `kinds` of one session, and what is missing of them.
+        """Returns all records of `kinds` of one session, and sentences on missing ones.
 
         Args:
             ctx: the `RequestContext`.

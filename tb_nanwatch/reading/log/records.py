@@ -49,7 +49,7 @@ def version_of(series: Any) -> str:
 
 
 def fingerprint(listing: Listing) -> frozenset[tuple[str, str, str]]:
-    """Returns what changes whenever one of the time series does."""
+    """Returns a fingerprint that changes whenever one of the time series does."""
     return frozenset(
         (run, tag, version_of(series))
         for run, tags in listing.items()
@@ -109,11 +109,13 @@ def decode_all(data: Sequence[Any], tag_name: str) -> tuple[list[Any], list[str]
             bad.append(str(e))
             continue
         elements = datum.numpy.tolist()
-        # What was written a second time, since the place failed after the first, is no
+        # A record that was written twice, since the place failed after the first time, is no
         # damage.
         duplicates += record.seq in seen and seen[record.seq] != elements
         seen[record.seq] = elements
-        records[record.seq] = record  # the later one was written later
+        records[record.seq] = (
+            record  # of two records with one number, the later one counts
+        )
     kind = tag_name.rpartition("/")[2]
     problems = []
     if bad:

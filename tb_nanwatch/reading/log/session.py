@@ -63,7 +63,7 @@ class Session:
 
     @property
     def name(self) -> str:
-        """The run's name for people: "." says nothing, its directory's name does.
+        """The run's name for people; where that is ".", the directory's name.
 
         A later run in the same directory has its number.
         """
@@ -82,7 +82,7 @@ class Session:
 
     @property
     def score(self) -> float | None:
-        """The tuner's score of its trial, or what a run without a tuner is judged by."""
+        """The tuner's score of the trial, or the metric that judges a run without a tuner."""
         if self.trial is not None:
             return self.trial.score
         return self.status.score.value if self.status.score else None
@@ -96,7 +96,7 @@ class Session:
 
     @property
     def trial_key(self) -> tuple[str, str]:
-        """What is counted as one trial: in a search its id, else the run."""
+        """The key by which trials are counted: the trial's id in a search, else the run."""
         if self.status.search and self.status.trial_id is not None:
             return (self.search_id, self.status.trial_id)
         return (self.search_id, f"run:{self.run}:{self.nth}")

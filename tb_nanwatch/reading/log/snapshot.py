@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from tb_nanwatch.reading.log import unwatched
-from tb_nanwatch.reading.log.by_hand import gather
-from tb_nanwatch.reading.log.grouping import decide
+from tb_nanwatch.reading.log.grouping import decide, gather
 from tb_nanwatch.reading.log.records import Listing, Loaded
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.record import metadata, schema
@@ -66,7 +65,7 @@ def snapshot_of(
     trainings: Sequence[unwatched.LoggedTraining],
     now: float,
 ) -> Snapshot:
-    """Returns the snapshot that records tell.
+    """Returns the snapshot that the newest records make up.
 
     Args:
         loaded: the newest status, trial, heartbeat, frontier, confirmation and post-mortem
@@ -136,7 +135,7 @@ class _Parts:
                 session.damage.append(words.older_status_text(entry.problem))
 
     def add_verdicts(self) -> None:
-        """Tells sessions what KerasTuner made of them; trials without one get one."""
+        """Adds KerasTuner's verdicts to sessions; makes a session for each trial without one."""
         searches = {s.search_id: s.status.search for s in self.sessions.values()}
         for key, verdict in self.verdicts.items():
             if key not in self.sessions and key not in self.unreadable:
@@ -146,7 +145,7 @@ class _Parts:
                 self.sessions[key].trial = verdict.record
 
     def add_postmortems(self) -> None:
-        """Tells sessions what became of their failing step."""
+        """Adds the post-mortems of failing steps to their sessions."""
         for key, entry in self.postmortems.items():
             if key in self.sessions:
                 self.sessions[key].postmortem = entry.record.result
@@ -166,7 +165,7 @@ class _Parts:
                 self.warnings.append(words.no_status_text(run, tag.session_id))
 
     def set_states(self, now: float) -> float:
-        """Says of each session whether it runs, and returns when that may change.
+        """Sets each session's state, and returns when a running session may have to be called dead.
 
         Args:
             now: seconds since the epoch.
@@ -210,7 +209,7 @@ def _deadline(status: StatusRecord | HeartbeatRecord) -> float:
 
 
 def _on_demand(session: Session) -> Iterator[tuple[str, int]]:
-    """Yields what the status says was written, of the kinds that are read on demand."""
+    """Yields, for each kind that is read on demand, how many records the status says were written."""
     for kind, written in session.status.written.items():
         if metadata.PLUGIN_OF_KIND.get(kind) == metadata.PLUGIN_NAME and written > 0:
             yield kind, written

@@ -100,7 +100,7 @@ def scalars_of(scalars: Listing, runs: Collection[str]) -> dict[str, dict[str, A
 
 
 def bad_scalar(phase: str, tag: str, data: Sequence[Any]) -> BadScalar | None:
-    """Returns what was not finite in a scalar's data, None where all was."""
+    """Returns the non-finite epochs of a scalar's data, None where all were finite."""
     bad = [int(d.step) for d in data if not math.isfinite(d.value)]
     if not bad:
         return None

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: as records, in a terminal, as a page."""
+"""The report: as an overview object, in a terminal, as a page."""

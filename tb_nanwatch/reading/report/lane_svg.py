@@ -89,7 +89,7 @@ def lane(
 
 
 def lost(start: float, end: float) -> str:
-    """Returns a hatched bar: what was trained on NaN or infinity."""
+    """Returns a hatched bar over the steps that trained on NaN or infinity."""
     bar = (
         f'<rect class="lost" x="{start:.1f}" y="3" width="{max(end - start, 1.0):.1f}" '
         'height="8"/>'

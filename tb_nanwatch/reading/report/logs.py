@@ -28,12 +28,12 @@ _MAX_SCALARS: Final = 5_000
 
 
 class CannotReadError(NanWatchError):
-    """The log directory cannot be read, or holds nothing of ours."""
+    """The log directory cannot be read, or holds no NaN Watch records."""
 
 
 @dataclass(frozen=True)
 class Logs:
-    """What a log directory held when it was read.
+    """The contents of a log directory at the time it was read.
 
     Attributes:
         full: the overview.
@@ -46,7 +46,7 @@ class Logs:
     causes: search_entry.CausesByRun
 
     def lanes(self) -> Lanes:
-        """Returns what the page draws of each run, by (run, session id)."""
+        """Returns the lane that the page draws for each run, by (run, session id)."""
         growth = schema.LANE_SERIES.index("growth")
         return {
             (s.run, s.id): (

@@ -109,7 +109,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
     shown.sort(key=lambda run: run.status not in BAD_STATUSES)
     cards = told.cards_of(replace(full, searches=[search]))
     parts = [_title(search), card.in_html(cards)]
-    # Each fact stands once: what a card says is not told again below it.
+    # Each fact stands once: sentences of a card are not repeated below it.
     said = " ".join(text for c in cards for text in (c.first, *(p.text for p in c.parts)))
     more = [without(text, said) for text in search.first.more]
     if any(more):
@@ -136,7 +136,7 @@ def _search(search: SearchSummary, full: Overview, lanes: Lanes) -> str:
 
 
 def _frontier(search: SearchSummary) -> list[str]:
-    """Returns what a stability search found, and what came of the one before a search."""
+    """Returns a stability search's result, or how a search fared after one."""
     parts = [f"<p>{text(search.afterwards, _LONG)}</p>"] if search.afterwards else []
     found = search.frontier
     if found is not None:
@@ -149,7 +149,7 @@ def _frontier(search: SearchSummary) -> list[str]:
 
 
 def _contents(searches: list[SearchSummary]) -> str:
-    """Returns the list of what stands on the page, where that is more than one thing."""
+    """Returns a table of contents, where the page has more than one section."""
     if len(searches) < 2:
         return ""
     items = "".join(
@@ -182,7 +182,7 @@ def _title(search: SearchSummary) -> str:
 
 
 def _causes(runs: list[RunSummary], said: str, edited: str) -> list[str]:
-    """Returns each cause once, which trials it was found in, and what `said` does not say.
+    """Returns each cause once with its trials, and those of its sentences that `said` lacks.
 
     Args:
         runs: of the search.

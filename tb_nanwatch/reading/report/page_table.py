@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of a search's trials on the HTML page; pure.
 
-What tells most stands first: the hyperparameters that go with going bad, how each trial
-ended, and why. Cells wrap, so that a window of 900 pixels shows all of it.
+The most telling columns come first: the hyperparameters associated with going bad, how each
+trial ended, and why. Cells wrap, so that a window of 900 pixels shows all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tb_nanwatch.wording.text import clean
 # Points of a run's lane: (last step, growth) of each.
 Lanes = Mapping[tuple[str, str], tuple[list[int], list[float]]]
 
-# Hyperparameters with a column of their own; the others share one.
+# Hyperparameters with a column of their own; the others share a column.
 _COLUMNS: Final = 2
 
 

@@ -142,7 +142,7 @@ def _origin(
 
 
 def _closest_call(session: Session) -> ToldCall | None:
-    """Returns how near a run that stayed finite came to an overflow, if it did."""
+    """Returns the closest call of a run that stayed finite, None where nothing came near."""
     status = session.status
     if status.status != "clean":
         return None

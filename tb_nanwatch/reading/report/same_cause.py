@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs that died of the same cause, told once: whose numbers, and what came next; pure."""
+"""Groups runs with the same cause, so that a report states it once; pure."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import TypedDict
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.contract.searches import (
     Aborted,
+    Confirmation,
     Finding,
     Frontier,
     SearchSummary,
@@ -20,7 +21,7 @@ from tb_nanwatch.reading.contract.searches import (
 from tb_nanwatch.reading.log.grouping import trials_of, worst
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.search import aborted, confirmations, frontiers
+from tb_nanwatch.reading.search import aborted, frontiers
 from tb_nanwatch.reading.search.analysis import Analysis
 from tb_nanwatch.reading.search.cost import cost
 from tb_nanwatch.reading.search.failures import (
@@ -32,8 +33,13 @@ from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.reading.search.misread import misread
 from tb_nanwatch.reading.search.outcomes import compare
 from tb_nanwatch.reading.search.search_answer import name_of, search_answer
-from tb_nanwatch.record.schema import STATUSES
+from tb_nanwatch.record.schema import STATUSES, ConfirmationRecord
 from tb_nanwatch.wording import outcomes_text
+from tb_nanwatch.wording.finding_text import (
+    confirmation_text,
+    counts_of,
+    is_confirmed,
+)
 
 CausesByRun = Mapping[tuple[str, str], Sequence[Cause]]
 
@@ -48,7 +54,7 @@ def search_entry(
     """Returns a search and its findings."""
     trials = trials_of(sessions)
     search = _summary(search_id, sessions, causes, with_data)
-    confirmed = confirmations.entry(snapshot.confirmations.get(search_id))
+    confirmed = _confirmation(snapshot.confirmations.get(search_id))
     search = replace(
         search, **_frontier(search, sessions, snapshot), confirmation=confirmed
     )
@@ -80,11 +86,11 @@ def _compared(
 def _summary(
     search_id: str, sessions: list[Session], causes: CausesByRun, with_data: bool
 ) -> SearchSummary:
-    """Returns a search as far as its trials need not be compared."""
+    """Returns the part of a search's entry that needs no comparison of its trials."""
     trials = trials_of(sessions)
     statuses: Counter[str] = Counter(worst(group) for group in trials.values())
     by_status = {s: statuses[s] for s in STATUSES if s in statuses}
-    # Any session's copy will do, but one that a callback wrote knows most.
+    # Any session's copy will do, but those written by a callback are the most complete.
     search = max(
         (s.search for s in sessions if s.search),
         key=lambda s: bool(s.tuner),
@@ -127,7 +133,7 @@ class _Frontier(TypedDict):
 def _frontier(
     search: SearchSummary, sessions: list[Session], snapshot: Snapshot
 ) -> _Frontier:
-    """Returns the frontier that a search found, or what came of the last one's."""
+    """Returns the frontier that a search found, or how it fared in an earlier one's space."""
     found = frontiers.entry(snapshot.frontiers.get(search.search))
     known = snapshot.frontiers.values()
     before = [r for r in known if r.written_at <= search.started]
@@ -135,6 +141,23 @@ def _frontier(
         return {"frontier": found, "afterwards": ""}
     last = max(before, key=lambda r: r.written_at)
     return {"frontier": found, "afterwards": frontiers.afterwards(last, sessions)}
+
+
+def _confirmation(record: ConfirmationRecord | None) -> Confirmation | None:
+    """Returns the confirmation in the form that is sent; None where none was logged."""
+    if record is None:
+        return None
+    return Confirmation(
+        record.condition,
+        record.other,
+        counts_of(record, True),
+        counts_of(record, False),
+        record.p_value,
+        is_confirmed(record),
+        record.steps,
+        record.seconds,
+        confirmation_text(record),
+    )
 
 
 def _verdict(
@@ -159,7 +182,7 @@ def _running(trials: Trials) -> int:
 
 
 def _notes(trials: Trials) -> list[str]:
-    """Returns what else happened, a sentence each: what runs, failed, was not watched."""
+    """Returns remarks, a sentence each, on trials that run, failed or were not watched."""
     groups = trials.values()
     statuses = Counter(map(worst, groups))
     quiet = [g for g in groups if worst(g) == "unwatched" and not any(map(failure, g))]
@@ -191,7 +214,7 @@ def _search_space(sessions: list[Session]) -> list[SpaceHParam]:
 
 
 def is_bookkeeping(name: str, session: Session) -> bool:
-    """Returns whether a hyperparameter is a value of Hyperband's own, which nobody chose."""
+    """Returns whether a hyperparameter is one of Hyperband's bookkeeping values."""
     return name.startswith("tuner/") and session.status.search is not None
 
 

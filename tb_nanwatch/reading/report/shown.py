@@ -77,7 +77,7 @@ class Report:
             ) from e
 
     def stable_space(self, search: str | None = None) -> Any:
-        """Returns the space of a KerasTuner search without what went bad: no new trial.
+        """Returns a KerasTuner search's space without the values that went bad; trains no new trial.
 
         Runs with `hparams=` (a loop of one's own, Optuna, Ray Tune) declare no space: of
         these the report prints which values to leave out. Hand it to the next tuner; the build function stays as it is. A bound that holds

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runs of a search as a table for terminals, with what matters most in it.
 
-Of the hyperparameters, those come first that go with going bad; those that do not
-fit into the terminal's width are left to a line below, those that all runs share too.
+Hyperparameters associated with going bad come first. A line below the table lists those that
+do not fit into the terminal's width, and those that all runs share.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def table_of(
     """
     same, names = _names(runs)
     blamed = _blamed(findings)
-    # What is to blame is shown, although all that went bad may share it.
+    # A hyperparameter to blame is shown, although all bad trials may share its value.
     names = _by_weight([*names, *(n for n in same if n in blamed)], blamed, rates)
     facts = {title: [cell(run, runs) for run in runs] for title, cell in _FACTS.items()}
     facts = {t: cells for t, cells in facts.items() if any(c != "-" for c in cells)}
@@ -108,7 +108,7 @@ def hparams_of(
     findings: Sequence[Finding],
     rates: Sequence[Rate],
 ) -> tuple[list[str], list[str]]:
-    """Returns the hyperparameters that all runs have the same value of, and the others.
+    """Returns the hyperparameters with one value in all runs, and the other ones.
 
     The others come in order of how much they go with going bad.
     """
@@ -141,7 +141,7 @@ def _blamed(findings: Sequence[Finding]) -> list[str]:
 def _by_weight(
     names: Sequence[str], blamed: Sequence[str], rates: Sequence[Rate]
 ) -> list[str]:
-    """Returns the names in order of how much they go with going bad."""
+    """Returns the names, those most strongly associated with going bad first."""
 
     def spread(name: str) -> float:
         shares = [r.bad / r.total for r in rates if r.hparam == name and r.total]
@@ -229,7 +229,7 @@ def width_of(out: IO[str]) -> int:
 
 
 def draw(table: Table, out: IO[str]) -> None:
-    """Prints a table: what went bad is red where `out` is a terminal, and rich is there."""
+    """Prints a table; bad runs are red where `out` is a terminal and rich is installed."""
     if is_terminal(out):
         _coloured(table, out)
     else:

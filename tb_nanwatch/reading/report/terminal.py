@@ -79,9 +79,9 @@ def render(full: Overview, out: IO[str], every: bool = False) -> None:
 
 
 def _groups(full: Overview) -> list[list[SearchSummary]]:
-    """Returns the searches; those in a row of which there is the same good news, together."""
+    """Returns the searches in groups; consecutive ones with the same good news form a group."""
     groups: list[list[SearchSummary]] = []
-    joins = ""  # what is said of the last group, where others may say it with it
+    joins = ""  # text of the last group, "" where no other search may join it
     for search in full.searches:
         runs = [r for r in full.runs if r.search == search.search]
         brief = search.search and told.is_clean(search, runs) and not search.afterwards
@@ -97,7 +97,7 @@ def _groups(full: Overview) -> list[list[SearchSummary]]:
 def _print_whole(
     full: Overview, search: SearchSummary, reminded: bool, out: IO[str], every: bool
 ) -> bool:
-    """Prints all that is said of a search, or of runs; returns whether it reminds.
+    """Prints the whole text on a search or runs; returns whether that includes the reminder.
 
     Args:
         full, out, every: as in `render`.
@@ -129,7 +129,7 @@ def _print_cards(
     reminded: bool,
     out: IO[str],
 ) -> bool:
-    """Prints the cards of a search, or of runs; returns whether they remind of it.
+    """Prints the cards of a search or runs; returns whether they include the reminder.
 
     Args:
         full, search, shown, out: as in `render`.
@@ -162,7 +162,7 @@ def _print_search(
     out: IO[str],
     every: bool,
 ) -> None:
-    """Prints what stands below a search's card."""
+    """Prints the details below a search's card."""
     findings = told.findings_of(full, search)
     if every:
         for text in told.beyond(search, findings):
@@ -198,7 +198,7 @@ def _print_search(
 
 
 def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> None:
-    """Prints what is to be said of runs beside their rows; what several say, once."""
+    """Prints remarks on runs that their rows do not hold, each remark once."""
     said: dict[str, list[str]] = {}
     for run in runs:
         for sentence in _remarks(run, answered=not every):
@@ -213,7 +213,7 @@ def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> Non
 def _print_the_others(
     search: SearchSummary, shown: list[RunSummary], bad: int, out: IO[str]
 ) -> None:
-    """Prints how many runs have no row, by what became of them, and which is the best."""
+    """Prints how many runs have no row, by outcome, and which of them is the best."""
     rest = Counter(status_text(r) for r in shown if r.status not in BAD_STATUSES)
     parts = [f"{bad:,} more bad"] if bad else []
     parts += [f"{n:,} {status}" for status, n in rest.most_common()]
@@ -222,7 +222,7 @@ def _print_the_others(
 
 
 def _best_text(search: SearchSummary, shown: list[RunSummary]) -> str:
-    """Returns which run that did not go bad has the best score, in a sentence."""
+    """Returns a sentence on the run with the best score among those that did not go bad."""
     scores = {
         i: r.score
         for i, r in enumerate(shown)
@@ -265,7 +265,7 @@ def _say(text: str, out: IO[str], indent: str = "  ") -> None:
 def _print_frontier(
     search: SearchSummary, out: IO[str], every: bool, newest: bool
 ) -> None:
-    """Prints what a stability search found, and what came of the one before a search."""
+    """Prints a stability search's result, or how a search fared after one."""
     _say(search.afterwards, out)
     found = search.frontier
     if found is None:
@@ -293,7 +293,7 @@ def _print_damage(runs: Sequence[RunSummary], out: IO[str]) -> None:
 
 
 def _print_run(run: RunSummary, out: IO[str], every: bool) -> None:
-    """Prints what is to be said of a run below its card."""
+    """Prints the details below a run's card."""
     if every:
         _print_closest_call([run], out)
         for sentence in _behind(run):
@@ -307,7 +307,7 @@ def _print_run(run: RunSummary, out: IO[str], every: bool) -> None:
 
 
 def _behind(run: RunSummary) -> list[str]:
-    """Returns the evidence for a run's answer that the answer does not hold."""
+    """Returns the evidence for a run's cause that its answer leaves out."""
     if not run.answer or not run.causes:
         return []
     said = f"{run.answer.why} {run.answer.tested}"
@@ -354,7 +354,7 @@ def _print_aborted(aborted: Aborted, runs: Sequence[RunSummary], out: IO[str]) -
 
 
 def _remarks(run: RunSummary, answered: bool) -> list[str]:
-    """Returns what is to be said of a run beside its row, a line each, to be printed.
+    """Returns the remarks on a run that its row does not hold, one printed line each.
 
     Args:
         run: the run.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said first of each search, and of each run beside none; pure.
+"""Builds the cards that open a report: one for each search, and for each run outside of one; pure.
 
 The terminal, the page, Markdown and a notebook draw these cards; all else that they show
 stands below.
@@ -25,7 +25,7 @@ from tb_nanwatch.wording.report_text import bad_alike_text
 from tb_nanwatch.wording.sentences import first_sentence, names_text, sentences
 from tb_nanwatch.wording.statuses import STATUS_TEXT
 
-# Runs beside no search that have a card each.
+# Runs outside of a search that have a card each.
 _MAX_RUNS: Final = 8
 
 
@@ -66,7 +66,7 @@ def findings_of(full: Overview, search: SearchSummary) -> list[Finding]:
 
 
 def is_clean(search: SearchSummary, runs: Sequence[RunSummary]) -> bool:
-    """Returns whether there is nothing but good news of a search or of runs."""
+    """Returns whether a search or some runs have nothing but good news."""
     quiet = all(r.status == "clean" and not (r.damage or r.failure_text) for r in runs)
     return quiet and not search.aborted
 
@@ -81,7 +81,7 @@ def run_card(run: RunSummary) -> Card:
 
 
 def remarks_of(run: RunSummary) -> list[str]:
-    """Returns what is to be said of a run beside its answer, a sentence each."""
+    """Returns the remarks on a run that its answer does not hold, a sentence each."""
     said = (run.failure_text, run.unwatched_text, run.misread_text)
     remarks = [*said, run.inherited_text, *(scalar.text for scalar in run.scalars)]
     return [remark for remark in remarks if remark]
@@ -129,13 +129,13 @@ def _which(runs: Sequence[RunSummary]) -> str:
 
 
 def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
-    """Returns what the first screen says of a search, in a card's parts."""
+    """Returns the first screen of a search as the parts of a card."""
     first, answer, aborted = search.first, search.answer, search.aborted
     if search.purpose == "stability" or not (answer or first.fix):
         return []  # a frontier has its own place below
     why = first.why
     if answer is not None and answer.of > 1 and why == answer.why:
-        if answer.sure == "tested":  # by more than the reasons that come second
+        if answer.sure == "tested":  # no further reasons needed
             why = " ".join(sentences(why)[:2])
         why += f" {bad_alike_text(answer.count, answer.of, answer.whose)}"
     where, _, line = first.where.partition(": ")
@@ -153,10 +153,10 @@ def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
 
 
 def _further(edit: str, findings: Sequence[Finding]) -> list[Part]:
-    """Returns what else is to be narrowed: each hyperparameter has one edit, the first.
+    """Returns further edits that narrow the space: the first one for each hyperparameter.
 
     Args:
-        edit: of the answer; without one nothing is to be narrowed yet.
+        edit: of the answer; where it is "", no edit is proposed yet.
         findings: of the search, the clearest first.
     """
     if not edit:
@@ -174,7 +174,7 @@ def _further(edit: str, findings: Sequence[Finding]) -> list[Part]:
 
 
 def narrowed_for(search: SearchSummary) -> str:
-    """Returns the cause that the search's edit is the fix of, "" without one.
+    """Returns the cause that the search's edit fixes, "" where it fixes none.
 
     What would have kept one trial finite is another value than the bound of the edit: it
     is told of no trial beside that.
@@ -199,15 +199,11 @@ def short(one: Card, sure: str) -> Card:
 
 
 def beyond(search: SearchSummary, findings: Sequence[Finding]) -> list[str]:
-    """Returns what statistics say of a search and its card does not, a text each."""
+    """Returns statistical results on a search that its card leaves out, a text each."""
     if not findings:
-        return list(filter(None, [_beyond(search.verdict, search.counted)]))
+        text = search.verdict.removeprefix(search.counted).strip()
+        return [text] if text else []
     return [
         f.text.replace(f"The edit {f.saves}.", "").replace(REMINDER, "").strip()
         for f in findings
     ]
-
-
-def _beyond(text: str, said: str) -> str:
-    """Returns a text without what it begins with."""
-    return str(text).removeprefix(said).strip()

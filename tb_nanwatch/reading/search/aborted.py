@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A search that the tuner gave up: which trials did it, why, and what to set; pure."""
+"""Explains why a tuner gave up a search: which trials failed, why, and what to set; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of, raised_failure_limit
+from tb_nanwatch.diagnosis.ranking import Cause, diagnose, facts_of
 from tb_nanwatch.reading.contract.searches import Aborted
 from tb_nanwatch.reading.log.grouping import trials_of
 from tb_nanwatch.reading.log.session import Session
@@ -34,7 +34,7 @@ def explain(
     sessions: list[Session],
     causes: Mapping[tuple[str, str], Sequence[Cause]] | None = None,
 ) -> Aborted | None:
-    """Returns what an aborted search is told with, None of another one.
+    """Returns the explanation of an aborted search, None for any other search.
 
     `fix` is what to do, with reasons; `next` the same in one sentence or two, for where
     the cause and its fix are told already.
@@ -71,7 +71,7 @@ def explain(
     shared = _shared_cause(row, causes or {})
     # At its last trial a higher limit would have let no more of them run.
     last_one = search.max_trials is not None and begun >= search.max_trials
-    raised = None if last_one else raised_failure_limit(limit, search.max_trials)
+    raised = None if last_one else words.raised_failure_limit(limit, search.max_trials)
     return Aborted(
         trials=[str(group[0].status.trial_id) for group in row],
         names=[name_of(group[0]) for group in row],
@@ -157,7 +157,7 @@ def _reason(group: Group, causes: Mapping[tuple[str, str], Sequence[Cause]]) -> 
 def _shared_cause(
     row: Sequence[Group], causes: Mapping[tuple[str, str], Sequence[Cause]]
 ) -> str | None:
-    """Returns the cause of all these trials that no value of the space would mend."""
+    """Returns the cause that all these trials share, if no value in the space would avoid it."""
     found = set()
     for group in row:
         session = max(group, key=lambda s: STATUSES.index(s.status.status))

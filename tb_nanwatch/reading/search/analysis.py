@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many trials' hyperparameters against going bad, pure: findings, rates, a verdict.
+"""Relates trials' hyperparameters to going bad; pure: findings, rates, a verdict.
 
 Trials are counted, never executions or continuations, and those of one search only.
 What a finding says holds for the trials that were run; its p-value is corrected for
@@ -55,7 +55,7 @@ from tb_nanwatch.wording.finding_text import (
 )
 from tb_nanwatch.wording.verdict_text import trials_text
 
-# Findings of one search; what is left after three is noise to a reader.
+# Most findings of a search: a fourth one would be noise to a reader.
 _MAX_FINDINGS: Final = 3
 # A value shared by all bad trials is worth a word where chance gives that so rarely.
 _SHARED_BY_CHANCE: Final = 0.05
@@ -63,7 +63,7 @@ _SHARED_BY_CHANCE: Final = 0.05
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the trials of one search say together.
+    """The result of comparing the trials of one search.
 
     Attributes:
         findings: the clearest first.
@@ -81,7 +81,7 @@ def analyse(
     trials: Sequence[ComparedTrial],
     direction: str | None = "min",
 ) -> Analysis:
-    """Returns what the hyperparameters of one search say about going bad.
+    """Returns which hyperparameters of one search are associated with going bad.
 
     Args:
         search: its id, repeated in the findings.
@@ -146,7 +146,7 @@ def stable_cuts(
 
 
 def separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
-    """Yields what parts bad trials from the others, and then what parts those left over.
+    """Yields the best separation of bad trials from good ones, then that of the trials left over.
 
     The second item of each says which trials were looked at. The last separation may
     have no region.
@@ -254,7 +254,7 @@ def _best_edit(
 
 
 def _loss(space: Space, region: Region, edit: Edit) -> tuple[bool, int, bool, int]:
-    """Returns what an edit costs; of two the smaller one is better."""
+    """Returns an edit's cost as a sort key: the smaller, the better."""
     gone = _removed(space, edit)
     lost_best = space.best is not None and bool(gone[space.best])
     lost = int((gone & ~space.bad).sum())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The edit of a search's space for a cut that a person placed; pure."""
+"""The edit of a search's space for a cut that the user placed in the tab; pure."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def edit_for(
 
 
 def _axis(trials: Sequence[Sequence[HParam]], name: str) -> Axis:
-    """Returns a hyperparameter with its declarations; an edit asks for nothing else."""
+    """Returns a hyperparameter's axis with its declarations alone; an edit needs no more."""
     return Axis(name, distinct_specs([h for t in trials for h in t if h.name == name]))

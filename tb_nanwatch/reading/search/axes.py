@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One search's hyperparameters as axes, and the conditions that can cut them; pure."""
+"""A search's hyperparameters as axes, and the conditions that can be tried on them; pure."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def cost(sessions: Sequence[Session]) -> Cost | None:
 
 
 def _seconds(session: Session) -> float:
-    # What was not watched has no onset either: its time says nothing.
+    # An unwatched run has no onset, so its time tells nothing.
     if session.status.status == "unwatched":
         return 0.0
     aside = session.postmortem.seconds if session.postmortem is not None else 0.0

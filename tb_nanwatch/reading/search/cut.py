@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is taken away from one hyperparameter of a search space, and where the cut goes."""
+"""Cuts of one hyperparameter's range: which values go, and where the boundary lies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tb_nanwatch.record.schema import JSONScalar
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken away from one hyperparameter.
+    """The values that are removed from one hyperparameter.
 
     Attributes:
         name: of the hyperparameter.
-        op: "ge" takes the values above `bound` away, "le" those below, "in" `values`.
+        op: "ge" removes the values above `bound`, "le" those below it, "in" `values`.
         bound: the last value that stays.
-        values: those that go.
+        values: the removed ones, where `op` is "in".
     """
 
     name: str
@@ -36,7 +36,7 @@ class Cut:
 
 
 def same(a: JSONScalar, b: JSONScalar) -> bool:
-    """Returns whether two values are equal and of one type: 1 is no True, and no 1.0."""
+    """Returns whether two values are equal and of one type: 1 differs from True and 1.0."""
     return type(a) is type(b) and a == b
 
 
@@ -61,7 +61,7 @@ def cut_of(axis: Axis, condition: HParamCondition, live: float, dead: float) -> 
 
 
 def short_between(live: float, dead: float, log: bool) -> float:
-    """Returns the number of fewest digits near the middle of two, not beyond either.
+    """Returns the number with the fewest digits near the middle of an interval, within it.
 
     It may equal `live`, which stays, and never `dead`, which goes.
     """

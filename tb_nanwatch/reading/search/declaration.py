@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a hyperparameter is declared: the code of `hp.Float(...)` and the like, whole or cut.
 
-Names and values come from logs, so each one is written as a literal, and what is not a
-plain literal is not written at all.
+Names and values come from logs, so each one is written as a literal, and any other value is
+not written at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
 
 def hp_of(spec: HParam) -> str:
-    """Returns what the program calls the `HyperParameters` that a hyperparameter is declared with."""
+    """Returns the program's variable for the `HyperParameters` of a declaration."""
     return spec.declared.hp if spec.declared is not None else "hp"
 
 
@@ -43,7 +43,7 @@ _MAX_LISTED: Final = 12
 
 
 def variable_of(name: str) -> str:
-    """Returns a name of Python for the variable that holds a hyperparameter's value."""
+    """Returns a valid Python name for the variable that holds a hyperparameter's value."""
     variable = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "value"
     if variable[0].isdigit() or keyword.iskeyword(variable) or variable in ("hp", "math"):
         variable = f"value_{variable}"
@@ -51,7 +51,7 @@ def variable_of(name: str) -> str:
 
 
 def declaration(spec: HParam, hp: str = "hp") -> str | None:
-    """Returns `hp.Float(...)` and the like; None for what no search space declares.
+    """Returns `hp.Float(...)` and the like; None for a value that no search space declares.
 
     Args:
         spec: what is declared.

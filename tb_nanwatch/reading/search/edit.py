@@ -2,7 +2,7 @@
 """The edit of a search space: the code to paste that leaves a region out; pure.
 
 `hp` is KerasTuner's. Names and values come from logs, so each one is written as a
-literal, and what is not a plain literal is not written at all.
+literal, and any other value is not written at all.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def unconditional(cut: Cut, axis: Axis, known: Sequence[HParam] = ()) -> Edit | 
 
 
 def by_hand(cuts: Sequence[Cut], axes: Sequence[Axis]) -> Edit | None:
-    """Returns the condition on values that a loop of one's own is to leave out.
+    """Returns the condition on values that the user's own loop should skip.
 
     Args:
         cuts: what is taken away, where all of them hold.
@@ -112,13 +112,13 @@ def by_hand(cuts: Sequence[Cut], axes: Sequence[Axis]) -> Edit | None:
     def keeps(trial: Values) -> bool:
         return not all(c.name in trial and c.takes(trial[c.name].value) for c in cuts)
 
-    # The number is what one turns; what it holds for comes after it.
+    # Number first, as the user changes that; the levels it applies to come after it.
     number = next((c for c in cuts if c.op != "in"), cuts[-1])
     return Edit(number.name, " and ".join(said), "by hand", BY_HAND, keeps)
 
 
 def _holds(cut: Cut) -> str:
-    """Returns a cut as a condition in Python, "" for one that takes everything."""
+    """Returns a cut as a Python condition, "" for a cut that removes every value."""
     plain = cut.name.isidentifier() and not keyword.iskeyword(cut.name)
     name = cut.name if plain else f"hparams[{literal(cut.name)}]"
     if cut.op == "in":
@@ -249,12 +249,12 @@ def _edit(spec: HParam, code: str, place: Place, keeps: Callable[[Values], bool]
 
 
 def _found(spec: HParam) -> Declaration | None:
-    """Returns the one statement that declares it, None where none is known."""
+    """Returns the statement that declares a hyperparameter, None where it is unknown."""
     return spec.declared if spec.declared is not None and spec.declared.source else None
 
 
 def _comes_before(parent: HParam, child: HParam, listed_first: bool) -> bool:
-    """Returns whether `parent` is declared whenever the declaration of `child` is reached.
+    """Returns whether `parent` is always declared before the declaration of `child` runs.
 
     The space lists hyperparameters as they were met first, which in a program with
     branches is another order than that of its lines.

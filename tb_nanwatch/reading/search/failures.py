@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trials that an exception ended, and what it said; pure."""
+"""Trials that an exception ended, and the exception's message; pure."""
 
 from __future__ import annotations
 

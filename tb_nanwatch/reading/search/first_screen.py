@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands first of a search: what happened, why, what to change; all else behind it; pure.
+"""Builds the first screen of a search: what happened, why, what to change; pure.
 
-A plain run has its answer (`answer.Answer`). A search has more to go by, the trials'
-outcomes against their hyperparameters, and more to say than fits a first screen: this
-module decides what of it leads and what is told to those who ask how sure it is. Tab,
-terminal, page and notebook draw its one fix and its one edit, which go together.
+A plain run has its answer (`answer.Answer`). A search also has its trials' outcomes against
+their hyperparameters, more than fits on a first screen: this module decides which statements
+come first and which are shown only to those who ask how sure they are. Tab, terminal, page
+and notebook draw its one fix and its one edit, which go together.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def first_screen(
     notes: Sequence[str],
     misread: Sequence[str],
 ) -> FirstScreen:
-    """Returns what the first screen says of a search.
+    """Returns the first screen of a search.
 
     Args:
         search: the search; its `verdict` stands where nothing went bad.
@@ -55,7 +55,7 @@ def first_screen(
     """
     answer, abort = search.answer, search.aborted
     bad = sum(search.by_status.get(status, 0) for status in BAD_STATUSES)
-    # What lies in program or data is told before any condition: then it comes first here.
+    # A fault in the program or its data is reported before any condition.
     top = next(iter(findings), None)
     leads = top is not None and statistics.startswith(top.condition)
     told = [*notes, *([words.scored_text(misread)] if misread else [])]
@@ -63,7 +63,7 @@ def first_screen(
     more: list[str] = []
     lone = answer is not None and answer.of == 1 and answer.sure != ""
     if leads and top is not None and top.p_value > ALPHA and answer is not None and lone:
-        # One trial proves nothing: what it died of tells where to cut.
+        # One trial proves nothing, but its cause tells where to cut.
         parts |= {key: getattr(answer, key) for key in ("why", "sure", "where", "tested")}
         parts |= _narrowed(top, answer)
         told = [*_alike(answer, search), *told]
@@ -87,7 +87,7 @@ def first_screen(
         more.append(search.confirmation.text)
     if search.cost is not None:
         more.append(search.cost.text)
-    # No sentence is told twice.
+    # No sentence appears twice.
     more = [
         text.strip() for text in dict.fromkeys(more) if text and text != parts.get("why")
     ]
@@ -96,7 +96,7 @@ def first_screen(
 
 
 def _each_once(where: str, fix: str) -> tuple[str, str]:
-    """Returns where and what to change with the user's line in the first of them alone."""
+    """Returns place and fix, with the user's line moved from the fix to the place."""
     what, _, line = where.partition(": ")
     begin, found, rest = fix.partition(f"`{line}`: ")
     if not (line and found and begin.startswith("At ")):
@@ -135,7 +135,7 @@ def _ended(abort: Aborted, answer: SearchAnswer | None, total: int) -> str:
 
 
 def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
-    """Returns why and what to change where a condition on the hyperparameters says it."""
+    """Returns the reason and the change where a condition on the hyperparameters gives them."""
     answer = search.answer
     noun = "trial" if search.search else "run"
     counted = words.condition_went_bad_text(noun, top.condition, top.inside, top.outside)
@@ -154,7 +154,7 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
 
 
 def _narrowed(top: Finding, answer: SearchAnswer | None) -> dict[str, str]:
-    """Returns what to change in the space, or in what suggests values by hand.
+    """Returns the change to the search space, or to the user's own loop that chooses values.
 
     What lies in program or data is mended there: to narrow the space is the other way.
 
@@ -174,7 +174,7 @@ def _narrowed(top: Finding, answer: SearchAnswer | None) -> dict[str, str]:
 
 
 def _numbers_of_one(answer: SearchAnswer | None) -> list[str]:
-    """Returns what is known of the trial that is surest of the cause."""
+    """Returns the reasons given for the trial whose cause is surest."""
     if answer is None or not answer.sure:
         return []
     said = f"{answer.whose} {answer.happened}. {answer.why} {answer.tested}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stability search found, and what became of it in the searches after it; pure."""
+"""The result of a stability search, and how later searches fared with it; pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tb_nanwatch.wording import stability_text as words
 
 
 def entry(record: FrontierRecord | None) -> Frontier | None:
-    """Returns the frontier as it is told; None where none was logged."""
+    """Returns the frontier in the form that is sent; None where none was logged."""
     if record is None:
         return None
     return Frontier(
@@ -66,7 +66,7 @@ def _holds(spec: HParam, hparam: HParam) -> bool:
 
 
 def first_screen(search: SearchSummary, notes: Sequence[str]) -> FirstScreen:
-    """Returns what the first screen says of a stability search."""
+    """Returns the first screen of a stability search."""
     found = search.frontier
     boundaries = [b.text for b in found.boundaries] if found else []
     return FirstScreen(
@@ -79,7 +79,7 @@ def first_screen(search: SearchSummary, notes: Sequence[str]) -> FirstScreen:
 
 
 def afterwards(record: FrontierRecord, sessions: Sequence[Session]) -> str:
-    """Returns how a later search fared in the space that lives; "" where it is no other.
+    """Returns how a later search fared in the stable space; "" where it has no trial in it.
 
     Args:
         record: of the stability search.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The condition that a search hints at and its counts do not prove; pure.
 
-It is what `analysis` tells as a hint, or, where that has none, the condition on one
-hyperparameter that parts bad trials from good ones without an exception.
+It is the hint of `analysis`, or, where that finds none, the condition on one
+hyperparameter that separates bad trials from good ones without an exception.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class HintPart:
 
 @dataclass(frozen=True)
 class Hint:
-    """A condition that may go with going bad.
+    """A condition that may be associated with going bad.
 
     Attributes:
         text: "optimizer = sgd and learning_rate >= 0.3", as the report has it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tuner misread a run that went bad, computed from facts; pure."""
+"""Finds where the tuner took a bad run's score for a valid one; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from tb_nanwatch.record.schema import BAD_STATUSES, Kind, Misread, StatusRecord
-from tb_nanwatch.wording import score_text as words
+from tb_nanwatch.wording import outcomes_text as words
 
 if TYPE_CHECKING:
     from tb_nanwatch.reading.log.session import Session
@@ -37,9 +37,9 @@ def misread(session: Session) -> Misread | None:
     if score is None or (trial is not None and trial.tuner_status != "COMPLETED"):
         return None
     if trial is None and session.state not in ("finished", "stopped"):
-        return None  # whoever trained it was told by the exception
+        return None  # the exception has told whoever trained it
     if math.isinf(score):
-        # By hand nobody has taken it for a result.
+        # Without a tuner no program took the score for a result.
         return "infinite_score" if trial is not None else None
     epoch = scored_epoch(session)
     if (
@@ -56,7 +56,7 @@ def misread(session: Session) -> Misread | None:
 
 
 def _damage_kinds(status: StatusRecord, epoch: int) -> list[Kind] | None:
-    """Returns what of the model was non-finite at the end of a run's epoch.
+    """Returns which kinds of model values were non-finite at the end of a run's epoch.
 
     Of MODEL_KINDS; empty where a log does not tell what it was, None for nothing.
     """

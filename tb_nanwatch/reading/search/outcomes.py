@@ -29,7 +29,7 @@ def compare(
     direction: str | None,
     causes: Mapping[tuple[str, str], Sequence[Cause]],
 ) -> Analysis:
-    """Returns what the trials of one search say together.
+    """Returns the result of comparing the trials of one search.
 
     Args:
         search_id: the search's.
@@ -90,7 +90,7 @@ def _trial(
     worst = max(watched, key=lambda s: STATUSES.index(s.status.status))
     bad = worst.status.status in BAD_STATUSES
     if not bad and any(s.state in ("running", "interrupted") for s in watched):
-        return None  # nobody knows how it would have gone on
+        return None  # its outcome is unknown: it never finished
     scores = [s.score for s in watched if s.score is not None]
     # What went on with bad weights says no more than that: the cause is where they
     # went bad.

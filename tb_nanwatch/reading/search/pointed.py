@@ -21,7 +21,7 @@ _SURE: Final = ("tested", "likely")
 
 
 def pointed(space: Space) -> Region | None:
-    """Returns the trials at or beyond the mildest value that a bad trial died of.
+    """Returns the trials at or beyond the mildest value that was the cause of a bad trial.
 
     On the one hyperparameter that the causes are about; with one value of another one
     beside it, where all bad trials share that and fewer clean trials are lost.

@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Family:
-    """All candidate regions, each distinct set of trials once an axis.
+    """All candidate regions; on each axis, regions with the same trials count as one.
 
     Args:
         axes: of all trials.
@@ -85,7 +85,7 @@ class Family:
         first, second = first[different & wanted], second[different & wanted]
         part_sizes = self.part_members.sum(axis=1)
         sizes = (self.part_members @ self.part_members.T)[first, second]
-        # Where one condition implies the other, the conjunction is no new region.
+        # Where one condition implies the other, their conjunction adds no region.
         new = (
             (sizes >= MIN_SIDE)
             & (sizes < part_sizes[first])

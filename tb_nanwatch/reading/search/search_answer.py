@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the bad trials of a search died of, as one answer; pure."""
+"""The answer that most bad trials of a search share; pure."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ BEST_PENALTY: Final = 2.0
 
 @dataclass
 class Region:
-    """A conjunction of conditions, and what it separates.
+    """A conjunction of conditions, and the trials that meet it.
 
     Attributes:
         conditions: one or two, on different axes.
@@ -63,7 +63,7 @@ class Region:
 
 @dataclass
 class Separation:
-    """What was found.
+    """The result of looking for a separating region.
 
     Attributes:
         best: the chosen region; None where nothing passes.
@@ -253,7 +253,7 @@ _MAX_RIVALS: Final = 2
 
 
 def _rivals(best: Region, regions: Sequence[Region], worse: float) -> list[Region]:
-    """Returns for each other axis the best region that does about as well as `best`.
+    """Returns for each other axis its best region, if that is about as good as `best`.
 
     On that axis alone, or with one of the axes of `best` besides. None need pass a
     test by itself: that something is there is known, and the question is what.
@@ -271,7 +271,7 @@ def _rivals(best: Region, regions: Sequence[Region], worse: float) -> list[Regio
 
 
 def _prefer(found: Separation, suspects: Collection[int]) -> Separation:
-    """Returns `found` with the rival as its best that the runs themselves point at."""
+    """Returns `found` with the rival that the runs' causes point at as its best region."""
     best = found.best
     if best is None or any(c.axis in suspects for c in best.conditions):
         return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The edited space of a search that was run, for the next tuner: no new trial, no paste."""
+"""The edited space of a finished search as an object for the next tuner, without pasting code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Declared:
 
 
 def stable_space(trials: Sequence[ComparedTrial], direction: str | None = "min") -> Any:
-    """Returns the space of a search without what went bad.
+    """Returns the space of a search without the values that went bad.
 
     Hand it to the next tuner, whose build function stays as it is: KerasTuner keeps
     the first declaration of a name.

@@ -119,6 +119,6 @@ class Marginal:
         self._whole -= self._whole[0]
 
     def __call__(self, bad: Ints, total: Ints) -> Floats:
-        """Returns it for `bad` of `total`, int arrays of one shape."""
+        """Returns the log probability for `bad` of `total`, int arrays of one shape."""
         value: Floats = self._part[bad] + self._part[total - bad] - self._whole[total]
         return value

@@ -15,7 +15,7 @@ from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.separation import Region
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
-# KerasTuner's own bookkeeping among the values; nobody chose them.
+# KerasTuner's own bookkeeping values, which no user chose.
 _BOOKKEEPING: Final = "tuner/"
 # So many of the bad trials must have a cause that is about a value.
 _SUSPECT_SHARE: Final = 0.75
@@ -34,7 +34,7 @@ class ComparedTrial:
         origin: (kind, name) of the first bad tensor.
         cause: id of the likeliest cause; None where it is not known.
         about: value of the setting that this cause is about (a learning rate).
-        made: the operation that made `origin`, with its line; None where not known.
+        made: the operation that made `origin`, with its line; None where it is unknown.
         fix: what to change, by the rule that named `cause`; empty where not known.
         sure: how sure `cause` is: "tested", "likely", "unclear" or "".
     """
@@ -112,7 +112,7 @@ def counts(space: Space, mask: Bools) -> tuple[int, int]:
 def bounds_of(
     axes: Sequence[Axis], region: Region, condition: HParamCondition, left: Bools
 ) -> tuple[float, float]:
-    """Returns the values next to a threshold: the last that lives, the first that dies.
+    """Returns the values next to a threshold: the last good one and the first bad one.
 
     Among the trials that meet the region's other conditions, since only these say
     where the threshold lies.
@@ -193,7 +193,7 @@ def threshold_text(dead: float, live: float, whole: bool) -> str:
 
 
 def value_text(value: JSONScalar) -> str:
-    """Returns a value of a choice as users read it."""
+    """Returns a value of a choice in the form that users read."""
     return number_text(value) if isinstance(value, float) else str(value)
 
 
@@ -211,7 +211,7 @@ def common_cause(space: Space, within: Bools | None = None) -> str | None:
 
 
 def suspects_of(space: Space, least: int = 2) -> list[int]:
-    """Returns the axes whose values are what the bad trials' causes are about.
+    """Returns the axes whose values the bad trials' causes blame.
 
     A hyperparameter is known by its values, whatever it is called: that which equals
     the optimizer's learning rate in all trials whose cause is that rate is the rate.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to say of a search in which no hyperparameter was found to blame; pure."""
+"""The verdict on a search in which no hyperparameter was found to blame; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tb_nanwatch.wording import verdict_text as words
 from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.places import probe_text
 
-# No one runs more trials than this just to be sure.
+# Nobody trains more trials than this only to be sure.
 _MAX_MORE: Final = 12
 # Two products of p-values count as equal within this share.
 _EQUAL: Final = 1e-3
@@ -48,7 +48,7 @@ _OF_THE_DATA: Final = ("unscaled_inputs", "unscaled_targets", "unscaled_data")
 
 
 def without_comparison(space: Space) -> str:
-    """Returns what to say where no two outcomes, or no two values, can be compared."""
+    """Returns the verdict where all outcomes, or all values, are the same."""
     bad, total = int(space.bad.sum()), len(space.trials)
     if not bad:
         return ""
@@ -82,7 +82,7 @@ def mend_first(space: Space) -> str:
 
 
 def how_to_mend(space: Space) -> str:
-    """Returns the fix of a cause that all bad trials share and that is not the space's."""
+    """Returns the fix of a cause that all bad trials share and that the space is not to blame for."""
     cause = common_cause(space)
     if cause in _OF_THE_DATA:
         return _scale_first(space)
@@ -94,7 +94,7 @@ def how_to_mend(space: Space) -> str:
 
 
 def _scale_first(space: Space) -> str:
-    """Returns what to do about unscaled data, and which rates are too high for them."""
+    """Returns the advice on unscaled data, and on the learning rates too high for them."""
     rates = [t.about for t in space.trials if t.bad and t.about is not None]
     # Keras keeps a rate in float32.
     ends = [number_text(float(f"{f(rates):.3g}")) for f in (min, max)] if rates else None
@@ -111,7 +111,7 @@ def _common(space: Space) -> str:
 
 
 def _shared(space: Space) -> list[str]:
-    """Returns what all bad trials share: the cause, the first bad tensor, its operation."""
+    """Returns the common properties of all bad trials: cause, first bad tensor, operation."""
     bad = [t for t in space.trials if t.bad]
     origins = Counter(t.origin for t in bad)
     cause = common_cause(space)
@@ -128,7 +128,7 @@ def _shared(space: Space) -> list[str]:
 
 
 def nothing_found(space: Space, separation: Separation) -> str:
-    """Returns what to say where trials differ and no difference stands out."""
+    """Returns the verdict where trials differ and no difference stands out."""
     mend = mend_first(space)
     if _too_few(space, separation):
         bad, total = int(space.bad.sum()), len(space.trials)
@@ -151,7 +151,7 @@ def _closest_text(space: Space, closest: Region) -> str:
 
 
 def _perfect(space: Space, separation: Separation) -> str:
-    """Returns the condition that parts bad trials from good ones without an exception.
+    """Returns the condition that separates bad trials from good ones without an exception.
 
     The part of the program that is to blame may be a choice of the space. Empty where
     there is none: of an imperfect one, so few trials say nothing.
@@ -203,7 +203,7 @@ def _more_trials(space: Space, separation: Separation) -> str:
         return ""
     inside, outside = counts(space, region.inside), counts(space, ~region.inside)
     if inside[0] < inside[1] or outside[0]:
-        return ""  # nobody knows how more of a mixture would fare
+        return ""  # further trials of a mixture may end either way
     for more in range(1, _MAX_MORE + 1):
         # As few as possible on the side where trials go bad: those are wasted.
         for dead in range(more // 2 + 1):

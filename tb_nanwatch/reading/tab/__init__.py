@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorBoard loads, and what its tab asks for."""
+"""The TensorBoard plugin, and the answers to its tab's requests."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments of a request: what is asked for, or why it cannot be."""
+"""Parses the arguments of a request, or says why they are invalid."""
 
 from __future__ import annotations
 

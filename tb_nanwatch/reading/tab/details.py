@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run in full: what the routes `run`, `ranges` and `flight` answer."""
+"""One run in full: the answers of the routes `run`, `ranges` and `flight`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def blocks(sessions: Sequence[Session]) -> list[list[Session]]:
 
 
 def version(block: Sequence[Session]) -> str:
-    """Returns what differs whenever a lane of the block does: 16 hexadecimal digits."""
+    """Returns a fingerprint of a block's lanes: 16 hexadecimal digits."""
     told = repr([(s.run, s.id, s.version) for s in block])
     return hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
@@ -95,7 +95,7 @@ def _joined(parts: list[Array], dtype: str) -> Array:
 
 
 def _steps_apart(steps: Array) -> Array:
-    """Returns how many steps each point holds, int64 [n]; alike in many runs."""
+    """Returns how many steps each point holds, int64 [n]; many runs have the same numbers."""
     apart = np.diff(np.asarray(steps, np.int64), prepend=-1)
     return np.clip(apart, 0, np.iinfo(np.uint32).max)
 

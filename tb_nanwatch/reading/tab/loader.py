@@ -75,7 +75,7 @@ class NanWatchLoader(base_plugin.TBLoader):
 
 
 def _warn_of_remote(logdir: Any) -> None:
-    """Warns of a place that TensorBoard reads only where TensorFlow is not installed."""
+    """Warns of a log directory that TensorBoard cannot read while TensorFlow is installed."""
     scheme, found, _ = str(logdir or "").partition("://")
     if not found or scheme in _READ_BY_TENSORFLOW:
         return
@@ -92,7 +92,7 @@ def _warn_of_remote(logdir: Any) -> None:
 
 
 def _parse_samples(value: Any) -> dict[str, Any] | None:
-    """Returns the user's choices, or None where they cannot be understood.
+    """Returns the user's `samples_per_plugin` choices, or None where they cannot be parsed.
 
     Through keyword arguments (notebooks, `program.configure`) the flag arrives
     unparsed: as the string that would stand on the command line, or as None.

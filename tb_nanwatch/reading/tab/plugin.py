@@ -69,7 +69,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         self._reader = reader or Reader(context.data_provider)
         self._causes = Causes(self._reader)
         self._overviews = Overviews(self._reader, self._causes, context)
-        # For what is passed on: without values of single rows.
+        # For answers that users pass on: without values of single rows.
         self._causes_to_pass_on = Causes(self._reader, with_data=False)
         self._static = static_files(STATIC_DIR)
         self._asked = threading.Event()
@@ -98,7 +98,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
                     return
                 last = snapshot
         except Exception:
-            # Reading ahead is a courtesy; who asks is told what is wrong.
+            # Reading ahead is optional; a later request reports the error.
             logger.debug("NaN Watch could not read ahead", exc_info=True)
 
     def is_active(self) -> bool:
@@ -228,7 +228,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
     def _of_phase(
         self, request: wrappers.Request, kind: str
     ) -> tuple[list[Any], list[str]]:
-        """Returns a session's records of one kind and of the phase asked for, and damage."""
+        """Returns a session's records of one kind and phase, and sentences on damage."""
         ctx, experiment_id, session = self._named(request)
         phase = phase_of(request)
         detail = self._reader.detail(ctx, experiment_id, session, (kind,))

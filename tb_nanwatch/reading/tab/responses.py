@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent back: JSON, bytes, an error, a static file."""
+"""Builds HTTP responses: JSON, bytes, an error, a static file."""
 
 from __future__ import annotations
 

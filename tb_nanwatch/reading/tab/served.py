@@ -38,7 +38,7 @@ class Served:
 
 
 def _logdir(context: Any) -> str:
-    """Returns the directory or directories that TensorBoard reads, "" where it is not said."""
+    """Returns the directory or directories that TensorBoard reads, "" where they are unknown."""
     flags = context.flags
     named = context.logdir or getattr(flags, "logdir_spec", "")
     text = os.fspath(named) if named else ""

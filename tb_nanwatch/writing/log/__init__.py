@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training in the log: its records, its files."""
+"""Writes one training's records and files."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is trained and with what, as the log tells it."""
+"""The set-up of a training in the form that is logged: model, optimizer, loss, versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tb_nanwatch.writing.values import plain
 
 @dataclass
 class TrainingSetup:
-    """What was trained and with what; fields as in `schema.SessionRecord`."""
+    """The set-up of a training; fields as in `schema.SessionRecord`."""
 
     model: str = ""
     optimizer: Config = field(default_factory=dict)
@@ -35,7 +35,7 @@ class TrainingSetup:
 
 
 def environment_of(model: Any, params: Mapping[str, Any] | None) -> TrainingSetup:
-    """Returns how a model is trained; `params` are those that Keras gives a callback."""
+    """Returns the set-up of a training; `params` are those that Keras gives a callback."""
     versions = {
         "python": sys.version.split()[0],
         "tb_nanwatch": tb_nanwatch.__version__,
@@ -85,7 +85,7 @@ def loss_scale_of(model: Any) -> float | None:
     optimizer = model.optimizer
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return None
-    # It has none before it is built; one may call itself built that never was.
+    # An optimizer has no scale before it is built, and `built` may be set on one that never was.
     scale = getattr(optimizer, "dynamic_scale", None)
     if scale is None:
         return float(optimizer.initial_scale)
@@ -124,7 +124,7 @@ def _is_cross_entropy(loss: Any) -> bool:
     if isinstance(loss, str):
         with contextlib.suppress(Exception):  # Keras says what it does not know
             loss = keras.losses.get(loss)
-    # Not a class of the user's own that is made of one: it may do anything.
+    # Not a user's subclass of a loss: it may compute anything.
     is_function = any(loss is function for function in _CROSS_ENTROPY_FUNCTIONS)
     return is_function or type(loss) in _CROSS_ENTROPIES
 

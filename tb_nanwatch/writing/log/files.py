@@ -65,7 +65,7 @@ def open_log(log_dir: str) -> LogFile:
 
 
 class _LocalFile:
-    """Unbuffered, so that what was appended survives the death of the process."""
+    """A local file, unbuffered so that appended data survive the death of the process."""
 
     def __init__(self, path: str) -> None:
         self.path = path

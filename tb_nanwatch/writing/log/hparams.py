@@ -17,9 +17,9 @@ SCORE_TAG: Final = "nanwatch/score"
 
 
 def group_of(search: Search, trial_id: str) -> str:
-    """Returns what the HParams tab groups the executions of a trial by.
+    """Returns the name by which the HParams tab groups the executions of a trial.
 
-    It merges what has the same group, and trials of different searches share their ids.
+    The tab merges trainings of one group, and trials of different searches share their ids.
     """
     return f"{search.name or search.tuner}/{search.id[:8]}/{trial_id}"
 
@@ -45,13 +45,8 @@ def _readable(value: JSONScalar) -> JSONScalar:
     return value if finite else str(value)
 
 
-def session_end(good: bool, ended: float) -> Any:
-    """Returns the record that ends it; a training that went bad is no success."""
-    return tensorboard.session_end(good, ended)
-
-
 def metrics(status: Status, score: float | None) -> list[Any]:
-    """Returns what the HParams tab shows as metrics of a training that has ended.
+    """Returns the metrics that the HParams tab shows for a training that has ended.
 
     Args:
         status: of the training; its number is the place in STATUSES, the larger the worse.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records of one training: numbered, written, and the latest kept for the diagnosis."""
+"""Numbers and writes the records of one training, and keeps the latest for the diagnosis."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class TrainingRecords:
 
     Args:
         session_id: of the training.
-        recorder: what is known of the training.
-        environment: what is trained.
+        recorder: of the training.
+        environment: the set-up of the training.
         notes: sentences on what cannot be watched; may grow while training goes on.
         writer: of the run's event file.
         started: when the training began, in seconds since the epoch.
@@ -64,7 +64,7 @@ class TrainingRecords:
 
     @property
     def ranges(self) -> list[schema.RangesRecord]:
-        """Some records of ranges: how the training began, and what came last."""
+        """Some records of ranges: the first ones of the training, and the latest."""
         return [*self._first_ranges, *self._last_ranges]
 
     def next_number(self, kind: str) -> int:
@@ -86,7 +86,7 @@ class TrainingRecords:
             self.flights = [record]
 
     def write_session_if_changed(self) -> None:
-        """Writes what is trained, and which tensors are watched, where that is new."""
+        """Writes the session record where the set-up or the watched tensors have changed."""
         if not self._recorder.probes_changed and len(self._notes) == self._notes_written:
             return
         self._recorder.probes_changed = False

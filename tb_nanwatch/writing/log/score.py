@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training is judged by where no tuner does: a metric of its last epoch."""
+"""The score of a training without a tuner: a metric of its last epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Wanted = str | tuple[str, str] | None
 
 
 def checked(score: Any) -> Wanted:
-    """Returns `NanWatch(score=...)` as it is meant.
+    """Returns the checked argument of `NanWatch(score=...)`.
 
     Raises:
         TypeError: it is neither a name nor a name with its direction.
@@ -83,7 +83,7 @@ class Scoring:
         return Score(name, value, direction or None, self._epoch)
 
     def say_what_is_missing(self) -> None:
-        """Warns, once, of a score that was asked for and cannot be told, or not ranked."""
+        """Warns once if the requested score is missing from the logs, or cannot be ranked."""
         wanted = self._wanted
         if wanted is None or not self._logs:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training in the log: when its records are due, what its status is, its facts."""
+"""Logs one training: when its records are due, its status, and its facts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording.messages import without_noise
 from tb_nanwatch.writing.earlier import Training
 from tb_nanwatch.writing.log import hparams as hparams_log
-from tb_nanwatch.writing.log import rename
 from tb_nanwatch.writing.log.environment import TrainingSetup
 from tb_nanwatch.writing.log.records import TrainingRecords
 from tb_nanwatch.writing.log.score import Scoring
-from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter, search_writer
 from tb_nanwatch.writing.recording import lane
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tb_nanwatch.writing.search import tuner
@@ -64,8 +63,8 @@ class TrainingLog:
     Args:
         run_dir: directory of the run's event file.
         run: the run's name.
-        recorder: what is seen of the training.
-        environment: what is trained.
+        recorder: of the training.
+        environment: the set-up of the training.
         trial: the tuner's trial, None for a plain `fit`.
         hparams: of a plain `fit`; a trial brings its own.
         notes: sentences on what cannot be watched; may grow while training goes on.
@@ -132,7 +131,7 @@ class TrainingLog:
         self._write_status("running")
 
     def flush(self, force: bool = False) -> None:
-        """Writes what is new and due.
+        """Writes new records that are due.
 
         Args:
             force: write ranges and status whether due or not.
@@ -193,16 +192,16 @@ class TrainingLog:
             self.writer.close()
 
     def _aside(self) -> float:
-        """Returns the seconds that were no training: those of the post-mortem."""
+        """Returns the seconds of the post-mortem, which do not count as training."""
         return self._post_mortem.seconds if self._post_mortem is not None else 0.0
 
     def end_of_steps(self) -> None:
-        """Writes all that was measured; no step follows."""
+        """Writes all remaining measurements, once no step follows."""
         self.recorder.finish()
         self.flush(force=True)
 
     def facts(self) -> Facts:
-        """Returns what the diagnosis needs, as far as it has been written by now."""
+        """Returns the facts for the diagnosis that have been written so far."""
         status, onset, origin = self.recorder.status()
         scale = self.recorder.loss_scale
         return Facts(
@@ -223,7 +222,7 @@ class TrainingLog:
         )
 
     def _began_with(self) -> schema.Status | None:
-        """Returns what had become of the training that the weights came from."""
+        """Returns the status of the training that the weights came from."""
         if self.earlier is not None:
             return self.earlier.status
         trial = self.trial
@@ -232,7 +231,7 @@ class TrainingLog:
         return state_of(trial.tuner).statuses.get(trial.lineage.trial_id, "unwatched")
 
     def write_post_mortem(self, result: schema.PostMortem) -> None:
-        """Writes what running the failing step again has shown, and keeps it."""
+        """Writes the post-mortem of the failing step, and keeps it."""
         self._post_mortem = result
         self._records.write(
             schema.PostMortemRecord(
@@ -245,12 +244,12 @@ class TrainingLog:
         return self._post_mortem.text if self._post_mortem is not None else ""
 
     def score(self) -> float | None:
-        """Returns what a training without a tuner is judged by, None where nothing is."""
+        """Returns the score of a training without a tuner, None without one."""
         found = self.scoring.score() if self.scoring is not None else None
         return found.value if found is not None else None
 
     def write_metrics(self, score: float | None) -> None:
-        """Writes for the HParams tab what has become of the training."""
+        """Writes the training's result for the HParams tab."""
         status, _, _ = self.recorder.status()
         for summary in hparams_log.metrics(status, score):
             self.writer.write_summary(summary)
@@ -295,7 +294,7 @@ class TrainingLog:
         if self._records.status is not None:
             tuner.when_settled(
                 self.trial,
-                rename.search_of(self._records.status, self.writer.log_dir, self._place),
+                search_writer(self._records.status, self.writer.log_dir, self._place),
             )
 
     # --- The status -------------------------------------------------------------
@@ -338,7 +337,7 @@ class TrainingLog:
                 origin=origin,
                 contained=tracker.contained,
                 num_episodes=tracker.count,
-                recovered=recorder.recovered,
+                recovered=recorder.fate.recovered,
                 why_unwatched="",
                 damage=recorder.damage,
                 closest=recorder.closest,

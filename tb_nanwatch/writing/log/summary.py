@@ -7,6 +7,7 @@ import io
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from tb_nanwatch.compat import tensorboard
@@ -51,8 +52,8 @@ def record_event(record: schema.AnyRecord, wall_time: float) -> bytes:
 class EventWriter:
     """Appends records to one event file, each handed over at once.
 
-    A place that cannot be written never stops the training: what was to be
-    written is kept (up to a limit), one warning is given, and every later write
+    A place that cannot be written never stops the training: pending records are kept (up to
+    a limit), one warning is given, and every later write
     tries again.
 
     Args:
@@ -90,11 +91,11 @@ class EventWriter:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the file with what was written so far is gone."""
+        """Whether the file with the records written so far is gone."""
         return self._file is not None and not self._file.usable()
 
     def close(self) -> None:
-        """Writes what is pending, if that is possible by now, and closes."""
+        """Writes pending records, if that is possible by now, and closes the file."""
         if self._pending:
             self._append([])
         self._drop_file()
@@ -149,3 +150,24 @@ class EventWriter:
         if self._file is not None:
             self._file.close()
         self._file = None
+
+
+def search_writer(
+    status: schema.StatusRecord, run_dir: str, place: str | None = None
+) -> Callable[[schema.Search], None]:
+    """Returns a function that writes a run's last status again, with another search in it.
+
+    The function keeps nothing else of the run in memory.
+
+    Args:
+        status: the last that was written.
+        run_dir: directory of the run's event file.
+        place: the log directory as the user gave it.
+    """
+
+    def rename(search: schema.Search) -> None:
+        writer = EventWriter(run_dir, place=place)
+        writer.write(replace(status, seq=status.seq + 1, search=search))
+        writer.close()
+
+    return rename

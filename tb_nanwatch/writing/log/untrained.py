@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run of a trial that came to no watched training, and why it did not."""
+"""Logs a run for a trial without any watched training, and why it was not watched."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Final
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.strict_json import text_of
 from tb_nanwatch.wording import messages
-from tb_nanwatch.writing.log import rename
-from tb_nanwatch.writing.log.summary import EventWriter
+from tb_nanwatch.writing.log.summary import EventWriter, search_writer
 from tb_nanwatch.writing.search.tuner import Trial, when_settled
 from tb_nanwatch.writing.search.verdict import Verdict
 
@@ -33,7 +32,7 @@ OWN_LOOP: Final = (
 
 @dataclass
 class UntrainedFate:
-    """Why nothing is watched, as far as it has come by now; shared with the callback."""
+    """Why a trial is not watched, as far as known; shared with the callback."""
 
     why: str = DROPPED
 
@@ -41,7 +40,7 @@ class UntrainedFate:
 def write(
     run_dir: str, run: str, trial: Trial, verdict: Verdict, began: float, why: str
 ) -> None:
-    """Writes what is known of the trial: its values, and why it failed.
+    """Writes the known facts about the trial: its values, and why it failed.
 
     Args:
         run_dir: directory of the run's event file.
@@ -49,7 +48,7 @@ def write(
         trial: the trial, with the values that it had by its end.
         verdict: the tuner's.
         began: when the trial began, seconds since the epoch.
-        why: nothing was watched, a sentence without a full stop.
+        why: the reason why nothing was watched, a sentence without a full stop.
     """
     session_id = uuid.uuid4().hex[:16]
     kind, text = messages.split(verdict.message or "")
@@ -92,4 +91,4 @@ def write(
         ),
     )
     writer.close()
-    when_settled(trial, rename.search_of(status, run_dir))
+    when_settled(trial, search_writer(status, run_dir))

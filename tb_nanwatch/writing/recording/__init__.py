@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From rows of sums and full looks to episodes, ranges and a status; plain NumPy."""
+"""Turns rows of sums and full looks into episodes, ranges and a status; plain NumPy."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps into buckets that widen as training goes on; no extreme is lost."""
+"""Merges steps into buckets that widen as training goes on; no extreme is lost."""
 
 from __future__ import annotations
 

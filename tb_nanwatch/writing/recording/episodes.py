@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From bad tensors, step by step, to episodes, the onset and the status."""
+"""Turns each step's bad tensors into episodes, the onset and the status."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def level_of(
 
 @dataclass
 class _Replica:
-    """What is non-finite on one replica now: probe index to its health."""
+    """The tensors that are non-finite on one replica now: probe index to health."""
 
     bad: dict[int, Health]
 
@@ -80,7 +80,7 @@ class EpisodeTracker:
         self._replicas: dict[tuple[Phase, int], _Replica] = {}
         self._open: dict[Phase, Episode] = {}
         self._opened_at: dict[Phase, int] = {}
-        # What was bad in the last step seen, and in the one before the open episode.
+        # Probes that were bad in the last step seen, and in the step before the open episode.
         self._before: dict[Phase, frozenset[int]] = {}
         self._previous: dict[Phase, frozenset[int]] = {}
         self._harmless: dict[Phase, set[tuple[str, str]]] = {
@@ -113,7 +113,7 @@ class EpisodeTracker:
     @property
     def damage(self) -> list[Damage]:
         """The epochs at whose end the model was non-finite, the first 100 stretches."""
-        # Whoever encodes them does so while the run goes on.
+        # A copy, since records are encoded while the run goes on.
         return [replace(d, kinds=list(d.kinds)) for d in self._damage]
 
     def opened_step(self, episode: Episode) -> int:
@@ -206,7 +206,7 @@ class EpisodeTracker:
             last.end = epoch
 
     def _forget(self, phase: Phase) -> None:
-        """Takes back what opened in this step: a replica's rest of the step before.
+        """Removes the episode opened in this step: one replica had only shown the step before.
 
         The replicas report one after the other, so that one of them may still count
         as bad while the other is known to be finite again.
@@ -298,7 +298,7 @@ class EpisodeTracker:
                 self.contained.append(episode)
 
     def end(self, phase: Phase, step: int) -> None:
-        """Closes what is open; `step` is the last step of the phase's own count."""
+        """Closes the open episode; `step` is the last step of the phase's own count."""
         episode = self._open.get(phase)
         if episode is not None:
             episode.end_step = max(episode.start.step, self._locate(phase, step).step)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a training so far: its status, and the episode that decides it."""
+"""Judges a training so far: its status, and the episode that decides it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.record.schema import COUNT_COLUMNS, RANGE_COLUMNS, Phase
-from tb_nanwatch.writing.recording.buckets import Bucket, FullLook
+from tb_nanwatch.writing.recording.buckets import Bucket
 from tb_nanwatch.writing.recording.phase import PhaseState
 
 Array = npt.NDArray[Any]
@@ -48,15 +48,9 @@ def flight_around(phase: PhaseState, onset: int) -> Flight | None:
         return None
     first, last = kept[0][0], kept[-1][0]
     looks = [look for look in phase.recent_looks if first <= look.step <= last]
-    return _flight(phase, kept, looks)
-
-
-def _flight(
-    phase: PhaseState, rows: list[tuple[int, Array]], looks: list[FullLook]
-) -> Flight:
     n = len(phase.probes)
-    rms = np.full((len(rows), n), np.nan, np.float32)
-    for i, (_, row) in enumerate(rows):
+    rms = np.full((len(kept), n), np.nan, np.float32)
+    for i, (_, row) in enumerate(kept):
         with np.errstate(over="ignore"):
             rms[i, : len(row)] = row
     stats = np.zeros((len(looks), n, len(RANGE_COLUMNS)), np.float32)
@@ -71,7 +65,7 @@ def _flight(
         stats[i], counts[i] = bucket.stats(), bucket.counts
     return Flight(
         phase.name,
-        np.array([step for step, _ in rows], np.int64),
+        np.array([step for step, _ in kept], np.int64),
         rms,
         np.array([look.step for look in looks], np.int64),
         stats,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One tensor to its health: exact counts and ranges, in plain NumPy."""
+"""Measures the health of one tensor: exact counts and ranges, in plain NumPy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buckets into the lane of the overview: one line of a few hundred points a run."""
+"""Turns buckets into the overview's lane: a line of a few hundred points for each run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Lane:
         seconds: float,
         epoch: int,
     ) -> Point:
-        """Returns the point of `bucket`; the run's first one sets what growth is over.
+        """Returns the point of `bucket`; growth is relative to the values of the run's first point.
 
         Args:
             bucket: of training steps.

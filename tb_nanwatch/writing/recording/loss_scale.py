@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss scale of mixed precision: which steps it skipped, and where it is at its end.
+"""Follows the loss scale of mixed precision: the steps it skipped, and whether it is exhausted.
 
 Keras' `LossScaleOptimizer` multiplies the loss by a scale. In a step with a gradient that
 is not finite it halves the scale and leaves the weights as they are. That is by design
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.record.schema import BadTensor, Episode
+from tb_nanwatch.writing.recording.health import Health
+from tb_nanwatch.writing.recording.phase import PhaseState
 
 Array = npt.NDArray[Any]
 
@@ -26,13 +29,13 @@ _USUAL_START: Final = 2.0**15
 # Half the square of a smaller scale is nothing in float32, or close to it: what a row says
 # of the scale is then no more than that.
 _LEAST_READ: Final = 2.0**-60
-# TensorFlow and XLA make 0 of what is smaller.
+# TensorFlow and XLA flush smaller numbers to 0.
 _LEAST: Final = float(np.finfo(np.float32).tiny)
 
 
 @dataclass
 class Suspect:
-    """An episode of gradients that were not finite, of which a stall may have come.
+    """An episode of non-finite gradients that may have begun a stall.
 
     Attributes:
         step: its first step.
@@ -89,7 +92,7 @@ class LossScale:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the last look saw a scale that only a stall can have brought about.
+        """Whether the last look saw a scale as small as only a stall makes it.
 
         Looks are ahead of rows.
         """
@@ -102,7 +105,7 @@ class LossScale:
 
     @property
     def recovered(self) -> bool:
-        """Whether a training that had stalled has a scale again that lifts gradients."""
+        """Whether a stalled training has recovered: its scale lifts gradients again."""
         return self.stalled and self.scale >= 1
 
     def look(self, scale: float) -> None:
@@ -185,3 +188,74 @@ class LossScale:
         if not self.stalled and 2 * len(self._recent) > self.window and scale < 1:
             self.stalled_by = step
             self._stalled_at = next(at for at, after in self._recent if after < 1)
+
+
+class ScaleProbe:
+    """Passes the measurements at the probe on to the loss scale.
+
+    Args:
+        scale: None where the training has none.
+        name: returns the name of its probe, an "optimizer".
+
+    Attributes:
+        index: of the probe in the training phase, None where it was not met.
+    """
+
+    def __init__(self, scale: LossScale | None, name: Callable[[], str]) -> None:
+        self._scale, self._name = scale, name
+        self.index: int | None = None
+
+    def find(self, phase: PhaseState) -> None:
+        """Looks for the probe among those of a phase."""
+        if phase.name == "train" and self._scale is not None:
+            # By the time its probe is met, the optimizer has been built.
+            self.index = phase.index.get(("optimizer", self._name()))
+
+    def look(
+        self,
+        step: int,
+        indices: Sequence[int],
+        healths: Sequence[Health],
+        episode: Episode | None,
+    ) -> None:
+        """Takes in a full look at a training step.
+
+        Args:
+            step: of the training.
+            indices: of the probes.
+            healths: of these.
+            episode: that began with the step; one of gradients may end in a stall.
+        """
+        found = (h for i, h in zip(indices, healths, strict=True) if i == self.index)
+        health = next(found, None)
+        if self._scale is None or health is None:
+            return
+        self._scale.look(health.max)
+        if episode is not None and any(t.kind == "gradient" for t in episode.tensors):
+            self._scale.suspect(step, episode, health.max)
+
+    def skipped(self, phase: PhaseState, first: int, rms: Array, bad: Array) -> Array:
+        """Returns bool [steps], the skipped ones; corrects the scale in `rms`.
+
+        Args:
+            phase: of the rows.
+            first: step of the first row.
+            rms, bad: [steps, probes].
+        """
+        index = self.index
+        if phase.name != "train" or self._scale is None or index is None:
+            return np.zeros(len(rms), np.bool_)
+        for i in range(len(rms)):
+            look = phase.looks.get(first + i)
+            if look is not None and index in look.healths:
+                rms[i, index] = look.healths[index][0].max
+        gradients = [i for i, p in enumerate(phase.probes) if p.kind == "gradient"]
+        skipped, scales = self._scale.follow(
+            first,
+            rms[:, index],
+            np.asarray(bad[:, gradients].any(axis=1)),
+            # A gradient that was not summed may hold anything.
+            np.asarray((rms[:, gradients] != 0).any(axis=1)),
+        )
+        rms[:, index] = scales
+        return skipped

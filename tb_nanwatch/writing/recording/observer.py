@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the probes report, and to whom: the interface of the backend's module."""
+"""The interface between the probes of a backend and the recorder: what they report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def is_summed(rows: Floats) -> Bools:
-    """Returns where rows hold sums, and not `NOT_SUMMED`."""
+    """Returns which elements of rows hold sums and not `NOT_SUMMED`."""
     negative_zero: Bools = (rows == 0) & np.signbit(rows)
     return ~negative_zero
 
@@ -93,7 +93,7 @@ class Layout:
 
     @functools.cached_property
     def sizes(self) -> tuple[npt.NDArray[np.float64], Bools]:
-        """What the shapes say of each probe's tensor.
+        """The number of elements of each probe's tensor, from its static shape.
 
         Returns:
             [probes] number of elements, or of those of one example where the batch size
@@ -120,7 +120,7 @@ class Layout:
 
 
 class Observer(Protocol):
-    """What the probes report to. Calls may come from several threads."""
+    """The receiver of the probes' reports. Calls may come from several threads."""
 
     def observe(
         self,

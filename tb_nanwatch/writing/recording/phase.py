@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of one phase of a training, and how rows of sums become readings."""
+"""The state of one phase of a training, and the conversion of rows of sums into readings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PhaseState:
     looked_at: float = 0.0
 
     def indices(self, probes: Sequence[Probe]) -> tuple[list[int], bool]:
-        """Returns where probes stand among all of the phase, and whether one is new."""
+        """Returns the indices of probes among all probes of the phase, and whether any is new."""
         found, known = [], len(self.probes)
         for probe in probes:
             key = (probe.kind, probe.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a step lies: its epoch and its batch, or its place in a validation pass."""
+"""Finds a step's epoch and batch, or its place in a validation pass."""
 
 from __future__ import annotations
 

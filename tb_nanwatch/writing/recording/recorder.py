@@ -18,7 +18,6 @@ import numpy.typing as npt
 from tb_nanwatch.record.schema import (
     BadTensor,
     Damage,
-    Episode,
     Phase,
     Position,
     Probe,
@@ -36,7 +35,7 @@ from tb_nanwatch.writing.recording.flight import (
 )
 from tb_nanwatch.writing.recording.health import Health, tensor_health
 from tb_nanwatch.writing.recording.lane import Lane, Point
-from tb_nanwatch.writing.recording.loss_scale import LossScale
+from tb_nanwatch.writing.recording.loss_scale import LossScale, ScaleProbe
 from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
     NO_LIMIT,
@@ -45,7 +44,6 @@ from tb_nanwatch.writing.recording.observer import (
 )
 from tb_nanwatch.writing.recording.phase import PhaseState
 from tb_nanwatch.writing.recording.positions import Positions
-from tb_nanwatch.writing.recording.scale_probe import ScaleProbe
 from tb_nanwatch.writing.recording.updates import Updates, is_kernel
 
 Array = npt.NDArray[Any]
@@ -97,7 +95,7 @@ class Recorder:
         self._asked = False
         self._looks_in_pairs = False
         self.loss_scale = None if loss_scale is None else LossScale(loss_scale)
-        self._fate = Fate(self.tracker, self._lane, self.loss_scale, self.locate)
+        self.fate = Fate(self.tracker, self._lane, self.loss_scale, self.locate)
         self._scale = ScaleProbe(self.loss_scale, loss_scale_name)
         self.closest: dict[str, float] = {}
         self.closest_in: dict[str, list[str]] = {}
@@ -193,7 +191,7 @@ class Recorder:
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
         """Returns whether the episode that decides the status began there."""
         with self._lock:
-            return self._fate.is_onset(phase, step, replica)
+            return self.fate.is_onset(phase, step, replica)
 
     def _note_closest(self, probe: Probe, health: Health) -> None:
         if probe.kind not in ("activation", "prediction", "gradient"):
@@ -258,7 +256,7 @@ class Recorder:
 
     def _awaited_onset(self, phase: PhaseState) -> int | None:
         """Returns the onset, in the phase's steps, whose flight is still to be taken."""
-        episode = self.deciding
+        episode = self.fate.deciding
         if (
             episode is None
             or episode.start.phase != phase.name
@@ -305,30 +303,10 @@ class Recorder:
 
     # --- Status ---------------------------------------------------------------
 
-    @property
-    def is_bad(self) -> bool:
-        """Whether non-finite values reached the loss, the objective or the weights."""
-        return self._fate.is_bad
-
-    @property
-    def has_stalled(self) -> bool:
-        """Whether most steps were skipped and the loss scale is at its end."""
-        return self._fate.has_stalled
-
-    @property
-    def deciding(self) -> Episode | None:
-        """The episode that made the run go bad, or stall; None where neither is so."""
-        return self._fate.deciding
-
-    @property
-    def recovered(self) -> bool:
-        """Whether a run that had gone bad is finite again, or learns again."""
-        return self._fate.recovered
-
     def status(self) -> tuple[Status, Position | None, BadTensor | None]:
         """Returns status, onset and origin as of now."""
         with self._lock:
-            return self._fate.status()
+            return self.fate.status()
 
     @property
     def damage(self) -> list[Damage]:
@@ -345,7 +323,7 @@ class Recorder:
         """Returns how many steps of the phase have been handed over."""
         return self._phases[phase].steps
 
-    # --- What is to be written ------------------------------------------------
+    # --- Output ---------------------------------------------------------------
 
     def take_buckets(self, phase_name: Phase) -> list[Bucket]:
         """Returns the buckets that closed since the last call."""
@@ -363,7 +341,7 @@ class Recorder:
             last: no more steps will come.
         """
         with self._lock:
-            episode = self.deciding
+            episode = self.fate.deciding
             if episode is None or self._flight_of == episode.id:
                 return None
             phase = self._phases[episode.start.phase]

@@ -66,7 +66,7 @@ class Updates:
         }
 
     def keep(self, step: int, kernels: Mapping[int, Array]) -> bool:
-        """Copies the kernels, for the step after this one to be compared with.
+        """Copies the kernels, so that the next step can be compared with them.
 
         Returns:
             Whether they are kept. They are not where there are none, or where all of them

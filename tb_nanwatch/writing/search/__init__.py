@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that is known of a KerasTuner search in the process that trains."""
+"""The training process's knowledge of a KerasTuner search."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs of a search that went bad alike: what was tried on one is told to the others.
+"""Shares experiments between runs of a search that went bad in the same way.
 
-The seconds for experiments are those of the whole search. So what confirmed the cause of
-one run is tried first on another that went bad alike, or whose record points at the same
-cause, and where it comes out there as it did before, nothing else is.
+The seconds for experiments are those of the whole search. So the experiment that
+confirmed the cause of one run is tried first on another that went bad in the same way, or
+whose record points at the same cause. If it has the same result there, no other is made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_NAMED: Final = 3
 
 
 class Way(NamedTuple):
-    """In what way a run went bad; those of the same are alike.
+    """The way in which a run went bad; runs with equal ways are alike.
 
     Attributes:
         status: of the run.
@@ -40,7 +40,7 @@ class Way(NamedTuple):
 
 
 def way_of(status: str, cause: str, origin: BadTensor | None, found: PostMortem) -> Way:
-    """Returns in what way a run went bad.
+    """Returns the way in which a run went bad.
 
     Args:
         status, origin: of the run.
@@ -80,7 +80,7 @@ class Tried:
 
     @property
     def said(self) -> str:
-        """What came out, in words."""
+        """The result of the experiments, in words."""
         helped = [e.text for e in self.experiments[1:] if e.succeeded]
         if self.confirming is not None:
             helped = [self.confirming.text]
@@ -92,12 +92,12 @@ class Tried:
 
 @dataclass
 class Alike:
-    """What was tried on the runs of a search, by the way in which they went bad."""
+    """The experiments on the runs of a search, by the way in which the runs went bad."""
 
     tested: dict[Way, Tried] = field(default_factory=dict)
 
     def first(self, way: Way) -> Sequence[Experiment]:
-        """Returns the experiments that are to be made first on such a run.
+        """Returns the experiments to make first on a run that went bad in this way.
 
         None where they confirmed no cause: nothing is settled then.
         """
@@ -105,7 +105,7 @@ class Alike:
         return known.settling if known is not None else ()
 
     def _known(self, way: Way) -> Tried | None:
-        """Returns what was tried on a run that went bad so, or has the same likely cause."""
+        """Returns the experiments on a run that went bad in this way, or for the same likely cause."""
         exact = self.tested.get(way)
         if exact is not None and exact.confirming is not None:
             return exact
@@ -116,7 +116,7 @@ class Alike:
         return exact
 
     def note(self, way: Way, tested: Tried) -> None:
-        """Keeps what experiments on a run came to; of several, what confirmed its cause.
+        """Keeps the experiments on a run; of several runs, those that confirmed the cause.
 
         Args:
             way: in which the run went bad.
@@ -129,7 +129,7 @@ class Alike:
             self.tested[way] = tested
 
     def why_not(self, way: Way, found: PostMortem) -> str:
-        """Returns why nothing was tried on a run, "" where it was not for time.
+        """Returns why no experiment was made on a run, "" where lack of time was not the reason.
 
         Args:
             way: in which it went bad.

@@ -40,7 +40,7 @@ _SIMPLE: Final = (ast.Expr, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return
 
 @dataclass(frozen=True)
 class Declarations:
-    """What the text shows.
+    """The declarations that the source text shows.
 
     Attributes:
         found: by name, those that stand in one place.
@@ -247,7 +247,7 @@ def _name_in(call: ast.Call) -> str | re.Pattern[str] | None:
 
 
 def _scopes_names(block: ast.With | ast.AsyncWith) -> bool:
-    """Returns whether names within a block are longer than they are written."""
+    """Returns whether a `with` block adds a prefix to the names within it."""
     return any(
         isinstance(node, ast.Attribute) and node.attr == "name_scope"
         for item in block.items
@@ -256,7 +256,7 @@ def _scopes_names(block: ast.With | ast.AsyncWith) -> bool:
 
 
 def _target(statement: ast.stmt, call: ast.Call) -> str | None:
-    """Returns what a statement assigns a call to, None where it does anything else."""
+    """Returns the variable that a statement assigns a call to, None for any other statement."""
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target: ast.expr = statement.targets[0]
     elif isinstance(statement, ast.AnnAssign):

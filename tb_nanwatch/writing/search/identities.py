@@ -3,9 +3,9 @@
 
 It stands in a file in the project's directory, which every worker shares, which a
 resumed search finds again and which `overwrite=True` deletes. Each worker of a
-distributed search deletes it, though, whenever it is started: so a tuner remembers
-its own, the oldest counts, and what was deleted is written again. Where a worker learns of
-an older one late, the trials that it had ended by then are told.
+distributed search deletes it, though, whenever it is started: so a tuner remembers its own
+identity, the oldest one counts, and a deleted file is written again. Where a worker learns
+of an older identity late, its ended trials are moved to that.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _read(project_dir: str) -> Identity | None:
 
 
 def _settle(project_dir: str, known: Identity) -> Identity:
-    """Returns the older one of what is known and what stands in the file, and keeps it."""
+    """Returns the older of the known identity and that in the file, and keeps it."""
     found = _read(project_dir)
     if found is not None and (found[1], found[0]) <= (known[1], known[0]):
         return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that is known of KerasTuner. It is never imported, only recognised.
+"""Reads trials and spaces from KerasTuner, which is never imported, only recognised.
 
 The callback finds its trial by walking up the Python stack from `fit` to the
 tuner's `run_trial`: that works for every tuner, a subclass with its own `run_trial`
@@ -40,7 +40,7 @@ PURPOSE: Final = "nanwatch_purpose"
 
 @dataclass
 class Trial:
-    """What a callback knows of the trial that it runs in."""
+    """A callback's knowledge of the trial that it runs in."""
 
     search: Search
     trial_id: str
@@ -72,7 +72,7 @@ def running_trial() -> tuple[Any, Any] | None:
 
 
 def trial_of(tuner: Any, trial: Any, execution: int, attempt: int, fit: int = 0) -> Trial:
-    """Returns what is known of KerasTuner's `trial`.
+    """Returns the `Trial` for KerasTuner's `trial`.
 
     Args:
         tuner: whose trial it is.
@@ -159,7 +159,7 @@ def _find_frames() -> tuple[Any, Any, int | None] | None:
 
 
 def _positional(frame: FrameType) -> list[Any]:
-    """Returns the arguments that a frame's function was given, whatever it calls them."""
+    """Returns the positional arguments of a frame's function, whatever their names."""
     given = inspect.getargvalues(frame)
     arguments = [given.locals.get(name) for name in given.args]
     return [*arguments, *given.locals.get(given.varargs or "", ())]
@@ -170,7 +170,7 @@ def _positional(frame: FrameType) -> list[Any]:
 
 def _search_of(tuner: Any, number: int | None) -> Search:
     oracle, objective = own_oracle(tuner), tuner.oracle.objective
-    # Whoever has the first trial names the search; the other workers wait for it.
+    # The worker with the first trial names the search; the others wait for it.
     identity, started = identities.of(tuner, waits=number != 1)
     purpose = getattr(tuner, PURPOSE, "search")
     return Search(
@@ -254,7 +254,7 @@ _TYPES: Final[dict[str, HParamType]] = {
 
 
 def declared(hyperparameters: Any) -> list[HParam]:
-    """Returns every declaration of KerasTuner's space, those of one name all."""
+    """Returns every declaration of KerasTuner's space, including several of one name."""
     return [
         _declared(hp, hyperparameters)
         for hp in hyperparameters.space

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tuner's verdict on a trial: heard after the trial has ended, told to its runs.
+"""Catches the tuner's verdict after a trial has ended, and passes it on to the trial's runs.
 
 The verdict falls in `oracle.end_trial`, after the callback's last hook. So the tuner's
 own `on_trial_end` is wrapped, on that one object and until its search ends.
@@ -28,10 +28,11 @@ from tb_nanwatch.diagnosis.answer import Answer
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.record.schema import JSONScalar, Status
 from tb_nanwatch.record.strict_json import text_of
+from tb_nanwatch.wording import abort_text
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.wording.text import clean
 from tb_nanwatch.wording.trial_names import number_of, trial_name
-from tb_nanwatch.writing.search import advice, identities
+from tb_nanwatch.writing.search import identities
 from tb_nanwatch.writing.search.alike import Alike
 
 # The reason in it is a message of somebody's exception.
@@ -42,7 +43,7 @@ _TRY_SHARE = 0.05
 
 @dataclass
 class Verdict:
-    """What the tuner made of a trial, once it has ended."""
+    """The tuner's verdict on a trial that has ended."""
 
     status: str
     score: float | None
@@ -73,7 +74,7 @@ class _Runs:
 
 
 class TrialAnswer(NamedTuple):
-    """What a trial that went bad comes down to.
+    """The answer about a trial that went bad.
 
     Attributes:
         name: "Trial #3".
@@ -90,10 +91,10 @@ class TrialAnswer(NamedTuple):
 
 @dataclass
 class TunerState:
-    """What is remembered of one tuner between its trials."""
+    """The state that is kept for one tuner between its trials."""
 
     runs: dict[str, _Runs] = field(default_factory=dict)
-    # What had become of the trials' trainings by their end.
+    # The status of each training of a trial at its end.
     statuses: dict[str, Status] = field(default_factory=dict)
     # The hyperparameters of these, by trial and name; those that were active.
     values: dict[str, dict[str, JSONScalar]] = field(default_factory=dict)
@@ -116,7 +117,7 @@ class TunerState:
     alike: Alike = field(default_factory=Alike)
 
     def say_end(self, by_hand: bool = False) -> None:
-        """Says once what has become of the search.
+        """Prints the search's result, once.
 
         Args:
             by_hand: somebody ended it, who does not want to wait for more trials.
@@ -175,7 +176,7 @@ _STATES: weakref.WeakKeyDictionary[Any, TunerState] = weakref.WeakKeyDictionary(
 
 
 def state_of(tuner: Any) -> TunerState:
-    """Returns what is remembered of `tuner`, for as long as it lives."""
+    """Returns the state of `tuner`, kept for as long as the tuner lives."""
     if tuner not in _STATES:
         _STATES[tuner] = TunerState()
     return _STATES[tuner]
@@ -236,14 +237,14 @@ def _hook(tuner: Any, state: TunerState) -> None:
 
 
 def is_first_lost(tuner: Any) -> bool:
-    """Returns whether no trial of the tuner came to no watched training before."""
+    """Returns whether this is the tuner's first trial without a watched training."""
     state = state_of(tuner)
     first, state.warned = not state.warned, True
     return first
 
 
 def watch_trials(begins: Beginning, *, searches: bool) -> None:
-    """Has `begins` called at each trial, and runs told of what ends a search within one.
+    """Calls `begins` at each trial, and informs runs when the search ends within a trial.
 
     Args:
         begins: must not raise. What the first caller gave stays.
@@ -358,7 +359,7 @@ def _tell(
     if error is None and failed and not state.advised:
         state.advised = True
         oracle = own_oracle(tuner)
-        text = advice.before_abort(
+        text = abort_text.before_abort(
             trial_id,
             verdict.message,
             getattr(oracle, "max_consecutive_failed_trials", None),

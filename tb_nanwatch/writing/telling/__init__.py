@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training says, and where: on standard output, or in a cell of a notebook."""
+"""The messages of a training, on standard output or in a notebook's cell."""

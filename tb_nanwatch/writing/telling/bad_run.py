@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run that went bad, as `NanWatch(on_bad=...)` is told of it."""
+"""The argument of the `NanWatch(on_bad=...)` function: a run that went bad."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tb_nanwatch.record.strict_json import JSONObject, json_safe
 
 @dataclass(frozen=True)
 class BadRun:
-    """What is known of a run that went bad, once it has ended and was looked into.
+    """The facts about a run that went bad, after it has ended and was examined.
 
-    Values of single rows of data are left out: whoever is told may pass it on.
+    Values of single rows of data are left out: the receiver may pass the facts on.
 
     Attributes:
         run: its name, "0003/execution0" in a search.
@@ -35,6 +35,6 @@ class BadRun:
     answer: Answer
 
     def to_dict(self) -> JSONObject:
-        """Returns all of it as values of JSON; non-finite numbers are strings."""
+        """Returns all fields as JSON values; non-finite numbers are strings."""
         told: JSONObject = json_safe(asdict(self))
         return told

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notebooks: one display that is updated in place, and outlives a cleared cell.
 
-KerasTuner clears the cell's output after each trial: what was printed is gone, and so is
-what was displayed. IPython is never imported, only found where it runs already.
+KerasTuner clears the cell's output after each trial: printed text and displayed cards are
+gone. IPython is never imported, only found where it runs already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tb_nanwatch.wording.card import Card, fragment, printed
 
 
 class Ends(Protocol):
-    """What an exception may leave behind unnoticed."""
+    """An object that must be ended even where an exception went unnoticed."""
 
     def end_with(self, error: BaseException | None) -> None:
         """Ends it."""
@@ -47,7 +47,7 @@ def _shell() -> Any:
 
 
 def when_cell_ends(watch: Ends) -> None:
-    """Has `watch.end_with` called once the cell is over, at the latest.
+    """Arranges that `watch.end_with` is called when the cell is over, at the latest.
 
     A notebook keeps the traceback of the last exception, and with it whatever was alive
     in it: that something is gone tells nothing there. What another thread trains may
@@ -85,7 +85,7 @@ class LiveDisplay:
 
 
 def _listen(shell: Any) -> None:
-    """Has this module hear of cleared cells and of cells that end."""
+    """Subscribes to IPython's events for cleared cells and cells that end."""
     if shell is None or shell in _HEARD:
         return
     _HEARD.add(shell)
@@ -96,7 +96,7 @@ def _listen(shell: Any) -> None:
 
 
 def _message(message: Any) -> Any:
-    """Notes that a cell is cleared, and hands the message on."""
+    """Notes that a cell was cleared, and passes the message on."""
     with contextlib.suppress(Exception):
         if message["header"]["msg_type"] == "clear_output":
             _cleared[0] += 1

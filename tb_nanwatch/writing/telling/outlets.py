@@ -16,28 +16,28 @@ _MAX_TRIALS: Final = 6
 
 
 class Outlet(Protocol):
-    """What takes the messages of one fit, or of all fits of one search.
+    """The receiver of the messages of one fit, or of all fits of one search.
 
     Attributes:
-        is_passed_on: others may read what is shown, since it stays in a document.
+        is_passed_on: whether others may read the messages, since they stay in a document.
     """
 
     is_passed_on: bool
 
     def watching(self, card: Card) -> None:
-        """Takes what is known while training goes on and all is well."""
+        """Receives the state of a training that goes on and is well."""
 
     def onset(self, card: Card) -> None:
-        """Takes that the training has gone bad, or stalled."""
+        """Receives the message that the training has gone bad, or stalled."""
 
     def trial(self, card: Card) -> None:
-        """Takes what became of a trial."""
+        """Receives the outcome of a trial."""
 
     def raised(self, card: Card) -> None:
-        """Takes the answer of what an exception is about to say itself."""
+        """Receives the answer that an exception is about to state in its message."""
 
     def end(self, card: Card, alone: bool) -> None:
-        """Takes the answer of the fit, or of the search.
+        """Receives the answer of the fit, or of the search.
 
         Args:
             card: the answer.
@@ -141,7 +141,7 @@ class Cell:
             Console().onset(card)
 
     def trial(self, card: Card) -> None:
-        """Draws what became of the trial, and of those before it."""
+        """Draws the outcome of the trial, and of those before it."""
         self.onset(card)
         self._trials.append(card)
 

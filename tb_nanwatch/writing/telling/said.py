@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training says: a short line as it goes bad, the answer at its end.
+"""The messages of a training: a short line as it goes bad, the answer at its end.
 
 Both go where `outlets` puts them. An exception says it all in its message instead.
 """
@@ -42,7 +42,7 @@ _MAX_HPARAMS: Final = 4
 
 
 class Speaker:
-    """Words what one training has to say.
+    """Words the messages of one training.
 
     Args:
         session: of the training.
@@ -70,7 +70,7 @@ class Speaker:
         return shell_word(as_given(self._log_dir, self._given))
 
     def began(self) -> None:
-        """Says that the training is watched, where that stands out of the way."""
+        """Says that the training is watched, in outlets where the message is not in the way."""
         what = "watching, all finite so far."
         self._outlet.watching(Card(f"{self._whose()}: {what}", False))
 
@@ -112,7 +112,7 @@ class Speaker:
         return " ".join(filter(None, parts))
 
     def ended(self) -> None:
-        """Says what has become of the training, once it has ended."""
+        """Prints the training's result, once it has ended."""
         facts, causes = self._known()
         answer = answer_of(facts, causes, self._steps_after(facts))
         trial = self._session.trial
@@ -128,7 +128,7 @@ class Speaker:
             self._outlet.end(self._card(answer), alone=False)
 
     def raises(self) -> None:
-        """Takes note that an exception with `error_text` is to end the training."""
+        """Notes that an exception with `error_text` will end the training."""
         facts, causes = self._known()
         answer = answer_of(facts, causes, self._steps_after(facts))
         if answer is None:
@@ -140,7 +140,7 @@ class Speaker:
             self._outlet.raised(self._card(answer))
 
     def bad_run(self) -> BadRun | None:
-        """Returns what is known of the run, None of one that did not go bad."""
+        """Returns the facts about the run, None if it did not go bad."""
         facts, causes = self._known(with_data=False)
         answer = answer_of(facts, causes, self._steps_after(facts))
         if answer is None or facts.onset is None or facts.status not in BAD_STATUSES:
@@ -163,7 +163,7 @@ class Speaker:
         return f"tb-nanwatch report {self._place}"
 
     def search_ended(self, state: TunerState) -> Callable[[], None]:
-        """Returns what says how many trials of a search went bad, why, and what to change.
+        """Returns a function that prints how many trials went bad, why, and what to change.
 
         Args:
             state: of its tuner; what it knows of trials may grow until then.
@@ -181,7 +181,7 @@ class Speaker:
     # --- Parts ----------------------------------------------------------------
 
     def _keep(self, trial: Trial, answer: Answer, causes: Sequence[Cause]) -> None:
-        """Keeps a trial's answer for what is said at the search's end."""
+        """Keeps a trial's answer for the card at the search's end."""
         first = causes[0] if causes else Cause("unknown", 0.0)
         told = TrialAnswer(self._whose(), answer, first.about, first.held)
         state_of(trial.tuner).answers[trial.trial_id] = told
@@ -191,7 +191,7 @@ class Speaker:
         return replace(card, parts=(*card.parts, Part("", self._sound())))
 
     def _sound(self) -> str:
-        """Returns which epoch's checkpoint is the last that is sound, "" where all are."""
+        """Returns a sentence on the last sound checkpoint, "" where all are sound."""
         damage = self._session.recorder.damage if self.saves else []
         if not damage or damage[-1].end is not None:
             return ""
@@ -211,7 +211,7 @@ class Speaker:
         facts.with_data = with_data and not self._outlet.is_passed_on
         try:
             return facts, diagnose(facts)
-        except Exception:  # what is known is said all the same
+        except Exception:  # the facts are reported without a cause
             return facts, []
 
     def _whose(self) -> str:

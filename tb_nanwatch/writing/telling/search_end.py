@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said at a search's end: the answer that most of its bad trials share; pure."""
+"""The card at a search's end: the answer that most of its bad trials share; pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def card_at_end(
     values: Values,
     confirmed: str = "",
 ) -> Card:
-    """Returns what a search says once it has ended.
+    """Returns the card of a search that has ended.
 
     Args:
         statuses: of its watched trials, by id.

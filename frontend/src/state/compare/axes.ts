@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Axes on which trials are compared: each hyperparameter that varies, the first bad step
-// and the score. What has no place on an axis (inactive, no score) stands beside it.
+// and the score. Trials without a place on an axis (inactive, no score) stand beside it.
 
 import type { JSONScalar } from "../../api/schema.gen";
 import { compact, integer } from "../../format/number";
@@ -15,7 +15,7 @@ export interface Axis {
   /** Place in [0, 1] from the low end; null: none. */
   at(trial: Trial): number | null;
   text(trial: Trial): string;
-  /** What it means to have no place here. */
+  /** The meaning of having no place on this axis. */
   none: string;
   ticks: { at: number; label: string }[];
   log: boolean;
@@ -112,7 +112,7 @@ export function outcomeAxes(model: Model): Axis[] {
   return model.trials.some((t) => t.bad) ? [onset, score] : [score];
 }
 
-/** A brush leaves out what lies outside it, and what has no place. */
+/** A brush leaves out trials outside it, and trials without a place on the axis. */
 export function kept(
   trial: Trial,
   axes: readonly Axis[],

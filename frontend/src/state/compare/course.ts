@@ -6,14 +6,14 @@ import type { RunSummary } from "../../api/types";
 import type { LaneAxis } from "../../scale/axis";
 
 export interface Course {
-  /** Places on the axis, and what was measured there; NaN is a gap. */
+  /** Places on the axis, and the values measured there; NaN is a gap. */
   at: number[];
   values: number[];
 }
 
 /**
- * What a logarithm can show of a series: sizes. Where weights or slots were lost, what comes
- * after the first bad step means nothing.
+ * The sizes of a series, which a logarithm can show. Where weights or slots were lost, values
+ * after the first bad step mean nothing.
  */
 export function courseOf(run: RunSummary, series: LaneSeries, axis: LaneAxis): Course {
   const { steps } = run.lane;
@@ -23,7 +23,7 @@ export function courseOf(run: RunSummary, series: LaneSeries, axis: LaneAxis): C
   run.lane.series[series].forEach((value, i) => {
     const first = i > 0 ? steps[i - 1]! + 1 : 0;
     const known = value > 0 && Number.isFinite(value) && first < end;
-    // What is measured now and then has no gaps between.
+    // Occasional measurements leave no gaps between them.
     if (!known && LOOKED_SERIES.includes(series)) return;
     course.at.push((scale.start(first) + scale.start(steps[i]! + 1)) / 2);
     course.values.push(known ? value : Number.NaN);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two runs beside each other: which ones to begin with, in what they differ, and where
-// they first differ; pure.
+// Compares two runs: the pair to begin with, their differences, and the first step at which
+// they differ; pure.
 
 import { type JSONScalar, LANE_SERIES, type LaneSeries, LOOKED_SERIES } from "../../api/schema.gen";
 import type { RunSummary } from "../../api/types";
@@ -22,7 +22,7 @@ export function distance(model: Model, a: Trial, b: Trial): number {
   return names.length ? sum / names.length : 0;
 }
 
-/** Of the trials that ended the other way, the one that is most like it. */
+/** The most similar trial among those that ended the other way. */
 export function nearestOther(model: Model, trial: Trial): Trial | null {
   let found: Trial | null = null;
   let least = Number.POSITIVE_INFINITY;
@@ -85,7 +85,7 @@ export interface Parting {
 // Two trainings of the same kind differ by a few times from one batch to the next.
 export const PARTING_FACTOR = 10;
 
-// What is measured now and then is measured at other steps in each of two runs.
+// Occasional measurements fall on different steps in each of two runs.
 const COMPARED = LANE_SERIES.filter((s) => !LOOKED_SERIES.includes(s));
 
 /** The first step at which one of the lanes' series is ten times the other, or bad in one only. */

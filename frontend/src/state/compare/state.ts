@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the comparing views show, and how a link holds it; pure.
+// The state of the comparing views, and its form in a link; pure.
 
 export type View = "frontier" | "values" | "pair" | "parallel" | "trials" | "searches";
 
@@ -17,7 +17,7 @@ export type Brush = readonly [number, number];
 
 export interface CompareState {
   view: View;
-  /** Hyperparameters across and up; null: the two that say most. */
+  /** Hyperparameters across and up; null: the two with the clearest border. */
   pair: readonly [string, string] | null;
   /** By the axis' name. */
   brushes: Readonly<Record<string, Brush>>;
@@ -48,7 +48,7 @@ export function compareParameters(state: CompareState): Record<string, string> {
   };
 }
 
-/** What is not understood is left at its default. */
+/** Parameters that cannot be parsed keep their default. */
 export function compareOf(parameters: ReadonlyMap<string, string>): CompareState {
   const view = parameters.get("view") as View;
   return {

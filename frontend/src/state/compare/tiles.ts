@@ -12,7 +12,7 @@ const SIDE = 14;
 const LONGEST = 56;
 const FEW_LEVELS = 12;
 
-/** What stands at one place of the plot: one trial as a mark (of no size), or a tile. */
+/** A mark of one trial (of no size), or a tile of several, at one place of the plot. */
 export interface Place {
   trials: Trial[];
   /** Its centre and size, in pixels. */

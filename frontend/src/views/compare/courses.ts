@@ -127,7 +127,7 @@ export class CoursesView {
   }
 }
 
-/** Of the theme: bad is red, and of two with the same fate the second is grey. */
+/** Colours of the theme: bad is red; of two trials with the same fate the second is grey. */
 function colourOf(runs: readonly RunSummary[], index: number): "bad" | "accent" | "dot" {
   const bad = isBad(runs[index]!.status);
   if (index > 0 && bad === isBad(runs[0]!.status)) return "dot";

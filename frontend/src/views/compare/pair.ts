@@ -20,7 +20,7 @@ const LEFT = 76;
 const BOTTOM = 40;
 const TOP = 12;
 const RIGHT = 14;
-/** Width of the strip for what is not active. */
+/** Width of the strip for inactive values. */
 const STRIP = 26;
 const REACH = 10;
 
@@ -88,7 +88,7 @@ export class PairView {
     const names = varying(model);
     const wanted = state.compare.pair;
     const known = (name: string | undefined) => name !== undefined && names.includes(name);
-    // By itself what says most, and the facet that goes with it.
+    // By default the hyperparameter that is ranked first, and the facet that goes with it.
     const first = known(wanted?.[0]) ? wanted![0] : (names[0] ?? "");
     const facet = model.ranking.facet;
     const suggested =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parallel coordinates in which no trial is dropped: bad ones are drawn on top, and what
-// is inactive or has no score goes through a place of its own below the axis.
+// Parallel coordinates in which no trial is dropped: bad ones are drawn on top, and lines of
+// inactive values or missing scores pass through a place of their own below the axis.
 
 import { keyOf } from "../../api/types";
 import { integer } from "../../format/number";
@@ -19,11 +19,11 @@ import { drawOutcome } from "./outcome";
 
 const SIDE = 64;
 const TOP = 26;
-/** Below the axes: the place of what has none, and its name. */
+/** Below the axes: the place for trials without a value, and its name. */
 const NONE = 34;
 const AXIS_MIN = 86;
 const REACH = 6;
-/** A brush at this place holds what has no place on the axis. */
+/** A brush at this place holds the trials without a place on the axis. */
 const NOWHERE: Brush = [-1, -1];
 const KEY_STEP = 0.02;
 /** Lines that cross an axis of few values cross it within this many pixels of the value. */

@@ -110,7 +110,7 @@ interface Side {
 
 const side = (search: SearchSummary, trials: Trial[]): Side => ({ search, trials });
 
-/** The wanted one, else the search of the same project that was begun last before it. */
+/** The wanted search, else the latest earlier search of the same project. */
 export function otherOf(
   others: readonly SearchSummary[],
   shown: SearchSummary,
@@ -130,7 +130,7 @@ const none = (shown: SearchSummary): string =>
 const nameOf = (s: SearchSummary): string =>
   s.search === "" ? "runs without a search" : `${s.name || "search"} · ${words.moment(s.started)}`;
 
-/** Without what both have in common, where that leaves enough. */
+/** The names of both searches; longer ones where these are equal or empty. */
 function shortNames([a, b]: readonly SearchSummary[]): [string, string] {
   const names = [a!, b!].map((s) => s.name);
   if (names[0] !== names[1] && names.every((n) => n !== "")) return names as [string, string];

@@ -287,7 +287,7 @@ export class TrialsView {
   }
 }
 
-/** What a comparison was asked about, where its name is not the word for it. */
+/** Words for the compared topics whose names are not plain words. */
 const TOPICS: Record<string, string> = {
   hparam: "hyperparameters",
   setup: "set-up",

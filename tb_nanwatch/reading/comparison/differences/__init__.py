@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs side by side: what differs, in the order in which it can matter; pure.
+"""Finds the differences between two runs, in the order in which they can matter; pure.
 
 Values that were chosen come first (hyperparameters, optimizer, loss, model), then what
 was measured of the data, of the precision, and of the activations before anything was
@@ -52,7 +52,7 @@ __all__ = [
 
 
 def differences_of(first: ComparedRun, second: ComparedRun) -> Differences:
-    """Returns what differs between two runs."""
+    """Returns the differences between two runs."""
     blamed = blamed_by(first, second)
     found = [hparams(first, second), []]
     notes = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was chosen: hyperparameters, optimizer, loss, model, precision, set-up."""
+"""Compares the choices in two runs: hyperparameters, optimizer, loss, model, precision, set-up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tb_nanwatch.record.schema import (
 
 
 def hparams(first: ComparedRun, second: ComparedRun) -> list[Difference]:
-    """Compares hyperparameters, but for those that a tuner adds for itself."""
+    """Compares hyperparameters, except those that a tuner adds for its bookkeeping."""
     a = {h.name: h.value for h in first.status.hparams if h.active}
     b = {h.name: h.value for h in second.status.hparams if h.active}
     for values in (a, b):
@@ -34,7 +34,7 @@ def optimizer(a: SessionRecord, b: SessionRecord) -> list[Difference]:
 
 
 def _flat(config: Config, prefix: str = "") -> dict[str, JSONScalar]:
-    """Returns a configuration without nesting; what a loss scaler wraps stands first."""
+    """Returns a configuration without nesting; a wrapped optimizer's settings stand first."""
     inner = config.get("inner_optimizer")
     if isinstance(inner, dict) and isinstance(inner.get("config"), dict):
         flat = _flat({"class_name": inner.get("class_name"), **inner["config"]})
@@ -53,7 +53,7 @@ def _flat(config: Config, prefix: str = "") -> dict[str, JSONScalar]:
 
 
 def setup(session: SessionRecord) -> dict[str, JSONScalar]:
-    """Returns how the training was run: replicas, compilation, versions."""
+    """Compares how the trainings were run: replicas, compilation, versions."""
     return {
         "replicas": session.replicas,
         "jit_compile": session.jit_compile,
@@ -75,7 +75,7 @@ def model(a: SessionRecord, b: SessionRecord) -> list[Difference]:
         }
 
     found = compared("model", shape(a), shape(b))
-    # Shapes are many: they are told where the counts tell nothing.
+    # Shapes are many: they are listed only where the counts are equal.
     return [d for d in found if d.name != "shapes of the weights"] or found
 
 

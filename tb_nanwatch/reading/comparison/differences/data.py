@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured of the data.
+"""Compares the measured shapes, dtypes and ranges of the data.
 
-Ranges come from some of the steps. What is rare in the data is seen in one run and not
-in another by chance, so that a difference in kind (negative values, zeros) is told only
-where chance would hardly give it.
+Ranges come from some of the steps. A rare kind of value may be seen in one run and not in
+another by chance, so that a difference in kind (negative values, zeros) is reported only
+where chance would hardly explain it.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def data_ranges(first: ComparedRun, second: ComparedRun) -> list[Difference]:
 
 @dataclass(frozen=True)
 class _Extremes:
-    """What a data tensor held over the whole run.
+    """The range of one data tensor over the whole run.
 
     `negative`, `above_one` and `with_zeros` count the buckets that had such a value, of
     `measured` steps in all: at least so many steps had it. The first bad step does not
-    count: it was looked at for what it held.
+    count: it was looked at because of its values.
     """
 
     dtype: str
@@ -148,7 +148,7 @@ def _of_tensor(kind: str, what: str, a: _Extremes, b: _Extremes) -> list[Differe
 
 
 def _hardly_chance(a: _Extremes, in_a: int, b: _Extremes, in_b: int) -> bool:
-    """Returns whether steps of one run had it, none of the other's, and hardly by chance.
+    """Returns whether only one run's steps had a property, and more often than chance explains.
 
     Fisher's exact test on the steps that were measured.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared, and what a comparison finds."""
+"""The input and the result of a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Differences:
-    """What two runs differ in.
+    """The differences between two runs.
 
     Attributes:
         differences: by topic, the order of `TOPICS`.

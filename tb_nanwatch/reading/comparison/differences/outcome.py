@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the differences come to."""
+"""The verdict on the differences between two runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ABOUT: Final[dict[str, tuple[str, ...]]] = {
 
 
 def without_repeats(differences: list[Difference]) -> list[Difference]:
-    """Leaves out settings of the optimizer that a hyperparameter has told already."""
+    """Leaves out optimizer settings whose difference a hyperparameter already shows."""
     told = [d for d in differences if d.topic == "hparam"]
     kept = []
     for d in differences:
@@ -70,7 +70,7 @@ def _close(a: JSONScalar, b: JSONScalar) -> bool:
 
 
 def blamed_by(first: ComparedRun, second: ComparedRun) -> list[str]:
-    """Returns what the likely cause is about, where exactly one run went bad."""
+    """Returns the topics and names that the likely cause blames, where exactly one run went bad."""
     if first.bad == second.bad:
         return []
     causes = (first if first.bad else second).causes
@@ -78,7 +78,7 @@ def blamed_by(first: ComparedRun, second: ComparedRun) -> list[str]:
 
 
 def marked(d: Difference, blamed: Sequence[str]) -> Difference:
-    """Returns the difference, told whether it is about one of `blamed`."""
+    """Returns the difference, marked as likely if it is about one of `blamed`."""
     key = f"optimizer.{d.setting}" if d.setting else f"{d.topic}.{d.name}"
     likely = any(f"{key}.".startswith(f"{b}.") for b in blamed)
     return replace(d, likely=likely)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same tensor in both runs: how each began, and where the two part."""
+"""Compares the same tensors in both runs: their first values, and the step where they part."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Pairs:
     series: list[_Series]
 
 
-# Data are compared by themselves; metrics are means over what came before.
+# Data are compared elsewhere; metrics are means over all earlier batches.
 _COMPARED: Final = (
     "activation",
     "prediction",
@@ -111,7 +111,7 @@ def pairs_of(first: ComparedRun, second: ComparedRun) -> Pairs | None:
 
 
 def _of(kind: str, probes: Sequence[Probe]) -> list[int]:
-    """Returns the probes of a kind, but for gradients of biases.
+    """Returns the probes of a kind, except gradients of biases.
 
     These are means of signed numbers, and vary from batch to batch by any factor.
     """
@@ -140,7 +140,7 @@ def _size(look: Look, indices: Sequence[int]) -> float:
 
 
 def initial(pairs: Pairs) -> list[Difference]:
-    """Compares what the first step computed before any update."""
+    """Compares the tensors that the first step computed before any update."""
     if pairs.steps[0][0] != 0:
         return []
     found = []
@@ -160,7 +160,7 @@ def initial(pairs: Pairs) -> list[Difference]:
 
 
 def _part(one: float, other: float, first_one: float, first_other: float) -> bool:
-    """Returns whether two sizes are apart, given what both began with."""
+    """Returns whether two sizes differ clearly, relative to the tensors' first sizes."""
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) != math.isnan(other)
     high, low = max(one, other), min(one, other)
@@ -171,14 +171,14 @@ def _part(one: float, other: float, first_one: float, first_other: float) -> boo
 
 
 def parting_of(pairs: Pairs) -> Parting | None:
-    """Returns the first bucket from which on a tensor of both differs."""
+    """Returns the first bucket from which on a tensor differs between the runs."""
     last = len(pairs.steps) - 1
     for n, start_end in enumerate(pairs.steps):
         apart = []
         for s in pairs.series:
             begun = (float(s.first[0]), float(s.second[0]))
             now = _part(float(s.first[n]), float(s.second[n]), *begun)
-            # One odd batch is no parting.
+            # A difference in a single bucket does not count.
             after = min(n + 1, last)
             if now and _part(float(s.first[after]), float(s.second[after]), *begun):
                 apart.append(s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two values of one name, and how far apart they are."""
+"""Compares two values of one name, and words their difference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAME: Final = 1e-6
 def compared(
     topic: str, a: dict[str, JSONScalar], b: dict[str, JSONScalar]
 ) -> list[Difference]:
-    """Returns what differs between two sets of named values."""
+    """Returns the differences between two sets of named values."""
     found = []
     for name in dict.fromkeys([*a, *b]):
         one, other = a.get(name), b.get(name)
@@ -50,7 +50,7 @@ def difference(
 
 
 def decades_between(first: float, second: float) -> float | None:
-    """Returns log10 of the ratio of two positive numbers, None of others."""
+    """Returns log10 of the ratio of two positive numbers, None for other values."""
     if not (first > 0 and second > 0 and math.isfinite(first) and math.isfinite(second)):
         return None
     return math.log10(first) - math.log10(second)
