@@ -177,7 +177,9 @@ class Instrument:
             self.uninstall()
             raise
 
-    def run_once(self, phase: Phase, data: Any, *, compiled: bool = False) -> list[Found]:
+    def run_once(
+        self, phase: Phase, data: Any, *, compiled: bool = False, measured: bool = False
+    ) -> list[Found]:
         """Runs one step and returns its watched tensors; the model is not watched then.
 
         Args:
@@ -185,8 +187,10 @@ class Instrument:
             data: the batch, as `train_step` receives it.
             compiled: as in training (by XLA, where that is so); else operation by
                 operation.
+            measured: layers' outputs are measured as they are met, and not held.
         """
         model = self._model
+        self._tracer.measures = measured
         self._hooks = hooks = Hooks()
         try:
             self._hook_parts(hooks)
@@ -395,12 +399,14 @@ class Instrument:
                 )
                 beside._tracer.labelled = self._tracer.labelled
                 beside._jit = self._jit
-            return self._beside.run_once(kept.phase, data, compiled=compiled)
+            return self._beside.run_once(
+                kept.phase, data, compiled=compiled, measured=not compiled
+            )
 
         if UPDATED in kept.missing:
             found = [replace(f, tensor=tf.constant(value)) for f, value in late]
             found = in_causal_order([*found, *self._variables_now()])
-            layout, arrays = as_observed(found, kept.phase, ring.layout)
+            layout, arrays = as_observed(found, kept.phase, ring.layout, {})
         else:
             layout, arrays = run_again(self._model, kept, ring.layout, run)
         spent = time.monotonic() - began
