@@ -13,9 +13,6 @@ from typing import Any, Final
 from tb_nanwatch.compat.names import Feature, Global
 
 _EVENT: Final = Global("tensorboard.compat.proto.event_pb2", "Event", Feature.WATCHING)
-_RECORD_WRITER: Final = Global(
-    "tensorboard.summary.writer.record_writer", "RecordWriter", Feature.WATCHING
-)
 _GFILE: Final = Global(
     "tensorboard.compat.tensorflow_stub.io.gfile", "", Feature.REMOTE_LOGS
 )
@@ -79,15 +76,6 @@ def event(wall_time: float, **fields: Any) -> Any:
         MissingError: of `Feature.WATCHING`.
     """
     return _EVENT.find()(wall_time=wall_time, **fields)
-
-
-def record_writer(file: Any) -> Any:
-    """Returns a writer that appends events to an open file, each with its length and checksum.
-
-    Raises:
-        MissingError: of `Feature.WATCHING`.
-    """
-    return _RECORD_WRITER.find()(file)
 
 
 def gfile() -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.writing.backends.tensorflow import instrument
 from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
+from tb_nanwatch.writing.backends.tensorflow.tracing import Measured, Tracer
 from tb_nanwatch.writing.backends.tracing import Found
 from tests.writing.logs import read_log
 
@@ -217,3 +222,51 @@ def test_a_number_in_bfloat16_is_looked_at(tmp_path: Path) -> None:
     assert log.status.status == "diverged" and log.status.onset.step == 6
     losses = [p for p in log.session.train_probes if p.kind == "loss"]
     assert any(p.dtype == "bfloat16" and not p.shape for p in losses)
+
+
+def test_what_is_measured_as_it_is_met_is_not_held() -> None:
+    tracer = Tracer(convolutional(), lambda note: None)
+    tracer.measures = True
+    data = tf.constant([[1.0, -2.0]])
+    with tracer.tracing() as found:
+        tracer.add("input", "input", "", data)
+        output = tf.constant([[3.0, np.inf], [0.0, 2.0]])
+        known = weakref.ref(output)
+        tracer.add("activation", "flat", "flat", data)
+        tracer.add("activation", "last", "last", output)
+        tracer.add("prediction", "prediction", "", output)
+        del output
+        gc.collect()
+        assert known() is None
+    same, also, last, prediction = (f.tensor for f in found)
+    # What is held anyway stays itself; what is met twice is one tensor.
+    assert same is also is data and last is prediction
+    health = last.health
+    assert (health.num_pos_inf, health.min, health.max) == (1, 0.0, 3.0)
+    assert found[2].probe().shape == [2, 2] and found[2].probe().dtype == "float32"
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_a_look_holds_no_output_of_a_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jit: bool
+) -> None:
+    seen: list[list[Found]] = []
+    run_again = instrument.run_again
+
+    def again(model: Any, kept: Any, trained: Any, run: Callable[..., Any]) -> Any:
+        def noted(data: Any, compiled: bool) -> list[Found]:
+            seen.append(run(data, compiled))
+            return seen[-1]
+
+        return run_again(model, kept, trained, noted)
+
+    monkeypatch.setattr(instrument, "run_again", again)
+    x, y = images()
+    model = convolutional()
+    model.compile("adam", "mse", jit_compile=jit)
+    model.fit(x, y, 16, 1, verbose=0, callbacks=[NanWatch(tmp_path)])
+    assert len(seen) == 4
+    for found in seen:
+        outputs = [f for f in found if f.kind == "activation"]
+        assert len(outputs) == 5
+        assert all(isinstance(f.tensor, Measured) for f in outputs)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 import warnings
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, Final
 from tb_nanwatch.compat import tensorboard
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.record import codec, metadata, schema
+from tb_nanwatch.record.framing import framed
 from tb_nanwatch.writing.log.files import LogFile, open_log
 
 # Bytes kept while the log directory cannot be written; enough for hours of
@@ -128,12 +128,9 @@ class EventWriter:
             self._file = open_log(self.log_dir)
             first = tensorboard.event(self._clock(), file_version="brain.Event:2")
             version = first.SerializeToString()
-        out = io.BytesIO()
-        records = tensorboard.record_writer(out)
-        for event in [version, *self._pending] if version else self._pending:
-            records.write(event)
+        events = [version, *self._pending] if version else self._pending
         try:
-            self._file.append(out.getvalue())
+            self._file.append(b"".join(map(framed, events)))
         except BaseException:
             if version:
                 self._drop_file()

@@ -54,6 +54,11 @@ def flat_real(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.reshape(-1)
 
 
+def health_of(tensor: npt.NDArray[Any] | Health) -> Health:
+    """Returns the health of a tensor, or of one that was measured where it was met."""
+    return tensor if isinstance(tensor, Health) else tensor_health(tensor)
+
+
 def tensor_health(tensor: npt.ArrayLike) -> Health:
     """Returns the health of `tensor`.
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tb_nanwatch.record.schema import Kind, Phase, Probe
+from tb_nanwatch.writing.recording.health import Health
 
 # The largest limit: an infinite sum is always above it. It may be mere overflow, but
 # only a full look can tell.
@@ -127,7 +128,7 @@ class Observer(Protocol):
         layout: Layout,
         replica: int,
         step: int,
-        tensors: Sequence[npt.NDArray[Any]],
+        tensors: Sequence[npt.NDArray[Any] | Health],
         *,
         spent: float = 0.0,
     ) -> Expectation:
@@ -137,7 +138,8 @@ class Observer(Protocol):
             layout: what the tensors stand for.
             replica: whose step it is.
             step: of the layout's phase.
-            tensors: the observed ones.
+            tensors: the observed ones; of one that was measured where it was met, and is
+                no kernel, its health.
             spent: seconds that it took to have them.
         """
 

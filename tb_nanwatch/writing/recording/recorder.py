@@ -33,7 +33,7 @@ from tb_nanwatch.writing.recording.flight import (
     Flight,
     flight_around,
 )
-from tb_nanwatch.writing.recording.health import Health, tensor_health
+from tb_nanwatch.writing.recording.health import Health, health_of
 from tb_nanwatch.writing.recording.lane import Lane, Point
 from tb_nanwatch.writing.recording.loss_scale import LossScale, ScaleProbe
 from tb_nanwatch.writing.recording.observer import (
@@ -125,13 +125,13 @@ class Recorder:
         layout: Layout,
         replica: int,
         step: int,
-        tensors: Sequence[Array],
+        tensors: Sequence[Array | Health],
         *,
         spent: float = 0.0,
     ) -> Expectation:
         """Measures every tensor of a step; see `observer.Observer`."""
         began = self._clock() - spent
-        healths = [tensor_health(t) for t in tensors]
+        healths = [health_of(t) for t in tensors]
         with self._lock:
             phase = self._phases[layout.phase]
             indices = self._indices(phase, layout.probes)
@@ -152,11 +152,13 @@ class Recorder:
             expectation = self._expectation(layout, healths, step)
             if layout.phase == "train" and replica == 0:
                 kernels = {
-                    index: tensors[source]
+                    index: kernel
                     for index, probe, source in zip(
                         indices, layout.probes, layout.sources, strict=True
                     )
-                    if is_kernel(probe) and not healths[source].num_bad
+                    if is_kernel(probe)
+                    and not healths[source].num_bad
+                    and not isinstance(kernel := tensors[source], Health)
                 }
                 if self._compare(look, kernels):
                     expectation = expectation._replace(limit=LOOK_NEXT)

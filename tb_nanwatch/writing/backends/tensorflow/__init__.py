@@ -50,19 +50,21 @@ to NumPy as it runs; there the gate serves the capsule alone.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tb_nanwatch.compat.names import Feature, require
 from tb_nanwatch.writing.backends.interface import Wishes
-from tb_nanwatch.writing.backends.tensorflow.aftermath import (
-    complete,
-    examine,
-    examine_runaway,
-)
 from tb_nanwatch.writing.backends.tensorflow.compiled import runs
 from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tb_nanwatch.writing.backends.tensorflow.ring import RING_ROWS
 from tb_nanwatch.writing.recording.observer import Observer
+
+if TYPE_CHECKING:
+    from tb_nanwatch.writing.backends.tensorflow.aftermath import (
+        complete,
+        examine,
+        examine_runaway,
+    )
 
 __all__ = [
     "RING_ROWS",
@@ -74,6 +76,15 @@ __all__ = [
     "runs",
     "watch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # A training that stays finite imports nothing of what is done with one that does not.
+    if name in ("complete", "examine", "examine_runaway"):
+        from tb_nanwatch.writing.backends.tensorflow import aftermath
+
+        return getattr(aftermath, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def check_model(model: Any) -> None:

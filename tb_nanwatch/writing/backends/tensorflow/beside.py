@@ -21,8 +21,9 @@ from tb_nanwatch.postmortem import state
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.tensorflow.packed import layout_of, places
+from tb_nanwatch.writing.backends.tensorflow.tracing import Measured, array_of
 from tb_nanwatch.writing.backends.tracing import Found
-from tb_nanwatch.writing.recording.health import tensor_health
+from tb_nanwatch.writing.recording.health import Health, tensor_health
 from tb_nanwatch.writing.recording.observer import Bools, Expectation, Layout
 
 Array = npt.NDArray[Any]
@@ -31,7 +32,7 @@ _LARGEST_SUM: Final = float(np.finfo(np.float32).max)
 
 def run_again(
     model: Any, kept: Kept, trained: Layout, run: Callable[[Any, bool], list[Found]]
-) -> tuple[Layout, list[Array]]:
+) -> tuple[Layout, list[Array | Health]]:
     """Runs a step once more and returns its tensors, and what they stand for.
 
     It runs operation by operation, which compiles nothing. Where that fails, or other
@@ -47,6 +48,7 @@ def run_again(
     expected = {(s.kind, s.name) for s in kept.sums if not np.isfinite(s.value)}
     known = {(s.kind, s.name) for s in kept.sums}
     found: list[Found] = []
+    healths: dict[int, Health] = {}
     with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
         for compiled in (False, True):
             state.assign(model, kept.variables)
@@ -57,43 +59,57 @@ def run_again(
                 if compiled:
                     raise
                 continue
-            if {key for key in _overflowing(found) if key in known} == expected:
+            healths = _healths(found)
+            if _overflowing(found, healths) & known == expected:
                 break
-        return as_observed(found, kept.phase, trained)
+        return as_observed(found, kept.phase, trained, healths)
 
 
 def as_observed(
-    found: list[Found], phase: Phase, trained: Layout
-) -> tuple[Layout, list[Array]]:
-    """Returns eager tensors as arrays, and what they stand for.
+    found: list[Found], phase: Phase, trained: Layout, healths: dict[int, Health]
+) -> tuple[Layout, list[Array | Health]]:
+    """Returns eager tensors as they are observed, and what they stand for.
 
     Args:
         found: in causal order.
         phase: of the step that they are of.
         trained: what the step's sums stand for.
+        healths: of tensors that are measured already, by their ids.
     """
     place = places(found)
-    arrays = {place[id(f.tensor)]: _array(f.tensor) for f in found}
+    observed: dict[int, Array | Health] = {}
+    for f in found:
+        tensor = f.tensor
+        # Of weights the elements are asked for, too: how far have they moved?
+        measured = None if f.kind == "weight" else healths.get(id(tensor))
+        value = array_of(tensor) if measured is None else measured
+        if not isinstance(observed.get(place[id(tensor)]), np.ndarray):
+            observed[place[id(tensor)]] = value
     layout = layout_of(found, phase, trained)
-    return layout, [arrays[i] for i in range(len(arrays))]
+    return layout, [observed[i] for i in range(len(observed))]
 
 
 def _tensor(value: Any) -> Any:
     return value if value is None else tf.convert_to_tensor(value)
 
 
-def _array(tensor: Any) -> Array:
-    """Returns the elements of an eager tensor, which on CPU are not copied."""
-    if tensor.shape.rank == 0:  # TensorFlow makes no array of one number in bfloat16
-        return np.asarray(tensor.numpy())
-    return np.asarray(tensor)
+def _healths(found: list[Found]) -> dict[int, Health]:
+    """Returns the health of each tensor by its id."""
+    healths: dict[int, Health] = {}
+    for f in found:
+        tensor = f.tensor
+        if isinstance(tensor, Measured):
+            healths[id(tensor)] = tensor.health
+        elif id(tensor) not in healths:
+            healths[id(tensor)] = tensor_health(array_of(tensor))
+    return healths
 
 
-def _overflowing(found: list[Found]) -> set[tuple[str, str]]:
+def _overflowing(found: list[Found], healths: dict[int, Health]) -> set[tuple[str, str]]:
     """Returns kind and name of what has no finite sum of squares."""
     keys: set[tuple[str, str]] = set()
     for f in found:
-        health = tensor_health(_array(f.tensor))
+        health = healths[id(f.tensor)]
         if health.num_bad or health.sum_squares / 2 > _LARGEST_SUM:
             keys.add((f.kind, f.name))
     return keys

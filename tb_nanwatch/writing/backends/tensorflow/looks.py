@@ -59,7 +59,7 @@ class Looks:
         if UPDATED in kept.missing:
             found = [replace(f, tensor=tf.constant(value)) for f, value in late]
             found = in_causal_order([*found, *self._variables_now()])
-            layout, arrays = as_observed(found, kept.phase, ring.layout)
+            layout, arrays = as_observed(found, kept.phase, ring.layout, {})
         else:
             layout, arrays = run_again(
                 self._model, kept, ring.layout, self._run_of(kept.phase)
@@ -79,7 +79,9 @@ class Looks:
         def run(data: Any, compiled: bool) -> list[Found]:
             if self._beside is None:
                 self._beside = self._make_beside()
-            return self._beside.run_once(phase, data, compiled=compiled)
+            return self._beside.run_once(
+                phase, data, compiled=compiled, measured=not compiled
+            )
 
         return run
 

@@ -52,7 +52,9 @@ class OneStep(BaseInstrument):
         other._jit = self._jit
         return other
 
-    def run_once(self, phase: Phase, data: Any, *, compiled: bool = False) -> list[Found]:
+    def run_once(
+        self, phase: Phase, data: Any, *, compiled: bool = False, measured: bool = False
+    ) -> list[Found]:
         """Runs one step and returns its watched tensors; the model is not watched then.
 
         Args:
@@ -60,8 +62,10 @@ class OneStep(BaseInstrument):
             data: the batch, as `train_step` receives it.
             compiled: as in training (by XLA, where that is so); else operation by
                 operation.
+            measured: layers' outputs are measured as they are met, and not held.
         """
         model = self._model
+        self._tracer.measures = measured
         self._hooks = hooks = Hooks()
         try:
             self._hook_parts(hooks)
