@@ -70,18 +70,15 @@ class Tracer(tracing.Tracer):
 
     def add(self, kind: Kind, name: str, layer: str, value: Any) -> None:
         """Adds one tensor, unless it cannot be watched."""
-        trace = self._trace
         if (
-            type(value) is not torch.Tensor  # as most are
-            or not value.is_floating_point()
-            or value.layout is not torch.strided
-            or value.is_meta
-            or trace.found is None
-            or trace.calls.get(f"{kind}:{layer}", 0) > tracing.MAX_CALLS
+            type(value) is torch.Tensor  # as most are
+            and value.is_floating_point()
+            and value.layout is torch.strided
+            and not value.is_meta
         ):
+            self.add_tensor(kind, name, layer, value)
+        else:
             super().add(kind, name, layer, value)
-            return
-        trace.found.append(tracing.Found(kind, name, layer, value, trace.update))
 
     def tensor_of(self, value: Any) -> Any:
         """Returns the tensor whose elements are the value's, None where it has none."""
