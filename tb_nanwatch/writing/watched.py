@@ -381,6 +381,9 @@ class Watched:
 
     def _take_out(self) -> None:
         self.over = True
+        with contextlib.suppress(Exception):  # the end of the log says so
+            # The last steps may yet decide: a run can come back to where it was.
+            self._recorder.finish()
         self._examination.take_tape()
         self._instrument.uninstall()
         self._training.status, _, _ = self._recorder.status()

@@ -101,6 +101,11 @@ class WatchedFit:
         """Whether a step that is traced or run now is one of this fit."""
         return not self._aside and _FITS.get(self.model, [])[-1:] == [self]
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether what runs now is to pass unwatched."""
+        return self._aside > 0
+
     def make_functions(self, make: Callable[[], None]) -> None:
         """Has the model's functions made again, and puts itself in front of them.
 

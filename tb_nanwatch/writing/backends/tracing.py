@@ -345,6 +345,13 @@ class Tracer:
         if not self.is_of(tensor, trace.graph):
             trace.inner.add(layer)
             return
+        self.add_tensor(kind, name, layer, tensor)
+
+    def add_tensor(self, kind: Kind, name: str, layer: str, tensor: Any) -> None:
+        """Adds a tensor of the step itself, which can be watched."""
+        trace = self._trace
+        if trace.found is None:
+            return
         if trace.calls.get(f"{kind}:{layer}", 0) > MAX_CALLS:
             self._note(
                 f"only the first {MAX_CALLS} calls of {layer!r} in a step are watched"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import keras
@@ -11,35 +11,59 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tb_nanwatch.writing.recording.observer import Floats
-
 # Dtypes in whose sums NumPy does not overflow, and which it has.
-_SUMMED_BY_NUMPY: Final = (torch.float32, torch.float64)
+_SUMMED_BY_NUMPY: Final = frozenset((torch.float32, torch.float64))
+# Elements of a tensor on a CPU, in one dimension, and where they lie.
+Flat = tuple[int, npt.NDArray[Any]]
 
 
-def half_sums(tensors: Sequence[Any]) -> Floats:
-    """Returns half the sum of squares of each tensor, [tensors] float32.
+def half_sums(tensors: Sequence[Any], flats: Mapping[int, Flat]) -> list[float]:
+    """Returns half the sum of squares of each tensor.
 
     Of tensors in a device's memory all are read at once, which waits for the device.
 
     Args:
         tensors: of floating-point or complex dtypes; half precision is summed in float32.
+        flats: elements of tensors by the tensor's id, where they are known from before.
     """
-    sums = np.zeros(len(tensors), np.float32)
+    sums: list[float] = []
     elsewhere: list[int] = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for i, tensor in enumerate(tensors):
-            if tensor.dtype in _SUMMED_BY_NUMPY and tensor.device.type == "cpu":
-                # On a CPU a dot product of NumPy's costs half of PyTorch's norm.
-                if tensor.is_neg():
-                    tensor = tensor.resolve_neg()
-                flat = _in_memory(tensor.detach().numpy()).reshape(-1)
-                sums[i] = 0.5 * np.dot(flat, flat)
+        for tensor in tensors:
+            flat = flats.get(id(tensor))
+            if flat is not None and flat[0] == tensor.data_ptr():
+                elements = flat[1]
+            elif tensor.is_cpu and tensor.dtype in _SUMMED_BY_NUMPY:
+                elements = _elements(tensor)
             else:
-                elsewhere.append(i)
-        if elsewhere:
-            sums[elsewhere] = sums_there([tensors[i] for i in elsewhere]).cpu().numpy()
+                elsewhere.append(len(sums))
+                sums.append(0.0)
+                continue
+            # On a CPU a dot product of NumPy's costs half of PyTorch's norm.
+            sums.append(0.5 * float(elements.dot(elements)))
+    if elsewhere:
+        found = sums_there([tensors[i] for i in elsewhere]).tolist()
+        for i, one in zip(elsewhere, found, strict=True):
+            sums[i] = one
     return sums
+
+
+def flats_of(tensors: Sequence[Any]) -> dict[int, Flat]:
+    """Returns the elements of tensors that live on, by their ids: no copy is made.
+
+    Only of those whose memory says whether it is still theirs.
+    """
+    return {
+        id(t): (t.data_ptr(), _elements(t))
+        for t in tensors
+        if t.is_cpu and t.dtype in _SUMMED_BY_NUMPY and t.numel() and not t.is_neg()
+    }
+
+
+def _elements(tensor: Any) -> npt.NDArray[Any]:
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+    return _in_memory(tensor.detach().numpy()).reshape(-1)
 
 
 def sums_there(tensors: Sequence[Any]) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,10 +13,36 @@ import torch
 
 from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends import tracing
+from tb_nanwatch.writing.backends.torch.sums import Flat, flats_of
 
 # Steps after which a model's variables are listed again, for those that were made or given
 # another tensor since: in Keras' Python the list costs a small model a tenth of its step.
 REFRESH: Final = 16
+
+
+class Listed:
+    """The variables of a model that are met in each step, as they were listed.
+
+    Attributes:
+        found: they, in the order in which they are met.
+        ids: of their tensors.
+        key: the same for all lists of variables of the same names, shapes and dtypes.
+    """
+
+    def __init__(self, found: list[tracing.Found]) -> None:
+        self.found = found
+        tensors = [f.tensor for f in found]
+        first: dict[int, int] = {}
+        self.key = tuple(
+            (f.kind, f.name, t.shape, t.dtype, first.setdefault(id(t), i))
+            for i, (f, t) in enumerate(zip(found, tensors, strict=True))
+        )
+        self.ids = frozenset(first)
+
+    @functools.cached_property
+    def flats(self) -> dict[int, Flat]:
+        """Their elements, as `half_sums` takes them."""
+        return flats_of([f.tensor for f in self.found])
 
 
 class Tracer(tracing.Tracer):
@@ -23,21 +50,35 @@ class Tracer(tracing.Tracer):
 
     def __init__(self, model: Any, note: Callable[[str], None]) -> None:
         super().__init__(model, note)
-        self._listed: list[tracing.Found] = []
+        self.listed = Listed([])
         self._age = 0
 
     def add_variables(self) -> None:
         """Adds optimizer slots, weights and layer state."""
         # A first step makes slots, and may make more.
         if self._age < 2 or self._age % REFRESH == 0:
-            self._listed = [
-                tracing.Found(kind, name, layer, tensor)
-                for kind, name, layer, variable in self.variables()
-                if (tensor := self.tensor_of(variable)) is not None
-                and self.can_be_bad(tensor)
-            ]
+            self.listed = Listed(
+                [
+                    tracing.Found(kind, name, layer, tensor)
+                    for kind, name, layer, variable in self.variables()
+                    if (tensor := self.tensor_of(variable)) is not None
+                    and self.can_be_bad(tensor)
+                ]
+            )
         self._age += 1
-        self.add_found(self._listed)
+        self.add_found(self.listed.found)
+
+    def add(self, kind: Kind, name: str, layer: str, value: Any) -> None:
+        """Adds one tensor, unless it cannot be watched."""
+        if (
+            type(value) is torch.Tensor  # as most are
+            and value.is_floating_point()
+            and value.layout is torch.strided
+            and not value.is_meta
+        ):
+            self.add_tensor(kind, name, layer, value)
+        else:
+            super().add(kind, name, layer, value)
 
     def tensor_of(self, value: Any) -> Any:
         """Returns the tensor whose elements are the value's, None where it has none."""
@@ -61,6 +102,8 @@ class Tracer(tracing.Tracer):
 
     def add_outputs(self, kind: Kind, name: str, layer: str, outputs: Any) -> None:
         """Adds every tensor of a nested structure; shapes are inferred without values."""
+        if outputs is None:
+            return
         if isinstance(outputs, torch.Tensor):  # as most are: a tree of PyTorch's is slow
             if not outputs.is_meta:
                 if kind in ("activation", "prediction"):
