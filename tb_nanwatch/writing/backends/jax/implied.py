@@ -52,6 +52,15 @@ _ORDINARY: Final = _CARRY | frozenset(
         *("sign", "sin", "slice", "split", "tanh"),
     )
 )
+# What is done with numbers while a function is traced.
+_OF_NUMBERS: Final[dict[str, Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "max": np.maximum,
+}
 
 
 @dataclass(frozen=True)
@@ -122,10 +131,33 @@ class _Graph:
                 results = self._call(called, operands)
                 numbers.update(zip(equation.outvars, results, strict=True))
                 continue
+            known = self._without_operation(name, equation.params, operands)
+            if known is not None:
+                numbers[equation.outvars[0]] = known
+                continue
             for variable in equation.outvars:
                 shape = tuple(getattr(variable.aval, "shape", ()))
                 made = _Made(name, equation.params, operands, shape)
                 numbers[variable] = self._new(variable.aval, made)
+
+    def _without_operation(
+        self, name: str, params: Mapping[str, Any], operands: Sequence[int]
+    ) -> int | None:
+        """Returns the result of an operation of which the numbers in the code decide.
+
+        So a variance says that it is NaN of no elements.
+        """
+        values = [self._constants[n] for n in operands if n in self._constants]
+        if name == "select_n" and operands[0] in self._constants:
+            which = np.asarray(values[0])
+            return operands[1 + int(which)] if which.ndim == 0 else None
+        if len(values) < len(operands) or any(np.ndim(v) for v in values):
+            return None
+        if name == "convert_element_type":
+            return self._constant(np.asarray(values[0]).astype(params["new_dtype"]))
+        if name in _OF_NUMBERS:
+            return self._constant(_OF_NUMBERS[name](*values))
+        return None
 
     def _call(self, called: Any, operands: Sequence[int]) -> list[int]:
         inner = getattr(called, "jaxpr", called)
@@ -161,7 +193,7 @@ class _Graph:
             return False
         if name == "convert_element_type":
             wide = jnp.issubdtype(params["new_dtype"], jnp.inexact)
-            return wide and jnp.dtype(params["new_dtype"]).itemsize > 1
+            return bool(wide and jnp.dtype(params["new_dtype"]).itemsize > 1)
         if name == "integer_pow":
             return bool(params["y"] > 0)
         if name == "pad":

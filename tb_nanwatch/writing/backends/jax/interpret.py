@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Final
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
