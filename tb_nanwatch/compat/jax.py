@@ -37,7 +37,7 @@ def trace_of(tracer: Any) -> Any:
     return _TRACE.get(tracer, None)
 
 
-class Traced(NamedTuple):
+class SoFar(NamedTuple):
     """A function that is being traced, so far.
 
     Attributes:
@@ -58,11 +58,11 @@ class Traced(NamedTuple):
         return None if hasattr(variable, "val") else variable  # a literal is none
 
 
-def traced_so_far(trace: Any) -> Traced | None:
+def traced_so_far(trace: Any) -> SoFar | None:
     """Returns what a trace has recorded, None where that is not known."""
     try:
         frame = _FRAME.of(trace)
-        return Traced(_EQUATIONS.of(frame)(), dict(_CONSTANTS.of(frame)), trace)
+        return SoFar(_EQUATIONS.of(frame)(), dict(_CONSTANTS.of(frame)), trace)
     except MissingError as e:
         e.warn()
         return None

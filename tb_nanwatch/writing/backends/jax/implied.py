@@ -87,7 +87,7 @@ class _Graph:
         traced: the function, so far.
     """
 
-    def __init__(self, traced: private.Traced) -> None:
+    def __init__(self, traced: private.SoFar) -> None:
         # None is what a function is given.
         self._makers: list[_Made | None] = []
         self._shapes: list[tuple[int, ...]] = []
