@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tb_nanwatch.compat.names import Attribute, Feature, Global, MissingError
 
@@ -16,6 +16,14 @@ _PRIMAL: Final = Attribute("a tracer of jax.grad", "primal", Feature.LAYERS_ON_J
 _VALUE: Final = Attribute("a variable", "_value", Feature.EXPERIMENTS_ON_JAX, "keras")
 _NNX: Final = Global("keras.src.backend.config", "is_nnx_enabled", Feature.NNX, "keras")
 # The class whose tracers belong to a function that is being compiled.
+_VARIABLE: Final = Attribute("a tracer", "val", Feature.IMPLIED_ON_JAX, "jax")
+_FRAME: Final = Attribute("a trace", "frame", Feature.IMPLIED_ON_JAX, "jax")
+_EQUATIONS: Final = Attribute(
+    "the frame of a trace", "get_eqns", Feature.IMPLIED_ON_JAX, "jax"
+)
+_CONSTANTS: Final = Attribute(
+    "the frame of a trace", "constvar_to_val", Feature.IMPLIED_ON_JAX, "jax"
+)
 _STAGED: Final = Global(
     "jax._src.interpreters.partial_eval", "DynamicJaxprTracer", Feature.LAYERS_ON_JAX
 )
@@ -27,6 +35,37 @@ _DIVISIONS: Final = ("truediv", "rtruediv")
 def trace_of(tracer: Any) -> Any:
     """Returns the trace that a tracer belongs to, None where that is not known."""
     return _TRACE.get(tracer, None)
+
+
+class SoFar(NamedTuple):
+    """A function that is being traced, so far.
+
+    Attributes:
+        equations: of what it has done.
+        constants: values of variables that it was not given.
+        trace: that makes them.
+    """
+
+    equations: list[Any]
+    constants: dict[Any, Any]
+    trace: Any
+
+    def variable_of(self, tracer: Any) -> Any:
+        """Returns the variable of a tracer; None where it is of no such function."""
+        if trace_of(tracer) is not self.trace:
+            return None
+        variable = _VARIABLE.get(tracer, None)
+        return None if hasattr(variable, "val") else variable  # a literal is none
+
+
+def traced_so_far(trace: Any) -> SoFar | None:
+    """Returns what a trace has recorded, None where that is not known."""
+    try:
+        frame = _FRAME.of(trace)
+        return SoFar(_EQUATIONS.of(frame)(), dict(_CONSTANTS.of(frame)), trace)
+    except MissingError as e:
+        e.warn()
+        return None
 
 
 def value_of(variable: Any) -> Any:

@@ -21,6 +21,9 @@ class Feature(enum.Enum):
     XLA = "watching a model that is compiled with jit_compile=True"
     SUBLAYERS = "watching layers inside of layers"
     LAYERS_ON_JAX = "watching the outputs of layers, and losses, on JAX"
+    IMPLIED_ON_JAX = (
+        "leaving what others tell of unread, so that XLA rounds alike, on JAX"
+    )
     EXPERIMENTS_ON_JAX = "trying what would have kept a training finite, on JAX"
     NNX = "telling a model that Flax's NNX trains"
     LOSSES = "watching each loss by itself"

@@ -45,6 +45,7 @@ ELSEWHERE = {
     Feature.LOGS,
     # Of a training on JAX.
     Feature.LAYERS_ON_JAX,
+    Feature.IMPLIED_ON_JAX,
     Feature.EXPERIMENTS_ON_JAX,
     Feature.NNX,
 }

@@ -9,6 +9,7 @@ the state and the batches since, and hands out all its tensors: exact counts and
 
     tracing.py     what JAX's tensors are
     sums.py        the vector, and what its elements stand for
+    implied.py     what need not be read, since another tensor tells of it
     states.py      which value of a state is of which variable
     trail.py       the state that a look runs steps again from, and their batches
     rewinding.py   what the training is run again from

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Final
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,20 +21,8 @@ from tb_nanwatch.postmortem.counting import bad_rows, count
 from tb_nanwatch.postmortem.flow import Counts, Details, Flow, Op
 from tb_nanwatch.postmortem.source import Place, is_users
 from tb_nanwatch.writing.backends.afterwards import LimitError
-from tb_nanwatch.writing.backends.jax.operations import WITH_DOMAINS, type_of
+from tb_nanwatch.writing.backends.jax.operations import CALLS, WITH_DOMAINS, type_of
 
-# Equations that stand for a function of their own, and where that is.
-_CALLS: Final = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "remat": "jaxpr",
-    "checkpoint": "jaxpr",
-    "remat2": "jaxpr",
-}
 _Frames = list[tuple[CodeType, int]]
 
 
@@ -142,7 +130,7 @@ class Interpreter:
             inputs = [read(v) for v in equation.invars]
             mine = is_forward if forward is None else n in forward
             frames = self._frames(equation, around)
-            inner = equation.params.get(_CALLS.get(equation.primitive.name, ""))
+            inner = equation.params.get(CALLS.get(equation.primitive.name, ""))
             if inner is not None:
                 outputs = self._call(inner, inputs, frames, mine)
             else:

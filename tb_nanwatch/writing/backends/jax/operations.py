@@ -74,6 +74,19 @@ WITH_DOMAINS: Final = frozenset(
     "Acos Acosh Asin Atanh Erfinv Log Log1p Pow RealDiv Rsqrt Sqrt".split()
 )
 
+# Equations that stand for a function of their own, and where that is.
+CALLS: Final = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "remat": "jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+}
+
 
 def type_of(primitive: str) -> str:
     """Returns the type of an operation by the name of its primitive."""

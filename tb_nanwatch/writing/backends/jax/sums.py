@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tb_nanwatch.record.schema import Phase
+from tb_nanwatch.writing.backends.jax.implied import implied
 from tb_nanwatch.writing.backends.jax.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.observer import Layout
@@ -170,9 +171,11 @@ def told(
     """
     found = in_causal_order(found)
     unique = {id(f.tensor): f.tensor for f in found}
-    told_by_total = _values_of_losses(found)
+    unread = _values_of_losses(found)
+    rest = [f for f in found if id(f.tensor) not in unread]
+    unread |= implied(rest, tracer.scope())
     bad = {
-        key: tracer.can_be_bad(tensor) and key not in told_by_total
+        key: tracer.can_be_bad(tensor) and key not in unread
         for key, tensor in unique.items()
     }
     # Tensors that have a sum first: they are the columns.
