@@ -73,6 +73,11 @@ class Rewind:
         source: of states and batches.
         limit: bytes that states and batches may hold together.
         clock: monotonic seconds.
+
+    Attributes:
+        most_between: steps between two states at most, unless copies would take longer
+            than their share of the time.
+        why_not: why nothing can be run again, in words; empty where it can.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Rewind:
         self._changes: list[Change] = []
         self._capacity = 0
         self._interval = 1
+        self.most_between = MOST_STEPS
         self._measured: tuple[int, float] | None = None
         self._until: int | None = None
         self._kept: tuple[int, list[Any]] | None = None
@@ -213,7 +219,7 @@ class Rewind:
         self._measured = (step, now)
         copying = self._source.state_bytes() / _BYTES_PER_SECOND
         rare = copying / (_COPY_SHARE * seconds) if seconds > 0 else 0.0
-        self._interval = max(1, capacity // 2, int(rare))
+        self._interval = max(1, min(capacity // 2, self.most_between), int(rare))
 
     def went_bad(self, step: int) -> None:
         """Says that the run went bad: the batches until then are kept, and some after.

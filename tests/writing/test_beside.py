@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing.backends.tensorflow import instrument
+from tb_nanwatch.writing.backends.tensorflow import looks
 from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tb_nanwatch.writing.backends.tensorflow.tracing import Measured, Tracer
 from tb_nanwatch.writing.backends.tracing import Found
@@ -251,7 +251,7 @@ def test_a_look_holds_no_output_of_a_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jit: bool
 ) -> None:
     seen: list[list[Found]] = []
-    run_again = instrument.run_again
+    run_again = looks.run_again
 
     def again(model: Any, kept: Any, trained: Any, run: Callable[..., Any]) -> Any:
         def noted(data: Any, compiled: bool) -> list[Found]:
@@ -260,7 +260,7 @@ def test_a_look_holds_no_output_of_a_layer(
 
         return run_again(model, kept, trained, noted)
 
-    monkeypatch.setattr(instrument, "run_again", again)
+    monkeypatch.setattr(looks, "run_again", again)
     x, y = images()
     model = convolutional()
     model.compile("adam", "mse", jit_compile=jit)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
-from tb_nanwatch.writing.backends.tensorflow import instrument
+from tb_nanwatch.writing.backends.tensorflow import instrument, later
 from tests.writing.logs import read_log
 
 BATCH, STEPS, AT = 8, 90, 71
@@ -120,13 +120,13 @@ class Operations:
 def test_a_healthy_step_has_the_host_wait_for_nothing(
     jit: bool, elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, later, now = Operations(), Operations(), Operations()
+    plain, on_device, now = Operations(), Operations(), Operations()
     expected = fit(compiled(jit, loss=plain), data())
     watch = NanWatch(tmp_path / "later")
-    same(expected, fit(compiled(jit, loss=later), data(), watch))
+    same(expected, fit(compiled(jit, loss=on_device), data(), watch))
     watch = NanWatch(tmp_path / "now", on_nonfinite="stop")
     same(expected, fit(compiled(jit, loss=now), data(), watch))
-    assert later.of_the_host == plain.of_the_host
+    assert on_device.of_the_host == plain.of_the_host
     # Where a bad step is to end the training, each is asked for: the count does see it.
     assert now.of_the_host > plain.of_the_host
     log = read_log(tmp_path / "later")
@@ -142,9 +142,9 @@ def test_what_is_read_later_is_as_exact(
 ) -> None:
     monkeypatch.setattr(instrument, "READ_INTERVAL_SECONDS", 1e9)
     found, states = [], []
-    for later in (False, True):
-        monkeypatch.setattr(instrument, "is_on_host", lambda model, at=later: not at)
-        directory = tmp_path / str(later)
+    for device in (False, True):
+        monkeypatch.setattr(instrument, "is_on_host", lambda model, at=device: not at)
+        directory = tmp_path / str(device)
         states.append(fit(compiled(jit), data(place), NanWatch(directory, experiments=0)))
         log = read_log(directory)
         episode = log.episodes[0]
@@ -177,3 +177,19 @@ def test_where_no_state_can_be_held_steps_are_asked_as_they_run(
     fit(compiled(loss=operations), data("label"), NanWatch(tmp_path, rewind_bytes=2_000))
     assert operations.of_the_host
     assert read_log(tmp_path).status.onset.step == AT
+
+
+def test_a_step_that_comes_out_otherwise_is_told_by_its_sums_alone(
+    elsewhere: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on a device whose operations are not deterministic."""
+    arrays_of = later.arrays_of
+    monkeypatch.setattr(
+        later,
+        "arrays_of",
+        lambda batch: keras.tree.map_structure(np.nan_to_num, arrays_of(batch)),
+    )
+    fit(compiled(), data("label"), NanWatch(tmp_path, experiments=0))
+    log = read_log(tmp_path)
+    assert log.status.status == "diverged" and log.status.onset.step == AT
+    assert any("came out otherwise" in note for note in log.session.notes)

@@ -32,8 +32,8 @@ _LARGEST_SUM: Final = float(np.finfo(np.float32).max)
 
 def run_again(
     model: Any, kept: Kept, trained: Layout, run: Callable[[Any, bool], list[Found]]
-) -> tuple[Layout, list[Array | Health]]:
-    """Runs a step once more and returns its tensors, and what they stand for.
+) -> tuple[Layout, list[Array | Health], bool]:
+    """Runs a step once more.
 
     It runs operation by operation, which compiles nothing. Where that fails, or other
     tensors are non-finite than were in training, it is compiled as it was trained: XLA
@@ -44,11 +44,16 @@ def run_again(
         kept: the step.
         trained: what the step's sums stand for.
         run: runs a step on a batch, compiled or not, and returns its tensors.
+
+    Returns:
+        What its tensors stand for; the tensors; whether those are non-finite that were so
+        in training, and no others.
     """
     expected = {(s.kind, s.name) for s in kept.sums if not np.isfinite(s.value)}
     known = {(s.kind, s.name) for s in kept.sums}
     found: list[Found] = []
     healths: dict[int, Health] = {}
+    is_same = False
     with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
         for compiled in (False, True):
             state.assign(model, kept.variables)
@@ -60,9 +65,10 @@ def run_again(
                     raise
                 continue
             healths = _healths(found)
-            if _overflowing(found, healths) & known == expected:
+            is_same = _overflowing(found, healths) & known == expected
+            if is_same:
                 break
-        return as_observed(found, kept.phase, trained, healths)
+        return *as_observed(found, kept.phase, trained, healths), is_same
 
 
 def as_observed(

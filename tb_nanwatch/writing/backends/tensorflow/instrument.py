@@ -103,7 +103,7 @@ class Instrument(OneStep):
             *(model, observer, wishes.activations_only),
             *(self.capture, self.beside, self._note),
         )
-        self._look_back = LookBack(model, self._graph, self._looks.look, self._note)
+        self._look_back = LookBack(model, self._graph, self._looks, self._note)
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
@@ -346,12 +346,9 @@ class Instrument(OneStep):
             self._jitted.append(train_step)
         return train_step(data)
 
-    def _run_step(self, phase: Phase, train_step: Any, data: Any) -> Any:
-        """Traces (or runs) a step with its probes, and returns its logs."""
-        step: Step | None = None
-        later = False
-        with self._kept_apart():
-            later = phase == "train" and self._reads_later(data)
+    def _begin(self, phase: Phase, data: Any) -> tuple[Step, bool]:
+        """Returns a step that is about to run, and whether its sums alone are handed out."""
+        later = phase == "train" and self._reads_later(data)
         # What is looked at beside is not held for a look: see `packed`.
         beside = later or (
             self._replicas == 1
@@ -360,14 +357,23 @@ class Instrument(OneStep):
             and (self._compiles or phase == "validation")
         )
         gated = phase == "train" and self._keeps_at_gate and not later
-        with self._kept_apart():
-            step = self._graph.begin(phase, data, beside and not later, gated)
-        if step is None:
-            return self._unwatched(train_step, data)
+        step = self._graph.begin(phase, data, beside and not later, gated)
         # What is no plain tensor (a ragged or sparse one) is not kept.
         beside = beside and step.batch is not None and step.batch.complete
-        later = later and beside
-        record = self._graph.record_later if later else self._graph.record_packed
+        step.later = later and beside
+        if step.later and self._rewinding is not None:
+            self._rewinding.look_back(LAG)
+        return step, beside
+
+    def _run_step(self, phase: Phase, train_step: Any, data: Any) -> Any:
+        """Traces (or runs) a step with its probes, and returns its logs."""
+        begun: tuple[Step, bool] | None = None
+        with self._kept_apart():
+            begun = self._begin(phase, data)
+        if begun is None:
+            return self._unwatched(train_step, data)
+        step, beside = begun
+        record = self._graph.record_later if step.later else self._graph.record_packed
         if beside and self._compiles:
             packed = self._packed_step(step, train_step, data)
             if packed is not None:
@@ -376,7 +382,7 @@ class Instrument(OneStep):
                     with self._kept_apart():
                         record(step, met[-1], Packed(*sums))
                 return logs
-        self._current.step = None if later else step
+        self._current.step = None if step.later else step
         run = self._run_compiled if self._compiles else self._found_in_step
         try:
             logs, found = run(phase, train_step, data)
@@ -386,7 +392,7 @@ class Instrument(OneStep):
             with self._kept_apart():
                 graph = tf.compat.v1.get_default_graph()
                 if beside and not self._compiles and self._is_repeatable(graph):
-                    if later:
+                    if step.later:
                         found = in_causal_order(read_where_added(found, step.read_as))
                     sums, parts = pack(found, phase)
                     record(step, parts, sums)

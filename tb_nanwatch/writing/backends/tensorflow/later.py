@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -21,10 +22,11 @@ from tb_nanwatch.postmortem.tape import Tape, arrays_of
 from tb_nanwatch.postmortem.variables import state_variables
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
+from tb_nanwatch.writing.backends.tensorflow.looks import Looks
 from tb_nanwatch.writing.backends.tensorflow.proofs import GUARD_LIMIT
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
-from tb_nanwatch.writing.backends.tensorflow.step import Standing, StepGraph
+from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tb_nanwatch.writing.recording.observer import NO_LIMIT, Expectation, Floats
 
 # Steps whose rows are left where they are before they are read, all at once.
@@ -45,7 +47,7 @@ class LookBack:
     Args:
         model: that is trained.
         graph: of its steps.
-        look: hands the tensors of a step that was kept to the observer.
+        looks: hand the tensors of a step to the observer.
         note: receives, in words, what could not be seen.
     """
 
@@ -53,10 +55,10 @@ class LookBack:
         self,
         model: Any,
         graph: StepGraph,
-        look: Callable[[Standing], None],
+        looks: Looks,
         note: Callable[[str], None],
     ) -> None:
-        self._model, self._graph, self._look, self._note = model, graph, look, note
+        self._model, self._graph, self._looks, self._note = model, graph, looks, note
 
     def check(
         self,
@@ -91,15 +93,19 @@ class LookBack:
             tape = None
             if rewinding is not None and fit is not None:
                 tape = rewinding.stretch(number, fit.train_function, fit.spec)
-            # Until it has been looked at, only news stand out.
+            # What is bad in this row is known from now on, looked at or not.
             ring.expectation = Expectation(NO_LIMIT, ~np.isfinite(of_row))
-            if rewinding is None or tape is None:
-                self._note(f"train step {number} could not be looked at: it was not kept")
-                continue
-            with rewinding.running_again():
-                kept = self._run_up_to(tape, number)
-                kept.sums = [Sum(*part) for part in ring.layout.sums(row)]
-                self._look(Standing(kept, ring, []))
+            why = "could not be looked at: it was not kept"
+            if rewinding is not None and tape is not None:
+                why = "came out otherwise when it was run again"
+                began = time.monotonic()
+                with rewinding.running_again():
+                    kept = self._run_up_to(tape, number)
+                    kept.sums = [Sum(*part) for part in ring.layout.sums(row)]
+                    if self._looks.look_back(kept, ring, time.monotonic() - began):
+                        continue
+            self._note(f"train step {number} {why}; its counts are the least ones")
+            self._looks.by_sums(ring, number, of_row)
         return rows
 
     def _run_up_to(self, tape: Tape, number: int) -> Kept:

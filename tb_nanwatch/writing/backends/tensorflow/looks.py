@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tb_nanwatch.record.schema import Phase
-from tb_nanwatch.writing.backends.kept import UPDATED
+from tb_nanwatch.record.schema import Phase, Probe
+from tb_nanwatch.writing.backends.kept import UPDATED, Kept
 from tb_nanwatch.writing.backends.tensorflow.beside import (
     as_columns,
     as_observed,
@@ -19,10 +21,19 @@ from tb_nanwatch.writing.backends.tensorflow.beside import (
 )
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.one_step import OneStep
+from tb_nanwatch.writing.backends.tensorflow.ring import Ring
 from tb_nanwatch.writing.backends.tensorflow.step import Standing
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
-from tb_nanwatch.writing.recording.observer import Observer
+from tb_nanwatch.writing.recording.health import Health
+from tb_nanwatch.writing.recording.observer import Floats, Layout, Observer
+
+
+def _at_least(probe: Probe, half_sum: float) -> Health:
+    """Returns what a sum of squares that is not finite proves of a tensor."""
+    size = math.prod(n or 1 for n in probe.shape)
+    is_nan = math.isnan(half_sum)
+    return Health(is_nan, not is_nan, 0, size, math.nan, math.nan, 0.0, 0, None)
 
 
 class Looks:
@@ -55,16 +66,64 @@ class Looks:
         """Hands the tensors of a step that stood out to the observer."""
         kept, ring, late = standing
         began = time.monotonic()
-
         if UPDATED in kept.missing:
             found = [replace(f, tensor=tf.constant(value)) for f, value in late]
             found = in_causal_order([*found, *self._variables_now()])
             layout, arrays = as_observed(found, kept.phase, ring.layout, {})
         else:
-            layout, arrays = run_again(
-                self._model, kept, ring.layout, self._run_of(kept.phase)
-            )
-        spent = time.monotonic() - began
+            run = self._run_of(kept.phase)
+            layout, arrays, _ = run_again(self._model, kept, ring.layout, run)
+        self._observe(kept, ring, layout, arrays, time.monotonic() - began)
+
+    def look_back(self, kept: Kept, ring: Ring, spent: float) -> bool:
+        """Hands the tensors of a step that has passed to the observer.
+
+        Args:
+            kept: the step as it began when what led to it was run again.
+            ring: the ring that has its row.
+            spent: seconds that it took to have it.
+
+        Returns:
+            Whether the same tensors were non-finite as in training; else nothing was
+            handed over. A device whose operations are not deterministic rounds otherwise.
+        """
+        began = time.monotonic()
+        run = self._run_of(kept.phase)
+        layout, arrays, is_same = run_again(self._model, kept, ring.layout, run)
+        if is_same:
+            spent += time.monotonic() - began
+            self._observe(kept, ring, layout, arrays, spent)
+        return is_same
+
+    def by_sums(self, ring: Ring, number: int, row: Floats) -> None:
+        """Tells the observer which tensors of a step hold NaN, where nothing else is known.
+
+        A sum of squares that is NaN proves a NaN. One that is infinite proves an infinite
+        element or a giant one, and is told where there is NaN, too. The counts are the
+        least ones.
+
+        Args:
+            ring: the ring that has the step's row.
+            number: of the training step.
+            row: [columns] of it.
+        """
+        if not np.isnan(row).any():
+            return
+        trained = ring.layout
+        bad = [
+            (probe, column)
+            for probe, column in zip(trained.probes, trained.columns, strict=True)
+            if column >= 0 and not np.isfinite(row[column])
+        ]
+        places = list(range(len(bad)))
+        probes = [probe for probe, _ in bad]
+        layout = Layout(trained.phase, probes, places, places, len(bad), False)
+        healths = [_at_least(probe, float(row[column])) for probe, column in bad]
+        self._observer.observe(layout, ring.replica, number, healths)
+
+    def _observe(
+        self, kept: Kept, ring: Ring, layout: Layout, arrays: Sequence[Any], spent: float
+    ) -> None:
         expectation = self._observer.observe(
             layout, kept.replica, kept.step, arrays, spent=spent
         )

@@ -198,6 +198,10 @@ class Rewinding:
         batch = sum(nbytes_of(t) if None not in t.shape else 0 for t in tensors)
         return self._rewind.has_room(2 * batch)
 
+    def look_back(self, steps: int) -> None:
+        """Takes states so often that so many steps, at most, lead to one that is looked at."""
+        self._rewind.most_between = steps
+
     @property
     def reach(self) -> int:
         """Steps that may pass before the first of them could not be run again."""

@@ -44,6 +44,7 @@ class Step:
         sums: id of a tensor to the half sum of its squares.
         implied: tensors that are proved to be finite, and the vector of their sums.
         beside: whether it is looked at beside, once it is over, if its trace allows it.
+        later: whether nothing of it is read before many have run.
         ring: of the step that is looked at beside, once it is traced.
         gates: how many updates this step has made wait.
         at_gate: ids of what the step had computed by then.
@@ -59,6 +60,7 @@ class Step:
     replica: int
     batch: Batch | None
     beside: bool = False
+    later: bool = False
     ring: Ring | None = None
     proofs: Proofs = field(default_factory=Proofs)
     read_as: dict[int, Any] = field(default_factory=dict)
