@@ -23,7 +23,7 @@ _RUNS_TRIAL: Final = Attribute(
     "a tuner", "_try_run_and_update_trial", Feature.ENDED_SEARCHES, "keras_tuner"
 )
 _BUILD: Final = Attribute("a tuner", "_try_build", Feature.MODELS_BUILT, "keras_tuner")
-# AutoKeras overrides it; where it is gone, nobody does.
+# AutoKeras overrides this method. Where KerasTuner has it no more, nothing can override it.
 _TRAINS: Final = "_build_and_fit_model"
 _CLIENTS_ORACLE: Final = Attribute(
     "the oracle of a worker", "_oracle", Feature.SHARED_SEARCH, "keras_tuner"

@@ -84,7 +84,7 @@ def answer_of(
 
     Args:
         facts: of the run.
-        causes: as `diagnosis.diagnose` ranks them.
+        causes: as `ranking.diagnose` ranks them.
         steps_after: training steps after the first bad one.
     """
     if not has_cause(facts.status, facts.origin) or not causes:

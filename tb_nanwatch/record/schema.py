@@ -251,7 +251,9 @@ class StatusRecord(Record):
         heartbeat: seconds within which the next record is due while running.
         steps: training steps so far. epochs: epochs begun so far.
         steps_after_onset, seconds_after_onset: what was spent after the onset.
-        status, onset, origin: see DESIGN; onset and origin are null when clean.
+        status: how far bad values reached, a word of `words.STATUSES`.
+        onset: the first bad step; null when clean. origin: the first bad tensor of the
+            onset, in the order of computation; null when clean.
         contained: harmless episodes, the first tensor of each, at most 20.
         num_episodes: all of them.
         recovered: whether a run that had gone bad is finite again.
@@ -275,8 +277,8 @@ class StatusRecord(Record):
         lost_updates: steps that were not skipped, but had gradients of zero alone, at a
             loss scale below 1.
         score: of a training that no tuner judges; None where it has none.
-        seq_*: how many records of each kind were written before this one, so that
-            a reader sees a gap.
+        written: by kind, how many records were written before this one, so that a
+            reader sees a gap.
     """
 
     KIND: ClassVar[str] = "status"

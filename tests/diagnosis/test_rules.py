@@ -425,6 +425,20 @@ def test_every_threshold_has_its_source() -> None:
     assert all(len(t.source) > 10 for t in THRESHOLDS.values())
 
 
+def test_the_momentum_that_an_optimizer_takes_by_default_makes_no_rate_too_high() -> None:
+    """Muon's usual rate is for the momentum of 0.95 that Keras gives it."""
+
+    def confidence(momentum: float) -> float:
+        muon = {"class_name": "Muon", "learning_rate": 1e-3, "momentum": momentum}
+        causes = diagnose(facts("total", later=GREW, optimizer=muon))
+        return next(c.confidence for c in causes if c.id == "learning_rate")
+
+    usual = {"class_name": "Adam", "learning_rate": 1e-3}
+    causes = diagnose(facts("total", later=GREW, optimizer=usual))
+    (expected,) = [c.confidence for c in causes if c.id == "learning_rate"]
+    assert confidence(0.95) == expected < confidence(0.995)
+
+
 @given(rate=st.floats(1e-8, 1e6))
 def test_the_rate_to_try_is_below_the_one_that_went_bad(rate: float) -> None:
     causes = diagnose(

@@ -7,8 +7,8 @@ its domain*: what it was computed from was finite and of ordinary size (a divisi
 the logarithm of a negative number, data that came in bad). Or the numbers *grew* until they
 no longer fitted; then each possible driver of the growth (step size, scale of inputs and
 targets, gain of the initial weights, depth or time, settings of the optimizer) is measured
-at the run's first step, in decades above what is usual, and each driver's share of the sum
-is its confidence.
+at the run's first step, in decades above what is usual. A driver's confidence is its rule's
+own, times its share of all drivers' decades (`ranking.py`).
 
 What a rule looks for stands in its docstring below "Signs:", by cause; docs/causes.md
 quotes it, with the values of the thresholds that it names in braces.

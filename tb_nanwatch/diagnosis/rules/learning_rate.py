@@ -8,16 +8,21 @@ import math
 from tb_nanwatch.diagnosis.measured import Measured, largest
 from tb_nanwatch.diagnosis.rules import rate_fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
-from tb_nanwatch.diagnosis.rules.thresholds import NORMALISED, USUAL_RATES, at
+from tb_nanwatch.diagnosis.rules.thresholds import (
+    NORMALISED,
+    USUAL_MOMENTA,
+    USUAL_RATES,
+    at,
+)
 
 
 def rate_too_high(m: Measured) -> Candidate | None:
     """Returns the cause "learning rate too high", weighed by its decades above the usual rate.
 
     Signs:
-        learning_rate: the numbers grew, and the learning rate (divided by 1 - momentum)
-            is above what is usual for the optimizer: 0.01 for SGD, 0.001 for most
-            others. Within {noticeable} decades of it, or below, it is named only where
+        learning_rate: the numbers grew, and the learning rate (divided by 1 - momentum,
+            for a momentum beyond the optimizer's default) is above what is usual for the
+            optimizer: 0.01 for SGD, 0.001 for most others. Within {noticeable} decades of it, or below, it is named only where
             little else is unusual, and with less confidence. How large the first update
             was beside the weights is told; {update_ratio} of them is too much.
     """
@@ -29,7 +34,7 @@ def rate_too_high(m: Measured) -> Candidate | None:
     momentum = m.setting("momentum")
     effective = rate
     if 0 < momentum < at("momentum"):
-        effective = rate / (1 - momentum)
+        effective = rate * (1 - USUAL_MOMENTA.get(name, 0.0)) / (1 - momentum)
     decades = math.log10(effective / usual)
     evidence = [
         f"The learning rate is {rate:.3g}"

@@ -155,6 +155,8 @@ USUAL_RATES: Final[dict[str, float]] = {
     "Lamb": 1e-3,
     "Muon": 1e-3,
 }
+# Momenta that Keras takes by default, where it takes one: the usual rates are for these.
+USUAL_MOMENTA: Final[dict[str, float]] = {"Muon": 0.95}
 # Their steps depend on the rate alone, not on the size of the gradient.
 NORMALISED: Final = tuple(name for name in USUAL_RATES if name != "SGD")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls to TensorBoard's data provider; nothing else makes one."""
+"""The calls to TensorBoard's data provider; no other module calls it."""
 
 from __future__ import annotations
 

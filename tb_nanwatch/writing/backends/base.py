@@ -56,7 +56,8 @@ class BaseInstrument:
         self._fit: fits.WatchedFit | None = None
         # The first thing that went wrong in watching; nothing is watched from then on.
         self._trouble: Exception | None = None
-        # One for all: a step of a small model feels it to make a dozen.
+        # One context for all hooks: to make one for each of a dozen hooks costs a small
+        # model's step measurable time.
         self._apart = KeptApart(self._remember)
         self.notes: list[str] = []
 

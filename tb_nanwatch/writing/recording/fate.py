@@ -96,7 +96,7 @@ class Fate:
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
         """Returns whether the episode that decides the status began there.
 
-        Before the run goes bad it is that of which a stall may come, if there is one.
+        Before the run goes bad, that is the episode that may become a stall, if there is one.
         """
         episode, origin = self._tracker.deciding, self._tracker.origin
         scale = self._loss_scale

@@ -4,9 +4,10 @@
 The verdict falls in `oracle.end_trial`, after the callback's last hook. So the tuner's
 own `on_trial_end` is wrapped, on that one object and until its search ends.
 
-A FatalError, or Ctrl-C, leaves the search without it. So the method of KerasTuner's that
-runs a trial is wrapped as well, in the class: at the first trial the one on the object
-runs already. In a search without NanWatch it does nothing.
+A FatalError, or Ctrl-C, leaves the search without that call. So KerasTuner's method that
+runs a trial is wrapped as well. It is wrapped in the class: when the first trial shows that
+there is a NanWatch, the object's own method is running already. In a search without NanWatch
+the wrapper does nothing.
 """
 
 from __future__ import annotations

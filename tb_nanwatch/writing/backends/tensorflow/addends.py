@@ -38,9 +38,9 @@ def read_where_added(found: Sequence[Found], known: dict[int, Any]) -> list[Foun
 
     Args:
         found: all that was met of a step, in one graph, or eagerly.
-        known: by the ids of tensors what is read in their stead; grows, and is to be the
-            same for all calls of one step. What takes a tensor after it was first asked
-            for, takes it from all that it is merged with.
+        known: by the ids of tensors what is read in their stead; it grows, and has to be
+            the same for all calls of one step. Whether an addition alone takes a tensor is
+            decided at the first call: the sums that are added afterwards take it, too.
     """
     if tf.executing_eagerly():
         return list(found)

@@ -8,7 +8,7 @@ Adam's two slots are two thirds of all that an update writes. The operations of 
 tell, never an optimizer's name; what Python writes between two steps changes nothing in it,
 since slot and weight are both read after the update of the same step.
 
-An infinite divisor leaves a weight as it was. Adam's second moment is one; the operations
+An infinite divisor leaves a weight as it was. Adam divides by its second moment; the operations
 show that it is never infinite: `v += (g**2 - v) * c` makes NaN of an infinite `v`, and stays
 in between `v` and `g**2` where 0 < c < 1.
 """

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A step of which nothing but its sums leaves, as one row: it is looked at beside.
 
-A tensor that leaves a cluster of XLA is computed otherwise than in plain training, by
-the last bit, and costs a copy; a sum that is made within does not. In a validation pass
-even a sum does where TensorFlow or XLA fuses what makes the tensor with what takes it
-(nothing there keeps a layer's output for a gradient): there layers' outputs are not read,
-and a loss of several values nowhere.
-So a step that stands out is not looked at while it runs: it is kept, from before its
-update, and run again beside, operation by operation.
+A tensor that leaves a cluster of XLA is rounded otherwise than in plain training, in the
+last bit, and costs a copy. A sum that is made within the cluster changes nothing in a
+training step. In a validation pass it can: no gradient needs a layer's output there, so
+TensorFlow or XLA may fuse the operation that makes it with the one that takes it, unless
+a sum reads it. So a validation pass does not read layers' outputs, and no step reads a loss
+of several values; the total of the loss is read.
+A step that stands out is not looked at while it runs. It is kept, from before its update,
+and run again beside the training, operation by operation.
 """
 
 from __future__ import annotations

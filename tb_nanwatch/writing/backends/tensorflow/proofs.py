@@ -137,8 +137,8 @@ def prove(found: Iterable[Found], merged: frozenset[int] = frozenset()) -> Proof
 
     Args:
         found: all that was met of the step so far, in one graph.
-        merged: what an earlier proof of the same step has found to be `merged`: what
-            takes such a tensor since then changes nothing in how it was told.
+        merged: what an earlier proof of the same step has found to be `merged`. The sums
+            that were added since then take such a tensor, too, and change nothing in that.
     """
     proofs = Proofs()
     if tf.executing_eagerly():
