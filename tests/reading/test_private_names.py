@@ -61,8 +61,8 @@ def violations(code: str) -> list[str]:
 
 
 def _own(tree: ast.Module) -> set[str]:
-    """Returns the private attributes that the module's own classes have."""
-    own: set[str] = set()
+    """Returns the private attributes that the module's own classes have, or inherit."""
+    own = _inherited(tree)
     for cls in ast.walk(tree):
         if not isinstance(cls, ast.ClassDef):
             continue
@@ -75,6 +75,19 @@ def _own(tree: ast.Module) -> set[str]:
                 if isinstance(node.value, ast.Name) and node.value.id == "self":
                     own.add(node.attr)
     return own
+
+
+def _inherited(tree: ast.Module) -> set[str]:
+    """Returns those of the modules of ours that the classes' own bases come from."""
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    bases = {b.id for cls in classes for b in cls.bases if isinstance(b, ast.Name)}
+    names: set[str] = set()
+    for alias, name in _aliases(tree).items():
+        if alias in bases and name.startswith("tb_nanwatch."):
+            module = name.split(".")[1:-1]
+            path = PACKAGE.joinpath(*module).with_suffix(".py")
+            names |= _own(ast.parse(path.read_text(encoding="utf-8")))
+    return names
 
 
 def _aliases(tree: ast.Module) -> dict[str, str]:
@@ -164,6 +177,10 @@ def test_no_private_name_is_used_elsewhere(path: Path) -> None:
 
 
 FOUND = (
+    "from tb_nanwatch.writing.backends.base import BaseInstrument\n"
+    "class A(BaseInstrument):\n  def f(self):\n    return self._layers",
+    "from tb_nanwatch.writing.backends.base import BaseInstrument\n"
+    "class A:\n  def f(self):\n    return self._trouble",
     "import keras.src.backend",
     "from keras.src import backend",
     "from keras.src.backend.common import global_state",
@@ -194,6 +211,8 @@ FOUND = (
     "class A:\n    def __init__(self, layer):\n        self._layers = layer._layers",
 )
 SILENT = (
+    "from tb_nanwatch.writing.backends.base import BaseInstrument\n"
+    "class A(BaseInstrument):\n  def f(self):\n    return self._trouble",
     "import keras\nkeras.layers.Dense(1).trainable_variables",
     "import tensorflow as tf\ntf.raw_ops.Add, tf.compat.v1.get_default_graph()",
     "import keras_tuner\nkeras_tuner.errors.FailedTrialError",
