@@ -166,6 +166,7 @@ versions: $(DONE)/dev
 backends: $(BACKENDS:%=$(VENV)/backends/%/.done)
 	@for name in $(BACKENDS); do \
 		echo "tests/backends on $$name"; \
+		NANWATCH_THOROUGH=$${NANWATCH_THOROUGH:-1} \
 		KERAS_BACKEND=$$name OMP_NUM_THREADS=1 $(VENV)/backends/$$name/bin/python -m pytest \
 			-n $(PYTEST_JOBS) --dist worksteal tests/backends $(PYTEST_ARGS); \
 	done

@@ -23,6 +23,7 @@ from tests.backends.models import (
     fit,
     state,
 )
+from tests.support.share import by_turns
 from tests.writing.logs import read_log
 
 # What would have kept a training finite is tested in test_experiments: here it is not tried.
@@ -54,10 +55,11 @@ FAULTS = {
     "weight": Fault("weight", "", True),
     "metric": Fault("metric", "log_of_labels", False),
 }
+_NAMES = list(FAULTS)
+# Every fault, in the models by turns; thoroughly, in each model.
 CASES = [
-    (kind, name, 1 + (3 * i + 5 * j) % (STEPS - 2))
-    for i, kind in enumerate(KINDS)
-    for j, name in enumerate(FAULTS)
+    (kind, name, 1 + (3 * KINDS.index(kind) + 5 * _NAMES.index(name)) % (STEPS - 2))
+    for name, kind in by_turns([(name, KINDS) for name in _NAMES])
 ]
 
 
