@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+# Behind the counts of a condition that they do not prove.
+BY_CHANCE: Final = "So few trials may part like this by chance."
 # Names that one sentence lists.
 _MAX_NAMES: Final = 3
 

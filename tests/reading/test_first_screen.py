@@ -92,6 +92,19 @@ def test_a_condition_leads_and_its_statistics_stand_behind() -> None:
     assert not any(ANSWER.fix in text for text in (shown.fix, *shown.more))
 
 
+def test_a_condition_that_may_be_chance_says_so() -> None:
+    few = replace(FINDING, inside=(2, 2), outside=(0, 3), p_value=1.0)
+    two = replace(ANSWER, count=2, of=2)
+    hinted = search(trials=5, by_status={"clean": 3, "diverged": 2}, answer=two)
+    shown = first_screen(hinted, [few], COUNTS, [], [])
+    assert shown.why.endswith(
+        "0 of the 3 others. So few trials may part like this by chance."
+    )
+    assert shown.sure == "tested"  # of the cause, as everywhere
+    proven = first_screen(hinted, [replace(few, p_value=0.01)], COUNTS, [], [])
+    assert shown.why == f"{proven.why} So few trials may part like this by chance."
+
+
 def test_the_cause_leads_where_the_counts_say_nothing_yet() -> None:
     few = "3 trials are too few to tell which hyperparameter is to blame."
     alone = replace(ANSWER, count=1, of=1, whose="Trial #1")

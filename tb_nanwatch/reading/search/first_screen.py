@@ -139,13 +139,15 @@ def _by_condition(search: SearchSummary, top: Finding) -> dict[str, str]:
     answer = search.answer
     noun = "trial" if search.search else "run"
     counted = words.condition_went_bad_text(noun, top.condition, top.inside, top.outside)
+    proven = top.p_value <= ALPHA
     known = answer is not None and answer.sure and 2 * answer.count > answer.of
     # Counts that prove the condition are not an experiment that confirmed it.
-    sure = "likely" if top.p_value <= ALPHA else "unclear"
+    sure = "likely" if proven else "unclear"
+    counted = f"{counted}." if proven else f"{counted}. {words.BY_CHANCE}"
     if not known or answer is None:
-        alone = f"{counted[:1].upper()}{counted[1:]}."
+        alone = f"{counted[:1].upper()}{counted[1:]}"
         return {"why": alone, "sure": sure, **_narrowed(top, None)}
-    why = f"{answer.cause[:1].upper()}{answer.cause[1:]}: {counted}."
+    why = f"{answer.cause[:1].upper()}{answer.cause[1:]}: {counted}"
     # The word is that of the cause, as everywhere.
     sure = max(sure, answer.sure, key=SURE.index)
     # Of one trial, whose numbers stand behind "how sure?".
