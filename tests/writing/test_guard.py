@@ -16,7 +16,7 @@ import tensorflow as tf
 from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.writing import watched
 from tb_nanwatch.writing.backends import parts
-from tb_nanwatch.writing.backends.tensorflow import fits, instrument
+from tb_nanwatch.writing.backends.tensorflow import fits, instrument, looks, one_step
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
 from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
@@ -126,7 +126,7 @@ HOOKS: list[tuple[Any, str, tuple[str, ...]]] = [
     (StepGraph, "record_packed", ("graph", "xla")),
     (instrument, "pack", ("graph", "xla")),
     (instrument, "is_repeatable", ("graph", "xla")),
-    (instrument, "run_again", ("graph", "xla")),
+    (looks, "run_again", ("graph", "xla")),
     (Step, "learn", TWO),
     (Step, "add", TWO),
     (Capture, "begin", TWO),
@@ -134,7 +134,7 @@ HOOKS: list[tuple[Any, str, tuple[str, ...]]] = [
     (Recorder, "rows", TWO),
     (fits.WatchedFit, "traced", ALL),
     (fits, "Held", ("graph", "xla")),
-    (instrument, "after", TWO),
+    (one_step, "after", TWO),
     (instrument, "is_built", ("graph", "xla")),
     (parts, "walk", TWO),
     (instrument.Instrument, "read", ALL),

@@ -11,7 +11,11 @@ import pytest
 import tensorflow as tf
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.writing.backends.tensorflow import instrument, later
+from tb_nanwatch.writing.backends.tensorflow.later import LookBack
+from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
+from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tests.writing.logs import read_log
 
 BATCH, STEPS, AT = 8, 90, 71
@@ -193,3 +197,31 @@ def test_a_step_that_comes_out_otherwise_is_told_by_its_sums_alone(
     log = read_log(tmp_path)
     assert log.status.status == "diverged" and log.status.onset.step == AT
     assert any("came out otherwise" in note for note in log.session.notes)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (LookBack, "check"),
+        (LookBack, "_run_up_to"),
+        (Rewinding, "has_room"),
+        (Rewinding, "stretch"),
+        (StepGraph, "record_later"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_an_error_in_watching_changes_nothing(
+    owner: Any,
+    name: str,
+    elsewhere: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("a fault of our own")
+
+    expected = fit(compiled(), data("label"))
+    monkeypatch.setattr(owner, name, failing)
+    with pytest.warns(NanWatchWarning, match="a fault of our own"):
+        found = fit(compiled(), data("label"), NanWatch(tmp_path))
+    same(expected, found)
