@@ -11,7 +11,7 @@ import numpy as np
 
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.record.schema import KINDS, BadTensor, Phase
-from tb_nanwatch.writing.recording.health import tensor_health
+from tb_nanwatch.writing.recording.health import health_of
 from tb_nanwatch.writing.recording.observer import LOOK_NEXT, Expectation, Floats, Layout
 
 
@@ -40,11 +40,11 @@ class Seen:
     ) -> Expectation:
         """Counts the non-finite elements of each tensor."""
         for probe, source in zip(layout.probes, layout.sources, strict=True):
-            health = tensor_health(tensors[source])
+            health = health_of(tensors[source])
             counts = (health.num_nan, health.num_pos_inf, health.num_neg_inf)
             if any(counts):
-                size = int(np.size(tensors[source]))
-                self.bad.append(BadTensor(probe.kind, probe.name, *counts, size=size))
+                bad = BadTensor(probe.kind, probe.name, *counts, size=health.size)
+                self.bad.append(bad)
         return Expectation(LOOK_NEXT, np.zeros(layout.num_columns, np.bool_))
 
     def is_onset(self, phase: Phase, step: int, replica: int) -> bool:
