@@ -11,6 +11,8 @@ that Keras runs on when it is needed: no other backend's package is ever importe
     hooks.py       wrappers in front of methods, and their removal
     fits.py        the fits that are watched, and whose call it is
     parts.py       hooks on what a step is made of
+    base.py        what the instruments of all backends do alike
+    one_step.py    one step with its parts hooked, for TensorFlow and PyTorch
     apart.py       what goes wrong in watching, kept apart from the training
     afterwards.py  a bad training run again, told and tried once it is over
     batches.py     the batches of the last steps

@@ -8,25 +8,22 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_nanwatch.compat import keras as private
 from tb_nanwatch.record.schema import Phase
-from tb_nanwatch.writing.backends.base import METHODS, BaseInstrument
-from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.names import updates_by_gradients_alone
-from tb_nanwatch.writing.backends.parts import StepParts
+from tb_nanwatch.writing.backends.one_step import StepRunner
 from tb_nanwatch.writing.backends.tensorflow.ops import after, function_of
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
-from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.observer import Observer
 
 
-class OneStep(BaseInstrument):
-    """Hooks what a step of a model is made of.
+class OneStep(StepRunner):
+    """Runs one step as it is traced, eagerly, or compiled as in training.
 
     Args:
         model: whose step.
-        observer, wishes: as of `BaseInstrument`.
+        observer, wishes: as of `StepRunner`.
     """
 
     _tracer: Tracer
@@ -64,27 +61,9 @@ class OneStep(BaseInstrument):
                 operation.
             measured: layers' outputs are measured as they are met, and not held.
         """
-        model = self._model
         self._tracer.measures = measured
-        self._hooks = hooks = Hooks()
-        try:
-            self._hook_parts(hooks)
-            # Not through the hook of another instrument, which would take it for a step.
-            step = original(model, METHODS[phase])
-            run = self._run_compiled if compiled else self._found_in_step
-            _, found = run(phase, step, data)
-        finally:
-            self.uninstall()
-        if self._trouble is not None:
-            raise self._trouble
-        return in_causal_order(found)
-
-    def _hook_parts(self, hooks: Hooks) -> None:
-        """Hooks what a step is made of, but not the step itself."""
-        self._parts = StepParts(
-            self._model, hooks, self._tracer, self._note, self._meet, self._kept_apart
-        )
-        self._parts.hook(self._watch_apply)
+        run = self._run_compiled if compiled else self._found_in_step
+        return self._run_once(phase, data, run)
 
     def _meet_built_layers(self) -> None:
         """Names and hooks what a model that its first batch builds has by now."""
@@ -117,13 +96,7 @@ class OneStep(BaseInstrument):
         self, optimizer: Any, grads: list[Any], trainable_variables: Any
     ) -> Any:
         """Adds the gradients; returns what the update has to wait for, None for nothing."""
-        if not self._wishes.activations_only:
-            variables = (
-                private.optimized_variables(optimizer)
-                if trainable_variables is None
-                else list(trainable_variables)
-            )
-            self._tracer.add_gradients(grads, variables)
+        self._add_gradients(optimizer, grads, trainable_variables)
         return None
 
     def _run_compiled(
@@ -153,19 +126,6 @@ class OneStep(BaseInstrument):
             return logs, [f.tensor for f in met]
 
         return function_of(run, xla=self._jit), met
-
-    def _found_in_step(
-        self, phase: Phase, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found]]:
-        tracer = self._tracer
-        with tracer.tracing() as found:
-            self._meet(lambda: tracer.add_data(data))
-            logs = train_step(data)
-            self._meet(lambda: tracer.add_logs(logs))
-            if phase == "train" and not self._wishes.activations_only:
-                self._meet(tracer.add_variables)
-            self._meet(tracer.finish)
-            return logs, list(found)
 
 
 def _handed_out(traced: Any, met: list[Found], data: Any) -> tuple[Any, list[Found]]:

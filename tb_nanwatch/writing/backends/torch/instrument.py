@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import torch
 
-from tb_nanwatch.compat import keras as private
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.postmortem.capsule import Sum
 from tb_nanwatch.postmortem.tape import Tape
@@ -22,12 +21,11 @@ from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.base import (
     METHODS,
     READ_INTERVAL_SECONDS,
-    BaseInstrument,
 )
 from tb_nanwatch.writing.backends.hooks import Hooks, original
 from tb_nanwatch.writing.backends.interface import Wishes
 from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
-from tb_nanwatch.writing.backends.parts import StepParts
+from tb_nanwatch.writing.backends.one_step import StepRunner
 from tb_nanwatch.writing.backends.torch.capture import Capture
 from tb_nanwatch.writing.backends.torch.columns import Columns, Layouts
 from tb_nanwatch.writing.backends.torch.rewinding import Rewinding
@@ -36,7 +34,7 @@ from tb_nanwatch.writing.backends.torch.running import Step
 from tb_nanwatch.writing.backends.torch.states import preserved
 from tb_nanwatch.writing.backends.torch.sums import array_of, sums_there
 from tb_nanwatch.writing.backends.torch.tracing import REFRESH, Tracer
-from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.observer import (
     Expectation,
     Floats,
@@ -69,7 +67,7 @@ class _Current(threading.local):
     step: Step | None = None
 
 
-class Instrument(BaseInstrument):
+class Instrument(StepRunner):
     """Watches one training (`interface.Instrument`).
 
     Args:
@@ -126,12 +124,6 @@ class Instrument(BaseInstrument):
             self.uninstall()
             raise
 
-    def _hook_parts(self, hooks: Hooks) -> None:
-        self._parts = StepParts(
-            self._model, hooks, self._tracer, self._note, self._meet, self._kept_apart
-        )
-        self._parts.hook(self._watch_apply)
-
     def _make_functions(self) -> None:
         self._model.make_train_function(force=True)
         self._model.make_test_function(force=True)
@@ -143,17 +135,7 @@ class Instrument(BaseInstrument):
             phase: which step.
             data: the batch, as `train_step` receives it.
         """
-        self._hooks = hooks = Hooks()
-        try:
-            self._hook_parts(hooks)
-            # Not through the hook of another instrument, which would take it for a step.
-            step = original(self._model, METHODS[phase])
-            _, found = self._found_in_step(phase, step, data)
-        finally:
-            self.uninstall()
-        if self._trouble is not None:
-            raise self._trouble
-        return in_causal_order(found)
+        return self._run_once(phase, data, self._found_in_step)
 
     def _take_in(self, phase: Phase) -> BaseException | None:
         waited = time.monotonic() - self._read_at
@@ -242,19 +224,6 @@ class Instrument(BaseInstrument):
             step.early = self.capture.begin()
         return step
 
-    def _found_in_step(
-        self, phase: Phase, train_step: Any, data: Any
-    ) -> tuple[Any, list[Found]]:
-        tracer = self._tracer
-        with tracer.tracing() as found:
-            self._meet(lambda: tracer.add_data(data))
-            logs = train_step(data)
-            self._meet(lambda: tracer.add_logs(logs))
-            if phase == "train" and not self._wishes.activations_only:
-                self._meet(tracer.add_variables)
-            self._meet(tracer.finish)
-            return logs, list(found)
-
     def _watch_apply(self, optimizer: Any, apply: Any) -> Any:
         def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:
             grads = list(grads)  # what is given may be read only once
@@ -268,13 +237,7 @@ class Instrument(BaseInstrument):
         self, optimizer: Any, grads: list[Any], trainable_variables: Any
     ) -> None:
         """Adds the gradients, and keeps the step where something is bad by now."""
-        if not self._wishes.activations_only:
-            variables = (
-                private.optimized_variables(optimizer)
-                if trainable_variables is None
-                else list(trainable_variables)
-            )
-            self._tracer.add_gradients(grads, variables)
+        self._add_gradients(optimizer, grads, trainable_variables)
         step = self._current.step
         if step is None or step.early is None:
             return
