@@ -40,11 +40,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Campaign]:
     """The share in both modes."""
+    # Not in the threads: pytest makes its base folder at the first call, and empties what
+    # another thread has just made in it.
+    folders = {mode: tmp_path_factory.mktemp("peers") for mode in MODES}
 
     def one(mode: str) -> Campaign:
         ids = HELD["tests"][mode]
-        folder = tmp_path_factory.mktemp("peers")
-        return campaign(mode, [modules_of(ids)], ids, folder, NANWATCH, jobs=1)
+        return campaign(mode, [modules_of(ids)], ids, folders[mode], NANWATCH, jobs=1)
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(MODES, pool.map(one, MODES), strict=True))
