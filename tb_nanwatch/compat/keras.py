@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
+from types import CellType
 from typing import Any, Final
 
 from tb_nanwatch.compat.names import Attribute, Feature, Global, Inside
 
 _GLOBAL_SEED: Final = "global_seed_generator"
+# What a function captures that was not set so far.
+_EMPTY: Final = CellType()
 
 _GLOBAL_STATE: Final = Global(
     "keras.src.backend.common.global_state", "get_global_attribute", Feature.CAPSULE
@@ -147,3 +151,35 @@ def better_of(model: Any, name: str) -> str | None:
             found.add(getattr(metric, "_direction", None))
     (way,) = found if len(found) == 1 else (None,)
     return {"up": "max", "down": "min"}.get(way) if way else None
+
+
+def step_on_data(function: Any) -> Any:
+    """Returns the function that makes one step of a batch, within Keras' own of an iterator.
+
+    Keras wraps what a step returns in an optional of `tf.data`, and takes it out again.
+
+    Args:
+        function: a model's `train_function` or `test_function`, on TensorFlow.
+
+    Returns:
+        None where the function is another one, or makes several steps: then nothing is
+        missed, but the time of an optional.
+    """
+    captured = _captured(function)
+    of_iterator = getattr(captured.get("multi_step_on_iterator"), "python_function", None)
+    code = getattr(inspect.unwrap(of_iterator), "__code__", None) if of_iterator else None
+    wraps = {"steps_per_execution", "get_next", "from_value"}
+    if code is None or not wraps <= set(code.co_names):
+        return None
+    return captured.get("one_step_on_data")
+
+
+def _captured(function: Any) -> dict[str, Any]:
+    """Returns the variables that a function has from around it, by name."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    cells = getattr(function, "__closure__", None) or ()
+    return {
+        name: cell.cell_contents
+        for name, cell in zip(names, cells, strict=False)
+        if cell != _EMPTY
+    }

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.tensorflow.batches import take
+from tb_nanwatch.writing.backends.tensorflow.direct import direct
 from tb_nanwatch.writing.backends.tensorflow.states import Held
 
 # With these a function says that the data have ended.
@@ -47,6 +48,10 @@ class WatchedFit(fits.WatchedFit):
         # While a first call is under way: what its step begins from, once it is traced.
         self._first = False
         self._states: list[Held] = []
+
+    def as_called(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Returns what a call makes: the step of Keras' function, without its wrapping."""
+        return direct(self.model, function)
 
     def call(self, phase: Phase, *args: Any) -> Any:
         """Makes a call that is watched, with the arguments that Keras gave."""
