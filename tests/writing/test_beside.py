@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.writing.backends.tensorflow import looks
-from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
+from tb_nanwatch.writing.backends.tensorflow.beside import Beside
 from tb_nanwatch.writing.backends.tensorflow.tracing import Measured, Tracer
 from tb_nanwatch.writing.backends.tracing import Found
 from tests.writing.logs import read_log
@@ -44,9 +44,9 @@ def images(n: int = 64) -> tuple[Any, Any]:
 def takers(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """Returns by the name of each activation and gradient what operations take it."""
     found: dict[str, set[str]] = {}
-    record = StepGraph.record_gated
+    record = Beside.record_gated
 
-    def recorded(graph: StepGraph, step: Any, met: list[Found]) -> bool:
+    def recorded(graph: Beside, step: Any, met: list[Found]) -> bool:
         before = {id(f.tensor): {op.name for op in f.tensor.consumers()} for f in met}
         done = record(graph, step, met)
         for f in met:
@@ -61,7 +61,7 @@ def takers(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
                 found.setdefault(f"{f.kind} {f.name}", set()).update(types)
         return done
 
-    monkeypatch.setattr(StepGraph, "record_gated", recorded)
+    monkeypatch.setattr(Beside, "record_gated", recorded)
     return found
 
 
@@ -129,9 +129,9 @@ def test_a_fit_of_several_updates_is_looked_at_as_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gated: list[bool] = []
-    record = StepGraph.record_gated
+    record = Beside.record_gated
     monkeypatch.setattr(
-        StepGraph,
+        Beside,
         "record_gated",
         lambda *args: gated.append(record(*args)) or gated[-1],
     )

@@ -17,11 +17,13 @@ from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.writing import watched
 from tb_nanwatch.writing.backends import parts
 from tb_nanwatch.writing.backends.tensorflow import fits, instrument, looks, one_step
+from tb_nanwatch.writing.backends.tensorflow.beside import Beside
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
 from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tb_nanwatch.writing.backends.tensorflow.traced_step import Step
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
+from tb_nanwatch.writing.backends.tensorflow.within import Within
 from tb_nanwatch.writing.recording.recorder import Recorder
 from tests.support.share import by_turns
 from tests.writing.logs import read_log
@@ -121,9 +123,9 @@ HOOKS: list[tuple[Any, str, tuple[str, ...]]] = [
     (Tracer, "finish", ALL),
     (StepGraph, "begin", ALL),
     (StepGraph, "gate", TWO),
-    (StepGraph, "record", ("eager",)),
-    (StepGraph, "record_gated", ("graph",)),
-    (StepGraph, "record_packed", ("graph", "xla")),
+    (Within, "record", ("eager",)),
+    (Beside, "record_gated", ("graph",)),
+    (Beside, "record_packed", ("graph", "xla")),
     (instrument, "pack", ("graph", "xla")),
     (instrument, "is_repeatable", ("graph", "xla")),
     (looks, "run_again", ("graph", "xla")),
@@ -235,16 +237,16 @@ def test_a_first_call_that_fails_is_made_again(
     """As the probes' compilation would fail, or the memory run out: after the update."""
     expected, _ = train(lazy(**MODES[mode], **options))
     keras.backend.clear_session()
-    in_graph = "record" if options else "record_gated"
-    name = in_graph if mode == "graph" else "record_packed"
-    record = getattr(StepGraph, name)
+    in_graph = (Within, "record") if options else (Beside, "record_gated")
+    cls, name = in_graph if mode == "graph" else (Beside, "record_packed")
+    record = getattr(cls, name)
 
     def planted(self: Any, step: Any, *args: Any) -> Any:
         recorded = record(self, step, *args)
         tf.debugging.assert_equal(step.number, np.int64(-1), "a fault of our own")
         return recorded
 
-    monkeypatch.setattr(StepGraph, name, planted)
+    monkeypatch.setattr(cls, name, planted)
     model = lazy(**MODES[mode], **options)
     found, said = train(model, NanWatch(tmp_path))
     assert_same(expected, found)

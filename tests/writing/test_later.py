@@ -13,9 +13,9 @@ import tensorflow as tf
 from tb_nanwatch import NanWatch
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.writing.backends.tensorflow import instrument, later
+from tb_nanwatch.writing.backends.tensorflow.beside import Beside
 from tb_nanwatch.writing.backends.tensorflow.later import LookBack
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
-from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tests.writing.logs import read_log
 
 BATCH, STEPS, AT = 8, 90, 71
@@ -206,7 +206,7 @@ def test_a_step_that_comes_out_otherwise_is_told_by_its_sums_alone(
         (LookBack, "_run_up_to"),
         (Rewinding, "has_room"),
         (Rewinding, "stretch"),
-        (StepGraph, "record_later"),
+        (Beside, "record_later"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -17,12 +17,12 @@ from benchmarks.models import MODELS
 from tb_nanwatch import NanWatch
 from tb_nanwatch.record.schema import RANGE_COLUMNS
 from tb_nanwatch.writing.backends.tensorflow import proofs, recompute
+from tb_nanwatch.writing.backends.tensorflow.beside import Beside
 from tb_nanwatch.writing.backends.tensorflow.packed import pack
 from tb_nanwatch.writing.backends.tensorflow.sampling import (
     MOST_STEPS_BETWEEN,
     is_sampled,
 )
-from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
 from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.observer import NOT_SUMMED, is_summed
 from tests.writing.logs import read_log
@@ -838,9 +838,9 @@ def test_of_the_benchmarks_models_little_is_left_to_sum(
 ) -> None:
     """The README's numbers: megabytes of watched tensors, and of those that are summed."""
     megabytes: dict[str, float] = {}
-    record = StepGraph.record_gated
+    record = Beside.record_gated
 
-    def counted(graph: StepGraph, step: Any, met: list[Found]) -> bool:
+    def counted(graph: Beside, step: Any, met: list[Found]) -> bool:
         recorded = record(graph, step, met)
         tensors = {id(f.tensor): f.tensor for f in met if f.tensor.dtype.is_floating}
         read = {id(t): t for t in (step.read_as.get(k, t) for k, t in tensors.items())}
@@ -851,7 +851,7 @@ def test_of_the_benchmarks_models_little_is_left_to_sum(
             megabytes[part] = megabytes.get(part, 0.0) + size
         return recorded
 
-    monkeypatch.setattr(StepGraph, "record_gated", counted)
+    monkeypatch.setattr(Beside, "record_gated", counted)
     model, data = MODELS[name]()
     watch = [NanWatch(tmp_path)]
     model.fit(data, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=watch)

@@ -1,147 +1,217 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A step that stood out, run again beside the training: its tensors, as arrays.
+"""Steps that are looked at beside the training, once their call is over: nothing is held.
 
-The model's state is that from before the step while it runs, and its own again
-afterwards, whatever happens.
+What stands out is kept, from before its update: by the gate, by what was read before a
+compiled step, or as a state from which steps are run again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
-from tb_nanwatch.postmortem import state
-from tb_nanwatch.record.schema import Phase
-from tb_nanwatch.writing.backends.kept import Kept
-from tb_nanwatch.writing.backends.tensorflow.packed import layout_of, places
-from tb_nanwatch.writing.backends.tensorflow.tracing import Measured, array_of
-from tb_nanwatch.writing.backends.tracing import Found
-from tb_nanwatch.writing.recording.health import Health, tensor_health
-from tb_nanwatch.writing.recording.observer import Bools, Expectation, Layout
+from tb_nanwatch.postmortem.capsule import Sum
+from tb_nanwatch.writing.backends.kept import UPDATED
+from tb_nanwatch.writing.backends.tensorflow.addends import read_where_added
+from tb_nanwatch.writing.backends.tensorflow.capture import Capture
+from tb_nanwatch.writing.backends.tensorflow.news import News, Standing
+from tb_nanwatch.writing.backends.tensorflow.ops import (
+    batch_size,
+    can_be_bad,
+    one_after,
+)
+from tb_nanwatch.writing.backends.tensorflow.packed import Packed, Parts
+from tb_nanwatch.writing.backends.tensorflow.proofs import (
+    GUARD_LIMIT,
+    PROOF_LIMIT,
+)
+from tb_nanwatch.writing.backends.tensorflow.ring import Ring
+from tb_nanwatch.writing.backends.tensorflow.rings import Rings, write
+from tb_nanwatch.writing.backends.tensorflow.traced_step import VARIABLES, Step
+from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
+from tb_nanwatch.writing.recording.observer import (
+    NO_LIMIT,
+    NOT_SUMMED,
+    Expectation,
+    Layout,
+)
 
-Array = npt.NDArray[Any]
-_LARGEST_SUM: Final = float(np.finfo(np.float32).max)
+# Steps of one call that stood out and wait to be looked at; each holds a copy of all
+# variables.
+_MOST_STANDING: Final = 4
+# Elements of a tensor that costs nothing to hold until the step's end.
+_FEW: Final = 64
 
 
-def run_again(
-    model: Any, kept: Kept, trained: Layout, run: Callable[[Any, bool], list[Found]]
-) -> tuple[Layout, list[Array | Health], bool]:
-    """Runs a step once more.
-
-    It runs operation by operation, which compiles nothing. Where that fails, or other
-    tensors are non-finite than were in training, it is compiled as it was trained: XLA
-    has another mind on what is out of range, such as a label without a class.
+class Beside:
+    """Has the rows of steps written, and those that stand out kept.
 
     Args:
-        model: that was trained.
-        kept: the step.
-        trained: what the step's sums stand for.
-        run: runs a step on a batch, compiled or not, and returns its tensors.
+        rings: of the training.
+        capture: makes what is kept.
+        news: of the training's steps.
+        note: receives, in words, what went wrong in watching.
+    """
+
+    def __init__(
+        self,
+        rings: Rings,
+        capture: Capture,
+        news: News,
+        note: Callable[[str], None],
+    ) -> None:
+        self._rings, self._capture = rings, capture
+        self._news, self._note = news, note
+
+    def record_gated(self, step: Step, found: Sequence[Found]) -> bool:
+        """Adds the ring to a step of which nothing is held, and that is looked at beside.
+
+        What its gate kept is the whole step, from before its update. Where only what the
+        update made stands out, the gate saw nothing: then the variables are looked at.
+
+        Args:
+            step: the step, whose update is over.
+            found: all that it has met.
+
+        Returns:
+            Whether it could be: else nothing was added, and it has to be looked at as it
+            runs.
+        """
+        found = in_causal_order(read_where_added(found, step.read_as))
+        late = _late(found, step.at_gate)
+        if step.gates != 1 or step.batch is None or late is None:
+            return False
+        unique = {id(f.tensor): f.tensor for f in found}
+        columns = [t for t in unique.values() if can_be_bad(t)]
+        step.learn(found)
+        sums = step.add(columns)
+        implied = [t for t in columns if id(t) not in step.checked]
+        tensors = [*sums.tensors, *implied]
+        n = len(tensors)
+        tensors += [t for t in unique.values() if not can_be_bad(t)]
+        place = {id(t): i for i, t in enumerate(tensors)}
+        size = batch_size(found)
+        layout = self._rings.layout(step.phase, found, place, n, size is not None)
+        not_summed = tf.constant(NOT_SUMMED)
+        row = [*sums.scalars, *(not_summed for _ in implied)]
+        row = tf.stack([*row, *([] if size is None else [size])])
+        step.ring = self._rings.ring(layout, step, PROOF_LIMIT)
+        guards = step.guards()
+        guards = tf.constant(0.0) if guards is None else guards
+        self._write_ring(step, step.ring, row, guards, step.is_calm(), late)
+        return True
+
+    def record_packed(self, step: Step, parts: Parts, sums: Packed) -> None:
+        """Adds the ring to a step that XLA compiled, and keeps it where it stands out.
+
+        Args:
+            step: the step, whose update is over.
+            parts: what the elements of its row stand for.
+            sums: that left it.
+        """
+        if not parts.num_columns or step.batch is None:
+            return
+        ring = self._rings.ring(self._layout_of(step, parts), step, PROOF_LIMIT)
+        calm = sums.total <= step.limit_value()
+        self._write_ring(step, ring, sums.row, sums.guards, calm, [])
+
+    def record_later(self, step: Step, parts: Parts, sums: Packed) -> None:
+        """Adds the ring to a step of which the host reads nothing until the ring is read.
+
+        Args:
+            step, parts, sums: as of `record_packed`.
+        """
+        if not parts.num_columns:
+            return
+        ring = self._rings.ring(
+            self._layout_of(step, parts), step, PROOF_LIMIT, guarded=True
+        )
+        write(ring, step.number, tf.concat([sums.row, [sums.guards]], 0))
+        ring.step.assign_add(np.int64(1), read_value=False)
+
+    def _layout_of(self, step: Step, parts: Parts) -> Layout:
+        places = list(range(len(parts.probes)))
+        return self._rings.known(
+            Layout(
+                *(step.phase, parts.probes, parts.columns),
+                *(places, parts.num_columns, parts.has_batch),
+            )
+        )
+
+    def _write_ring(
+        self,
+        step: Step,
+        ring: Ring,
+        row: Any,
+        guards: Any,
+        calm: Any,
+        late: Sequence[Found],
+    ) -> None:
+        """Writes a row, and has a step that stands out kept until its call is over.
+
+        Args:
+            step: that is looked at beside.
+            ring: that it has.
+            row: [columns and batch size] of the step.
+            guards: the half sum of squares of what the proofs rest on.
+            calm: whether the step is not to be asked any further.
+            late: what it computed after its gate, but for variables; all small.
+        """
+        assert step.batch is not None
+        batch, n = step.batch, ring.layout.num_columns
+        end = len(late) + len(batch.inputs)
+        write(ring, step.number, row)
+
+        def keep(_: Any, number: Any, row: Any, guards: Any, *inputs: Any) -> Any:
+            if self._news.muted:
+                return np.int64(1)
+            try:
+                if ring.stands_out(row[:n], proved=bool(guards <= GUARD_LIMIT)):
+                    self._news.has_come = True
+                    # Until it has been looked at, only news stand out.
+                    ring.expectation = Expectation(NO_LIMIT, ~np.isfinite(row[:n]))
+                    if len(self._news.standing) < _MOST_STANDING:
+                        sums = [Sum(*part) for part in ring.layout.sums(row)]
+                        which = (step.phase, step.replica, int(number))
+                        arrays, rest = inputs[: len(late)], inputs[len(late) : end]
+                        kept = self._capture.kept_by_gate(*which, sums)
+                        if kept is None:
+                            missing = [UPDATED] if step.beside else []
+                            kept = self._capture.make(batch, *which, rest, missing, sums)
+                        values = [
+                            (f, np.array(a)) for f, a in zip(late, arrays, strict=True)
+                        ]
+                        self._news.standing.append(Standing(kept, ring, values))
+            except Exception as e:  # watching must never end a training
+                self._note(f"a step could not be kept: {type(e).__name__}: {e}")
+            return np.int64(1)
+
+        inputs = [step.number, row, guards, *(f.tensor for f in late), *batch.inputs]
+        if step.passed is not None:  # not before the gate has kept the step
+            inputs.append(step.passed)
+        one = one_after(calm, keep, inputs)
+        ring.step.assign_add(one, read_value=False)
+
+
+def _late(found: Sequence[Found], at_gate: set[int]) -> list[Found] | None:
+    """Returns what a step computed after its gate, but for variables.
+
+    Args:
+        found: all that the step has met.
+        at_gate: ids of what it had computed by then.
 
     Returns:
-        What its tensors stand for; the tensors; whether those are non-finite that were so
-        in training, and no others.
+        None where some of it is not small: to hold it would cost.
     """
-    expected = {(s.kind, s.name) for s in kept.sums if not np.isfinite(s.value)}
-    known = {(s.kind, s.name) for s in kept.sums}
-    found: list[Found] = []
-    healths: dict[int, Health] = {}
-    is_same = False
-    with state.preserved(model), contextlib.redirect_stdout(io.StringIO()):
-        for compiled in (False, True):
-            state.assign(model, kept.variables)
-            data = keras.tree.map_structure(_tensor, kept.data)
-            try:
-                found = run(data, compiled)
-            except Exception:
-                if compiled:
-                    raise
-                continue
-            healths = _healths(found)
-            is_same = _overflowing(found, healths) & known == expected
-            if is_same:
-                break
-        return *as_observed(found, kept.phase, trained, healths), is_same
-
-
-def as_observed(
-    found: list[Found], phase: Phase, trained: Layout, healths: dict[int, Health]
-) -> tuple[Layout, list[Array | Health]]:
-    """Returns eager tensors as they are observed, and what they stand for.
-
-    Args:
-        found: in causal order.
-        phase: of the step that they are of.
-        trained: what the step's sums stand for.
-        healths: of tensors that are measured already, by their ids.
-    """
-    place = places(found)
-    observed: dict[int, Array | Health] = {}
-    for f in found:
-        tensor = f.tensor
-        # Of weights the elements are asked for, too: how far have they moved?
-        measured = None if f.kind == "weight" else healths.get(id(tensor))
-        value = array_of(tensor) if measured is None else measured
-        if not isinstance(observed.get(place[id(tensor)]), np.ndarray):
-            observed[place[id(tensor)]] = value
-    layout = layout_of(found, phase, trained)
-    return layout, [observed[i] for i in range(len(observed))]
-
-
-def _tensor(value: Any) -> Any:
-    return value if value is None else tf.convert_to_tensor(value)
-
-
-def _healths(found: list[Found]) -> dict[int, Health]:
-    """Returns the health of each tensor by its id."""
-    healths: dict[int, Health] = {}
-    for f in found:
-        tensor = f.tensor
-        if isinstance(tensor, Measured):
-            healths[id(tensor)] = tensor.health
-        elif id(tensor) not in healths:
-            healths[id(tensor)] = tensor_health(array_of(tensor))
-    return healths
-
-
-def _overflowing(found: list[Found], healths: dict[int, Health]) -> set[tuple[str, str]]:
-    """Returns kind and name of what has no finite sum of squares."""
-    keys: set[tuple[str, str]] = set()
-    for f in found:
-        health = healths[id(f.tensor)]
-        if health.num_bad or health.sum_squares / 2 > _LARGEST_SUM:
-            keys.add((f.kind, f.name))
-    return keys
-
-
-def as_columns(
-    expectation: Expectation, of: Layout, trained: Layout, bad: Bools
-) -> Expectation:
-    """Returns an expectation for the columns of the step as it was trained.
-
-    Args:
-        expectation: for the columns of `of`.
-        of: the layout of what was looked at.
-        trained: that of the step as it was trained.
-        bad: [columns of `trained`] what its sums say of what was not looked at.
-    """
-    known = {
-        (probe.kind, probe.name): bool(expectation.bad[column])
-        for probe, column in zip(of.probes, of.columns, strict=True)
-        if column >= 0
+    late = {
+        id(f.tensor): f
+        for f in found
+        if f.kind not in VARIABLES
+        and id(f.tensor) not in at_gate
+        and can_be_bad(f.tensor)
     }
-    seen = np.zeros(trained.num_columns, np.bool_)
-    looked_at = np.zeros(trained.num_columns, np.bool_)
-    for probe, column in zip(trained.probes, trained.columns, strict=True):
-        key = probe.kind, probe.name
-        if column >= 0 and key in known:
-            looked_at[column] |= known[key]
-            seen[column] = True
-    return expectation._replace(bad=np.where(seen, looked_at, bad))
+    sizes = [f.tensor.shape.num_elements() for f in late.values()]
+    return list(late.values()) if all(n and n <= _FEW for n in sizes) else None

@@ -103,7 +103,7 @@ class Instrument(OneStep):
             *(model, observer, wishes.activations_only),
             *(self.capture, self.beside, self._note),
         )
-        self._look_back = LookBack(model, self._graph, self._looks, self._note)
+        self._look_back = LookBack(model, self._graph.rings, self._looks, self._note)
         self._calls: dict[Phase, int] = {"train": 0, "validation": 0}
         # Calls after which the rings are full; the first call makes them.
         self._calls_due: dict[Phase, int] = {"train": 1, "validation": 1}
@@ -115,7 +115,7 @@ class Instrument(OneStep):
         return Rewinding(
             self._model,
             limit,
-            lambda: self._graph.steps("train"),
+            lambda: self._graph.rings.steps("train"),
             lambda: int(self._model.steps_per_execution),
         )
 
@@ -179,18 +179,18 @@ class Instrument(OneStep):
         """Returns whether a call brought nothing: nearly all do, so this is quick."""
         return (
             self._is_settled
-            and not self._graph.has_news
+            and not self._graph.news.has_come
             and self._calls[phase] < self._calls_due[phase]
             and time.monotonic() - self._read_at <= READ_INTERVAL_SECONDS
             and (phase != "train" or self._rewinding is None or self._rewinding.passes())
         )
 
     def _take_in(self, phase: Phase) -> BaseException | None:
-        self._is_settled = self._graph.has_news = False
+        self._is_settled = self._graph.news.has_come = False
         if not self._is_built:
             self._is_built = True
             self._meet_built_layers()
-        for standing in self._graph.take_standing():
+        for standing in self._graph.news.take_standing():
             with self._rewinding.aside() if self._rewinding else _nothing():
                 self._looks.look(standing)
         if (
@@ -220,7 +220,7 @@ class Instrument(OneStep):
         self._read_at = time.monotonic()
         self._is_settled = False
         steps_per_call = max(1, int(self._model.steps_per_execution))
-        for phase, rings in self._graph.rings.items():
+        for phase, rings in self._graph.rings.of_phase.items():
             self._calls[phase] = 0
             smallest = min((self._rows_of(ring) for ring in rings), default=1)
             self._calls_due[phase] = max(1, smallest // steps_per_call)
@@ -244,7 +244,7 @@ class Instrument(OneStep):
 
     def steps(self, phase: Phase) -> int:
         """Returns how many steps of `phase` have run."""
-        return self._graph.steps(phase)
+        return self._graph.rings.steps(phase)
 
     def take_tape(self, onset: int) -> Tape | str:
         """Returns what the training can be run again from; no step is watched any more.
@@ -263,12 +263,12 @@ class Instrument(OneStep):
             )
         self._graph.mute()
         return self._rewinding.take(
-            onset, self._fit.train_function, self._fit.spec, self._graph.own
+            onset, self._fit.train_function, self._fit.spec, self._graph.rings.own
         )
 
     def ask(self, phase: Phase) -> None:
         """Has the next step of `phase` looked at in full."""
-        for ring in self._graph.rings[phase]:
+        for ring in self._graph.rings.of_phase[phase]:
             ring.ask()
 
     # --- Hooks ----------------------------------------------------------------
@@ -373,7 +373,8 @@ class Instrument(OneStep):
         if begun is None:
             return self._unwatched(train_step, data)
         step, beside = begun
-        record = self._graph.record_later if step.later else self._graph.record_packed
+        aside = self._graph.beside
+        record = aside.record_later if step.later else aside.record_packed
         if beside and self._compiles:
             packed = self._packed_step(step, train_step, data)
             if packed is not None:
@@ -398,11 +399,11 @@ class Instrument(OneStep):
                     record(step, parts, sums)
                     return logs
                 if step.beside and self._is_repeatable(graph):
-                    step.beside = self._graph.record_gated(step, found)
+                    step.beside = aside.record_gated(step, found)
                     if step.beside:
                         return logs
                 step.beside = False
-                self._graph.record(step, found)
+                self._graph.within.record(step, found)
         return logs
 
     def _reads_later(self, data: Any) -> bool:

@@ -26,7 +26,7 @@ from tb_nanwatch.writing.backends.tensorflow.looks import Looks
 from tb_nanwatch.writing.backends.tensorflow.proofs import GUARD_LIMIT
 from tb_nanwatch.writing.backends.tensorflow.rewinding import Rewinding
 from tb_nanwatch.writing.backends.tensorflow.ring import Ring
-from tb_nanwatch.writing.backends.tensorflow.step import StepGraph
+from tb_nanwatch.writing.backends.tensorflow.rings import Rings
 from tb_nanwatch.writing.recording.observer import NO_LIMIT, Expectation, Floats
 
 # Steps whose rows are left where they are before they are read, all at once.
@@ -46,7 +46,7 @@ class LookBack:
 
     Args:
         model: that is trained.
-        graph: of its steps.
+        rings: of its steps.
         looks: hand the tensors of a step to the observer.
         note: receives, in words, what could not be seen.
     """
@@ -54,11 +54,11 @@ class LookBack:
     def __init__(
         self,
         model: Any,
-        graph: StepGraph,
+        rings: Rings,
         looks: Looks,
         note: Callable[[str], None],
     ) -> None:
-        self._model, self._graph, self._looks, self._note = model, graph, looks, note
+        self._model, self._rings, self._looks, self._note = model, rings, looks, note
 
     def check(
         self,
@@ -112,7 +112,7 @@ class LookBack:
         """Returns a step as it began; the model is as it was again."""
         at = number - tape.first
         metrics = {id(v) for v in self._model.metrics_variables}
-        with state.preserved(self._model), _put_back(self._graph.own):
+        with state.preserved(self._model), _put_back(self._rings.own):
             for _ in tape.play(tape.batches[:at]):
                 pass
             variables = [

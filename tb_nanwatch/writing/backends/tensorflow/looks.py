@@ -14,15 +14,15 @@ import tensorflow as tf
 
 from tb_nanwatch.record.schema import Phase, Probe
 from tb_nanwatch.writing.backends.kept import UPDATED, Kept
-from tb_nanwatch.writing.backends.tensorflow.beside import (
+from tb_nanwatch.writing.backends.tensorflow.capture import Capture
+from tb_nanwatch.writing.backends.tensorflow.news import Standing
+from tb_nanwatch.writing.backends.tensorflow.one_step import OneStep
+from tb_nanwatch.writing.backends.tensorflow.ring import Ring
+from tb_nanwatch.writing.backends.tensorflow.run_again import (
     as_columns,
     as_observed,
     run_again,
 )
-from tb_nanwatch.writing.backends.tensorflow.capture import Capture
-from tb_nanwatch.writing.backends.tensorflow.one_step import OneStep
-from tb_nanwatch.writing.backends.tensorflow.ring import Ring
-from tb_nanwatch.writing.backends.tensorflow.step import Standing
 from tb_nanwatch.writing.backends.tensorflow.tracing import Tracer
 from tb_nanwatch.writing.backends.tracing import Found, in_causal_order
 from tb_nanwatch.writing.recording.health import Health
