@@ -25,6 +25,8 @@ _HAPPENED: Final[dict[Status, str]] = {
     "stalled": "stalled",
     "contained": "had NaN or Inf in a metric",
 }
+# Of a training that an error ended in its first step, or that had none.
+NO_STEP: Final = "No training step came to its end."
 PLACED: Final = {
     "loss_domain": "in the loss",
     "metric_domain": "in the metric",
@@ -89,6 +91,8 @@ def all_finite_text(steps: int, tensors: int, closest: Mapping[str, float]) -> s
         tensors: how many were watched; 0 where that is not known.
         closest: by dtype, the largest magnitude as a share of the dtype's largest number.
     """
+    if not steps:
+        return NO_STEP
     said = f"{steps:,} step{'s' * (steps != 1)}"
     if tensors:
         said += f", {tensors:,} tensor{'s' * (tensors != 1)}"

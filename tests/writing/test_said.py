@@ -235,3 +235,22 @@ def test_the_last_sound_checkpoint_is_named(
         assert f"that of epoch {sound[-1]} is the last sound one" in out
     else:
         assert "The checkpoints of every epoch hold NaN" in out
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_training_without_a_whole_step_is_not_called_finite(
+    fails: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+    import numpy as np
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((8, 2 if fails else 1), np.float32)
+    try:
+        model.fit(x, x, verbose=0, callbacks=[NanWatch(tmp_path)])
+    except ValueError:
+        assert fails
+    out = " ".join(capsys.readouterr().out.split())
+    assert ("No training step came to its end." in out) == fails
+    assert ("All finite" in out) == (not fails)

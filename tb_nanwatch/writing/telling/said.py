@@ -14,6 +14,7 @@ from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose, stall_text
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
+from tb_nanwatch.wording.answer_text import NO_STEP
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.wording.places import (
     place_text,
@@ -243,6 +244,8 @@ class Speaker:
 
     def _text_of_clean(self, facts: Facts) -> str:
         steps = facts.steps
+        if not steps:
+            return NO_STEP
         tensors = len(self._session.recorder.probes("train"))
         counted = f"{steps:,} step{'s' * (steps != 1)}, {tensors:,} tensors"
         if facts.status == "contained":
