@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.reading.search.cut import same
-from tb_nanwatch.reading.search.declaration import declaration, scoped, variable_of
+from tb_nanwatch.declaring.cut import same
+from tb_nanwatch.declaring.declaration import declaration, scoped, variable_of
 from tb_nanwatch.record.schema import HParam, JSONScalar
 from tb_nanwatch.stability.coordinates import Floats, SpaceAxis, on_grid
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tb_nanwatch.reading.search.cut import same
+from tb_nanwatch.declaring.cut import same
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
 Floats = npt.NDArray[np.float64]

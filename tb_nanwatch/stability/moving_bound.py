@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tb_nanwatch.reading.search.declaration import new_name, number_text, variable_of
+from tb_nanwatch.declaring.declaration import new_name, number_text, variable_of
 from tb_nanwatch.record.schema import HParam
 from tb_nanwatch.stability.boxes import (
     SAMPLE,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.reading.search.declaration import new_name, variable_of
+from tb_nanwatch.declaring.declaration import new_name, variable_of
 from tb_nanwatch.record.schema import Condition, HParam, JSONScalar
 from tb_nanwatch.stability.boxes import (
     MAX_LEVELS,

@@ -13,11 +13,12 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from tb_nanwatch.declaring import cut, declaration
+from tb_nanwatch.declaring.cut import Cut
 from tb_nanwatch.reading.contract.searches import Finding
-from tb_nanwatch.reading.search import cut, declaration, edit
+from tb_nanwatch.reading.search import edit
 from tb_nanwatch.reading.search.analysis import analyse
 from tb_nanwatch.reading.search.axes import Axis, axes_of
-from tb_nanwatch.reading.search.cut import Cut
 from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import Condition, Declaration, HParam
 from tb_nanwatch.writing.search.declarations import shown_file

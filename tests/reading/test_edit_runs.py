@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tb_nanwatch.declaring.cut import Cut, short_between
+from tb_nanwatch.declaring.declaration import listed
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, axes_of
-from tb_nanwatch.reading.search.cut import Cut, short_between
-from tb_nanwatch.reading.search.declaration import listed
 from tb_nanwatch.reading.search.edit import Edit
 from tb_nanwatch.record.schema import HParam
 from tests.reading.edited_programs import edited, explored, loaded, program

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tb_nanwatch.reading.search import cut
+from tb_nanwatch.declaring import cut
 
 GOLDEN = Path(__file__).resolve().parents[2] / "frontend/test/golden/bounds.json"
 

@@ -16,16 +16,24 @@ import tb_nanwatch
 PACKAGE = Path(tb_nanwatch.__file__).parent
 FRAMEWORKS = {"tensorflow", "keras", "keras_tuner", "tf_keras", "torch", "jax"}
 # What no framework is needed for, and what only a training does.
-PURE = ("record", "wording", "diagnosis", "reading")
+PURE = ("record", "declaring", "wording", "diagnosis", "reading")
 # Of each room on the way up: what it must not know.
 NEVER = {
+    "declaring": (
+        "wording",
+        "diagnosis",
+        "postmortem",
+        "writing",
+        "reading",
+        "stability",
+    ),
     "record": ("wording", "diagnosis", "postmortem", "writing", "reading"),
     "wording": ("diagnosis", "postmortem", "writing", "reading"),
     "diagnosis": ("postmortem", "writing", "reading"),
     "postmortem": ("writing", "reading"),
     "writing": ("reading", "stability", "confirming"),
     "reading": ("writing", "postmortem", "stability", "confirming"),
-    "stability": ("confirming",),
+    "stability": ("reading", "confirming"),
     "compat": ("record", "wording", "diagnosis", "postmortem", "writing", "reading"),
 }
 MODULES = {

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Final
 
+from tb_nanwatch.declaring.cut import same
+from tb_nanwatch.declaring.declaration import declaration, listed
 from tb_nanwatch.reading.contract.comparisons import Removed, Share, SpaceChange
-from tb_nanwatch.reading.search.cut import same
-from tb_nanwatch.reading.search.declaration import declaration, listed
 from tb_nanwatch.reading.search.statistics import fisher_exact, wilson
 from tb_nanwatch.reading.search.trials import ComparedTrial
 from tb_nanwatch.record.schema import HParam, JSONScalar

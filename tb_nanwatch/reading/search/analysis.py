@@ -15,11 +15,11 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.declaring.cut import Cut
+from tb_nanwatch.declaring.declaration import listed
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
-from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition
-from tb_nanwatch.reading.search.cut import Cut, cut_of
-from tb_nanwatch.reading.search.declaration import listed
+from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, cut_of
 from tb_nanwatch.reading.search.edit import Edit
 from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.pointed import pointed

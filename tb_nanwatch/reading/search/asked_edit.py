@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tb_nanwatch.declaring.cut import Cut
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, distinct_specs
-from tb_nanwatch.reading.search.cut import Cut
 from tb_nanwatch.reading.search.edit import Edit
 from tb_nanwatch.reading.search.trials import known_space
 from tb_nanwatch.record.schema import HParam, JSONScalar

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tb_nanwatch.declaring.cut import Cut, short_between
 from tb_nanwatch.record.schema import HParam, JSONScalar
 
 Bools = npt.NDArray[np.bool_]
@@ -203,3 +204,23 @@ def cut_values(axis: Axis, values: Floats, max_cuts: int) -> Floats:
     cuts: Floats = np.unique(known[places])
     above: Floats = cuts[cuts > values[0]]
     return above
+
+
+def cut_of(axis: Axis, condition: HParamCondition, live: float, dead: float) -> Cut:
+    """Returns the cut that a condition asks for.
+
+    Args:
+        axis: the condition's.
+        condition: the region's.
+        live, dead: for a threshold, the observed values next to the cut on the side
+            that stays and on the side that goes.
+    """
+    if condition.op == "in":
+        gone = tuple(axis.levels[i] for i in sorted(condition.levels))
+        return Cut(axis.name, "in", values=gone)
+    if math.isnan(live):  # nothing lives on the other side: all of it goes
+        return Cut(
+            axis.name, condition.op, -math.inf if condition.op == "ge" else math.inf
+        )
+    bound = short_between(live, dead, axis.log)
+    return Cut(axis.name, condition.op, bound)

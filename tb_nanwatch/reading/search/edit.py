@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tb_nanwatch.reading.search.axes import Axis
-from tb_nanwatch.reading.search.cut import Cut, same
-from tb_nanwatch.reading.search.declaration import (
+from tb_nanwatch.declaring.cut import Cut, same
+from tb_nanwatch.declaring.declaration import (
     call_of,
     declaration,
     hp_of,
@@ -26,6 +25,7 @@ from tb_nanwatch.reading.search.declaration import (
     scoped,
     variable_of,
 )
+from tb_nanwatch.reading.search.axes import Axis
 from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 from tb_nanwatch.wording.edit_text import BY_HAND, Place, where_text

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tb_nanwatch.compat.kerastuner import empty_space
+from tb_nanwatch.declaring.cut import Cut
+from tb_nanwatch.declaring.declaration import declaration, narrowed
 from tb_nanwatch.errors import NanWatchError, warn
 from tb_nanwatch.reading.search.analysis import stable_cuts
-from tb_nanwatch.reading.search.cut import Cut
-from tb_nanwatch.reading.search.declaration import declaration, narrowed
 from tb_nanwatch.reading.search.trials import ComparedTrial, known_space
 from tb_nanwatch.record.schema import HParam, JSONScalar
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.declaring.declaration import number_text
 from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, axes_of
-from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.separation import Region
 from tb_nanwatch.record.schema import HParam, JSONScalar
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.declaring.declaration import number_text
 from tb_nanwatch.reading.search.axes import MIN_SIDE
-from tb_nanwatch.reading.search.declaration import number_text
 from tb_nanwatch.reading.search.min_p import ALPHA
 from tb_nanwatch.reading.search.separation import Region, Separation
 from tb_nanwatch.reading.search.statistics import log_tails

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from werkzeug import wrappers
 
+from tb_nanwatch.declaring.cut import Cut
 from tb_nanwatch.reading.search.asked_edit import Where
-from tb_nanwatch.reading.search.cut import Cut
 from tb_nanwatch.record import schema
 
 _SESSION_ID: Final = re.compile(r"[0-9a-f]{16}")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tb_nanwatch.reading.search.axes import Axis, HParamCondition
 from tb_nanwatch.record.schema import JSONScalar
 
 
@@ -38,26 +37,6 @@ class Cut:
 def same(a: JSONScalar, b: JSONScalar) -> bool:
     """Returns whether two values are equal and of one type: 1 differs from True and 1.0."""
     return type(a) is type(b) and a == b
-
-
-def cut_of(axis: Axis, condition: HParamCondition, live: float, dead: float) -> Cut:
-    """Returns the cut that a condition asks for.
-
-    Args:
-        axis: the condition's.
-        condition: the region's.
-        live, dead: for a threshold, the observed values next to the cut on the side
-            that stays and on the side that goes.
-    """
-    if condition.op == "in":
-        gone = tuple(axis.levels[i] for i in sorted(condition.levels))
-        return Cut(axis.name, "in", values=gone)
-    if math.isnan(live):  # nothing lives on the other side: all of it goes
-        return Cut(
-            axis.name, condition.op, -math.inf if condition.op == "ge" else math.inf
-        )
-    bound = short_between(live, dead, axis.log)
-    return Cut(axis.name, condition.op, bound)
 
 
 def short_between(live: float, dead: float, log: bool) -> float:

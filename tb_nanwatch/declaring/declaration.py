@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.reading.search.cut import Cut, same
+from tb_nanwatch.declaring.cut import Cut, same
 from tb_nanwatch.record.schema import Condition as Parent
 from tb_nanwatch.record.schema import Declaration, HParam, JSONScalar
 
