@@ -162,11 +162,14 @@ versions: $(DONE)/dev
 	@$(PIP) 'nox[uv]'
 	@$(PY) -m nox
 
-# Two threads for a model of twenty weights would only wait for each other.
+# Two threads for a model of twenty weights would only wait for each other. What JAX has compiled
+# for one test it does not compile for another: most of its time is that.
 backends: $(BACKENDS:%=$(VENV)/backends/%/.done)
-	@for name in $(BACKENDS); do \
+	@rm -rf build/jax; \
+	for name in $(BACKENDS); do \
 		echo "tests/backends on $$name"; \
 		NANWATCH_THOROUGH=$${NANWATCH_THOROUGH:-1} \
+		JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 		KERAS_BACKEND=$$name OMP_NUM_THREADS=1 $(VENV)/backends/$$name/bin/python -m pytest \
 			-n $(PYTEST_JOBS) --dist worksteal tests/backends $(PYTEST_ARGS); \
 	done
