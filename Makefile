@@ -7,7 +7,7 @@
 # make bench   what watching costs, as ratios to plain fit (about an hour; BENCH_ARGS="--help")
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make picture the README's picture and docs/stability.md's, of the demo's logs (DEMO_SERVE=0 make demo makes them)
-# make faults  thousands of injected faults instead of hundreds, in every configuration
+# make faults  thousands of injected faults instead of a hundred, in every configuration
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
 # make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
