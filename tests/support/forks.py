@@ -62,6 +62,7 @@ class Program:
             process has ended, a progress bar of 64 kB, which is what a slow machine
             prints, stops the process for good.
         environment: beside that of this process.
+        folder: in which it runs.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class Program:
         arguments: list[str],
         output: Path,
         environment: Mapping[str, str] | None = None,
+        folder: Path = ROOT,
     ) -> None:
         self._output = output
         job = {
             "arguments": arguments,
             "output": str(output),
             "environment": dict(os.environ) | dict(environment or {}),
-            "folder": str(ROOT),
+            "folder": str(folder),
         }
         self._pid = _template().ask("start", job)
 
