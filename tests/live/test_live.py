@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tb_nanwatch.reading.log.reader import Reader
 from tests.live.search import BATCHES, EPOCHS, TRIALS
 from tests.reading.records import CTX, LOADERS
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.forks import Program
 
 
 def test_nothing_is_lost_while_others_write_beside_us(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
-    with (tmp_path / "output").open("w") as output:
-        search = start(logs, tmp_path / "tuner", output)
+    arguments = ["-m", "tests.live.search", str(logs), str(tmp_path / "tuner")]
+    search = Program(arguments, tmp_path / "output")
     # Side by side, each on its own: one search is enough for both.
     loaded = {name: make(logs) for name, make in LOADERS.items()}
     seen_running = dict.fromkeys(loaded, 0)
@@ -32,13 +28,12 @@ def test_nothing_is_lost_while_others_write_beside_us(tmp_path: Path) -> None:
                 states = [s.status.state for s in reader.snapshot(CTX, "").sessions]
                 seen_running[name] += "running" in states
             time.sleep(0.2)
-        assert search.returncode == 0, (tmp_path / "output").read_text()
+        assert search.poll() == 0, search.printed
         assert all(seen_running.values()), f"not seen while it ran: {seen_running}"
         for name, reader in readers.items():
             assert_whole(loaded[name], reader)
     finally:
         search.kill()
-        search.wait()
         for one in loaded.values():
             one.close()
 
@@ -71,17 +66,6 @@ def assert_whole(loaded: Any, reader: Reader) -> None:
     assert {run for run in hparams if run in runs} == runs
     for run in runs:
         assert "_hparams_/session_start_info" in hparams[run]
-
-
-def start(logs: Path, directory: Path, output: IO[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.live.search", str(logs), str(directory)],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def starts(bad: list[int]) -> list[tuple[int, int]]:
