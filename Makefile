@@ -11,7 +11,7 @@
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
 # make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
-# make thorough  every error in every mode, every tuner with every `on_nonfinite`, the demo as on a GPU
+# make thorough  every error in every mode, every tuner with every `on_nonfinite`, the demo in full and as on a GPU
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
