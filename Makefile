@@ -7,11 +7,11 @@
 # make bench   what watching costs, as ratios to plain fit (about an hour; BENCH_ARGS="--help")
 # make bench-tab  what the tab costs with a thousand trials, beside the HParams tab
 # make picture the README's picture and docs/stability.md's, of the demo's logs (DEMO_SERVE=0 make demo makes them)
-# make faults  thousands of injected faults instead of hundreds, in every configuration
+# make faults  thousands of injected faults instead of a hundred, in every configuration
 # make coverage  every kind of training in every mode, with and without the callback: docs/coverage.md
 # make identity  300 random architectures, trained with and without watching (hours)
 # make guides  programs in the manner of Keras' and KerasTuner's guides, in every mode (half an hour)
-# make thorough  every error in every mode, every tuner with every `on_nonfinite`, the demo as on a GPU
+# make thorough  every error in every mode, every tuner with every `on_nonfinite`, the demo in full and as on a GPU
 # make fuzz    a million inputs to the decoder of records
 # make peers   Keras' own tests with a NanWatch in every fit (PEERS_ARGS="--help")
 # make robustness  everything that can go wrong, tried; the table of docs/robustness.md (40 minutes)
@@ -162,11 +162,14 @@ versions: $(DONE)/dev
 	@$(PIP) 'nox[uv]'
 	@$(PY) -m nox
 
-# Two threads for a model of twenty weights would only wait for each other.
+# Two threads for a model of twenty weights would only wait for each other. What JAX has compiled
+# for one test it does not compile for another: most of its time is that.
 backends: $(BACKENDS:%=$(VENV)/backends/%/.done)
-	@for name in $(BACKENDS); do \
+	@rm -rf build/jax; \
+	for name in $(BACKENDS); do \
 		echo "tests/backends on $$name"; \
 		NANWATCH_THOROUGH=$${NANWATCH_THOROUGH:-1} \
+		JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 		KERAS_BACKEND=$$name OMP_NUM_THREADS=1 $(VENV)/backends/$$name/bin/python -m pytest \
 			-n $(PYTEST_JOBS) --dist worksteal tests/backends $(PYTEST_ARGS); \
 	done

@@ -29,27 +29,28 @@ def bad_data(model: Any, at: int = 4) -> Any:
 
 def test_record_goes_on(tmp_path: Path) -> None:
     model = compiled("dense")
-    fit(model, bad_data(model), NanWatch(tmp_path), epochs=2)
+    fit(model, bad_data(model), NanWatch(tmp_path, experiments=0), epochs=2)
     assert read_log(tmp_path).status.steps == 2 * STEPS
 
 
 def test_stop_ends_the_training(tmp_path: Path) -> None:
     model = compiled("dense")
-    history = fit(
-        model, bad_data(model), NanWatch(tmp_path, on_nonfinite="stop"), epochs=3
-    )
+    watch = NanWatch(tmp_path, on_nonfinite="stop", experiments=0)
+    history = fit(model, bad_data(model), watch, epochs=3)
     assert len(history.history["loss"]) == 1
     status = read_log(tmp_path).status
     assert status.state == "stopped" and status.steps < STEPS
 
 
-@pytest.mark.parametrize("mode", ["raise", "fail"])
+# Once with experiments, which hook into the model once more.
+@pytest.mark.parametrize(("mode", "seconds"), [("raise", 10), ("fail", 0)])
 def test_raise_ends_it_with_the_error_and_leaves_no_hook(
-    mode: Any, tmp_path: Path
+    mode: Any, seconds: int, tmp_path: Path
 ) -> None:
     model = compiled("dense")
+    watch = NanWatch(tmp_path, on_nonfinite=mode, experiments=seconds)
     with pytest.raises(NonFiniteError) as caught:
-        fit(model, bad_data(model), NanWatch(tmp_path, on_nonfinite=mode))
+        fit(model, bad_data(model), watch)
     assert caught.value.step == 4
     assert read_log(tmp_path).status.state == "failed"
     assert "train_step" not in vars(model)
@@ -76,7 +77,8 @@ def test_an_error_of_the_users_comes_through(tmp_path: Path) -> None:
 
 def test_activations_only(tmp_path: Path) -> None:
     model = compiled("dense")
-    fit(model, bad_data(model), NanWatch(tmp_path, activations_only=True))
+    watch = NanWatch(tmp_path, activations_only=True, experiments=0)
+    fit(model, bad_data(model), watch)
     log = read_log(tmp_path)
     kinds = {p.kind for p in log.session.train_probes}
     assert not kinds & {"gradient", "optimizer", "weight", "layer_state"}
@@ -85,7 +87,8 @@ def test_activations_only(tmp_path: Path) -> None:
 
 def test_two_watches_in_one_fit(tmp_path: Path) -> None:
     model = compiled("dense")
-    fit(model, bad_data(model), NanWatch(tmp_path / "a"), NanWatch(tmp_path / "b"))
+    watches = [NanWatch(tmp_path / place, experiments=0) for place in ("a", "b")]
+    fit(model, bad_data(model), *watches)
     for place in ("a", "b"):
         assert read_log(tmp_path / place).episodes[0].start.step == 4
     assert "train_step" not in vars(model)
@@ -129,7 +132,8 @@ def test_a_model_that_its_first_batch_builds(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     model = OwnStep()
     model.compile("adam", "mse")
-    fit(model, (x, np.zeros((len(x), 1)), None), NanWatch(tmp_path))
+    watch = NanWatch(tmp_path, experiments=0)
+    fit(model, (x, np.zeros((len(x), 1)), None), watch)
     first = read_log(tmp_path).episodes[0]
     assert first.start.step == 6 and first.tensors[0].kind == "input"
     assert any(t.name.startswith("hidden_0") for t in first.tensors)
@@ -180,7 +184,7 @@ def test_no_other_backend_is_imported(tmp_path: Path) -> None:
         x[9] = np.nan
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("adam", "mse")
-        model.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[NanWatch(sys.argv[1])])
+        model.fit(x, x[:, :1], batch_size=4, verbose=0, callbacks=[NanWatch(sys.argv[1], experiments=0)])
         others = {"tensorflow", "torch", "jax"} - {keras.backend.backend()}
         print("others:", sorted(others & set(sys.modules)))
         """

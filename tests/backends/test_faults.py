@@ -27,7 +27,7 @@ from tests.support.share import by_turns
 from tests.writing.logs import read_log
 
 # What would have kept a training finite is tested in test_experiments: here it is not tried.
-# On TensorFlow tests/writing has a campaign of its own, of hundreds.
+# On TensorFlow tests/writing has a campaign of its own, with every kind of fault in many models.
 KINDS = ["dense"] if keras.backend.backend() == "tensorflow" else list(MODELS)
 
 

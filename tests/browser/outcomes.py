@@ -25,7 +25,8 @@ def aborted(root: pathlib.Path) -> None:
 
     tuner = make("GridSearch", build, root, max_trials=6, max_consecutive_failed_trials=3)
     with contextlib.suppress(RuntimeError):
-        search(tuner, NanWatch(root / "log"), batch_size=4, epochs=4)
+        watch = NanWatch(root / "log", experiments=0)
+        search(tuner, watch, batch_size=4, epochs=4)
 
 
 def inherited(root: pathlib.Path) -> None:

@@ -36,11 +36,12 @@ def opened(browser: Any, url: str, width: int = 1280) -> Tab:
     return tab
 
 
-@pytest.mark.parametrize("load_fast", ["true", "false"])
-@pytest.mark.parametrize("directory", ["", "my_fit"])
+# Whose files the loader is given, and which loader reads them, have nothing to do with each
+# other.
+@pytest.mark.parametrize(("directory", "load_fast"), [("", "true"), ("my_fit", "false")])
 def test_the_answer_of_a_plain_fit_is_on_the_first_screen(
-    load_fast: str,
     directory: str,
+    load_fast: str,
     browser: Any,
     serve: Callable[[pathlib.Path, str], str],
     plain: pathlib.Path,
@@ -114,7 +115,7 @@ def test_a_second_run_brings_the_table_back(
 def plain(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The log directory above that of one plain fit that goes bad."""
     root = tmp_path_factory.mktemp("plain")
-    run_program(str(HERE / "plain_fit.py"), str(root / "my_fit"))
+    run_program(root, str(HERE / "plain_fit.py"), str(root / "my_fit"))
     return root
 
 
@@ -122,5 +123,5 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def scaled(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The log directory of one plain fit that stays finite."""
     root = tmp_path_factory.mktemp("scaled")
-    run_program(str(HERE / "plain_fit.py"), str(root / "logs"), "scaled")
+    run_program(root, str(HERE / "plain_fit.py"), str(root / "logs"), "scaled")
     return root / "logs"

@@ -16,7 +16,7 @@ def test_loss_scale_is_drawn_with_its_skipped_steps(
     browser: Any, serve: Callable[[pathlib.Path, str], str], tmp_path: pathlib.Path
 ) -> None:
     logs = tmp_path / "logs"
-    run_program(str(HERE / "scaled_fit.py"), str(logs / "fit"))
+    run_program(tmp_path, str(HERE / "scaled_fit.py"), str(logs / "fit"))
     tab = Tab(browser, serve(logs, "true"))
     tab.frame.wait_for_selector(".answer h2", timeout=60_000)
     run = tab.page.evaluate(

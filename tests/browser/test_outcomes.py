@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     root = tmp_path_factory.mktemp("outcomes")
-    run_program("-m", "tests.browser.outcomes", str(root))
+    run_program(root, "-m", "tests.browser.outcomes", str(root))
     return root / "log"
 
 

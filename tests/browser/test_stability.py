@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     root = tmp_path_factory.mktemp("stability")
-    run_program("-m", "tests.browser.stability", str(root))
+    run_program(root, "-m", "tests.browser.stability", str(root))
     return root / "log"
 
 

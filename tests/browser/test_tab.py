@@ -18,10 +18,16 @@ OUTPUT = pathlib.Path(__file__).resolve().parent.parent / "output"
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+@pytest.fixture
+def url(serve: Callable[[pathlib.Path, str], str], logdir: pathlib.Path) -> str:
+    return serve(logdir, "true")
+
+
 @pytest.fixture(params=["true", "false"], ids=["fast-loader", "python-loader"])
-def url(
+def either_url(
     request: Any, serve: Callable[[pathlib.Path, str], str], logdir: pathlib.Path
 ) -> str:
+    """For what shows numbers of the log: either of TensorBoard's loaders reads it."""
     return serve(logdir, request.param)
 
 
@@ -37,9 +43,9 @@ def test_search_has_both_fates(report: dict[str, Any]) -> None:
 
 
 def test_sorts_selects_and_reads_the_origin(
-    browser: Any, url: str, report: dict[str, Any]
+    browser: Any, either_url: str, report: dict[str, Any]
 ) -> None:
-    tab = Tab(browser, url)
+    tab = Tab(browser, either_url)
     tab.wait_for_rows()
     runs = {run["trial_id"]: run for run in report["runs"]}
     assert sorted(tab.trials()) == sorted(runs)
@@ -75,10 +81,10 @@ def test_sorts_selects_and_reads_the_origin(
 
 
 def test_clean_trial_is_shown_as_clean(
-    browser: Any, url: str, report: dict[str, Any]
+    browser: Any, either_url: str, report: dict[str, Any]
 ) -> None:
     clean = next(run for run in report["runs"] if run["status"] == "clean")
-    tab = Tab(browser, url)
+    tab = Tab(browser, either_url)
     tab.wait_for_rows()
     tab.select(clean["trial_id"])
     assert "All finite: 24 steps" in tab.frame.locator(".facts").inner_text()
@@ -223,9 +229,11 @@ def test_link_restores_and_back_undoes(
     tab.close()
 
 
-def test_last_steps_and_downloads(browser: Any, url: str, report: dict[str, Any]) -> None:
+def test_last_steps_and_downloads(
+    browser: Any, either_url: str, report: dict[str, Any]
+) -> None:
     run = bad_runs(report)[0]
-    tab = Tab(browser, url)
+    tab = Tab(browser, either_url)
     tab.wait_for_rows()
     tab.select(run["trial_id"])
     tab.frame.get_by_role("button", name="last steps").click()

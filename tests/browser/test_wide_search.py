@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def wide(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The log directory of a search of many trials, some of which go bad."""
     root = tmp_path_factory.mktemp("wide")
-    run_program(str(HERE / "wide.py"), str(root / "logs"), str(root / "tuner"))
+    run_program(root, str(HERE / "wide.py"), str(root / "logs"), str(root / "tuner"))
     return root / "logs"
 
 

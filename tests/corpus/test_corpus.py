@@ -1,7 +1,8 @@
 """Programs with a known fault, really run: is their cause named?
 
-A fixed subset that stays within the time of a test; NANWATCH_CORPUS=12 runs so many
-programs of each cause. `make corpus` runs the whole of it into docs/diagnosis.md.
+A fixed subset that stays within the time of a test: of each cause the first program whose
+fault has a consequence, of two. NANWATCH_CORPUS=12 runs so many programs of each cause.
+`make corpus` runs the whole of it into docs/diagnosis.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.corpus.run import facts_from, name_of, read_facts
 from tests.tuner.searches import sessions
 
 PER_CAUSE = int(os.environ.get("NANWATCH_CORPUS", "2"))
+ONE_IS_ENOUGH = "NANWATCH_CORPUS" not in os.environ
 SEED = 20
 
 
@@ -36,11 +38,15 @@ def decided(causes: list[Cause]) -> list[tuple[str, float, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES)
 def test_the_cause_is_named(cause: str) -> None:
-    mine = [facts_from(p) for p in programs(SEED, PER_CAUSE) if p.cause == cause]
+    mine = [p for p in programs(SEED, PER_CAUSE) if p.cause == cause]
     assert len(mine) == PER_CAUSE
-    named = [check(facts) for facts in mine]
+    named = []
+    for program in mine:
+        named.append(check(facts_from(program)))
+        if ONE_IS_ENOUGH and tells(named[-1], cause):
+            break
     if cause == CLEAN:
-        assert named == [CLEAN] * len(mine)
+        assert named == [CLEAN] * len(named)
         return
     if cause == CONTAINED:
         assert set(named) <= {CLEAN, CONTAINED} and CONTAINED in named
@@ -50,6 +56,12 @@ def test_the_cause_is_named(cause: str) -> None:
     assert consequent
     right = sum(n == cause for n in consequent)
     assert right >= len(consequent) - len(consequent) // 4, named
+
+
+def tells(named: str, cause: str) -> bool:
+    """Whether a program is no longer one whose fault may have had no consequence."""
+    silent = {CLEAN: (), CONTAINED: (CLEAN,)}.get(cause, (CLEAN, CONTAINED))
+    return named not in silent
 
 
 @pytest.mark.parametrize(("highest", "named"), [(9, "label_range"), (7, CLEAN)])

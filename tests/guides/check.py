@@ -21,10 +21,10 @@ from tests.guides.guide import Guide, Search
 
 KNOWN = Path(__file__).with_name("known.json")
 
-# Without `NANWATCH_GUIDES`, what is tried of a program in graph mode: the programs of a
-# module by turns. Either trains it watched.
+# Without `NANWATCH_GUIDES`, one of these is tried of a program in a mode: in graph mode the
+# programs of a module by turns. Either trains it watched.
 TURNS = ("watched", "fault")
-# What is tried beside graph mode: quick ones, of every kind of difference.
+# What is tried beside graph mode: quick ones, of every kind of difference, by turns too.
 SHARE = {
     "gpu": ("sample_weights", "sequential_without_input", "siamese", "subclassed"),
     "eager": ("gan", "siamese", "subclassed", "tabular", "vq_vae", "custom_tuner"),
@@ -48,11 +48,12 @@ def cases(what: str, *modules: ModuleType) -> list[tuple[Any, str]]:
 
 
 def _is_in_share(what: str, number: int, guide: Guide | Search, mode: str) -> bool:
-    if mode == "graph":
-        # A program without a mistake can do the one thing only.
-        turn = "watched" if guide.fault is None else TURNS[number % len(TURNS)]
-        return turn == what
-    return guide.name in SHARE[mode]
+    if mode != "graph":
+        if guide.name not in SHARE[mode]:
+            return False
+        number = SHARE[mode].index(guide.name)
+    # A program without a mistake can do the one thing only.
+    return what == ("watched" if guide.fault is None else TURNS[number % len(TURNS)])
 
 
 def name_of(value: Any) -> str:

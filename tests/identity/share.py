@@ -18,8 +18,8 @@ from tests.identity.campaign import Result, compare, machine
 from tests.identity.training import MODES, Mode
 
 KNOWN = Path(__file__).with_name("known.json")
-# As many as fit a minute and a half on two cores; the modes are test files of their own.
-SIZES: Final[dict[Mode, int]] = {"graph": 5, "xla": 2, "eager": 5}
+# As many as fit a minute on two cores; the modes are test files of their own.
+SIZES: Final[dict[Mode, int]] = {"graph": 3, "xla": 1, "eager": 3}
 SEED: Final = 14
 
 

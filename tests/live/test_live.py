@@ -2,86 +2,70 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import IO
-
-import pytest
+from typing import Any
 
 from tb_nanwatch.reading.log.reader import Reader
 from tests.live.search import BATCHES, EPOCHS, TRIALS
 from tests.reading.records import CTX, LOADERS
+from tests.support.forks import Program
 
-ROOT = Path(__file__).parent.parent.parent
 
-
-@pytest.mark.parametrize("loader", sorted(LOADERS))
-def test_nothing_is_lost_while_others_write_beside_us(
-    loader: str, tmp_path: Path
-) -> None:
+def test_nothing_is_lost_while_others_write_beside_us(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
-    with (tmp_path / "output").open("w") as output:
-        search = start(logs, tmp_path / "tuner", output)
-    loaded = LOADERS[loader](logs)
-    seen_running = 0
+    arguments = ["-m", "tests.live.search", str(logs), str(tmp_path / "tuner")]
+    search = Program(arguments, tmp_path / "output")
+    # Side by side, each on its own: one search is enough for both.
+    loaded = {name: make(logs) for name, make in LOADERS.items()}
+    seen_running = dict.fromkeys(loaded, 0)
     try:
-        reader = Reader(loaded.provider, max_age=0)
+        readers = {name: Reader(one.provider, max_age=0) for name, one in loaded.items()}
         while search.poll() is None:
-            loaded.reload()
-            states = [s.status.state for s in reader.snapshot(CTX, "").sessions]
-            seen_running += "running" in states
+            for name, reader in readers.items():
+                loaded[name].reload()
+                states = [s.status.state for s in reader.snapshot(CTX, "").sessions]
+                seen_running[name] += "running" in states
             time.sleep(0.2)
-        assert search.returncode == 0, (tmp_path / "output").read_text()
-        assert seen_running > 0, "no trial was seen while it ran"
-
-        def complete() -> bool:
-            found = reader.snapshot(CTX, "").sessions
-            done = [
-                s for s in found if s.status.state == "finished" and s.trial is not None
-            ]
-            return len(done) == TRIALS
-
-        assert loaded.wait(complete)
-        sessions = reader.snapshot(CTX, "").sessions
-        assert len(sessions) == TRIALS
-        bad = [b for b in range(BATCHES) if b % 2 == 0]
-        for session in sessions:
-            assert session.status.steps == EPOCHS * BATCHES
-            assert session.status.status == "contained"
-            detail = reader.detail(CTX, "", session, ("events",))
-            assert detail.damage == []
-            episodes = {e.id: e for r in detail.records["events"] for e in r.episodes}
-            assert [
-                (e.start.epoch, e.start.batch, e.tensors[0].num_nan)
-                for _, e in sorted(episodes.items())
-            ] == [(epoch, batch, 1) for epoch, batch in starts(bad)]
-        # What the HParams callback wrote into the same directories is there too.
-        hparams = loaded.provider.list_tensors(
-            CTX, experiment_id="", plugin_name="hparams"
-        )
-        runs = {s.run for s in sessions}
-        assert {run for run in hparams if run in runs} == runs
-        for run in runs:
-            assert "_hparams_/session_start_info" in hparams[run]
+        assert search.poll() == 0, search.printed
+        assert all(seen_running.values()), f"not seen while it ran: {seen_running}"
+        for name, reader in readers.items():
+            assert_whole(loaded[name], reader)
     finally:
         search.kill()
-        search.wait()
-        loaded.close()
+        for one in loaded.values():
+            one.close()
 
 
-def start(logs: Path, directory: Path, output: IO[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.live.search", str(logs), str(directory)],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def assert_whole(loaded: Any, reader: Reader) -> None:
+    """Everything that the search wrote is read, once."""
+
+    def complete() -> bool:
+        found = reader.snapshot(CTX, "").sessions
+        done = [s for s in found if s.status.state == "finished" and s.trial is not None]
+        return len(done) == TRIALS
+
+    assert loaded.wait(complete)
+    sessions = reader.snapshot(CTX, "").sessions
+    assert len(sessions) == TRIALS
+    bad = [b for b in range(BATCHES) if b % 2 == 0]
+    for session in sessions:
+        assert session.status.steps == EPOCHS * BATCHES
+        assert session.status.status == "contained"
+        detail = reader.detail(CTX, "", session, ("events",))
+        assert detail.damage == []
+        episodes = {e.id: e for r in detail.records["events"] for e in r.episodes}
+        assert [
+            (e.start.epoch, e.start.batch, e.tensors[0].num_nan)
+            for _, e in sorted(episodes.items())
+        ] == [(epoch, batch, 1) for epoch, batch in starts(bad)]
+    # What the HParams callback wrote into the same directories is there too.
+    hparams = loaded.provider.list_tensors(CTX, experiment_id="", plugin_name="hparams")
+    runs = {s.run for s in sessions}
+    assert {run for run in hparams if run in runs} == runs
+    for run in runs:
+        assert "_hparams_/session_start_info" in hparams[run]
 
 
 def starts(bad: list[int]) -> list[tuple[int, int]]:

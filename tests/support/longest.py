@@ -21,7 +21,6 @@ LONGEST: Final = (
     "tests/writing/test_capture.py",
     "tests/guides/test_searches.py",
     "tests/identity/test_eager.py",
-    "tests/browser/test_first_screen.py",
     "tests/browser/test_live.py",
     "tests/identity/test_graph.py",
     "tests/backends/test_faults.py",
@@ -35,7 +34,6 @@ LONGEST: Final = (
     "tests/hostile/test_crashes.py",
     "tests/tuner/test_aborted.py",
     "tests/tuner/test_identity.py",
-    "tests/live/test_live.py",
 )
 
 

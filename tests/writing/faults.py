@@ -136,15 +136,19 @@ class Faults:
         self._rows.assign(rows)
         self._first.assign(first_step)
 
-    def __call__(self, kind: str, name: str, tensor: Any) -> Any:
-        """Returns `tensor`, with the fault in it where it is this place's turn."""
+    def __call__(self, kind: str, name: str, tensor: Any, late: bool = False) -> Any:
+        """Returns `tensor`, with the fault in it where it is this place's turn.
+
+        Args:
+            late: what is met after the update, which has counted the step already.
+        """
         key = f"{kind}:{name}"
         with self._lock:
             number = self.places.setdefault(key, (len(self.places), {}))[0]
             info = self.places[key][1]
             info["shape"] = tensor.shape.as_list()
             info["validation" if self._validating else "train"] = True
-        row = self._row(late=kind == "metric")
+        row = self._row(late)
         size = tf.size(tensor)
         index = tf.reshape(tf.range(size), tf.shape(tensor))
         hit = tf.math.floormod(index - row[2], tf.maximum(size, 1)) < row[3]
@@ -164,7 +168,6 @@ class Faults:
         else:
             assert self.iterations is not None
             step = tf.cast(tf.convert_to_tensor(self.iterations()), tf.int64)
-            # Metrics are taken after the update, which has counted this step already.
             step -= 1 if late else 0
         offset = tf.cast(step - self._first.read_value(), tf.int32)
         return tf.gather(rows, tf.clip_by_value(offset, 0, self._steps - 1))
@@ -250,7 +253,7 @@ class FaultyMetric(keras.metrics.MeanAbsoluteError):
         self._faults, self._place = faults, prefix + name
 
     def result(self) -> Any:
-        return self._faults("metric", self._place, super().result())
+        return self._faults("metric", self._place, super().result(), late=True)
 
 
 class FaultyAdam(keras.optimizers.Adam):

@@ -203,7 +203,7 @@ class OwnStep(keras.Model):
 
     def _logs(self, y: Any, predicted: Any, loss: Any) -> dict[str, Any]:
         self.error.update_state(y, predicted)
-        shown = self._faults("loss", "loss", loss)
+        shown = self._faults("loss", "loss", loss, late=True)
         return {"loss": shown, "error": self.error.result()}
 
     def train_step(self, data: Any) -> dict[str, Any]:

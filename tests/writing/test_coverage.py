@@ -17,10 +17,10 @@ from tests.writing import coverage, kinds
 from tests.writing.kinds import KINDS, Kind
 from tests.writing.logs import read_log
 
-# The modes of one kind after the other: XLA, which takes five times as long, every ninth
+# The modes of one kind after the other: XLA, which takes five times as long, every 18th
 # time. They begin so that the kind with 300 steps in an execution, a minute in eager mode,
 # is in another one. The builds go round besides; `make coverage` trains all cells.
-_TURNS = (*("graph", "graph", "eager") * 2, *("XLA", "graph", "eager"))
+_TURNS = (*("graph", "graph", "eager") * 5, *("XLA", "graph", "eager"))
 
 
 def _cells() -> list[tuple[Kind, str, str]]:

@@ -105,14 +105,19 @@ EVERY_CONFIGURATION = [
     Configuration("conv", proofs=True, options=(("jit_compile", True),)),
     Configuration("conv", proofs=True, replicas=2),
     Configuration("transformer", proofs=True, policy="mixed_bfloat16"),
+    Configuration("subclassed", ragged=True),
+    Configuration(
+        "own_step", steps_per_execution=4, options=(("steps_per_execution", 4),)
+    ),
 ]
 CONFIGURATIONS = covering(
     EVERY_CONFIGURATION,
     lambda configuration: configuration.traits,
     thorough=THOROUGH or "NANWATCH_FAULTS" in os.environ,
 )
-# So many in all of every configuration, besides the finite giants; shared out evenly.
-TOTAL = int(os.environ.get("NANWATCH_FAULTS", "470"))
+# So many in all of every configuration, besides the finite giants; shared out evenly: a dozen
+# to each is one in every kind of tensor.
+TOTAL = int(os.environ.get("NANWATCH_FAULTS", "290"))
 # A step that runs eagerly costs a hundred times as much: it gets half the share.
 EAGER = [dict(c.options).get("run_eagerly", False) for c in EVERY_CONFIGURATION]
 PER_CONFIGURATION = -(-2 * TOTAL // sum(1 if eager else 2 for eager in EAGER))
@@ -216,6 +221,9 @@ class Campaign:
     def plan(self, faults: int) -> list[Fault]:
         """Draws faults, no two at neighbouring steps."""
         kinds = sorted({p.kind for p in self.places})
+        assert (
+            faults >= len(kinds) or EAGER[EVERY_CONFIGURATION.index(self.configuration)]
+        )
         spacing = 2 * self.configuration.steps_per_execution
         # What is built at the first batch cannot be mended after it.
         first = 0 if self.built else spacing
