@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.torch.capture import Early
-from tb_nanwatch.writing.backends.torch.columns import Columns
+from tb_nanwatch.writing.backends.torch.journal import Journal
 from tb_nanwatch.writing.backends.torch.proofs import LARGE, proofs
 from tb_nanwatch.writing.backends.torch.sums import Flat, half_sums
+from tb_nanwatch.writing.backends.torch.tracing import Listed
 from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.observer import NOT_SUMMED, Floats
 
@@ -28,10 +29,13 @@ class Step:
         phase, number: which step.
         data: its batch.
         can_be_bad: whether a tensor can hold a non-finite value.
+        journal: what its hooks met.
         early: what its forward pass changes, from before; None where nothing is kept.
         sums: half sums of squares that are known by now, by the id of the tensor.
         kept: it, from before its update, where something was bad by then.
         updates: that were made.
+        listed: the variables that it met last.
+        is_over: nothing more will be met.
         later: its sums stay where they are, and are read with those of other steps.
         flats: elements of tensors that live on, as `half_sums` takes them.
     """
@@ -40,11 +44,14 @@ class Step:
     number: int
     data: Any
     can_be_bad: Callable[[Any], bool]
+    journal: Journal
     early: Early | None = None
     sums: dict[int, float] = field(default_factory=dict)
     kept: Kept | None = None
     updates: int = 0
     later: bool = False
+    listed: Listed | None = None
+    is_over: bool = False
     flats: Mapping[int, Flat] = field(default_factory=dict)
     _given: int = 0
 
@@ -82,10 +89,21 @@ class Step:
         self._given = len(found)
         if not new:
             return
-        proved = proofs(new) if large > 1 else {}
+        self._add(new, large > 1)
+
+    def add_planned(self) -> None:
+        """Adds the sums of the parts of the step that are like those of one before."""
+        journal = self.journal
+        for plan in journal.take_plans():
+            tensors = [journal.tensors[i] for i in plan.summed]
+            self._add(dict(zip(map(id, tensors), tensors, strict=True)), plan.has_proofs)
+
+    def _add(self, new: dict[int, Any], has_proofs: bool) -> None:
+        proved = proofs(new) if has_proofs else {}
         if not proved:
             self._measure(new)
             return
+        known = self.sums
         self._measure({k: t for k, t in new.items() if k not in proved})
         known.update(dict.fromkeys(proved, float(NOT_SUMMED)))
         if not all(math.isfinite(known[proof]) for proof in set(proved.values())):
@@ -95,9 +113,8 @@ class Step:
         sums = half_sums(list(tensors.values()), self.flats)
         self.sums.update(zip(tensors, sums, strict=True))
 
-    def row(self, found: list[Found], columns: Columns) -> Floats:
-        """Returns the sums side by side, as `columns` has them."""
-        met = [found[columns.order[i]].tensor for i in columns.keys]
-        sums = [self.sums[id(t)] for t in met[: columns.layout.num_columns]]
+    def row(self, tensors: Iterable[Any]) -> Floats:
+        """Returns the sums of tensors side by side."""
+        sums = [self.sums[id(t)] for t in tensors]
         with np.errstate(over="ignore"):
             return np.array(sums, np.float32)
