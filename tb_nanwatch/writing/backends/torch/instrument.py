@@ -171,13 +171,16 @@ class Instrument(StepRunner):
 
     def _meet(self, meet: Callable[..., None], *met: Any) -> None:
         """Adds what a hook has met: to the step's journal, where it has one."""
-        if self._is_met:
+        step, fit = self._current.step, self._fit
+        if step is not None and fit is not None and not fit.is_aside:
+            try:  # in vain it costs nothing, and a step has many hooks
+                step.journal.add(meet, met)
+            except Exception as e:
+                with self._apart:
+                    raise e
+        elif self._is_met:
             with self._apart:
-                step = self._current.step
-                if step is None:
-                    meet(*met)
-                else:
-                    step.journal.add(meet, *met)
+                meet(*met)
 
     @property
     def _is_met(self) -> bool:
@@ -261,7 +264,6 @@ class Instrument(StepRunner):
             )
         if step.later:
             return step
-        step.flats = self._tracer.listed.flats
         if self.capture is not None and not self.capture.closed:
             step.early = self.capture.begin()
         return step
@@ -314,13 +316,13 @@ class Instrument(StepRunner):
         journal, plan = step.journal, step.journal.plan
         if not journal.is_named and plan is not None and plan.columns is not None:
             columns = plan.columns
-            tensors = [journal.tensors[i] for i in plan.places]
             if step.later:
+                tensors = [journal.tensors[i] for i in plan.places]
                 self._leave(step, columns, tensors)
                 return
             self._check()
             step.add_planned()
-            row = step.row(tensors)
+            row = step.planned_row(plan)
             if self._is_quiet(step, columns, row):
                 self._rows.add(columns.layout, step.number, row)
                 return

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +25,8 @@ from tb_nanwatch.writing.backends.torch.proofs import LARGE
 from tb_nanwatch.writing.backends.torch.tracing import Listed
 from tb_nanwatch.writing.backends.tracing import Found
 
+# What tells the kind of a tensor.
+_LOOKS: Final = attrgetter("shape", "dtype", "layout", "device")
 _TENSORS: Final = (torch.Tensor, torch.nn.Parameter)
 # What the tracer passes over, and what it makes a tensor of.
 _NOTHING: Final = (type(None), int, str, np.integer, np.bool_)
@@ -35,19 +39,34 @@ class Plan:
 
     Attributes:
         summed: places of the tensors that are summed in it, each once.
+        sums_listed: whether the listed variables are summed as well, after these.
         has_proofs: whether some are so large that one may prove another one finite.
         next: plans of the parts that have followed.
         columns: of the row of a step that ends here; None where none has.
         places: of the tensor of each column.
+        order: place of the sum of each column, among those of all parts.
         held: what is told apart by its id.
     """
 
     summed: list[int] = field(default_factory=list)
+    sums_listed: bool = False
     has_proofs: bool = False
     next: dict[Any, Plan] = field(default_factory=dict)
     columns: Columns | None = None
     places: list[int] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
     held: list[Any] = field(default_factory=list)
+    _last: tuple[Any, Plan] | None = None
+
+    def after(self, key: Any) -> Plan | None:
+        """Returns the plan of the part that follows and has this key."""
+        # To compare with the last one is quicker than to look up.
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        plan = self.next.get(key)
+        if plan is not None:
+            self._last = (key, plan)
+        return plan
 
 
 class Journal:
@@ -72,13 +91,13 @@ class Journal:
         self._marks: list[Any] = []
         self._held: list[Any] = []
         self._named = 0
-        # Where the open part begins; of those before it, their ends and keys.
+        # Where the open part begins; of those before it, their ends, tensors met and keys.
         self._begin = 0
-        self._parts: list[tuple[int, Any]] = []
+        self._parts: list[tuple[int, int, Any]] = []
         self._places: dict[int, int] = {}
         self._waiting: list[Plan] = []
 
-    def add(self, meet: Callable[..., None], *met: Any) -> None:
+    def add(self, meet: Callable[..., None], met: tuple[Any, ...]) -> None:
         """Adds what a hook has met.
 
         Args:
@@ -124,11 +143,12 @@ class Journal:
         Args:
             listed: the variables, after the last part.
         """
-        places, begin = self._places, self._begin
-        met = [
-            (t.shape, t.dtype, t.layout, t.device, places.setdefault(id(t), i))
-            for i, t in enumerate(self.tensors[begin:], begin)
-        ]
+        begin, tensors = self._begin, self.tensors
+        new = tensors[begin:]
+        ids = list(map(id, new))
+        # Which of them are one and the same, and the same as one of an earlier part.
+        self._places = places = {**dict(zip(ids, count(begin))), **self._places}
+        same = tuple(map(places.__getitem__, ids))
         ends: Any = None
         if listed is not None:
             shared = not listed.ids.isdisjoint(places)
@@ -136,12 +156,13 @@ class Journal:
                 listed.kind,
                 shared and tuple(map(places.get, map(id, listed.tensors))),
             )
-            self.tensors += listed.tensors
-        hooks = [meet for meet, _ in self._calls]
-        key = (tuple(hooks), tuple(self._marks), tuple(met), ends)
-        self._begin = len(self.tensors)
-        self._parts.append((self._begin, key))
-        self.plan = self.plan and self.plan.next.get(key)
+            tensors += listed.tensors
+        hooks = tuple([meet for meet, _ in self._calls])
+        key = (hooks, tuple(self._marks), tuple(map(_LOOKS, new)), same, ends)
+        self._begin = len(tensors)
+        self._parts.append((self._begin, len(new), key))
+        if self.plan is not None:
+            self.plan = self.plan.after(key)
         if self.plan is not None:
             self._waiting.append(self.plan)
         return self.plan
@@ -174,17 +195,26 @@ class Journal:
             place.setdefault(id(tensor), i)
         if not summed <= place.keys():
             return  # a tensor was made to be named
-        plan, begin = self._first, 0
-        for end, key in self._parts:
+        plan, begin, order = self._first, 0, []
+        for end, number, key in self._parts:
             own = [
                 i
                 for i, tensor in enumerate(self.tensors[begin:end], begin)
                 if id(tensor) in summed and place[id(tensor)] == i
             ]
+            order += own
             large = sum(self.tensors[i].numel() >= LARGE for i in own)
-            plan = plan.next.setdefault(key, Plan(own, large > 1, held=self._held))
+            listed = list(range(begin + number, end))
+            sums_listed = bool(listed) and own[-len(listed) :] == listed
+            if sums_listed:
+                del own[-len(listed) :]
+            plan = plan.next.setdefault(
+                key, Plan(own, sums_listed, large > 1, held=self._held)
+            )
             if plan.summed != own:
                 return  # what is summed depends on what comes later
             begin = end
-        plan.columns = columns
+        at = {place: i for i, place in enumerate(order)}
         plan.places = [place[id(t)] for t in columns.summed(found)]
+        plan.order = [at[i] for i in plan.places]
+        plan.columns = columns

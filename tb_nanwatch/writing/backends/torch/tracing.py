@@ -13,7 +13,7 @@ import torch
 
 from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends import tracing
-from tb_nanwatch.writing.backends.torch.sums import Flat, flats_of
+from tb_nanwatch.writing.backends.torch.sums import Lasting
 
 # Steps after which a model's variables are listed again, for those that were made or given
 # another tensor since: in Keras' Python the list costs a small model a tenth of its step.
@@ -46,9 +46,9 @@ class Listed:
         self.ids = frozenset(first)
 
     @functools.cached_property
-    def flats(self) -> dict[int, Flat]:
-        """Their elements, as `half_sums` takes them."""
-        return flats_of(self.tensors)
+    def lasting(self) -> Lasting:
+        """Their elements, known from step to step."""
+        return Lasting(self.tensors)
 
 
 class Tracer(tracing.Tracer):
