@@ -29,7 +29,7 @@ from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
 from tb_nanwatch.writing.backends.one_step import StepRunner
 from tb_nanwatch.writing.backends.torch.capture import Capture
 from tb_nanwatch.writing.backends.torch.columns import Columns, Layouts
-from tb_nanwatch.writing.backends.torch.journal import Journal, Plan
+from tb_nanwatch.writing.backends.torch.journal import Journal, PartPlan
 from tb_nanwatch.writing.backends.torch.rewinding import Rewinding
 from tb_nanwatch.writing.backends.torch.rows import Rows
 from tb_nanwatch.writing.backends.torch.running import Step
@@ -90,7 +90,10 @@ class Instrument(StepRunner):
         self._steps: dict[Phase, int] = {"train": 0, "validation": 0}
         self._asked: set[Phase] = set()
         self._layouts = Layouts()
-        self._plans: dict[Phase, Plan] = {"train": Plan(), "validation": Plan()}
+        self._plans: dict[Phase, PartPlan] = {
+            "train": PartPlan(),
+            "validation": PartPlan(),
+        }
         self._on_host = True
         # What was not finite when a phase was last looked at: kind and name.
         self._bad: dict[Phase, set[tuple[str, str]]] = {

@@ -34,7 +34,7 @@ _NUMBERS: Final = (float, np.floating)
 
 
 @dataclass
-class Plan:
+class PartPlan:
     """What is to be done in a part of a step that is like one before.
 
     Attributes:
@@ -51,14 +51,14 @@ class Plan:
     summed: list[int] = field(default_factory=list)
     sums_listed: bool = False
     has_proofs: bool = False
-    next: dict[Any, Plan] = field(default_factory=dict)
+    next: dict[Any, PartPlan] = field(default_factory=dict)
     columns: Columns | None = None
     places: list[int] = field(default_factory=list)
     order: list[int] = field(default_factory=list)
     held: list[Any] = field(default_factory=list)
-    _last: tuple[Any, Plan] | None = None
+    _last: tuple[Any, PartPlan] | None = None
 
-    def after(self, key: Any) -> Plan | None:
+    def after(self, key: Any) -> PartPlan | None:
         """Returns the plan of the part that follows and has this key."""
         # To compare with the last one is quicker than to look up.
         if self._last is not None and self._last[0] == key:
@@ -82,8 +82,8 @@ class Journal:
         is_named: whether any of it was named.
     """
 
-    def __init__(self, first: Plan, at_once: bool) -> None:
-        self.plan: Plan | None = first
+    def __init__(self, first: PartPlan, at_once: bool) -> None:
+        self.plan: PartPlan | None = first
         self.tensors: list[Any] = []
         self.is_named = False
         self._first, self._at_once = first, at_once
@@ -95,7 +95,7 @@ class Journal:
         self._begin = 0
         self._parts: list[tuple[int, int, Any]] = []
         self._places: dict[int, int] = {}
-        self._waiting: list[Plan] = []
+        self._waiting: list[PartPlan] = []
 
     def add(self, meet: Callable[..., None], met: tuple[Any, ...]) -> None:
         """Adds what a hook has met.
@@ -137,7 +137,7 @@ class Journal:
         self._marks.append(tuple(map(id, variables)))
         self._held.append(variables)
 
-    def close(self, listed: Listed | None = None) -> Plan | None:
+    def close(self, listed: Listed | None = None) -> PartPlan | None:
         """Closes a part of the step; returns its plan.
 
         Args:
@@ -167,7 +167,7 @@ class Journal:
             self._waiting.append(self.plan)
         return self.plan
 
-    def take_plans(self) -> list[Plan]:
+    def take_plans(self) -> list[PartPlan]:
         """Returns the plans of the closed parts that were not taken yet."""
         plans, self._waiting = self._waiting, []
         return plans
@@ -209,7 +209,7 @@ class Journal:
             if sums_listed:
                 del own[-len(listed) :]
             plan = plan.next.setdefault(
-                key, Plan(own, sums_listed, large > 1, held=self._held)
+                key, PartPlan(own, sums_listed, large > 1, held=self._held)
             )
             if plan.summed != own:
                 return  # what is summed depends on what comes later

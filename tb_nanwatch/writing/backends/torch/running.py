@@ -14,7 +14,7 @@ import numpy as np
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends.kept import Kept
 from tb_nanwatch.writing.backends.torch.capture import Early
-from tb_nanwatch.writing.backends.torch.journal import Journal, Plan
+from tb_nanwatch.writing.backends.torch.journal import Journal, PartPlan
 from tb_nanwatch.writing.backends.torch.proofs import LARGE, proofs
 from tb_nanwatch.writing.backends.torch.sums import half_sums
 from tb_nanwatch.writing.backends.torch.tracing import Listed
@@ -108,7 +108,7 @@ class Step:
                 self._summed += self.listed.tensors
                 self._planned += self.listed.lasting.half_sums()
 
-    def planned_row(self, plan: Plan) -> Floats:
+    def planned_row(self, plan: PartPlan) -> Floats:
         """Returns the row of a step that is like one before, by the plan of its last part."""
         return _row([self._planned[i] for i in plan.order])
 
