@@ -57,6 +57,12 @@ def test_what_numpy_cannot_sum_is_not_taken_for_known() -> None:
     np.testing.assert_allclose(found[4:], [0.0, 1.0], rtol=1e-6)
 
 
+def test_a_sum_that_overflows_says_nothing() -> None:
+    giants = [torch.full((n,), 1e30) for n in (1, 5, 5000)]
+    with np.errstate(all="raise"):
+        assert half_sums(giants) == Lasting(giants).half_sums() == [math.inf] * 3
+
+
 class At(keras.callbacks.Callback):
     """Does something to a weight of the model before one step."""
 
