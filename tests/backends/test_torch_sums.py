@@ -17,7 +17,7 @@ if keras.backend.backend() != "torch":
     pytest.skip("Keras runs on another backend", allow_module_level=True)
 import torch
 
-from tb_nanwatch.writing.backends.torch.sums import flats_of, half_sums
+from tb_nanwatch.writing.backends.torch.sums import Lasting, half_sums
 
 STEPS, AT = 40, 23
 L = keras.layers
@@ -25,12 +25,12 @@ L = keras.layers
 
 def test_elements_that_are_known_are_those_of_the_tensor_now() -> None:
     tensors = [torch.randn(6, 4), torch.randn(4, 6).T, torch.ones(3), torch.ones(())]
-    flats = flats_of(tensors)
-    assert flats.keys() == {id(t) for t in tensors}
+    lasting = Lasting(tensors)
 
     def agree() -> None:
         expected = [0.5 * float((t.double() ** 2).sum()) for t in tensors]
-        np.testing.assert_allclose(half_sums(tensors, flats), expected, rtol=1e-5)
+        np.testing.assert_allclose(half_sums(tensors), expected, rtol=1e-5)
+        np.testing.assert_allclose(lasting.half_sums(), expected, rtol=1e-5)
 
     agree()
     tensors[1][2, 1] = 7.0  # in place
@@ -38,7 +38,7 @@ def test_elements_that_are_known_are_those_of_the_tensor_now() -> None:
     agree()
     tensors[0][5, 3] = math.nan
     tensors[2].data = torch.tensor([1.0, -math.inf])
-    sums = half_sums(tensors, flats)
+    sums = lasting.half_sums()
     assert [math.isfinite(s) for s in sums] == [False, True, False, True]
 
 
@@ -49,13 +49,18 @@ def test_what_numpy_cannot_sum_is_not_taken_for_known() -> None:
     brain = torch.full((4,), 1e30, dtype=torch.bfloat16)
     double = torch.full((4,), 1e30, dtype=torch.float64)
     tensors = [negative, half, brain, double, torch.ones(0), torch.ones(2) * 1j]
-    flats = flats_of(tensors)
-    assert flats.keys() == {id(double)}
-    found = half_sums(tensors, flats)
+    found = half_sums(tensors)
+    assert Lasting(tensors).half_sums() == found
     np.testing.assert_allclose(found[:2], [1.5, 0.5 * 512 * 300.0**2], rtol=1e-3)
     # Beyond float32, the row that is made of it has to be looked at in full.
     assert found[2] > 3.4e38 and found[3] > 3.4e38
     np.testing.assert_allclose(found[4:], [0.0, 1.0], rtol=1e-6)
+
+
+def test_a_sum_that_overflows_says_nothing() -> None:
+    giants = [torch.full((n,), 1e30) for n in (1, 5, 5000)]
+    with np.errstate(all="raise"):
+        assert half_sums(giants) == Lasting(giants).half_sums() == [math.inf] * 3
 
 
 class At(keras.callbacks.Callback):

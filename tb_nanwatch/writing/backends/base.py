@@ -149,15 +149,16 @@ class BaseInstrument:
             and (self._fit is None or self._fit.active)
         )
 
-    def _meet(self, meet: Callable[[], None]) -> None:
+    def _meet(self, meet: Callable[..., None], *met: Any) -> None:
         """Adds what a hook has met, while a step is traced or run.
 
         Args:
             meet: does so; what goes wrong in it ends watching, and only that.
+            met: what it is called with.
         """
         if self._watching and self._tracer.active:
             with self._apart:
-                meet()
+                meet(*met)
 
     def _kept_apart(self) -> KeptApart:
         """Keeps what goes wrong in watching from the training."""

@@ -71,6 +71,7 @@ class WatchedFit:
     Attributes:
         instruments: those that watch it.
         probed: its functions, with the probes in them.
+        is_aside: what runs now is to pass unwatched.
         end_of_data: with these a function says that the data have ended.
     """
 
@@ -81,6 +82,7 @@ class WatchedFit:
         self._callbacks = weakref.ref(caller.callbacks)
         self.frame = caller.frame
         self.instruments: list[Watching] = []
+        self.is_aside = False
         below = _FITS.get(model)
         model.make_test_function()  # so that there is one without probes
         # What stood there before, and what Keras made without any probes.
@@ -89,7 +91,6 @@ class WatchedFit:
             below[0].originals if below else dict(self.before)
         )
         self.probed: dict[Phase, Any] = {}
-        self._aside = 0
         self._ran: set[Phase] = set()
 
     def is_of(self, caller: Caller) -> bool:
@@ -99,12 +100,7 @@ class WatchedFit:
     @property
     def active(self) -> bool:
         """Whether a step that is traced or run now is one of this fit."""
-        return not self._aside and _FITS.get(self.model, [])[-1:] == [self]
-
-    @property
-    def is_aside(self) -> bool:
-        """Whether what runs now is to pass unwatched."""
-        return self._aside > 0
+        return not self.is_aside and _FITS.get(self.model, [])[-1:] == [self]
 
     def make_functions(self, make: Callable[[], None]) -> None:
         """Has the model's functions made again, and puts itself in front of them.
@@ -201,11 +197,11 @@ class WatchedFit:
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Lets steps that are traced or run within pass unwatched."""
-        self._aside += 1
+        before, self.is_aside = self.is_aside, True
         try:
             yield
         finally:
-            self._aside -= 1
+            self.is_aside = before
 
     # --- The end --------------------------------------------------------------
 

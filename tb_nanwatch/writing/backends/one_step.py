@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tb_nanwatch.compat import keras as private
@@ -56,15 +56,17 @@ class StepRunner(BaseInstrument):
 
     def _add_gradients(
         self, optimizer: Any, grads: list[Any], trainable_variables: Any
-    ) -> None:
-        """Adds the gradients of an update."""
-        if not self._wishes.activations_only:
-            variables = (
-                private.optimized_variables(optimizer)
-                if trainable_variables is None
-                else list(trainable_variables)
-            )
-            self._tracer.add_gradients(grads, variables)
+    ) -> Sequence[Any]:
+        """Adds the gradients of an update; returns the variables whose gradients are met."""
+        if self._wishes.activations_only:
+            return ()
+        variables = (
+            private.optimized_variables(optimizer)
+            if trainable_variables is None
+            else list(trainable_variables)
+        )
+        self._meet(self._tracer.add_gradients, grads, variables)
+        return variables
 
     def _found_in_step(
         self, phase: Phase, train_step: Any, data: Any
@@ -72,9 +74,9 @@ class StepRunner(BaseInstrument):
         """Traces (or runs) a step, and returns its logs and what it met."""
         tracer = self._tracer
         with tracer.tracing() as found:
-            self._meet(lambda: tracer.add_data(data))
+            self._meet(tracer.add_data, data)
             logs = train_step(data)
-            self._meet(lambda: tracer.add_logs(logs))
+            self._meet(tracer.add_logs, logs)
             if phase == "train" and not self._wishes.activations_only:
                 self._meet(tracer.add_variables)
             self._meet(tracer.finish)

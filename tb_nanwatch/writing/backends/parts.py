@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -26,8 +27,9 @@ class StepParts:
         hooks: where the wrappers are put.
         tracer: is told what is met.
         note: receives, in words, what cannot be watched.
-        meet: calls what it is given, if a step is being watched; nothing that goes wrong
-            in it leaves it.
+        meet: calls what it is given first with all else, if a step is being watched;
+            nothing that goes wrong in it leaves it. Of one hook it is given the same each
+            time, and as the next what was met.
         apart: returns a context that no exception of watching leaves.
     """
 
@@ -37,7 +39,7 @@ class StepParts:
         hooks: Hooks,
         tracer: Tracer,
         note: Callable[[str], None],
-        meet: Callable[[Callable[[], None]], None],
+        meet: Callable[..., None],
         apart: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._model, self._hooks, self._tracer = model, hooks, tracer
@@ -92,11 +94,14 @@ class StepParts:
         return watched
 
     def _watch_call(self, kind: Kind, path: str) -> Wrap:
+        add = functools.partial(
+            self._tracer.add_outputs, kind, path or "prediction", path
+        )
+
         def wrap(operation: Any, call: Any) -> Any:
             def watched(*args: Any, **kwargs: Any) -> Any:
                 outputs = call(*args, **kwargs)
-                name = path or "prediction"
-                self._meet(lambda: self._tracer.add_outputs(kind, name, path, outputs))
+                self._meet(add, outputs)
                 return outputs
 
             return watched
@@ -106,18 +111,18 @@ class StepParts:
     def _watch_loss(self, model: Any, compute_loss: Any) -> Any:
         def watched(*args: Any, **kwargs: Any) -> Any:
             loss = compute_loss(*args, **kwargs)
-            self._meet(lambda: self._tracer.add_loss(loss, args, kwargs))
+            self._meet(self._tracer.add_loss, loss, args, kwargs)
             return loss
 
         return watched
 
     def _watch_loss_function(self, name: str) -> Wrap:
+        add = functools.partial(self._tracer.add_loss_values, name)
+
         def wrap(loss: Any, call: Any) -> Any:
             def watched(*args: Any, **kwargs: Any) -> Any:
                 values = call(*args, **kwargs)
-                self._meet(
-                    lambda: self._tracer.add_loss_values(name, values, args, kwargs)
-                )
+                self._meet(add, values, args, kwargs)
                 return values
 
             return watched

@@ -188,17 +188,21 @@ class Tracer:
         kind: Kind = "weight" if variable.trainable else "layer_state"
         return self._variables.get(id(variable), (kind, variable.path, ""))
 
-    # --- What is met ----------------------------------------------------------
-
-    def add_data(self, data: Any) -> None:
-        """Adds the batch as `train_step` received it."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._trace.is_triple = (
+    def is_triple(self, data: Any) -> bool:
+        """Returns whether a batch has three parts of which it is not known what they are."""
+        return (
             not self.labelled
             and isinstance(data, tuple | list)
             and len(data) == 3
             and not has_keras_step(self._model)
         )
+
+    # --- What is met ----------------------------------------------------------
+
+    def add_data(self, data: Any) -> None:
+        """Adds the batch as `train_step` received it."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self._trace.is_triple = self.is_triple(data)
         parts: tuple[tuple[Kind, Any], ...] = (
             ("input", x),
             ("label", y),

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import keras
@@ -28,6 +29,7 @@ from tb_nanwatch.writing.backends.kept import MANY_UPDATES, UPDATED
 from tb_nanwatch.writing.backends.one_step import StepRunner
 from tb_nanwatch.writing.backends.torch.capture import Capture
 from tb_nanwatch.writing.backends.torch.columns import Columns, Layouts
+from tb_nanwatch.writing.backends.torch.journal import Journal, PartPlan
 from tb_nanwatch.writing.backends.torch.rewinding import Rewinding
 from tb_nanwatch.writing.backends.torch.rows import Rows
 from tb_nanwatch.writing.backends.torch.running import Step
@@ -36,7 +38,6 @@ from tb_nanwatch.writing.backends.torch.sums import array_of, sums_there
 from tb_nanwatch.writing.backends.torch.tracing import REFRESH, Tracer
 from tb_nanwatch.writing.backends.tracing import Found
 from tb_nanwatch.writing.recording.observer import (
-    Expectation,
     Floats,
     Observer,
 )
@@ -89,8 +90,10 @@ class Instrument(StepRunner):
         self._steps: dict[Phase, int] = {"train": 0, "validation": 0}
         self._asked: set[Phase] = set()
         self._layouts = Layouts()
-        self._expected: dict[Any, Expectation] = {}
-        self._limits: dict[Any, float | None] = {}
+        self._plans: dict[Phase, PartPlan] = {
+            "train": PartPlan(),
+            "validation": PartPlan(),
+        }
         self._on_host = True
         # What was not finite when a phase was last looked at: kind and name.
         self._bad: dict[Phase, set[tuple[str, str]]] = {
@@ -169,14 +172,30 @@ class Instrument(StepRunner):
 
     # --- In the step --------------------------------------------------------------
 
-    def _meet(self, meet: Callable[[], None]) -> None:
-        """Adds what a hook has met; quicker than the base's, for a step has many."""
-        if self._tracer.active and self._trouble is None:
-            fit = self._fit
-            # In a step that began watched; a call in it may go by unwatched all the same.
-            if self._hooks is not None and (fit is None or not fit.is_aside):
+    def _meet(self, meet: Callable[..., None], *met: Any) -> None:
+        """Adds what a hook has met: to the step's journal, where it has one."""
+        step, fit = self._current.step, self._fit
+        if step is not None and fit is not None and not fit.is_aside:
+            try:  # in vain it costs nothing, and a step has many hooks
+                step.journal.add(meet, met)
+            except Exception as e:
                 with self._apart:
-                    meet()
+                    raise e
+        elif self._is_met:
+            with self._apart:
+                meet(*met)
+
+    @property
+    def _is_met(self) -> bool:
+        """Whether what a hook meets now is of a step that is watched."""
+        fit = self._fit
+        return (
+            self._tracer.active
+            and self._trouble is None
+            # In a step that began watched; a call in it may go by unwatched all the same.
+            and self._hooks is not None
+            and (fit is None or not fit.is_aside)
+        )
 
     def _watch_step(self, phase: Phase) -> Callable[[Any, Any], Any]:
         def wrap(model: Any, train_step: Any) -> Any:
@@ -187,11 +206,7 @@ class Instrument(StepRunner):
                         step = self._begin(phase, data)
                 if step is None:
                     return train_step(data)
-                self._current.step = step
-                try:
-                    logs, found = self._found_in_step(phase, train_step, data)
-                finally:
-                    self._current.step = None
+                logs, found = self._run(step, train_step)
                 self._steps[phase] += 1
                 if phase == "train" and self._rewinding is not None:
                     with self._kept_apart():
@@ -205,8 +220,41 @@ class Instrument(StepRunner):
 
         return wrap
 
+    def _run(self, step: Step, train_step: Any) -> tuple[Any, list[Found]]:
+        """Runs a step; returns its logs and what it met, nothing where it is like another."""
+        before, self._current.step = self._current.step, step
+        try:
+            with self._tracer.tracing() as found:
+                self._meet(self._tracer.add_data, step.data)
+                logs = train_step(step.data)
+                self._meet(self._tracer.add_logs, logs)
+                if self._is_met:
+                    with self._apart:
+                        self._close(step)
+                return logs, found
+        finally:
+            self._current.step = before
+
+    def _close(self, step: Step) -> None:
+        """Says that a step is over, and names what it met unless it is like another."""
+        if step.phase == "train" and not self._wishes.activations_only:
+            step.listed = self._tracer.list_variables()
+        plan = step.journal.close(step.listed)
+        if step.journal.is_named or plan is None or plan.columns is None:
+            self._name(step)
+        step.is_over = True
+
+    def _name(self, step: Step) -> None:
+        """Has the tracer name what a step met, within `tracing`."""
+        step.journal.name()
+        if step.listed is not None:
+            self._tracer.add_found(step.listed.found)
+        self._tracer.finish()
+
     def _begin(self, phase: Phase, data: Any) -> Step:
-        step = Step(phase, self._steps[phase], data, self._tracer.can_be_bad)
+        tracer = self._tracer
+        journal = Journal(self._plans[phase], at_once=tracer.is_triple(data))
+        step = Step(phase, self._steps[phase], data, tracer.can_be_bad, journal)
         if phase == "train" and self._rewinding is not None:
             self._rewinding.begins(step.number, data)
             if step.number < 2 or step.number % REFRESH == 0:
@@ -219,7 +267,6 @@ class Instrument(StepRunner):
             )
         if step.later:
             return step
-        step.flats = self._tracer.listed.flats
         if self.capture is not None and not self.capture.closed:
             step.early = self.capture.begin()
         return step
@@ -228,7 +275,9 @@ class Instrument(StepRunner):
         def watched(grads: Any, *args: Any, **kwargs: Any) -> Any:
             grads = list(grads)  # what is given may be read only once
             variables = kwargs.get("trainable_variables", args[0] if args else None)
-            self._meet(lambda: self._before_update(optimizer, grads, variables))
+            if self._is_met:
+                with self._apart:
+                    self._before_update(optimizer, grads, variables)
             return apply(grads, *args, **kwargs)
 
         return watched
@@ -237,11 +286,18 @@ class Instrument(StepRunner):
         self, optimizer: Any, grads: list[Any], trainable_variables: Any
     ) -> None:
         """Adds the gradients, and keeps the step where something is bad by now."""
-        self._add_gradients(optimizer, grads, trainable_variables)
+        variables = self._add_gradients(optimizer, grads, trainable_variables)
         step = self._current.step
-        if step is None or step.early is None:
+        if step is None:
             return
-        self._keep(step, self._tracer.found, [MANY_UPDATES] if step.updates else [])
+        step.journal.tell_apart(variables)
+        plan = step.journal.close()
+        if step.early is None:
+            return
+        step.add_planned()
+        if plan is None or not math.isfinite(step.total):
+            step.journal.name()
+            self._keep(step, self._tracer.found, [MANY_UPDATES] if step.updates else [])
         step.updates += 1
 
     def _keep(self, step: Step, found: list[Found], missing: list[str]) -> None:
@@ -258,42 +314,50 @@ class Instrument(StepRunner):
 
     def _settle(self, step: Step, found: list[Found]) -> None:
         """Reports a step that has run, and looks at it where it stands out."""
-        if step.later and self._settle_later(step, found):
+        if not step.is_over:
+            return  # the hooks were taken out within it
+        journal, plan = step.journal, step.journal.plan
+        if not journal.is_named and plan is not None and plan.columns is not None:
+            columns = plan.columns
+            if step.later:
+                tensors = [journal.tensors[i] for i in plan.places]
+                self._leave(step, columns, tensors)
+                return
+            self._check()
+            step.add_planned()
+            row = step.planned_row(plan)
+            if self._is_quiet(step, columns, row):
+                self._rows.add(columns.layout, step.number, row)
+                return
+            with self._tracer.tracing() as found:
+                self._name(step)
+        elif step.later and self._settle_later(step, found):
             return
         self._check()
         step.add_sums(found)
-        columns = self._columns_of(step, found)
-        row = step.row(found, columns)
+        columns = self._layouts.of(step.phase, step.sums, found)
+        journal.learn(columns, found)
+        row = step.row(columns.summed(found))
         self._rows.add(columns.layout, step.number, row)
-        expected = self._expected.get(columns.names)
-        asked = step.phase in self._asked
-        if expected is not None and not asked and self._is_quiet(step, columns):
-            return
-        if expected is None or asked or expected.stands_out(row):
+        if not self._is_quiet(step, columns, row):
             self._asked.discard(step.phase)
             self._look(step, found, columns, row)
 
-    def _columns_of(self, step: Step, found: list[Found]) -> Columns:
-        return self._layouts.of(step.phase, step.sums, found, self._tracer.listed)
-
-    def _is_quiet(self, step: Step, columns: Columns) -> bool:
-        """Returns whether a step need not be looked at: all is finite, as it was before."""
-        limit = self._limits.get(columns.names)
-        return limit is not None and step.total <= limit
+    def _is_quiet(self, step: Step, columns: Columns, row: Floats) -> bool:
+        """Returns whether a step need not be looked at."""
+        return step.phase not in self._asked and columns.outlook.is_met(step.total, row)
 
     def _look(
         self, step: Step, found: list[Found], columns: Columns, row: Floats
     ) -> None:
         """Hands the tensors of a step to the observer."""
         found = [found[i] for i in columns.order]
-        layout, names = columns.layout, columns.names
+        layout = columns.layout
         tensors = [found[i].tensor for i in columns.keys]
         self._keep(step, found, [UPDATED] if step.phase == "train" else [])
         arrays = [array_of(tensor) for tensor in tensors]
         expected = self._observer.observe(layout, 0, step.number, arrays)
-        self._expected[names] = expected
-        # None where something is known to be bad: each column then has to be asked.
-        self._limits[names] = None if expected.bad.any() else expected.limit
+        columns.outlook.expect(expected)
         # Not those of which the sum alone is too large: they may go bad yet.
         self._bad[step.phase] = {
             (probe.kind, probe.name)
@@ -313,16 +377,19 @@ class Instrument(StepRunner):
         """Leaves a step's sums where they are; returns whether it need not be read now."""
         known = {id(f.tensor) for f in found if self._tracer.can_be_bad(f.tensor)}
         step.sums = dict.fromkeys(known, 0.0)
-        columns = self._columns_of(step, found)
-        if columns.names not in self._expected or not known:
-            step.sums = {}
+        columns = self._layouts.of(step.phase, step.sums, found)
+        step.sums = {}
+        if columns.outlook.expected is None or not known:
             return False
-        met = [found[columns.order[i]].tensor for i in columns.keys]
-        sums = sums_there(met[: columns.layout.num_columns])
-        self._pending.append(_Pending(step.number, columns, sums))
+        step.journal.learn(columns, found)
+        self._leave(step, columns, columns.summed(found))
+        return True
+
+    def _leave(self, step: Step, columns: Columns, tensors: Sequence[Any]) -> None:
+        """Leaves a step's sums where they are, to be read with those of others."""
+        self._pending.append(_Pending(step.number, columns, sums_there(tensors)))
         if len(self._pending) >= _LAG:
             self._check()
-        return True
 
     def _check(self) -> None:
         """Reads the sums of the steps that wait, and looks at those that stand out."""
@@ -333,10 +400,10 @@ class Instrument(StepRunner):
             rows = torch.stack([p.sums for p in steps]).cpu().numpy()
             for one, row in zip(steps, rows, strict=True):
                 self._rows.add(columns.layout, one.number, row)
-            if self._expected[columns.names].is_met_by(rows):
+            if columns.outlook.is_met_by(rows):
                 continue
             for one, row in zip(steps, rows, strict=True):
-                if self._expected[columns.names].stands_out(row):
+                if columns.outlook.stands_out(row):
                     self._look_back(one.number, row)
 
     def _look_back(self, number: int, row: Floats) -> None:
@@ -347,22 +414,19 @@ class Instrument(StepRunner):
             self._note(f"train step {number} could not be looked at: it was not kept")
             return
         at = number - tape.first
-        step = Step("train", number, tape.batches[at], self._tracer.can_be_bad)
+        journal = Journal(self._plans["train"], at_once=True)
+        can_be_bad = self._tracer.can_be_bad
+        step = Step("train", number, tape.batches[at], can_be_bad, journal)
         with preserved(model), rewinding.aside():
             with fit.aside():
                 for _ in tape.play(tape.batches[:at]):
                     pass
             if self.capture is not None and not self.capture.closed:
                 step.early = self.capture.begin()
-            before, self._current.step = self._current.step, step
-            try:
-                run = original(model, "train_step")
-                _, found = self._found_in_step("train", run, step.data)
-            finally:
-                self._current.step = before
+            _, found = self._run(step, original(model, "train_step"))
             step.add_sums(found)
-            columns = self._columns_of(step, found)
-            again = step.row(found, columns)
+            columns = self._layouts.of(step.phase, step.sums, found)
+            again = step.row(columns.summed(found))
             if not np.array_equal(np.isfinite(again), np.isfinite(row)):
                 self._note(
                     f"train step {number} came out otherwise when it was run again"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keras
@@ -13,34 +13,24 @@ import torch
 
 # Dtypes in whose sums NumPy does not overflow, and which it has.
 _SUMMED_BY_NUMPY: Final = frozenset((torch.float32, torch.float64))
-# Elements of a tensor on a CPU, in one dimension, and where they lie.
-Flat = tuple[int, npt.NDArray[Any]]
 
 
-def half_sums(tensors: Sequence[Any], flats: Mapping[int, Flat]) -> list[float]:
+def half_sums(tensors: Sequence[Any]) -> list[float]:
     """Returns half the sum of squares of each tensor.
 
     Of tensors in a device's memory all are read at once, which waits for the device.
 
     Args:
         tensors: of floating-point or complex dtypes; half precision is summed in float32.
-        flats: elements of tensors by the tensor's id, where they are known from before.
     """
     sums: list[float] = []
     elsewhere: list[int] = []
-    with np.errstate(over="ignore", invalid="ignore"):
-        for tensor in tensors:
-            flat = flats.get(id(tensor))
-            if flat is not None and flat[0] == tensor.data_ptr():
-                elements = flat[1]
-            elif tensor.is_cpu and tensor.dtype in _SUMMED_BY_NUMPY:
-                elements = _elements(tensor)
-            else:
-                elsewhere.append(len(sums))
-                sums.append(0.0)
-                continue
-            # On a CPU a dot product of NumPy's costs half of PyTorch's norm.
-            sums.append(0.5 * float(elements.dot(elements)))
+    for tensor in tensors:
+        if tensor.is_cpu and tensor.dtype in _SUMMED_BY_NUMPY:
+            sums.append(_half_sum(_elements(tensor)))
+        else:
+            elsewhere.append(len(sums))
+            sums.append(0.0)
     if elsewhere:
         found = sums_there([tensors[i] for i in elsewhere]).tolist()
         for i, one in zip(elsewhere, found, strict=True):
@@ -48,22 +38,53 @@ def half_sums(tensors: Sequence[Any], flats: Mapping[int, Flat]) -> list[float]:
     return sums
 
 
-def flats_of(tensors: Sequence[Any]) -> dict[int, Flat]:
-    """Returns the elements of tensors that live on, by their ids: no copy is made.
+class Lasting:
+    """Tensors that live on from step to step, and where their elements lie: no copy is made.
 
-    Only of those whose memory says whether it is still theirs.
+    Args:
+        tensors: as of `half_sums`.
     """
-    return {
-        id(t): (t.data_ptr(), _elements(t))
-        for t in tensors
-        if t.is_cpu and t.dtype in _SUMMED_BY_NUMPY and t.numel() and not t.is_neg()
-    }
+
+    def __init__(self, tensors: Sequence[Any]) -> None:
+        self._tensors = tensors
+        # Only of those whose memory says whether it is still theirs.
+        self._known = [
+            (t.data_ptr, t.data_ptr(), _elements(t))
+            if t.is_cpu and t.dtype in _SUMMED_BY_NUMPY and t.numel() and not t.is_neg()
+            else None
+            for t in tensors
+        ]
+
+    def half_sums(self) -> list[float]:
+        """Returns half the sum of squares of each of them as it is now."""
+        sums: list[float] = []
+        others: list[int] = []
+        for known in self._known:
+            if known is not None and known[0]() == known[1]:
+                sums.append(_half_sum(known[2]))
+            else:
+                others.append(len(sums))
+                sums.append(0.0)
+        if others:
+            found = half_sums([self._tensors[i] for i in others])
+            for i, one in zip(others, found, strict=True):
+                sums[i] = one
+        return sums
+
+
+def _half_sum(elements: npt.NDArray[Any]) -> float:
+    # On a CPU a dot product of NumPy's costs half of PyTorch's norm. Of NumPy's this one
+    # alone says nothing of an overflow: to have it kept quiet costs as much as a sum.
+    return 0.5 * float(np.vdot(elements, elements))
 
 
 def _elements(tensor: Any) -> npt.NDArray[Any]:
-    if tensor.is_neg():
-        tensor = tensor.resolve_neg()
-    return _in_memory(tensor.detach().numpy()).reshape(-1)
+    # Half as dear as `detach` and then `numpy`.
+    array: npt.NDArray[Any] = tensor.numpy(force=True)
+    if array.flags.c_contiguous:
+        return array
+    # With its dimensions as they lie in memory no copy is made of it.
+    return array.transpose(sorted(range(array.ndim), key=lambda d: -array.strides[d]))
 
 
 def sums_there(tensors: Sequence[Any]) -> Any:
@@ -74,13 +95,6 @@ def sums_there(tensors: Sequence[Any]) -> Any:
     with torch.no_grad():
         norms = torch.stack([_norm(tensor.detach()) for tensor in tensors])
         return (0.5 * norms * norms).float()
-
-
-def _in_memory(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns an array with its dimensions as they lie in memory: no copy is made of it."""
-    if array.flags.c_contiguous:
-        return array
-    return array.transpose(sorted(range(array.ndim), key=lambda d: -array.strides[d]))
 
 
 def _norm(tensor: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 
 from tb_nanwatch.record.schema import Kind
 from tb_nanwatch.writing.backends import tracing
-from tb_nanwatch.writing.backends.torch.sums import Flat, flats_of
+from tb_nanwatch.writing.backends.torch.sums import Lasting
 
 # Steps after which a model's variables are listed again, for those that were made or given
 # another tensor since: in Keras' Python the list costs a small model a tenth of its step.
@@ -25,24 +25,30 @@ class Listed:
 
     Attributes:
         found: they, in the order in which they are met.
-        ids: of their tensors.
-        key: the same for all lists of variables of the same names, shapes and dtypes.
+        tensors: theirs.
+        ids: of these.
+        kind: the same for all lists of variables of the same names, shapes and dtypes.
+
+    Args:
+        found: as the attribute.
+        kinds: of the lists before it.
     """
 
-    def __init__(self, found: list[tracing.Found]) -> None:
+    def __init__(self, found: list[tracing.Found], kinds: dict[Any, int]) -> None:
         self.found = found
-        tensors = [f.tensor for f in found]
+        self.tensors = tensors = [f.tensor for f in found]
         first: dict[int, int] = {}
-        self.key = tuple(
+        key = tuple(
             (f.kind, f.name, t.shape, t.dtype, first.setdefault(id(t), i))
             for i, (f, t) in enumerate(zip(found, tensors, strict=True))
         )
+        self.kind = kinds.setdefault(key, len(kinds))
         self.ids = frozenset(first)
 
     @functools.cached_property
-    def flats(self) -> dict[int, Flat]:
-        """Their elements, as `half_sums` takes them."""
-        return flats_of([f.tensor for f in self.found])
+    def lasting(self) -> Lasting:
+        """Their elements, known from step to step."""
+        return Lasting(self.tensors)
 
 
 class Tracer(tracing.Tracer):
@@ -50,11 +56,16 @@ class Tracer(tracing.Tracer):
 
     def __init__(self, model: Any, note: Callable[[str], None]) -> None:
         super().__init__(model, note)
-        self.listed = Listed([])
+        self._kinds: dict[Any, int] = {}
+        self.listed = Listed([], self._kinds)
         self._age = 0
 
     def add_variables(self) -> None:
         """Adds optimizer slots, weights and layer state."""
+        self.add_found(self.list_variables().found)
+
+    def list_variables(self) -> Listed:
+        """Returns the optimizer slots, weights and layer state of a step that is over."""
         # A first step makes slots, and may make more.
         if self._age < 2 or self._age % REFRESH == 0:
             self.listed = Listed(
@@ -63,10 +74,11 @@ class Tracer(tracing.Tracer):
                     for kind, name, layer, variable in self.variables()
                     if (tensor := self.tensor_of(variable)) is not None
                     and self.can_be_bad(tensor)
-                ]
+                ],
+                self._kinds,
             )
         self._age += 1
-        self.add_found(self.listed.found)
+        return self.listed
 
     def add(self, kind: Kind, name: str, layer: str, value: Any) -> None:
         """Adds one tensor, unless it cannot be watched."""
