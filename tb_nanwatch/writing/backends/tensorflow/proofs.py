@@ -23,6 +23,7 @@ step that exceeds them has every tensor summed) and end where a dtype could over
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -83,13 +84,13 @@ _MERGED: Final = frozenset(("Elu", "Sigmoid", "Tanh"))
 _SPREADS: Final = frozenset(
     (
         *(*_ADDS, "Cast", "Identity", "Mul", "Neg", "Reshape"),
-        *("Square", "SquaredDifference"),
+        *("Square", "SquaredDifference", "Transpose"),
     )
 )
 # So is a sum or mean of the elements.
 _REDUCES: Final = frozenset(("Mean", "Sum"))
 # So it is in a product with a matrix, since every element is multiplied: also 0 by inf.
-_PRODUCTS: Final = frozenset(("BatchMatMulV2", "MatMul"))
+_PRODUCTS: Final = frozenset(("BatchMatMulV2", "Einsum", "MatMul"))
 
 
 class Moments(NamedTuple):
@@ -240,9 +241,9 @@ def spreads(tensor: Any, summed: Container[int]) -> bool:
         tensor: of the graph.
         summed: ids of the tensors whose sums are taken.
     """
-    waiting, seen = [tensor], 0
+    waiting, seen = deque([tensor]), 0
     while waiting and seen < _MAX_STEPS:
-        x = waiting.pop()
+        x = waiting.popleft()  # what is near first: the gradients' operations are many
         for op in x.consumers():
             seen += 1
             if not _spreads_through(op, x):
@@ -259,6 +260,8 @@ def _spreads_through(op: Any, x: Any) -> bool:
     if not op.outputs:
         return False
     result = op.outputs[0]
+    if op.type == "Einsum":
+        return _multiplies_each(op, x)
     if op.type in _PRODUCTS:
         others = [t for t in op.inputs if t is not x]
         return (
@@ -276,7 +279,25 @@ def _spreads_through(op: Any, x: Any) -> bool:
         # What is multiplied by a constant zero may never be computed.
         return same_shape(result, x) and not any(has_zero(t) for t in op.inputs)
     # An input that is broadcast could meet a result without elements.
-    return op.type == "Reshape" or same_shape(result, x)
+    if op.type in ("Reshape", "Transpose"):
+        return op.inputs[0] is x
+    return same_shape(result, x)
+
+
+def _multiplies_each(op: Any, x: Any) -> bool:
+    """Returns whether an einsum of two multiplies each element of `x`, for some result."""
+    if len(op.inputs) != 2 or op.inputs[0] is op.inputs[1]:
+        return False
+    of_inputs = op.get_attr("equation").decode().partition("->")[0].split(",")
+    at = 0 if op.inputs[0] is x else 1
+    mine, others = of_inputs[at], of_inputs[1 - at]
+    other = op.inputs[1 - at]
+    # A letter twice takes a diagonal; dots may stand for dimensions of any size.
+    if len(set(mine)) < len(mine) or "." in mine + others or other.shape.rank is None:
+        return False
+    # Of what both have, there is as much in one as in the other.
+    sizes = zip(others, list(other.shape), strict=True)
+    return all(size for letter, size in sizes if letter not in mine)
 
 
 def _counts(number: Any, total: Any) -> bool:
