@@ -94,8 +94,28 @@ def of_another_shape(v: Variables, g: Any) -> None:
     v["weight"].assign_add(tf.fill([6], tf.reduce_max(v["slot"])))
 
 
+def read_in_a_loop(v: Variables, g: Any) -> None:
+    # As a recurrent layer's forward pass does.
+    tf.while_loop(
+        lambda i, total: i < 3,
+        lambda i, total: (i + 1, total + v["weight"]),
+        (tf.constant(0), tf.zeros(6)),
+    )
+    momentum(v, g)
+
+
+def cleaned_in_a_loop(v: Variables, g: Any) -> None:
+    def clean(i: Any) -> Any:
+        v["weight"].assign(tf.zeros(6))
+        return (i + 1,)
+
+    momentum(v, g)
+    tf.while_loop(lambda i: i < 3, clean, (tf.constant(0),))
+
+
 CARRIED: list[Update] = [
     momentum,
+    read_in_a_loop,
     mean_of_gradients,
     mean_of_squares,
     decayed_afterwards,
@@ -108,6 +128,7 @@ NOT_CARRIED: list[Update] = [
     read_before,
     whole_step_taken,
     in_a_branch,
+    cleaned_in_a_loop,
     times_zero,
     of_another_shape,
 ]

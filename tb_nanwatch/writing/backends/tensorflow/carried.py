@@ -145,13 +145,13 @@ class _Updates:
         weight = self._summed.get(id(handle))
         if weight is None or not same_shape(weight, added):
             return False
-        uses = self._uses(handle)
-        later = [op for op in uses if op.type in _ASSIGNS and self._is_after(op, assign)]
+        # What is before it (a loop that reads the weight) takes nothing of it away.
+        later = [op for op in handle.consumers() if self._is_after(op, assign)]
+        added_to = [op for op in later if op.type != _READ]
         return (
-            assign in uses
-            and self._is_after(weight.op, assign)
-            and all(op.type in _ADDED_TO for op in later)
-            and all(self._is_after(weight.op, op) for op in later)
+            weight.op in later
+            and all(op.type in _ADDED_TO for op in added_to)
+            and all(self._is_after(weight.op, op) for op in added_to)
         )
 
 
