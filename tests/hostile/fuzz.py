@@ -25,7 +25,8 @@ from tb_nanwatch.errors import RecordError
 from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.tab import details, lanes
 from tb_nanwatch.record import codec, metadata, schema, strict_json
 from tb_nanwatch.record.schema import FlightRecord
@@ -257,9 +258,7 @@ def show(rows: Sequence[list[bytes]], mutant: str = "mutant") -> None:
         max_age=0,
     )
     snapshot = reader.snapshot(CTX, "")
-    full = as_json(
-        report.overview(snapshot, Causes(reader).of(CTX, "", snapshot.sessions))
-    )
+    full = as_json(overview(snapshot, Causes(reader).of(CTX, "", snapshot.sessions)))
     assert {run["run"] for run in full["runs"]} >= set(_HEALTHY)
     json.loads(strict_json.dumps(full))
     json.loads(strict_json.dumps(in_report(as_overview(full))))

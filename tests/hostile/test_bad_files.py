@@ -20,7 +20,8 @@ from werkzeug.test import Client
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tb_nanwatch.reading.tab.plugin import NanWatchPlugin
 from tb_nanwatch.record.schema import RANGE_COLUMNS
 from tb_nanwatch.writing.log.summary import record_event
@@ -282,6 +283,6 @@ def test_every_route_answers_for_every_run(read: Read, tally: Tally) -> None:
 
 def test_the_report_names_the_damaged_runs(read: Read) -> None:
     out = io.StringIO()
-    terminal.render(report.overview(read.snapshot), out)
+    terminal.render(overview_of(read.snapshot), out)
     assert "Damage in hand/no end: The log ends without an end record" in out.getvalue()
     assert "Damage in zzz" not in out.getvalue()

@@ -11,7 +11,7 @@ from tensorboard.context import RequestContext
 
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.record.schema import BadTensor, Probe, SessionRecord
 from tests.reading.records import a_ranges, a_status, session_id, write
 from tests.support.told import as_json
@@ -45,9 +45,7 @@ def test_the_overview_names_the_cause(tmp_path: Path, read: Read) -> None:
     snapshot = reader.snapshot(CTX, "")
     causes = Causes(reader).of(CTX, "", snapshot.sessions)
     assert list(causes) == [("bad", session_id(1))]
-    runs = {
-        r["run"]: r["causes"] for r in as_json(report.overview(snapshot, causes))["runs"]
-    }
+    runs = {r["run"]: r["causes"] for r in as_json(overview(snapshot, causes))["runs"]}
     assert runs["good"] == []
     assert runs["bad"][0]["id"] == "nonfinite_data"
     assert "row 3" in " ".join(runs["bad"][0]["evidence"])
@@ -63,14 +61,14 @@ def test_the_verdict_of_a_few_trials_says_what_to_mend(
     reader = read()
     snapshot = reader.snapshot(CTX, "")
     causes = Causes(reader).of(CTX, "", snapshot.sessions)
-    (search,) = as_json(report.overview(snapshot, causes))["searches"]
+    (search,) = as_json(overview(snapshot, causes))["searches"]
     assert (
         "2 of 5 trials went bad (2 diverged). 2 of 2 bad trials alike: NaN or Inf in the data, "
         "first in the input. Fix: Find the non-finite input values before training "
         "(np.isfinite), and drop or fill these rows. 5 trials are too few to tell whether"
     ) in search["verdict"]
     # Without their full records the cause is not known: the trials may be to blame.
-    (search,) = as_json(report.overview(snapshot))["searches"]
+    (search,) = as_json(overview(snapshot))["searches"]
     assert "Fix" not in search["verdict"]
     assert "too few to tell which hyperparameter is to blame" in search["verdict"]
 

@@ -254,7 +254,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("out", [io.StringIO, Terminal], ids=["plain", "rich"])
 def test_hostile_names_reach_no_terminal(tmp_path: Path, out: Any, read: Any) -> None:
-    from tb_nanwatch.reading.report import report
+    from tb_nanwatch.reading.report.overview import overview
     from tests.reading.records import CTX
 
     status = a_status(
@@ -271,7 +271,7 @@ def test_hostile_names_reach_no_terminal(tmp_path: Path, out: Any, read: Any) ->
     verdict = a_verdict(1, tuner_status=EVIL, aborted=EVIL, trial_id=EVIL)
     write(tmp_path / "run", status, verdict)
     buffer = out()
-    terminal.render(report.overview(read().snapshot(CTX, "")), buffer)
+    terminal.render(overview(read().snapshot(CTX, "")), buffer)
     text = buffer.getvalue()
     assert "evil" in text
     assert "[red]" in text  # as text, not as markup
@@ -388,13 +388,13 @@ def test_a_bar_on_a_terminal_alone() -> None:
 
 
 def test_two_hundred_trials_take_two_screens(tmp_path: Path, read: Any) -> None:
-    from tb_nanwatch.reading.report import report
+    from tb_nanwatch.reading.report.overview import overview
     from tests.reading.records import CTX
 
     for i in range(200):
         write(tmp_path / f"{i}", a_status(i, bad=i % 2 == 0), a_verdict(i))
     out = io.StringIO()
-    terminal.render(report.overview(read().snapshot(CTX, "")), out)
+    terminal.render(overview(read().snapshot(CTX, "")), out)
     lines = out.getvalue().splitlines()
     assert any(line.startswith("  The others: 70 more bad, 100 clean.") for line in lines)
     assert len(lines) <= 50 and max(map(len, lines)) <= 80

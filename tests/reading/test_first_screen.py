@@ -16,7 +16,7 @@ from tb_nanwatch.reading.contract.searches import (
     SearchAnswer,
     SearchSummary,
 )
-from tb_nanwatch.reading.report.report import attempts
+from tb_nanwatch.reading.report.overview import attempts
 from tb_nanwatch.reading.search.first_screen import first_screen
 from tb_nanwatch.record.schema import CAUSES
 from tb_nanwatch.wording.causes import LABELS, MEANINGS

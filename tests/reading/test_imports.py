@@ -146,7 +146,7 @@ def test_reading_imports_without_frameworks() -> None:
         """
         import tb_nanwatch.reading.tab.loader
         import tb_nanwatch.reading.tab.plugin
-        import tb_nanwatch.reading.report.report
+        import tb_nanwatch.reading.report.overview
         import tb_nanwatch.reading.cli
         loaded = {name.split(".")[0] for name in sys.modules}
         assert not loaded & {"tensorflow", "keras", "keras_tuner"}, loaded

@@ -12,7 +12,8 @@ import pytest
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.contract.overview import Overview
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report, terminal, told
+from tb_nanwatch.reading.report import terminal, told
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.record.schema import HParam
 from tb_nanwatch.wording import card
@@ -39,7 +40,7 @@ def made(
     tested = TESTED if sure == "tested" else ""
     found = [Cause(cause, 0.9, ["where", "It is 1.4."], OF_ONE, sure=sure, tested=tested)]
     causes = {(s.run, s.id): found for s in snapshot.sessions if s.status.onset}
-    return report.overview(snapshot, causes)
+    return overview(snapshot, causes)
 
 
 def shown(full: Overview) -> dict[str, str]:
@@ -82,7 +83,7 @@ def test_searches_of_which_there_is_the_same_good_news_share_a_line(
     for i, name in enumerate(("one", "two", "three")):
         write(tmp_path / name, a_status(i, search=a_search(i, name=name)), a_verdict(i))
     out = io.StringIO()
-    full = report.overview(read().snapshot(CTX, ""))
+    full = overview(read().snapshot(CTX, ""))
     terminal.render(full, out)
     assert out.getvalue().count("No trial went bad.") == 1
     assert all(name in out.getvalue().splitlines()[0] for name in ("one", "two", "three"))
@@ -97,7 +98,7 @@ def test_older_searches_are_told_in_short(
     for i in range(4):
         status = a_status(i, bad=True, search=a_search(i, name=f"search_{i}"))
         write(tmp_path / str(i), status, a_verdict(i, score=math.nan))
-    full = report.overview(read().snapshot(CTX, ""))
+    full = overview(read().snapshot(CTX, ""))
     texts = []
     for every in (False, True):
         out = io.StringIO()
@@ -118,7 +119,7 @@ def test_a_loop_of_ones_own_is_told_which_values_to_leave_out(
         ]
         status = a_status(i, bad=i >= 6, search=None, trial_id=None, hparams=hparams)
         write(tmp_path / f"{i:02d}", status)
-    full = report.overview(read().snapshot(CTX, ""))
+    full = overview(read().snapshot(CTX, ""))
     for name, text in shown(full).items():
         assert "skip the values for which this is true:" in text, name
         assert "lr > 0.3" in text, name

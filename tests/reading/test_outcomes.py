@@ -12,7 +12,8 @@ from tensorboard.context import RequestContext
 from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record.schema import Lineage
 from tests.reading.records import a_search, a_status, a_verdict, write
@@ -71,7 +72,7 @@ def test_the_report_holds_findings_verdict_and_rates(
         )
     other = a_search(2)
     write(tmp_path / "other", a_status(99, trial_id="0099", search=other))
-    full = as_json(report.overview(read().snapshot(RequestContext(), "")))
+    full = as_json(overview(read().snapshot(RequestContext(), "")))
     (finding,) = full["findings"]
     assert finding["search"] == "search-1"
     assert finding["inside"] == [5, 5] and finding["outside"] == [0, 19]

@@ -13,7 +13,8 @@ import pytest
 
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import lane_svg, report
+from tb_nanwatch.reading.report import lane_svg
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.record.schema import HParam
 from tests.reading.records import (
@@ -86,7 +87,7 @@ def test_the_frontier_with_its_finding_its_edit_and_its_lanes(
         for s in bad
     }
     lanes = {(s.run, s.id): ([0, 36, 99], [1.0, 50.0, math.nan]) for s in bad}
-    shown = page(report.overview(snapshot, causes), lanes, now=0)
+    shown = page(overview(snapshot, causes), lanes, now=0)
     reading = read_page(shown)
     for words in (
         "optimizer = sgd and learning_rate >= 0.1 went bad in 5 of 5 trials",
@@ -129,7 +130,7 @@ def test_every_name_is_text_and_nothing_is_asked_of_a_network(
         status,
         a_verdict(1, tuner_status=EVIL, aborted=EVIL, trial_id=EVIL, search_id=EVIL),
     )
-    full = as_json(report.overview(read().snapshot(CTX, "")))
+    full = as_json(overview(read().snapshot(CTX, "")))
     full["warnings"].append(EVIL)
     finding = {
         "search": EVIL,

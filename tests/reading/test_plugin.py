@@ -22,6 +22,7 @@ from tb_nanwatch.reading.contract.runs import RunSummary
 from tb_nanwatch.reading.contract.searches import SearchSummary
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.tab import plugin as plugin_module
+from tb_nanwatch.reading.tab import served
 from tb_nanwatch.reading.tab.plugin import NanWatchPlugin
 from tb_nanwatch.record import schema
 from tb_nanwatch.record.schema import FlightRecord
@@ -193,13 +194,13 @@ def test_overview_is_made_once_until_a_record_changes(
     from tb_nanwatch.reading.report.logs import make_provider
 
     made = []
-    original = plugin_module.report.overview
+    original = served.overview
 
     def counted(snapshot: Any, causes: Any) -> Any:
         made.append(snapshot)
         return original(snapshot, causes)
 
-    monkeypatch.setattr(plugin_module.report, "overview", counted)
+    monkeypatch.setattr(served, "overview", counted)
     write(tmp_path / "run", a_status(1))
     provider = make_provider(str(tmp_path))
     reader = Reader(provider, clock=lambda: STARTED, max_age=0)
@@ -378,7 +379,7 @@ def test_reading_ahead_makes_what_the_first_request_asks_for(
     plugin = NanWatchPlugin(TBContext(data_provider=provider), reader)
     plugin._warm_up()  # as its thread does
     made = []
-    monkeypatch.setattr(plugin_module.report, "overview", made.append)
+    monkeypatch.setattr(served, "overview", made.append)
     monkeypatch.setattr(plugin_module.lanes, "packed", made.append)
     apps = plugin.get_plugin_apps()
     assert len(body(Client(apps["/overview"]).get("/"))["runs"]) == 1

@@ -9,8 +9,9 @@ from typing import Any
 
 from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
 from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tb_nanwatch.record.schema import BadTensor, Experiment, HParam
 from tests.reading.records import CTX, a_post_mortem, a_status, a_verdict, write
 from tests.support.told import as_json, as_overview
@@ -18,7 +19,7 @@ from tests.support.told import as_json, as_overview
 
 def full(logdir: Path) -> dict[str, Any]:
     reader = Reader(make_provider(str(logdir)), clock=lambda: 1_700_000_100.0)
-    return as_json(report.overview(reader.snapshot(CTX, "")))
+    return as_json(overview_of(reader.snapshot(CTX, "")))
 
 
 def printed(overview: dict[str, Any]) -> str:

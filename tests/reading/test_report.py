@@ -14,7 +14,7 @@ import pytest
 from tb_nanwatch.diagnosis.ranking import Facts, diagnose
 from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tb_nanwatch.reading.tab import plugin
 from tb_nanwatch.record import strict_json
 from tb_nanwatch.record.schema import Damage, HParam, Lineage, Position, StatusRecord
@@ -35,7 +35,7 @@ ABORT = "RuntimeError: Number of consecutive failures exceeded the limit of 3."
 
 
 def overview(reader: Reader) -> dict[str, Any]:
-    return as_json(report.overview(reader.snapshot(CTX, "")))
+    return as_json(overview_of(reader.snapshot(CTX, "")))
 
 
 def one_run(tmp_path: Path, read: Read, *records: Any) -> dict[str, Any]:

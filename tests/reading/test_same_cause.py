@@ -13,7 +13,8 @@ import pytest
 from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.reading.report.same_cause import MIN_RUNNER_UP, same_causes
 from tests.reading.records import a_status
@@ -28,7 +29,7 @@ def told(*causes: list[Cause], **changes: Any) -> dict[str, Any]:
         run = f"{number:04d}/execution0"
         sessions.append(Session(run, status.session_id, status, state=status.state))
         known[run, status.session_id] = those
-    return as_json(report.overview(Snapshot(sessions, []), known))
+    return as_json(overview(Snapshot(sessions, []), known))
 
 
 def rate(value: float, confidence: float = 0.9) -> Cause:

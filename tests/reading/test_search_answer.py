@@ -8,7 +8,7 @@ from tb_nanwatch.diagnosis.ranking import Cause
 from tb_nanwatch.reading.log.grouping import gather
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tb_nanwatch.record.schema import HParam
 from tests.reading.records import a_status
 from tests.support.told import as_json
@@ -23,7 +23,7 @@ def overview(*trials: list[Cause] | None, **changes: Any) -> dict[str, Any]:
         sessions.append(Session(run, status.session_id, status, state=status.state))
         if causes is not None:
             known[run, status.session_id] = causes
-    return as_json(report.overview(Snapshot(sessions, []), known))
+    return as_json(overview_of(Snapshot(sessions, []), known))
 
 
 def answer(*trials: list[Cause] | None, **changes: Any) -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ def by_hand(*runs: tuple[float, bool]) -> dict[str, Any]:
         status = a_status(number, bad=bad, search=None, trial_id=None, hparams=hparams)
         sessions.append(Session(f"{number}", status.session_id, status, state="finished"))
     gather(sessions)
-    return as_json(report.overview(Snapshot(sessions, [])))
+    return as_json(overview_of(Snapshot(sessions, [])))
 
 
 def test_runs_by_hand_with_hyperparameters_are_compared() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tb_nanwatch.diagnosis.closest import LARGEST, NEAR, closest_call
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.report.tables import table_of
 from tb_nanwatch.record.schema import HParam
 from tests.reading.records import CTX, a_status, a_verdict, write
@@ -35,7 +36,7 @@ def wide(tmp_path: Path, read: Any) -> dict[str, Any]:
     """A search over 22 hyperparameters in which high rates went bad."""
     for i in range(16):
         write(tmp_path / str(i) / "execution0", *a_run(i, bad=i < 8))
-    return as_json(report.overview(read().snapshot(CTX, "")))
+    return as_json(overview(read().snapshot(CTX, "")))
 
 
 def printed(full: dict[str, Any]) -> str:
@@ -95,10 +96,10 @@ def test_nothing_is_said_twice(wide: dict[str, Any]) -> None:
 
 def test_columns_that_say_nothing_are_left_out(tmp_path: Path, read: Any) -> None:
     write(tmp_path / "a", a_status(1), a_verdict(1))
-    full = as_json(report.overview(read().snapshot(CTX, "")))
+    full = as_json(overview(read().snapshot(CTX, "")))
     assert "first bad step" not in printed(full) and "cause" not in printed(full)
     write(tmp_path / "b", a_status(2, bad=True), a_verdict(2))
-    full = as_json(report.overview(read().snapshot(CTX, "")))
+    full = as_json(overview(read().snapshot(CTX, "")))
     assert "first bad step" in printed(full) and "cause" in printed(full)
 
 
@@ -144,7 +145,7 @@ def test_the_closest_call_is_reported_of_clean_runs_alone(
     write(tmp_path / "a", a_status(1, **near))
     write(tmp_path / "b", a_status(2))
     write(tmp_path / "c", a_status(3, bad=True, **near))
-    full = as_json(report.overview(read().snapshot(CTX, "")))
+    full = as_json(overview(read().snapshot(CTX, "")))
     calls = {r["trial_id"]: r["closest_call"] for r in full["runs"]}
     assert calls["0002"] is calls["0003"] is None
     text = "output of dense_1 reached 3e+04 of 65504 in float16"
@@ -155,5 +156,5 @@ def test_the_closest_call_is_reported_of_clean_runs_alone(
         f"Closest call of what stayed finite: Trial 0001, {text}."
     )
     write(tmp_path / "a", a_status(4, trial_id="0001"))
-    full = as_json(report.overview(read().snapshot(CTX, "")))
+    full = as_json(overview(read().snapshot(CTX, "")))
     assert "Closest call" not in printed(full)

@@ -14,8 +14,8 @@ from tensorboard.context import RequestContext
 from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.reading.report import report
 from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tests.support.told import as_json
 
 RNG = np.random.RandomState(0)
@@ -83,7 +83,7 @@ def overview(log: Path) -> dict[str, Any]:
     reader = Reader(make_provider(str(log)), clock=time.time)
     snapshot = reader.snapshot(RequestContext(), "")
     causes = Causes(reader).of(RequestContext(), "", snapshot.sessions)
-    full = as_json(report.overview(snapshot, causes))
+    full = as_json(overview_of(snapshot, causes))
     assert full["warnings"] == []
     assert [r["damage"] for r in full["runs"]] == [[]] * len(full["runs"])
     return full

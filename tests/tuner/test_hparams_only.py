@@ -14,7 +14,8 @@ from tensorboard.context import RequestContext
 
 from tb_nanwatch import NanWatch
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tests.reading.records import LOADERS
 from tests.support.told import as_json, as_overview
 from tests.tuner.searches import linear, make, overview, run_of, search
@@ -48,7 +49,7 @@ def test_they_appear_with_their_values_and_bad_epochs(
         reader = Reader(loaded.provider, max_age=0)
 
         def runs() -> Any:
-            found: Any = as_json(report.overview(reader.snapshot(RequestContext(), "")))[
+            found: Any = as_json(overview_of(reader.snapshot(RequestContext(), "")))[
                 "runs"
             ]
             return found

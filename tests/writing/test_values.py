@@ -26,8 +26,9 @@ from tb_nanwatch import NanWatch, NanWatchWarning
 from tb_nanwatch.postmortem.capsule import Capsule, without_controls
 from tb_nanwatch.reading.contract.overview import in_report
 from tb_nanwatch.reading.log.reader import Reader
-from tb_nanwatch.reading.report import report, terminal
+from tb_nanwatch.reading.report import terminal
 from tb_nanwatch.reading.report.logs import make_provider
+from tb_nanwatch.reading.report.overview import overview as overview_of
 from tb_nanwatch.reading.report.page import page
 from tb_nanwatch.record import codec, schema, strict_json
 from tb_nanwatch.record.schema import BadTensor, HParam, Position, StatusRecord
@@ -197,7 +198,7 @@ def test_whatever_is_given_the_report_is_read(
     reader = Reader(make_provider(str(root)))
     snapshot = reader.snapshot(RequestContext(), "")
     assert len(snapshot.sessions) == 3 and snapshot.warnings == []
-    full = as_json(report.overview(snapshot))
+    full = as_json(overview_of(snapshot))
     json.loads(
         strict_json.dumps(in_report(as_overview(full))), parse_constant=pytest.fail
     )

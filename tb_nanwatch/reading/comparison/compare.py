@@ -17,7 +17,8 @@ from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report, run_entry
+from tb_nanwatch.reading.report import run_entry
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata
 
@@ -153,7 +154,7 @@ def _half(place: ComparedLog, search_id: str) -> tuple[Half, SearchSummary]:
             f"no search {search_id!r:.200}; expected a search that the overview lists"
         )
     causes = place.causes.of(place.ctx, place.experiment_id, sessions)
-    full = report.overview(Snapshot(sessions, []), causes)
+    full = overview(Snapshot(sessions, []), causes)
     (entry,) = full.searches
     half = Half(
         entry.name or entry.search,

@@ -18,7 +18,8 @@ from tb_nanwatch.reading.log.progress import Tell, untold
 from tb_nanwatch.reading.log.reader import Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.unwatched import SCALARS_PLUGIN
-from tb_nanwatch.reading.report import report, search_entry
+from tb_nanwatch.reading.report import search_entry
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.report.page_table import Lanes
 from tb_nanwatch.record import metadata, schema
 
@@ -88,7 +89,7 @@ def read(logdir: str, with_data: bool = True, tell: Tell = untold) -> Logs:
         )
     causes = Causes(reader, with_data).of(ctx, "", snapshot.sessions, tell)
     tell("comparing", 0, None)
-    full = report.overview(snapshot, causes, with_data)
+    full = overview(snapshot, causes, with_data)
     return Logs(full, snapshot.sessions, causes)
 
 

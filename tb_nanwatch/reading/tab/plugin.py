@@ -24,7 +24,8 @@ from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report, run_entry, told
+from tb_nanwatch.reading.report import run_entry, told
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.search.asked_edit import edit_for
 from tb_nanwatch.reading.tab import details, lanes
 from tb_nanwatch.reading.tab.arguments import (
@@ -267,7 +268,7 @@ class NanWatchPlugin(base_plugin.TBPlugin):
         else:
             sessions = self._of_search(request)
             known = self._causes_to_pass_on.of(ctx, experiment_id, sessions)
-            full = report.overview(Snapshot(sessions, []), known, with_data=False)
+            full = overview(Snapshot(sessions, []), known, with_data=False)
             cards = told.cards_of(full)
         return _json(request, Markdown(card.markdown(cards)))
 

@@ -15,7 +15,8 @@ from tb_nanwatch.reading.log.causes import Causes
 from tb_nanwatch.reading.log.reader import NotFoundError, Reader
 from tb_nanwatch.reading.log.session import Session
 from tb_nanwatch.reading.log.snapshot import Snapshot
-from tb_nanwatch.reading.report import report, search_entry
+from tb_nanwatch.reading.report import search_entry
+from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.tab import lanes
 from tb_nanwatch.record import metadata, strict_json
 from tb_nanwatch.wording.causes import MEANINGS
@@ -87,7 +88,7 @@ class Overviews:
         return served
 
     def _made(self, snapshot: Snapshot, causes: search_entry.CausesByRun) -> Served:
-        full = report.overview(snapshot, causes)
+        full = overview(snapshot, causes)
         by_search: dict[str, list[Session]] = {}
         for session in snapshot.sessions:
             by_search.setdefault(session.search_id, []).append(session)
