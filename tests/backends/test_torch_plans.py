@@ -240,3 +240,32 @@ def test_what_goes_bad_in_a_step_that_would_have_gone_by_its_plan(
     # A weight is met after what was made of it.
     kind = "activation" if what == "weight" else what
     assert (first.start.step, first.tensors[0].kind) == (AT, kind)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_ever_new_kinds_leave_no_more_than_so_many_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tb_nanwatch.writing.backends.torch import journal
+
+    monkeypatch.setattr(journal, "_MOST_KINDS", 5)
+    plans: set[int] = set()
+    learn = Journal.learn
+
+    def counted(self: Journal, *args: Any) -> None:
+        learn(self, *args)
+        plans.add(len(self._first.next))
+
+    monkeypatch.setattr(Journal, "learn", counted)
+    model = keras.Sequential([keras.Input((2,)), L.Dense(1)])
+    model.compile("sgd", "mse")
+
+    def batches() -> Any:
+        for rows in range(2, 22):
+            x = np.full((rows, 2), math.nan if rows == 19 else 1.0, np.float32)
+            yield x, x[:, :1] * 0
+
+    watch = NanWatch(tmp_path, experiments=0)
+    model.fit(batches(), shuffle=False, verbose=0, callbacks=[watch])
+    assert max(plans) == 5
+    assert read_log(tmp_path).episodes[0].start.step == 17

@@ -25,6 +25,8 @@ from tb_nanwatch.writing.backends.torch.proofs import LARGE
 from tb_nanwatch.writing.backends.torch.tracing import Listed
 from tb_nanwatch.writing.backends.tracing import Found
 
+# Plans that may follow one: sequences of ever new lengths leave no more behind.
+_MOST_KINDS: Final = 64
 # What tells the kind of a tensor.
 _LOOKS: Final = attrgetter("shape", "dtype", "layout", "device")
 _TENSORS: Final = (torch.Tensor, torch.nn.Parameter)
@@ -208,6 +210,8 @@ class Journal:
             sums_listed = bool(listed) and own[-len(listed) :] == listed
             if sums_listed:
                 del own[-len(listed) :]
+            if len(plan.next) >= _MOST_KINDS:
+                plan.next.clear()
             plan = plan.next.setdefault(
                 key, PartPlan(own, sums_listed, large > 1, held=self._held)
             )
