@@ -301,6 +301,42 @@ def test_the_derivative_of_a_power_overflows_by_its_base() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("least", "made", "line", "shown"),
+    [
+        # A difference is negative as often as not: cut off at 0, it trains to one side.
+        (
+            *(-2.0, "tf.math.subtract", "d = ops.power(e, 1.5)"),
+            "ops.power(ops.maximum(ops.abs(e), 1e-7), 1.5)",
+        ),
+        (
+            *(-2.0, "torch.sub", "d = e**1.5"),
+            "keras.ops.maximum(keras.ops.abs(e), 1e-7) ** 1.5",
+        ),
+        (
+            *(-2.0, "jax.numpy.subtract", "d = tf.pow(e, g)"),
+            "tf.pow(tf.maximum(tf.abs(e), 1e-7), g)",
+        ),
+        # What rounding leaves of 1 - p is cut off.
+        (
+            *(-1e-7, "tf.math.subtract", "d = ops.power(e, 1.5)"),
+            "ops.power(ops.maximum(e, 1e-7), 1.5)",
+        ),
+        # What is no difference is not meant to be negative.
+        (
+            *(-2.0, "tf.math.add", "d = ops.power(e, 1.5)"),
+            "ops.power(ops.maximum(e, 1e-7), 1.5)",
+        ),
+    ],
+)
+def test_a_difference_keeps_its_magnitude_under_a_power(
+    least: float, made: str, line: str, shown: str
+) -> None:
+    inputs = [Operand("base", min=least, max=3.0), Operand("exponent", min=1.5, max=1.5)]
+    chain = [Link("base", least, least, 3.0, "operation", made)]
+    assert f"`{shown}`" in fix(operation("Pow", line, inputs=inputs, chain=chain))
+
+
 def test_a_softmax_by_hand_loses_the_largest_of_its_row() -> None:
     said = fix(operation("Exp", "f = ops.exp(f)"))
     assert "as in `ops.exp(ops.minimum(f, 20.0))`. Other exponentials" in said

@@ -22,6 +22,8 @@ _TINY: Final = {"float16": "1e-4"}
 # and that of a quotient the second of one over the denominator.
 _SQUARED: Final = {"float16": "1e-3"}
 _DENOMINATOR: Final = {"float16": "1e-2"}
+# An operation that subtracts, as TensorFlow, PyTorch and JAX call it.
+_DIFFERENCES: Final = ("subtract", "sub")
 # Decades of the largest number that a dtype holds.
 _DECADES: Final = {"float16": 4.8, "float64": 308.0}
 
@@ -89,6 +91,13 @@ _POWER: Final = Guard(
     "the power's base above 0",
     "keras.ops.power(keras.ops.maximum(x, {small}), a)",
     LineEdit(("power", "pow"), "maximum", "{small}", 0, ast.Pow),
+)
+# Cut off at 0, a difference would train towards one side.
+_SIGNED_POWER: Final = Guard(
+    "takes a power",
+    "the power's base above 0",
+    "keras.ops.power(keras.ops.maximum(keras.ops.abs(x), {small}), a)",
+    LineEdit(("power", "pow"), "maximum", "{small}", 0, ast.Pow, of="abs"),
 )
 LARGE_POWER: Final = Guard(
     "takes a power",
@@ -177,11 +186,25 @@ def guard_of(found: PostMortem) -> Guard:
         return _SIGNED_DIVISION
     if guard is _POWER and _too_large_base(found):
         return LARGE_POWER
+    if guard is _POWER and _bases_of_both_signs(found):
+        return _SIGNED_POWER
     if guard is not None:
         return guard
     if op_type == "Mean" and any(o.size == 0 for o in found.inputs):
         return _NOTHING
     return HALF_SIZE if found.dtype == "float16" else SIZE
+
+
+def _bases_of_both_signs(found: PostMortem) -> bool:
+    """Returns whether a power's base is a difference, and below zero by more than rounding."""
+    if found.gradient or not found.inputs or not found.chain:
+        return False
+    base, came = found.inputs[0], found.chain[0]
+    is_difference = (
+        came.operand == "base" and came.name.rpartition(".")[2] in _DIFFERENCES
+    )
+    # The extremes are NaN where nothing of it is finite.
+    return is_difference and base.min < -at("rounded_share") * max(base.max, -base.min)
 
 
 def _denominators_of_both_signs(found: PostMortem) -> bool:

@@ -44,6 +44,7 @@ class LineEdit:
         argument: which of the arguments.
         operator: the operator that is meant as well, of the same two operands.
         everywhere: whether all of a line are bounded, where there are several.
+        of: the function whose result is bounded in the argument's stead; "" for none.
     """
 
     functions: tuple[str, ...]
@@ -52,6 +53,7 @@ class LineEdit:
     argument: int = 0
     operator: type[ast.operator] | None = None
     everywhere: bool = False
+    of: str = ""
 
 
 def edited(line: str, edit: LineEdit, bound: str) -> str | None:
@@ -275,15 +277,21 @@ def _with_bound(node: ast.AST, edit: LineEdit, bound: str) -> ast.expr | None:
         kept = getattr(node, side)
         if side == "right" and _root_is_kept_up(kept, bound):
             return node
-        setattr(node, side, _call("keras.ops", edit.through, kept, _verbatim(bound)))
+        setattr(node, side, _bounded("keras.ops", kept, edit, bound))
         return node
     assert isinstance(node, ast.Call)
     if len(node.args) <= edit.argument:
         return None
     kept = node.args[edit.argument]
     home = _home(node.func)
-    node.args[edit.argument] = _call(home, edit.through, kept, _verbatim(bound))
+    node.args[edit.argument] = _bounded(home, kept, edit, bound)
     return node
+
+
+def _bounded(home: str, kept: ast.expr, edit: LineEdit, bound: str) -> ast.expr:
+    if edit.of and _called(kept) != edit.of:
+        kept = _call(home, edit.of, kept)
+    return _call(home, edit.through, kept, _verbatim(bound))
 
 
 def _root_is_kept_up(denominator: ast.expr, bound: str) -> bool:

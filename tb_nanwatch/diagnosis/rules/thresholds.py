@@ -136,6 +136,11 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
         "weights (decades of growth) raised to this; the heavier one was right far more "
         "often than in proportion",
     ),
+    "rounded_share": Threshold(
+        3.5e-4,
+        "the root of float32's epsilon: a difference of nearly equal numbers is as far "
+        "below 0, beside the largest one, by rounding alone",
+    ),
     "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
 }
 
