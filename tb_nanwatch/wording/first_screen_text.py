@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 # Behind the counts of a condition that they do not prove.
-BY_CHANCE: Final = "So few trials may part like this by chance."
+BY_CHANCE: Final = "It may be chance."
 # Names that one sentence lists.
 _MAX_NAMES: Final = 3
 
