@@ -97,9 +97,7 @@ def test_a_condition_that_may_be_chance_says_so() -> None:
     two = replace(ANSWER, count=2, of=2)
     hinted = search(trials=5, by_status={"clean": 3, "diverged": 2}, answer=two)
     shown = first_screen(hinted, [few], COUNTS, [], [])
-    assert shown.why.endswith(
-        "0 of the 3 others. It may be chance."
-    )
+    assert shown.why.endswith("0 of the 3 others. It may be chance.")
     assert shown.sure == "tested"  # of the cause, as everywhere
     proven = first_screen(hinted, [replace(few, p_value=0.01)], COUNTS, [], [])
     assert shown.why == f"{proven.why} It may be chance."
