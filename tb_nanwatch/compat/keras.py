@@ -6,14 +6,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator, Sequence
-from types import CellType
 from typing import Any, Final
 
 from tb_nanwatch.compat.names import Attribute, Feature, Global, Inside
 
 _GLOBAL_SEED: Final = "global_seed_generator"
-# What a function captures that was not set so far.
-_EMPTY: Final = CellType()
 
 _GLOBAL_STATE: Final = Global(
     "keras.src.backend.common.global_state", "get_global_attribute", Feature.CAPSULE
@@ -153,6 +150,12 @@ def better_of(model: Any, name: str) -> str | None:
     return {"up": "max", "down": "min"}.get(way) if way else None
 
 
+def replicas_of(model: Any) -> int:
+    """Returns how many replicas train in sync; a strategy is TensorFlow's alone."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return int(getattr(strategy, "num_replicas_in_sync", 1))
+
+
 def step_on_data(function: Any) -> Any:
     """Returns the function that makes one step of a batch, within Keras' own of an iterator.
 
@@ -176,10 +179,7 @@ def step_on_data(function: Any) -> Any:
 
 def _captured(function: Any) -> dict[str, Any]:
     """Returns the variables that a function has from around it, by name."""
-    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    cells = getattr(function, "__closure__", None) or ()
-    return {
-        name: cell.cell_contents
-        for name, cell in zip(names, cells, strict=False)
-        if cell != _EMPTY
-    }
+    try:
+        return dict(inspect.getclosurevars(function).nonlocals)
+    except (TypeError, ValueError):  # no function of Python's; one is not set so far
+        return {}

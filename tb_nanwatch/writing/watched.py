@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import keras
 
 from tb_nanwatch.compat import tensorboard
+from tb_nanwatch.compat.keras import replicas_of
 from tb_nanwatch.compat.names import Feature, has
 from tb_nanwatch.errors import NonFiniteError, warn
 from tb_nanwatch.record.schema import STATUSES, Position, Status
@@ -26,7 +27,6 @@ from tb_nanwatch.writing.log.environment import (
     environment_of,
     loss_scale_name,
     loss_scale_of,
-    replicas_of,
 )
 from tb_nanwatch.writing.log.files import run_directory
 from tb_nanwatch.writing.log.score import Scoring, Wanted

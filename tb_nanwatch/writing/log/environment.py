@@ -13,6 +13,7 @@ from typing import Any, Final
 import keras
 
 import tb_nanwatch
+from tb_nanwatch.compat.keras import replicas_of
 from tb_nanwatch.record.schema import Config
 from tb_nanwatch.writing.values import plain
 
@@ -72,12 +73,6 @@ def _optimizer(model: Any) -> Config:
     except Exception:  # a user's own optimizer without a configuration
         config = {}
     return {"class_name": type(model.optimizer).__name__, **plain(config)}
-
-
-def replicas_of(model: Any) -> int:
-    """Returns how many replicas train in sync; a strategy is TensorFlow's alone."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return int(getattr(strategy, "num_replicas_in_sync", 1))
 
 
 def loss_scale_of(model: Any) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tb_nanwatch.compat.keras import step_on_data
+from tb_nanwatch.compat.keras import replicas_of, step_on_data
 
 
 def direct(model: Any, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -28,9 +28,8 @@ def direct(model: Any, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         `function` itself where a call makes several steps, or steps run eagerly, on
         several replicas, or by a function that is not Keras' own.
     """
-    strategy = model.distribute_strategy
-    replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
-    if model.run_eagerly or replicas > 1 or int(model.steps_per_execution) != 1:
+    makes_several = int(model.steps_per_execution) != 1
+    if model.run_eagerly or replicas_of(model) > 1 or makes_several:
         return function
     one_step = step_on_data(function)
     if one_step is None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from tb_nanwatch.compat.keras import replicas_of
 from tb_nanwatch.record.schema import Phase
 from tb_nanwatch.writing.backends import fits
 from tb_nanwatch.writing.backends.tensorflow.batches import take
@@ -42,9 +43,7 @@ class WatchedFit(fits.WatchedFit):
         super().__init__(model, caller)
         self._variables = variables
         self.spec: Any = None
-        self._replicas = int(
-            getattr(model.distribute_strategy, "num_replicas_in_sync", 1)
-        )
+        self._replicas = replicas_of(model)
         # While a first call is under way: what its step begins from, once it is traced.
         self._first = False
         self._states: list[Held] = []

@@ -96,8 +96,7 @@ class Instrument(OneStep):
         self._met_variables = False
         # Whether all that was known after the last call has been seen to.
         self._is_settled = False
-        strategy = model.distribute_strategy
-        self._replicas = int(getattr(strategy, "num_replicas_in_sync", 1))
+        self._replicas = private.replicas_of(model)
         self._rewinding = self._new_rewinding(wishes.rewind_bytes)
         self._looks = Looks(
             *(model, observer, wishes.activations_only),
