@@ -108,14 +108,28 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
         optimizer.built = True
 
 
+def is_of_keras(optimizer: Any) -> bool:
+    """Returns whether an optimizer, and the one that it wraps, is one of Keras' own.
+
+    A MultiOptimizer is not: it is made of what anybody may have written.
+    """
+    while optimizer is not None:
+        if not type(optimizer).__module__.startswith("keras."):
+            return False
+        if hasattr(optimizer, "optimizers"):
+            return False
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return True
+
+
 def updates_by_gradients_alone(optimizer: Any) -> bool:
     """Returns whether weights and slots change only by what depends on the gradients.
 
     So do Keras' own optimizers, unless they let weights decay, which they do before.
     """
+    if not is_of_keras(optimizer):
+        return False
     while optimizer is not None:
-        if not type(optimizer).__module__.startswith("keras."):
-            return False
         if getattr(optimizer, "weight_decay", None):
             return False
         optimizer = getattr(optimizer, "inner_optimizer", None)

@@ -26,6 +26,15 @@ _MERGED: Final = _ADDS | frozenset(
         *("FusedBatchNormV3", "MatMul", "Mul", "Sub"),
     )
 )
+# What they draw is finite.
+_DRAWS: Final = frozenset(
+    (
+        *("RandomStandardNormal", "RandomUniform", "TruncatedNormal"),
+        *("StatelessRandomNormal", "StatelessRandomNormalV2", "StatelessRandomUniform"),
+        *("StatelessRandomUniformV2", "StatelessTruncatedNormal"),
+        "StatelessTruncatedNormalV2",
+    )
+)
 # They ask for the shape alone, which a graph knows without the tensor.
 _SHAPES: Final = frozenset(("Rank", "Shape", "Size"))
 # Additions that follow one another.
@@ -79,13 +88,13 @@ def _sum_of(tensor: Any, watched: set[int]) -> Any:
 
 
 def _is_ordinary(tensor: Any, watched: set[int], depth: int) -> bool:
-    """Returns whether a summand is read itself, or made of what is, or a finite constant."""
+    """Returns whether a summand is read, drawn or constant, or made of what is."""
     op = tensor.op
-    if id(tensor) in watched or op.type == "ReadVariableOp":
+    if id(tensor) in watched or op.type == "ReadVariableOp" or op.type in _DRAWS:
         return True
     if op.type == "Const":
         return bool(np.isfinite(tf.get_static_value(tensor)).all())
-    known = op.type in _ADDS or op.type in ("Cast", "Identity", "Reshape")
+    known = op.type in _ADDS or op.type in ("Cast", "Identity", "Mul", "Reshape")
     if not known or depth > _MAX_DEPTH:
         return False
     return all(

@@ -15,7 +15,12 @@ from tb_nanwatch.postmortem.tape import Change, Tape
 from tb_nanwatch.postmortem.variables import state_variables, variables_of
 from tb_nanwatch.wording.messages import of_error
 from tb_nanwatch.writing.backends.hooks import Hooks
-from tb_nanwatch.writing.backends.names import build_optimizer, has_keras_step
+from tb_nanwatch.writing.backends.names import (
+    build_optimizer,
+    has_keras_step,
+    is_of_keras,
+)
+from tb_nanwatch.writing.backends.tensorflow.ops import function_of
 from tb_nanwatch.writing.backends.tensorflow.repeatable import is_repeatable
 from tb_nanwatch.writing.backends.tensorflow.staged import Staged
 from tb_nanwatch.writing.backends.tensorflow.states import Held, has_value, nbytes_of
@@ -100,12 +105,25 @@ class Rewinding:
     def build_slots(self) -> None:
         """Makes the optimizer's slots before the first step, which would make them.
 
-        Made in a step that is traced, they have no value until it runs.
+        Made in a step that is traced, they have no value until it runs. What an optimizer
+        assigns to them while it is built (ScheduleFreeAdamW) is lost where Keras' function
+        builds it: TensorFlow traces that twice, and runs the second trace. So it is here.
         """
-        model = self._model
-        if model.built and model.optimizer is not None and has_keras_step(model):
-            with tf.init_scope():
-                build_optimizer(model.optimizer, model.trainable_variables)
+        model, optimizer = self._model, self._model.optimizer
+        if not model.built or optimizer is None or not has_keras_step(model):
+            return
+
+        def build() -> None:
+            build_optimizer(optimizer, model.trainable_variables)
+
+        if tf.executing_eagerly() or optimizer.built:
+            build()
+            return
+        with tf.init_scope():
+            if is_of_keras(optimizer):
+                _without_assigning(optimizer, build)
+            else:  # takes ten times as long
+                function_of(build, xla=False).get_concrete_function()
 
     def _put(self, data: Any) -> None:
         if tf.executing_eagerly():
@@ -305,3 +323,15 @@ def _trainer(
             yield min(per_call, len(batches) - first), dict(logs)
 
     return train
+
+
+def _without_assigning(optimizer: Any, build: Callable[[], None]) -> None:
+    """Calls `build`, in which an optimizer of Keras' own assigns nothing."""
+    hooks = Hooks()
+    while optimizer is not None:
+        hooks.put(optimizer, "assign", lambda _, assign: lambda variable, value: None)
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    try:
+        build()
+    finally:
+        hooks.remove()
