@@ -158,13 +158,13 @@ def prove(found: Iterable[Found], merged: frozenset[int] = frozenset()) -> Proof
         if moments is not None:
             proofs.moments[key] = moments
     summed = watched.keys() - large.keys() | proofs.moments.keys()
+    gradients = {key for key, f in watched.items() if f.kind == "gradient"}
+    telling = proofs.moments.keys() | gradients - large.keys()
     bounds = _Bounds([watched[key].tensor for key in summed])
     for key, tensor in large.items():
         if key in proofs.moments:
             continue
-        if bounds.prove(tensor, contracts=key in merged) or spreads(
-            tensor, proofs.moments
-        ):
+        if bounds.prove(tensor, contracts=key in merged) or spreads(tensor, telling):
             proofs.implied.add(key)
         else:
             bounds.add_summed(tensor)
@@ -268,6 +268,7 @@ def _spreads_through(op: Any, x: Any) -> bool:
             bool(others)
             and others[0].shape.is_fully_defined()
             and 0 not in others[0].shape
+            and not has_zero(others[0])
         )
     if op.type in _REDUCES:
         return op.inputs[0] is x
@@ -294,6 +295,8 @@ def _multiplies_each(op: Any, x: Any) -> bool:
     other = op.inputs[1 - at]
     # A letter twice takes a diagonal; dots may stand for dimensions of any size.
     if len(set(mine)) < len(mine) or "." in mine + others or other.shape.rank is None:
+        return False
+    if has_zero(other):  # what is multiplied by it may never be computed
         return False
     # Of what both have, there is as much in one as in the other.
     sizes = zip(others, list(other.shape), strict=True)
