@@ -9,8 +9,10 @@ from typing import Any, Final
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tb_nanwatch import NanWatch
+from tb_nanwatch.writing.backends.tensorflow.instrument import Instrument
 from tests.identity.architectures import Block, Spec
 from tests.identity.campaign import compare
 from tests.identity.training import Mode
@@ -55,3 +57,65 @@ def _weights(callbacks: list[Any]) -> list[Any]:
 def test_an_optimizer_of_the_users_begins_as_without(tmp_path: Path) -> None:
     for plain, watched in zip(_weights([]), _weights([NanWatch(tmp_path)]), strict=True):
         np.testing.assert_array_equal(plain, watched)
+
+
+TRACES: Final[list[str]] = []
+
+
+def doubled(x: Any) -> Any:
+    """An activation of the user's."""
+    if not tf.executing_eagerly():  # a look runs it once more, operation by operation
+        TRACES.append("activation")
+    return 2.0 * x
+
+
+class Doubled(keras.layers.Layer):
+    """A layer of the user's."""
+
+    def call(self, x: Any) -> Any:
+        return doubled(x)
+
+
+def error(y_true: Any, y_pred: Any) -> Any:
+    """A loss of the user's."""
+    return keras.losses.mean_squared_error(y_true, doubled(y_pred))
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+@pytest.mark.parametrize("whose", ["layer", "loss", "activation"])
+def test_python_of_the_users_is_traced_as_often_as_without(
+    tmp_path: Path, whose: str, jit: bool
+) -> None:
+    counts = []
+    for callbacks in ([], [NanWatch(tmp_path)]):
+        dense = keras.layers.Dense(
+            2, activation=doubled if whose == "activation" else None
+        )
+        layers = [dense, *([Doubled()] if whose == "layer" else [])]
+        model = keras.Sequential([keras.Input((3,)), *layers])
+        model.compile("adam", error if whose == "loss" else "mse", jit_compile=jit)
+        TRACES.clear()
+        x = np.ones((16, 3), np.float32)
+        model.fit(x, x[:, :2], batch_size=8, verbose=0, callbacks=callbacks)
+        counts.append(len(TRACES))
+    assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
+def test_what_is_of_keras_alone_is_traced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jit: bool
+) -> None:
+    """Plain Keras traces it twice: the first trace makes the optimizer's variables."""
+    traced: list[str] = []
+    begin = Instrument._begin
+
+    def counted(instrument: Instrument, phase: Any, data: Any) -> Any:
+        traced.append(phase)
+        return begin(instrument, phase, data)
+
+    monkeypatch.setattr(Instrument, "_begin", counted)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "relu")])
+    model.compile("adam", "mse", jit_compile=jit)
+    x = np.ones((16, 3), np.float32)
+    model.fit(x, x[:, :2], batch_size=8, verbose=0, callbacks=[NanWatch(tmp_path)])
+    assert traced == ["train"]

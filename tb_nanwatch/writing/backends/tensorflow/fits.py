@@ -29,6 +29,7 @@ class WatchedFit(fits.WatchedFit):
         model: that is fitted.
         caller: the fit.
         variables: returns the Keras variables that a step can change.
+        prepare: called before the first step of the training is traced.
 
     Attributes:
         spec: of the batches that the training's function takes; None where they do not
@@ -38,10 +39,14 @@ class WatchedFit(fits.WatchedFit):
     end_of_data = END_OF_DATA
 
     def __init__(
-        self, model: Any, caller: fits.Caller, variables: Callable[[], list[Any]]
+        self,
+        model: Any,
+        caller: fits.Caller,
+        variables: Callable[[], list[Any]],
+        prepare: Callable[[], None],
     ) -> None:
         super().__init__(model, caller)
-        self._variables = variables
+        self._variables, self._prepare = variables, prepare
         self.spec: Any = None
         self._replicas = replicas_of(model)
         # While a first call is under way: what its step begins from, once it is traced.
@@ -67,6 +72,8 @@ class WatchedFit(fits.WatchedFit):
         (iterator,) = args
         if self.model.run_eagerly:
             return super().first_call(phase, iterator)
+        if phase == "train":
+            self._prepare()
         batches = take(iterator, int(self.model.steps_per_execution))
         drawn = random.getstate(), np.random.get_state()  # noqa: NPY002
         made = self._num_variables()

@@ -29,7 +29,11 @@ from tb_nanwatch.writing.backends.names import (
     build_optimizer,
 )
 from tb_nanwatch.writing.backends.tensorflow.addends import read_where_added
-from tb_nanwatch.writing.backends.tensorflow.build import build_as_keras_does, is_built
+from tb_nanwatch.writing.backends.tensorflow.build import (
+    build_as_keras_does,
+    calls_keras_alone,
+    is_built,
+)
 from tb_nanwatch.writing.backends.tensorflow.capture import Capture
 from tb_nanwatch.writing.backends.tensorflow.fits import WatchedFit
 from tb_nanwatch.writing.backends.tensorflow.later import LAG, LookBack, is_on_host
@@ -130,7 +134,10 @@ class Instrument(OneStep):
         """
         model = self._model
         fit = self._join(
-            caller, lambda: WatchedFit(model, caller, self._changed_by_a_step)
+            caller,
+            lambda: WatchedFit(
+                model, caller, self._changed_by_a_step, self._before_tracing
+            ),
         )
         self._hooks = hooks = Hooks()
         try:
@@ -305,6 +312,16 @@ class Instrument(OneStep):
             return tf.autograph.experimental.do_not_convert(watched)
 
         return wrap
+
+    def _before_tracing(self) -> None:
+        """Makes the slots, where nobody can tell: the step is traced once then, not twice.
+
+        TensorFlow traces a function again that has made variables.
+        """
+        with self._kept_apart():
+            rewinding = self._rewinding
+            if rewinding and self._is_built and calls_keras_alone(self._model):
+                rewinding.build_slots()
 
     @contextlib.contextmanager
     def _as_if_traced_once(

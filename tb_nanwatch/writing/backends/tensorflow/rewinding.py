@@ -116,7 +116,7 @@ class Rewinding:
         def build() -> None:
             build_optimizer(optimizer, model.trainable_variables)
 
-        if tf.executing_eagerly() or optimizer.built:
+        if model.run_eagerly or optimizer.built:
             build()
             return
         with tf.init_scope():
