@@ -531,45 +531,6 @@ def test_an_einsum_tells_of_what_it_multiplies(
         assert not proofs.spreads(x, {id(twice)})
 
 
-def attention() -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Returns inputs, queries and keys, and the gradients of what made these two."""
-    v1 = tf.compat.v1
-    x = v1.placeholder(tf.float32, (None, 16, 8))
-    weights = {name: v1.placeholder(tf.float32, (8, 2, 32)) for name in ("query", "key")}
-    made = {name: tf.einsum("bsd,dhe->bshe", x, w) for name, w in weights.items()}
-    scores = tf.einsum("bshe,bthe->bhst", made["query"] * 0.2, made["key"])
-    attended = tf.einsum("bhst,btd->bshd", tf.nn.softmax(scores), x)
-    loss = tf.reduce_mean(tf.square(attended))
-    gradients = tf.gradients(loss, list(weights.values()))
-    return x, made, dict(zip(weights, gradients, strict=True))
-
-
-@pytest.mark.parametrize(("name", "told_by"), [("query", "key"), ("key", "query")])
-def test_a_gradient_tells_of_what_it_is_multiplied_by(name: str, told_by: str) -> None:
-    with tf.Graph().as_default():
-        x, made, gradients = attention()
-
-        def implied(*of: str) -> bool:
-            met = [found(made[name]), *(found(gradients[n], "gradient") for n in of)]
-            return id(made[name]) in proofs.prove(met).implied
-
-        assert implied(told_by)
-        # A weight that is not trained has no gradient; its own layer's tells nothing of it.
-        assert not implied() and not implied(name)
-
-        rng = np.random.default_rng(0)
-        shapes = {x: (3, 16, 8), **dict.fromkeys(made.values(), (3, 16, 2, 32))}
-        fed = {t: rng.normal(size=shape) for t, shape in shapes.items()}
-        fed[made["query"]] = np.abs(fed[made["query"]])  # of -inf nothing is left forward
-        with tf.compat.v1.Session() as session:
-            for bad in BAD:
-                for place in rng.integers(fed[made[name]].size, size=5):
-                    values = fed[made[name]].copy()
-                    values.flat[place] = bad
-                    got = session.run(gradients[told_by], {**fed, made[name]: values})
-                    assert not np.isfinite(got).all(), (bad, place)
-
-
 @pytest.mark.parametrize("rest", ["sum", "difference", "exp"])
 def test_a_product_that_xla_adds_up_at_once_is_not_read(rest: str) -> None:
     """XLA rounds it twice where it is read; what it goes into is summed, or it is read."""
@@ -903,7 +864,7 @@ def test_the_mark_of_what_is_not_summed_is_no_sum() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "whole", "left"), [("conv", 103, 1.5), ("transformer", 71, 8.4)]
+    ("name", "whole", "left"), [("conv", 103, 1.5), ("transformer", 71, 16.8)]
 )
 def test_of_the_benchmarks_models_little_is_left_to_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, whole: float, left: float

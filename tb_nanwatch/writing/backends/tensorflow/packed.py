@@ -24,7 +24,7 @@ from tb_nanwatch.record.schema import Phase, Probe
 from tb_nanwatch.writing.backends.tensorflow.ops import (
     batch_size,
     can_be_bad,
-    half_sum_of_squares,
+    half_sum_in_columns,
 )
 from tb_nanwatch.writing.backends.tensorflow.proofs import (
     GUARD_LIMIT,
@@ -92,7 +92,7 @@ def pack(found: Sequence[Found], phase: Phase) -> tuple[Packed, Parts]:
     proofs.implied |= _told_by_what_they_go_into(unique, proofs)
     elements = [_element(t, proofs) for t in unique.values()]
     size = batch_size(found)
-    guards = [half_sum_of_squares(t) for t in proofs.guards]
+    guards = [half_sum_in_columns(t) for t in proofs.guards]
     guard = tf.add_n(guards) if guards else tf.constant(0.0)
     elements_and_size = [*elements, *([] if size is None else [size])]
     row = tf.stack(elements_and_size) if elements_and_size else tf.zeros([0])
@@ -111,7 +111,7 @@ def _element(tensor: Any, proofs: Proofs) -> Any:
     moments = proofs.moments.get(id(tensor))
     if moments is not None:
         return half_sum_by_moments(tensor, moments)
-    return half_sum_of_squares(tensor)
+    return half_sum_in_columns(tensor)
 
 
 def _is_implied(one: Found, found: Sequence[Found], phase: Phase) -> bool:

@@ -158,13 +158,13 @@ def prove(found: Iterable[Found], merged: frozenset[int] = frozenset()) -> Proof
         if moments is not None:
             proofs.moments[key] = moments
     summed = watched.keys() - large.keys() | proofs.moments.keys()
-    gradients = {key for key, f in watched.items() if f.kind == "gradient"}
-    telling = proofs.moments.keys() | gradients - large.keys()
     bounds = _Bounds([watched[key].tensor for key in summed])
     for key, tensor in large.items():
         if key in proofs.moments:
             continue
-        if bounds.prove(tensor, contracts=key in merged) or spreads(tensor, telling):
+        if bounds.prove(tensor, contracts=key in merged) or spreads(
+            tensor, proofs.moments
+        ):
             proofs.implied.add(key)
         else:
             bounds.add_summed(tensor)
