@@ -22,13 +22,15 @@ PLAIN: Final = Spec(seed=224, shape=(32,), batch=16, examples=80)
 NOISE: Final = replace(PLAIN, blocks=(Block("noise", hidden=4, count=5),))
 # Assigns to its slots while it is built.
 ASSIGNS: Final = replace(PLAIN, optimizer="ScheduleFreeAdamW")
+# TensorFlow orders the factors of an update anew: rate, clipping and gradient.
+CLIPS: Final = replace(PLAIN, optimizer="SGD", options=(("global_clipnorm", 0.5),))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "mode"),
-    [(NOISE, "graph"), (ASSIGNS, "graph"), (ASSIGNS, "xla")],
-    ids=["noise added", "slots assigned", "slots assigned, XLA"],
+    [(NOISE, "graph"), (CLIPS, "graph"), (ASSIGNS, "graph"), (ASSIGNS, "xla")],
+    ids=["noise added", "clipped", "slots assigned", "slots assigned, XLA"],
 )
 def test_watching_changes_nothing(spec: Spec, mode: Mode) -> None:
     result, found = compare(spec, mode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import keras
@@ -147,16 +147,25 @@ def one_after(
     return merged
 
 
-def after(done: Any, gradient: Any) -> Any:
-    """Returns the gradient, to be had only after `done` was computed."""
-    if gradient is None:
-        return None
-    with tf.control_dependencies([done]):
-        if isinstance(gradient, tf.IndexedSlices):
-            return tf.IndexedSlices(
-                tf.identity(gradient.values), gradient.indices, gradient.dense_shape
-            )
-        return tf.identity(gradient)
+def after(done: Any, gradients: Sequence[Any]) -> list[Any]:
+    """Returns gradients that are to be had only after `done` was computed.
+
+    They wait for it as for one more number that they are handed on with: TensorFlow orders
+    the factors of an update anew, but not of operations that wait by control.
+
+    Args:
+        done: an int64 scalar.
+        gradients: `Tensor` or `IndexedSlices`, of the graph; None where there is none.
+    """
+    values = [as_tensor(g) for g in gradients if g is not None]
+    handed = iter(tf.identity_n([done, *values])[1:])
+    return [None if g is None else _with_values(g, next(handed)) for g in gradients]
+
+
+def _with_values(gradient: Any, values: Any) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return values
 
 
 def replica_id() -> int:
