@@ -83,6 +83,19 @@ def saves_text(
     return text
 
 
+def between_text(bound: str, good: str, bad: str) -> str:
+    """Returns how the bound of an edit relates to the values that were tried.
+
+    Args:
+        bound: the last value that the edit keeps.
+        good: the tried value next to it that stayed finite.
+        bad: the first one that did not.
+    """
+    if good == bound:
+        return f"{bound} was good, {bad} bad"
+    return f"{bound} lies between {good} (good) and {bad} (bad)"
+
+
 def rival_text(
     condition: str,
     inside: tuple[int, int],

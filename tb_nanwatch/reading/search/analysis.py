@@ -9,6 +9,8 @@ search space (`edit`) with what that would have saved.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.declaring.cut import Cut
-from tb_nanwatch.declaring.declaration import listed
+from tb_nanwatch.declaring.declaration import listed, number_text
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, cut_of
@@ -30,10 +32,12 @@ from tb_nanwatch.reading.search.trials import (
     Space,
     bounds_of,
     common_cause,
+    condition_text,
     counts,
     p_text,
     region_text,
     suspects_of,
+    threshold_text,
     value_text,
 )
 from tb_nanwatch.reading.search.verdict import (
@@ -48,6 +52,7 @@ from tb_nanwatch.wording.answer_text import label_of
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.finding_text import (
     also_had_text,
+    between_text,
     fared_text,
     finding_text,
     rival_text,
@@ -179,7 +184,7 @@ def _finding(
     condition = region_text(space, region, left)
     edit = _best_edit(space, region, bounds)
     hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
-    saves = _saves(space, edit) if edit else ""
+    saves = _saves(space, edit, region, bounds) if edit else ""
     cause = common_cause(space, region.inside & left)
     proved = region.p_value <= ALPHA  # else only what they died of speaks for it
     # More trials are no use before what lies in program or data is mended.
@@ -281,14 +286,26 @@ def _removed(space: Space, edit: Edit) -> Bools:
     return np.array([not edit.keeps(values) for values in space.values], np.bool_)
 
 
-def _saves(space: Space, edit: Edit) -> str:
+def _saves(
+    space: Space, edit: Edit, region: Region, bounds: dict[int, tuple[float, float]]
+) -> str:
     gone = _removed(space, edit)
     bad = space.bad
-    return saves_text(
+    said = saves_text(
         (int((gone & bad).sum()), int(bad.sum())),
         (int((gone & ~bad).sum()), int((~bad).sum())),
         None if space.best is None else bool(gone[space.best]),
     )
+    (condition,) = (
+        c for c in region.conditions if space.axes[c.axis].name == edit.hparam
+    )
+    axis, (live, dead) = space.axes[condition.axis], bounds[condition.axis]
+    written = number_text(cut_of(axis, condition, live, dead).bound)
+    if math.isnan(live) or written not in re.findall(r"[-+.\w]+", edit.code):
+        return said  # no threshold, or a grid or a list that holds no such number
+    good = threshold_text(live, float(written), axis.whole)
+    _, _, first_bad = condition_text(axis, condition, live, dead).rpartition(" ")
+    return f"{said}; {between_text(written, good, first_bad)}"
 
 
 def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]:

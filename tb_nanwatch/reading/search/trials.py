@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.declaring.cut import short_between
 from tb_nanwatch.declaring.declaration import number_text
 from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, axes_of
 from tb_nanwatch.reading.search.separation import Region
@@ -147,7 +148,9 @@ def condition_text(
             return f"{axis.name} = {values[0]}"
         return f"{axis.name} in ({', '.join(values)})"
     sign = ">=" if condition.op == "ge" else "<="
-    return f"{axis.name} {sign} {threshold_text(dead, live, axis.whole)}"
+    # Not rounded beyond the bound of the edit, which keeps what this would name as bad.
+    kept = live if math.isnan(live) else short_between(live, dead, axis.log)
+    return f"{axis.name} {sign} {threshold_text(dead, kept, axis.whole)}"
 
 
 def other_side_text(
