@@ -126,6 +126,15 @@ def label_of(cause: str, found: PostMortem | None = None) -> str:
     return f"{_what_went_wrong(found)} {place}"
 
 
+def kind_of(cause: str, found: PostMortem | None) -> str:
+    """Returns what went wrong in the operation, e.g. "logarithm of 0".
+
+    "" where that is not known, and for a cause that is not about one operation.
+    """
+    seen = cause in PLACED and found is not None and found.op is not None
+    return _what_went_wrong(found) if seen and found is not None else ""
+
+
 def _what_went_wrong(found: PostMortem) -> str:
     op_type = found.forward_type or found.op_type or ""
     gradient = "gradient of a " if found.gradient else ""

@@ -13,6 +13,7 @@ from typing import Final
 from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose, stall_text
+from tb_nanwatch.diagnosis.shared import grade, standing_of
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.wording.answer_text import NO_STEP
 from tb_nanwatch.wording.card import Card, Part
@@ -121,7 +122,7 @@ class Speaker:
             values = {h.name: h.value for h in facts.hparams if h.active}
             state_of(trial.tuner).values[trial.trial_id] = values
             if answer is not None and facts.status in BAD_STATUSES:
-                self._keep(trial, answer, causes)
+                self._keep(trial, answer, causes, facts)
                 self._outlet.trial(self._card_of_trial(answer, facts))
         elif answer is None:
             self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
@@ -135,7 +136,7 @@ class Speaker:
         if answer is None:
             return
         if self._session.trial is not None:
-            self._keep(self._session.trial, answer, causes)
+            self._keep(self._session.trial, answer, causes, facts)
             self._outlet.raised(self._card_of_trial(answer, facts))
         else:
             self._outlet.raised(self._card(answer))
@@ -181,11 +182,21 @@ class Speaker:
 
     # --- Parts ----------------------------------------------------------------
 
-    def _keep(self, trial: Trial, answer: Answer, causes: Sequence[Cause]) -> None:
-        """Keeps a trial's answer for the card at the search's end."""
-        first = causes[0] if causes else Cause("unknown", 0.0)
-        told = TrialAnswer(self._whose(), answer, first.about, first.held)
-        state_of(trial.tuner).answers[trial.trial_id] = told
+    def _keep(
+        self, trial: Trial, answer: Answer, causes: Sequence[Cause], facts: Facts
+    ) -> None:
+        """Keeps the answer of a trial's worst training for the card at the search's end."""
+        told = TrialAnswer(
+            self._whose(),
+            answer,
+            standing_of(causes, facts.postmortem),
+            self._session.id,
+            grade(facts.status, facts.inherited),
+        )
+        answers = state_of(trial.tuner).answers
+        kept = answers.get(trial.trial_id)
+        if kept is None or kept.session == told.session or told.grade > kept.grade:
+            answers[trial.trial_id] = told
 
     def _card(self, answer: Answer) -> Card:
         card = card_of(answer, self._whose(), self._see())

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import parts_of, rank
+from tb_nanwatch.diagnosis.answer import parts_of
+from tb_nanwatch.diagnosis.shared import shared
 from tb_nanwatch.record.schema import BAD_STATUSES, JSONScalar, Status
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.writing.search.verdict import TrialAnswer
@@ -40,21 +41,17 @@ def card_at_end(
     if not bad:
         return Card(_clean_text(statuses), False)
     first = f"{len(bad):,} of {len(statuses):,} watched trials went bad."
-    by_cause: dict[str, list[str]] = {}
-    for trial in bad:
-        if trial in answers and answers[trial].answer.sure:
-            by_cause.setdefault(answers[trial].answer.cause, []).append(trial)
+    known = [trial for trial in bad if trial in answers]
     tried = (Part("Tried", confirmed),) if confirmed else ()
-    if not by_cause:
+    chosen = shared([answers[trial].standing for trial in known])
+    if chosen is None or not answers[known[chosen.shown]].answer.sure:
         return Card(first, True, tried, tuple(see))
-    alike = max(by_cause.values(), key=len)
-    told = [answers[trial] for trial in alike]
-    best = max(told, key=lambda t: rank(t.answer.sure, t.held, t.about))
-    name, answer = best.name, best.answer
+    alike = [known[i] for i in chosen.alike]
+    name, answer = answers[known[chosen.shown]][:2]
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, fix, *rest = parts_of(answer)
     live = [trial for trial in statuses if trial not in bad]
-    narrow = _narrow({t: answers[t].about for t in alike}, live, values)
+    narrow = _narrow({t: answers[t].standing.about for t in alike}, live, values)
     if narrow:  # as the report says it: one trial's rate is not the search's bound
         more = f" `{see[0]}` has the edit to paste." if see else ""
         fix = replace(fix, text=narrow + more)
