@@ -31,6 +31,7 @@ from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.search.tuner import Trial
 from tb_nanwatch.writing.search.verdict import TrialAnswer, TunerState, state_of
 from tb_nanwatch.writing.telling.bad_run import BadRun
+from tb_nanwatch.writing.telling.concerned import concerned_first
 from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
 from tb_nanwatch.writing.telling.search_end import card_at_end
 
@@ -123,7 +124,7 @@ class Speaker:
             state_of(trial.tuner).values[trial.trial_id] = values
             if answer is not None and facts.status in BAD_STATUSES:
                 self._keep(trial, answer, causes, facts)
-                self._outlet.trial(self._card_of_trial(answer, facts))
+                self._outlet.trial(self._card_of_trial(answer, facts, causes))
         elif answer is None:
             self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
         else:
@@ -137,7 +138,7 @@ class Speaker:
             return
         if self._session.trial is not None:
             self._keep(self._session.trial, answer, causes, facts)
-            self._outlet.raised(self._card_of_trial(answer, facts))
+            self._outlet.raised(self._card_of_trial(answer, facts, causes))
         else:
             self._outlet.raised(self._card(answer))
 
@@ -215,8 +216,11 @@ class Speaker:
             f"of epoch {first} is the last sound one."
         )
 
-    def _card_of_trial(self, answer: Answer, facts: Facts) -> Card:
-        return Card(self._text_of_trial(answer, facts), True, parts_of(answer))
+    def _card_of_trial(
+        self, answer: Answer, facts: Facts, causes: Sequence[Cause]
+    ) -> Card:
+        text = self._text_of_trial(answer, facts, causes)
+        return Card(text, True, parts_of(answer))
 
     def _known(self, with_data: bool = True) -> tuple[Facts, list[Cause]]:
         facts = self._session.facts()
@@ -243,8 +247,13 @@ class Speaker:
         fits = len(serve) + len(LINK) <= _ROOM
         return [self.see(), *([f"{serve}   {LINK}"] if fits else [serve, LINK])]
 
-    def _text_of_trial(self, answer: Answer, facts: Facts) -> str:
-        shown = [h for h in facts.hparams if h.active][:_MAX_HPARAMS]
+    def _text_of_trial(
+        self, answer: Answer, facts: Facts, causes: Sequence[Cause]
+    ) -> str:
+        active = [h for h in facts.hparams if h.active]
+        about = causes[0].about if causes else None
+        said = f"{answer.why} {answer.fix}"
+        shown = concerned_first(active, about, said)[:_MAX_HPARAMS]
         values = ", ".join(
             f"{clean(h.name, 40)} {clean(_value(h.value), 40)}" for h in shown
         )

@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from tb_nanwatch.diagnosis.answer import parts_of
 from tb_nanwatch.diagnosis.shared import shared
 from tb_nanwatch.record.schema import BAD_STATUSES, JSONScalar, Status
 from tb_nanwatch.wording.card import Card, Part
 from tb_nanwatch.writing.search.verdict import TrialAnswer
-
-# Keras keeps a setting of the optimizer in float32.
-_SAME_NUMBER: Final = 1e-5
+from tb_nanwatch.writing.telling.concerned import as_number, is_about
 
 Values = Mapping[str, Mapping[str, JSONScalar]]
 
@@ -87,29 +83,16 @@ def _narrow(
     names = [
         name
         for name in values.get(next(iter(about)), {})
-        if all(_same(values.get(t, {}).get(name), a) for t, a in about.items())
+        if all(is_about(values.get(t, {}).get(name), a) for t, a in about.items())
     ]
     if len(names) != 1 or not live:
         return ""
     (name,) = names
     dead = min(a for a in about.values() if a is not None)
-    lived = [v for t in live if (v := _number(values.get(t, {}).get(name))) is not None]
+    lived = [v for t in live if (v := as_number(values.get(t, {}).get(name))) is not None]
     if not lived or max(lived) >= dead:
         return ""
     return (
         f"Narrow `{name}` in the search space: {dead:.3g} and more went bad, "
         f"{max(lived):.3g} and less stayed finite."
     )
-
-
-def _number(value: JSONScalar) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
-
-
-def _same(value: JSONScalar, about: float | None) -> bool:
-    number = _number(value)
-    if number is None or about is None:
-        return False
-    return math.isclose(number, about, rel_tol=_SAME_NUMBER)
