@@ -31,6 +31,7 @@ from tb_nanwatch.diagnosis.tested import (
 )
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Status
 from tb_nanwatch.wording.chain_text import came_from
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.places import position_text, probe_text, tensor_text
 
 __all__ = ["Cause", "Facts", "diagnose", "facts_of", "has_cause"]
@@ -197,7 +198,7 @@ def stall_text(facts: Facts) -> str:
     if not found.skipped:
         return (
             f"The loss scale is down to {found.scale:.2g}, and in {found.lost:,} of "
-            f"{facts.steps:,} steps all gradients were 0: float16 holds none so small."
+            f"{counted(facts.steps, 'step')} all gradients were 0: float16 holds none so small."
         )
     since = ""
     if found.last_update is None:
@@ -211,7 +212,8 @@ def stall_text(facts: Facts) -> str:
             "none so small."
         )
     return (
-        f"{found.skipped:,} of {facts.steps:,} steps were skipped, since gradients were "
+        f"{found.skipped:,} of {counted(facts.steps, 'step')} "
+        f"{'was' if found.skipped == 1 else 'were'} skipped, since gradients were "
         f"not finite, and the loss scale is down to {found.scale:.2g}{since}.{lost}"
     )
 

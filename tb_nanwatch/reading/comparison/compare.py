@@ -21,6 +21,7 @@ from tb_nanwatch.reading.report import run_entry
 from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata
+from tb_nanwatch.wording.counts import counted
 
 _KINDS: Final = (metadata.KIND_SESSION, metadata.KIND_RANGES)
 # Names that an error lists.
@@ -268,8 +269,8 @@ def _find(place: ComparedLog, name: str | None) -> _Found:
         if only is not None or (len(ids) == 1 and not loose):
             return _Found(only, ids[0] if ids else None)
         raise CannotCompareError(
-            f"{where} holds {_count(len(ids), 'search', 'es')} and "
-            f"{_count(len(loose), 'run')} without a search; expected one run or one "
+            f"{where} holds {counted(len(ids), 'search', 'es')} and "
+            f"{counted(len(loose), 'run')} without a search; expected one run or one "
             f"search. Name two of them: tb-nanwatch compare LOGDIR NAME NAME, with names "
             f"out of {_listing(_names(newest_first))}"
         )
@@ -346,7 +347,3 @@ def _listing(names: Sequence[str]) -> str:
     shown = ", ".join(repr(n) for n in names[:_MAX_LISTED])
     more = len(names) - _MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _count(n: int, noun: str, plural: str = "s") -> str:
-    return f"{n} {noun}{'' if n == 1 else plural}"

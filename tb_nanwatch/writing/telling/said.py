@@ -17,6 +17,7 @@ from tb_nanwatch.diagnosis.shared import grade, standing_of
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.wording.answer_text import NO_STEP
 from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.places import (
     place_text,
     position_text,
@@ -267,13 +268,13 @@ class Speaker:
         if not steps:
             return NO_STEP
         tensors = len(self._session.recorder.probes("train"))
-        counted = f"{steps:,} step{'s' * (steps != 1)}, {tensors:,} tensors"
+        told = f"{counted(steps, 'step')}, {counted(tensors, 'tensor')}"
         if facts.status == "contained":
             return (
                 f"{self._whose()}: some values were NaN or Inf, but none reached "
-                f"a loss or a weight ({counted}). {self.see()}"
+                f"a loss or a weight ({told}). {self.see()}"
             )
-        return f"All finite: {counted}."
+        return f"All finite: {told}."
 
     def _steps_after(self, facts: Facts) -> int:
         return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0

@@ -11,6 +11,7 @@ from tb_nanwatch.diagnosis.answer import parts_of
 from tb_nanwatch.diagnosis.shared import shared
 from tb_nanwatch.record.schema import BAD_STATUSES, JSONScalar, Status
 from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.writing.search.verdict import TrialAnswer
 from tb_nanwatch.writing.telling.concerned import as_number, is_about
 
@@ -36,7 +37,7 @@ def card_at_end(
     bad = [trial for trial, status in statuses.items() if status in BAD_STATUSES]
     if not bad:
         return Card(_clean_text(statuses), False)
-    first = f"{len(bad):,} of {len(statuses):,} watched trials went bad."
+    first = f"{len(bad):,} of {counted(len(statuses), 'watched trial')} went bad."
     known = [trial for trial in bad if trial in answers]
     tried = (Part("Tried", confirmed),) if confirmed else ()
     chosen = shared([answers[trial].standing for trial in known])
