@@ -72,6 +72,7 @@ def domain_of_gradient(m: Measured) -> list[Candidate]:
         evidence.append("It is that of an operation in the model, not in the loss.")
     if passed and m.is_recurrent(m.origin):
         through_time = amplification(
+            m,
             1e3,
             "It belongs to a recurrent layer, whose gradient is multiplied by the same "
             "matrix at every step of the sequence.",

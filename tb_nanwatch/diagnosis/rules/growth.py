@@ -88,8 +88,8 @@ def _gain_driver(m: Measured) -> Candidate | None:
     # The first that applies: each looks at what the ones before leave.
     return (
         leap_without_weights(m, gains)
-        or through_time(gains)
+        or through_time(m, gains)
         or large_first_weights(gains)
         or growth_at_one_place(gains)
-        or through_layers(gains)
+        or through_layers(m, gains)
     )
