@@ -19,6 +19,7 @@ import numpy as np
 
 from tb_nanwatch.declaring.cut import Cut
 from tb_nanwatch.declaring.declaration import listed, number_text
+from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, cut_of
@@ -46,9 +47,10 @@ from tb_nanwatch.reading.search.verdict import (
     more_needed,
     nothing_found,
     without_comparison,
+    without_exception,
 )
 from tb_nanwatch.record.schema import JSONScalar
-from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.answer_text import capital, label_of
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.finding_text import (
     also_had_text,
@@ -58,6 +60,7 @@ from tb_nanwatch.wording.finding_text import (
     rival_text,
     saves_text,
 )
+from tb_nanwatch.wording.first_screen_text import BY_CHANCE, condition_went_bad_text
 from tb_nanwatch.wording.verdict_text import trials_text
 
 # Most findings of a search: a fourth one would be noise to a reader.
@@ -74,11 +77,14 @@ class Analysis:
         findings: the clearest first.
         rates: of every hyperparameter that took several values.
         verdict: a sentence or two; empty where there is nothing to say beyond counts.
+        perhaps: a sentence on the condition that holds for all bad trials and no other, where
+            the counts do not prove it and chance would seldom give one; "" for none.
     """
 
     findings: list[Finding] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
     verdict: str = ""
+    perhaps: str = ""
 
 
 def analyse(
@@ -116,7 +122,7 @@ def analyse(
             sentences.append(how_to_mend(space))
         return Analysis(findings, rates, " ".join(filter(None, sentences)))
     assert first is not None
-    return Analysis([], rates, nothing_found(space, first))
+    return Analysis([], rates, nothing_found(space, first), _perhaps(space, first))
 
 
 def stable_cuts(
@@ -167,6 +173,16 @@ def separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
         if separation.best is None:
             return
         left &= ~separation.best.inside
+
+
+def _perhaps(space: Space, separation: Separation) -> str:
+    """Returns `Analysis.perhaps` of the whole search."""
+    region = without_exception(space, separation)
+    if region is None or region.p_value > at("worth_a_word"):
+        return ""
+    condition = region_text(space, region, np.ones(len(space.trials), np.bool_))
+    sides = counts(space, region.inside), counts(space, ~region.inside)
+    return f"{capital(condition_went_bad_text('trial', condition, *sides))}. {BY_CHANCE}"
 
 
 # --- Findings -----------------------------------------------------------------------
