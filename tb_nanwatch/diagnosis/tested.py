@@ -118,14 +118,19 @@ def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
     )
     if kept.learns and kept.first_loss is not None and kept.last_loss is not None:
         text += f" and the loss falls from {kept.first_loss:.3g} to {kept.last_loss:.3g}"
-    failed = [
-        e.value
-        for e in _tried(facts, cause)
-        if not e.finite and e.value is not None and kept.value is not None
-    ]
-    higher = [value for value in failed if value > (kept.value or 0.0)]
-    text += f"; with {min(higher):.3g} they are not." if higher else "."
+    higher = failed_above(facts, cause, kept)
+    text += f"; with {higher:.3g} they are not." if higher is not None else "."
     return f"{text} {covered_text(facts, kept)}"
+
+
+def failed_above(facts: Facts, cause: str, kept: Experiment) -> float | None:
+    """Returns the lowest value above that of a confirmation with which the run went bad again."""
+    if kept.value is None:
+        return None
+    failed = [
+        e.value for e in _tried(facts, cause) if not e.finite and e.value is not None
+    ]
+    return min((value for value in failed if value > kept.value), default=None)
 
 
 def covered_text(facts: Facts, kept: Experiment) -> str:

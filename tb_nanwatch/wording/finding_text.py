@@ -84,17 +84,19 @@ def saves_text(
     return text
 
 
-def between_text(bound: str, good: str, bad: str) -> str:
+def between_text(bound: str, good: str, bad: str, tried: bool = False) -> str:
     """Returns how the bound of an edit relates to the values that were tried.
 
     Args:
         bound: the last value that the edit keeps.
         good: the tried value next to it that stayed finite.
         bad: the first one that did not.
+        tried: whether that was no trial's own, but tried in one that had gone bad.
     """
+    when = " when tried" if tried else ""
     if good == bound:
-        return f"{bound} was good, {bad} bad"
-    return f"{bound} lies between {good} (good) and {bad} (bad)"
+        return f"{bound} was good, {bad} bad{when}"
+    return f"{bound} lies between {good} (good) and {bad} (bad{when})"
 
 
 def rival_text(

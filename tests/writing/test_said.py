@@ -199,6 +199,13 @@ def test_a_search_that_died_of_one_value_says_where_to_cut() -> None:
     # Where a trial lived at such a value, or none lived, the trial's own fix stands.
     values["2"]["lr"] = 0.5
     assert card_at_end(statuses, bad, [], values).parts[1].text == "Fix of rate."
+    assert card_at_end(statuses, bad, ["the report"], values).parts[1].text == (
+        "Fix of rate. That is for Trial #2; `the report` compares all trials by `lr`."
+    )
+    values["1"]["m"] = values["0"]["m"] = 0.3  # one of two may be to blame
+    values["0"]["m"], values["0"]["n"] = 0.9, 2
+    assert card_at_end(statuses, bad, ["see"], values).parts[1].text == "Fix of rate."
+    del values["0"]["m"], values["1"]["m"]
     alone = {k: statuses[k] for k in "01"}
     assert card_at_end(alone, bad, [], values).parts[1].text == "Fix of rate."
 

@@ -31,7 +31,6 @@ from tb_nanwatch.reading.search.separation import Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
     ComparedTrial,
     Space,
-    bounds_of,
     common_cause,
     condition_text,
     counts,
@@ -39,6 +38,7 @@ from tb_nanwatch.reading.search.trials import (
     region_text,
     suspects_of,
     threshold_text,
+    tried_bounds,
     value_text,
 )
 from tb_nanwatch.reading.search.verdict import (
@@ -146,7 +146,7 @@ def stable_cuts(
         for condition in region.conditions if region is not None else ():
             assert region is not None
             axis = space.axes[condition.axis]
-            bounds = bounds_of(space.axes, region, condition, left)
+            bounds = tried_bounds(space, region, condition, left)
             cut = cut_of(axis, condition, *bounds)
             edit = edits.unconditional(cut, axis, space.known)
             if edit is not None:
@@ -196,7 +196,7 @@ def _finding(
     assert region is not None
     inside = counts(space, region.inside & left)
     outside = counts(space, left & ~region.inside)
-    bounds = {c.axis: bounds_of(space.axes, region, c, left) for c in region.conditions}
+    bounds = {c.axis: tried_bounds(space, region, c, left) for c in region.conditions}
     condition = region_text(space, region, left)
     edit = _best_edit(space, region, bounds)
     hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
@@ -321,7 +321,8 @@ def _saves(
         return said  # no threshold, or a grid or a list that holds no such number
     good = threshold_text(live, float(written), axis.whole)
     _, _, first_bad = condition_text(axis, condition, live, dead).rpartition(" ")
-    return f"{said}; {between_text(written, good, first_bad)}"
+    tried = dead not in axis.numbers
+    return f"{said}; {between_text(written, good, first_bad, tried)}"
 
 
 def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]:

@@ -48,10 +48,15 @@ def card_at_end(
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, fix, *rest = parts_of(answer)
     live = [trial for trial in statuses if trial not in bad]
-    narrow = _narrow({t: answers[t].standing.about for t in alike}, live, values)
-    if narrow:  # as the report says it: one trial's rate is not the search's bound
+    about = {t: answers[t].standing.about for t in alike}
+    hparam = _blamed(about, values)
+    if narrow := _narrow(hparam, about, live, values):
+        # As the report says it: one trial's rate is not the search's bound.
         more = f" `{see[0]}` has the edit to paste." if see else ""
         fix = replace(fix, text=narrow + more)
+    elif hparam and live and see:
+        more = f"That is for {name}; `{see[0]}` compares all trials by `{hparam}`."
+        fix = replace(fix, text=f"{fix.text} {more}")
     return Card(
         first,
         True,
@@ -69,16 +74,11 @@ def _clean_text(statuses: Mapping[str, Status]) -> str:
     return f"No trial went bad: {kinds}."
 
 
-def _narrow(
-    about: Mapping[str, float | None], live: Sequence[str], values: Values
-) -> str:
-    """Returns where the values that went bad begin, in a sentence.
-
-    "" where the causes are not about one hyperparameter, or where others lived there.
+def _blamed(about: Mapping[str, float | None], values: Values) -> str:
+    """Returns the one hyperparameter that gave the values to blame, "" where none or several did.
 
     Args:
         about: the value that each trial with the shared cause died of.
-        live: ids of the trials that did not go bad.
         values: of all trials.
     """
     names = [
@@ -86,14 +86,29 @@ def _narrow(
         for name in values.get(next(iter(about)), {})
         if all(is_about(values.get(t, {}).get(name), a) for t, a in about.items())
     ]
-    if len(names) != 1 or not live:
-        return ""
-    (name,) = names
-    dead = min(a for a in about.values() if a is not None)
+    return names[0] if len(names) == 1 else ""
+
+
+def _narrow(
+    name: str,
+    about: Mapping[str, float | None],
+    live: Sequence[str],
+    values: Values,
+) -> str:
+    """Returns where the values that went bad begin, in a sentence.
+
+    "" where no hyperparameter is known to be to blame, or where others lived there.
+
+    Args:
+        name: the hyperparameter's, "" for none.
+        about, values: as of `_blamed`.
+        live: ids of the trials that did not go bad.
+    """
+    dead = [a for a in about.values() if a is not None]
     lived = [v for t in live if (v := as_number(values.get(t, {}).get(name))) is not None]
-    if not lived or max(lived) >= dead:
+    if not (name and dead and lived) or max(lived) >= min(dead):
         return ""
     return (
-        f"Narrow `{name}` in the search space: {dead:.3g} and more went bad, "
+        f"Narrow `{name}` in the search space: {min(dead):.3g} and more went bad, "
         f"{max(lived):.3g} and less stayed finite."
     )
