@@ -7,7 +7,6 @@ details of the run are shown behind them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,20 +30,6 @@ from tb_nanwatch.wording.chain_text import came_from
 
 # Degrees of certainty of a cause, the lowest first; empty where it is unknown.
 SURE: Final = ("", "unclear", "likely", "tested")
-
-
-def rank(sure: str, held: float | None, about: float | None) -> tuple[int, float, float]:
-    """Returns a sort key: of runs with the same cause, the one with the largest key is shown.
-
-    Args:
-        sure: of its cause, one of `SURE`.
-        held: value that its fix sets and that an experiment has shown to be enough.
-        about: value of the setting that is to blame; either is None where there is none.
-    """
-    # The lowest rate that one of them needed is low enough for the others; where none was
-    # tried, what is enough where the mildest value died.
-    held, about = (-math.inf if v is None else -abs(v) for v in (held, about))
-    return SURE.index(sure), held, about
 
 
 @dataclass(frozen=True)

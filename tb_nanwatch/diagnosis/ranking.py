@@ -23,6 +23,7 @@ from tb_nanwatch.diagnosis.tested import (
     changed_text,
     confirmation,
     confirmed_text,
+    failed_above,
     mends_not,
     needs_both,
     rate_that_holds,
@@ -31,6 +32,7 @@ from tb_nanwatch.diagnosis.tested import (
 )
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Status
 from tb_nanwatch.wording.chain_text import came_from
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.places import position_text, probe_text, tensor_text
 
 __all__ = ["Cause", "Facts", "diagnose", "facts_of", "has_cause"]
@@ -54,6 +56,7 @@ class Cause:
         held: value that the fix sets and that an experiment has shown to be enough, None
             for none.
         changed: what that experiment ran with: "a learning rate of 0.3 instead of 3".
+        failed: the lowest value above that one which was tried, and not enough.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Cause:
     record: str = ""
     held: float | None = None
     changed: str = ""
+    failed: float | None = None
 
 
 # A cause that an experiment confirmed outweighs those that were only derived.
@@ -145,13 +149,14 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
     tested = confirmed_text(facts, c.id, kept) if kept else unhelpful_text(facts, c.id)
     evidence = [*where, tested, *c.evidence]
     fix = c.fix
-    held = None
+    held = failed = None
     if kept is not None and c.id == "learning_rate" and kept.value is not None:
         margin = rate_that_holds(facts, kept)
         fix, held = (
             rate_fixes.tested_rate(measure(facts), kept, margin),
             kept.value / margin,
         )
+        failed = failed_above(facts, c.id, kept)
     if mends_not(facts, c.id):
         fix = f"Not enough alone, as tried: {fix}"
     sure = "tested" if kept else "likely" if confidence >= at("likely") else "unclear"
@@ -167,6 +172,7 @@ def _cause(facts: Facts, c: Candidate, confidence: float, where: list[str]) -> C
         reputation_of(c.id, sure).words,
         held,
         changed_text(kept) if kept else "",
+        failed,
     )
 
 
@@ -197,7 +203,7 @@ def stall_text(facts: Facts) -> str:
     if not found.skipped:
         return (
             f"The loss scale is down to {found.scale:.2g}, and in {found.lost:,} of "
-            f"{facts.steps:,} steps all gradients were 0: float16 holds none so small."
+            f"{counted(facts.steps, 'step')} all gradients were 0: float16 holds none so small."
         )
     since = ""
     if found.last_update is None:
@@ -211,7 +217,8 @@ def stall_text(facts: Facts) -> str:
             "none so small."
         )
     return (
-        f"{found.skipped:,} of {facts.steps:,} steps were skipped, since gradients were "
+        f"{found.skipped:,} of {counted(facts.steps, 'step')} "
+        f"{'was' if found.skipped == 1 else 'were'} skipped, since gradients were "
         f"not finite, and the loss scale is down to {found.scale:.2g}{since}.{lost}"
     )
 

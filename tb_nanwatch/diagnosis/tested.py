@@ -9,6 +9,7 @@ from typing import Final
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.record.schema import Experiment, PostMortem
+from tb_nanwatch.wording.counts import counted
 
 # What would keep a training finite if the cause were right; "learning_rate/" and
 # "schedule/" begin several changes.
@@ -112,19 +113,24 @@ def confirmed_text(facts: Facts, cause: str, kept: Experiment) -> str:
         after = f" and the {kept.steps - 1:,} after it" if kept.steps > 1 else ""
         return f"Tested: run again with {kept.text}, the step{after} stayed finite."
     text = (
-        f"Tested: run again from step {kept.first:,} on with {changed_text(kept)}, all "
-        f"{kept.steps:,} steps are finite"
+        f"Tested: run again from step {kept.first:,} on with {changed_text(kept)}, "
+        + (f"all {kept.steps:,} steps are finite" if kept.steps != 1 else "it is finite")
     )
     if kept.learns and kept.first_loss is not None and kept.last_loss is not None:
         text += f" and the loss falls from {kept.first_loss:.3g} to {kept.last_loss:.3g}"
-    failed = [
-        e.value
-        for e in _tried(facts, cause)
-        if not e.finite and e.value is not None and kept.value is not None
-    ]
-    higher = [value for value in failed if value > (kept.value or 0.0)]
-    text += f"; with {min(higher):.3g} they are not." if higher else "."
+    higher = failed_above(facts, cause, kept)
+    text += f"; with {higher:.3g} they are not." if higher is not None else "."
     return f"{text} {covered_text(facts, kept)}"
+
+
+def failed_above(facts: Facts, cause: str, kept: Experiment) -> float | None:
+    """Returns the lowest value above that of a confirmation with which the run went bad again."""
+    if kept.value is None:
+        return None
+    failed = [
+        e.value for e in _tried(facts, cause) if not e.finite and e.value is not None
+    ]
+    return min((value for value in failed if value > kept.value), default=None)
 
 
 def covered_text(facts: Facts, kept: Experiment) -> str:
@@ -139,7 +145,9 @@ def covered_text(facts: Facts, kept: Experiment) -> str:
         return "That is the whole training."
     beyond = max(0, end - 1 - _onset(facts))
     epoch = found.epoch_steps
-    those = f"Those are {kept.steps:,} of the training's {planned:,} steps, "
+    those = f"That is {kept.steps:,} of the training's {counted(planned, 'step')}, "
+    if kept.steps != 1:
+        those = those.replace("That is", "Those are")
     what = "of them after the failing one"
     text = f"{those}{beyond:,} {what}" if planned else f"{beyond:,} {what}"
     if epoch > kept.steps:

@@ -8,6 +8,7 @@ from typing import Final
 from tb_nanwatch.record.schema import Boundary
 from tb_nanwatch.stability.frontier import KnownFrontier
 from tb_nanwatch.stability.space import StableSpace
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.stability_text import boundary_text, where_text
 
 _MAX_UNSURE: Final = 6
@@ -33,8 +34,8 @@ def report(
         max_trials: that there may be.
     """
     lines = [
-        f"Stability search: {frontier.bad} of {frontier.trials} short trials went bad "
-        f"({spent_steps:,} steps, {seconds:.0f} s)."
+        f"Stability search: {frontier.bad} of {counted(frontier.trials, 'short trial')} went bad "
+        f"({counted(spent_steps, 'step')}, {seconds:.0f} s)."
     ]
     lines += [f"  {boundary_text(b)}" for b in frontier.boundaries]
     if begun > frontier.trials:
@@ -44,7 +45,7 @@ def report(
         )
     lines += _unsure(frontier, begun, max_trials)
     lines.append(
-        f"This holds for {steps:,} steps of training: what goes bad later was not seen."
+        f"This holds for {counted(steps, 'step')} of training: what goes bad later was not seen."
     )
     lines += _space(stable, frontier)
     return "\n".join(lines)

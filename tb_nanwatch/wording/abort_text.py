@@ -82,12 +82,14 @@ def in_a_row_text(
     """
     count, bad = failed
     which = "These trials all" if bad == count else f"{bad} of these {count} trials"
+    if count == 1:
+        which = "This trial"
     told = (
         f"{which} went bad, and KerasTuner counts a NaN objective as a failure"
         if bad
-        else f"The last {count} trials failed, and not by going bad"
+        else f"The last {f'{count} trials' if count > 1 else 'trial'} failed, and not by going bad"
     )
-    told += f"; after {limit} in a row it gives the whole search up."
+    told += f"; after {limit if limit > 1 else 'one'}{' in a row' * (limit > 1)} it gives the whole search up."
     if shared:
         return (
             f"{told} They share their cause ({shared}), which does not lie in the search "

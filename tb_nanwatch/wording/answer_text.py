@@ -16,6 +16,7 @@ from tb_nanwatch.record.schema import (
 )
 from tb_nanwatch.record.words import LARGEST
 from tb_nanwatch.wording.causes import LABELS
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.places import place_text, tensor_text
 
 _HAPPENED: Final[dict[Status, str]] = {
@@ -93,9 +94,9 @@ def all_finite_text(steps: int, tensors: int, closest: Mapping[str, float]) -> s
     """
     if not steps:
         return NO_STEP
-    said = f"{steps:,} step{'s' * (steps != 1)}"
+    said = counted(steps, "step")
     if tensors:
-        said += f", {tensors:,} tensor{'s' * (tensors != 1)}"
+        said += f", {counted(tensors, 'tensor')}"
     largest = max(closest.items(), key=lambda item: item[1], default=None)
     limit = LARGEST.get(largest[0]) if largest is not None else None
     if largest is None or not largest[1] > 0 or limit is None:
@@ -124,6 +125,15 @@ def label_of(cause: str, found: PostMortem | None = None) -> str:
             "the metric", "your metric"
         )
     return f"{_what_went_wrong(found)} {place}"
+
+
+def kind_of(cause: str, found: PostMortem | None) -> str:
+    """Returns what went wrong in the operation, e.g. "logarithm of 0".
+
+    "" where that is not known, and for a cause that is not about one operation.
+    """
+    seen = cause in PLACED and found is not None and found.op is not None
+    return _what_went_wrong(found) if seen and found is not None else ""
 
 
 def _what_went_wrong(found: PostMortem) -> str:

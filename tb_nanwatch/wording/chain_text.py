@@ -7,6 +7,7 @@ import math
 from typing import Final
 
 from tb_nanwatch.record.schema import Link, Outlier, PostMortem, Since
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.row_values import LEFT_OUT, of_a_row
 
 DATA_WORDS: Final = {"input": "input", "label": "label", "sample_weight": "sample weight"}
@@ -175,7 +176,7 @@ def outlier_text(outlier: Outlier, with_data: bool = True) -> str:
         else f"in the other rows at most {outlier.usual:.3g} in size"
     )
     more = (
-        f" {outlier.count:,} values in {len(outlier.rows):,} of {outlier.size:,} rows are "
+        f" {outlier.count:,} values in {len(outlier.rows):,} of {counted(outlier.size, 'row')} are "
         "as far out."
         if outlier.count > 1
         else ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from tb_nanwatch.record.metadata import PLUGIN_NAME
+from tb_nanwatch.wording.counts import counted
 
 NO_END: Final = (
     "The log ends without an end record: the training was killed, or its machine or log "
@@ -50,14 +51,14 @@ def missing_text(missing: int, expected: int, kind: str, first: int) -> str:
 
 def unreadable_text(count: int, kind: str, problem: str) -> str:
     """Returns that records of a kind cannot be read, and what is wrong with the first."""
-    return f"{count} {kind} records cannot be read; the first: {problem}"
+    return f"{counted(count, f'{kind} record')} cannot be read; the first: {problem}"
 
 
 def duplicates_text(count: int, kind: str) -> str:
     """Returns that sequence numbers were used more than once."""
     return (
-        f"{count} {kind} records have a sequence number that was used before; the later "
-        "of each is shown."
+        f"{counted(count, f'{kind} record')} {'has' if count == 1 else 'have'} a sequence "
+        "number that was used before; the later of each is shown."
     )
 
 
@@ -65,6 +66,6 @@ def sampling_text(limit: int) -> str:
     """Returns that the user's own flag makes TensorBoard drop records."""
     return (
         f"TensorBoard was started with --samples_per_plugin={PLUGIN_NAME}={limit}: it "
-        f"keeps {limit} records of each run and drops the rest. Restart it without that "
+        f"keeps {counted(limit, 'record')} of each run and drops the rest. Restart it without that "
         "setting to see every step."
     )

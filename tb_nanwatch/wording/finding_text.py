@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tb_nanwatch.record.schema import ConfirmationRecord
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.verdict_text import trials_text
 
 # The usual level for one test of a condition that was fixed before the test.
@@ -30,7 +31,7 @@ def finding_text(
         cause = f" Cause in all {inside}: {died}." if died else ""
         return f"{fared}; corrected p = {p}.{cause}"
     would = (
-        f"; {more} more trials, half of them there, would settle it if they fared as "
+        f"; {counted(more, 'more trial')}, half of them there, would settle it if they fared as "
         "these did"
         if more
         else ""
@@ -81,6 +82,21 @@ def saves_text(
     if best_lost is not None:
         text += ", best score " + ("lost" if best_lost else "kept")
     return text
+
+
+def between_text(bound: str, good: str, bad: str, tried: bool = False) -> str:
+    """Returns how the bound of an edit relates to the values that were tried.
+
+    Args:
+        bound: the last value that the edit keeps.
+        good: the tried value next to it that stayed finite.
+        bad: the first one that did not.
+        tried: whether that was no trial's own, but tried in one that had gone bad.
+    """
+    when = " when tried" if tried else ""
+    if good == bound:
+        return f"{bound} was good, {bad} bad{when}"
+    return f"{bound} lies between {good} (good) and {bad} (bad{when})"
 
 
 def rival_text(
@@ -148,5 +164,5 @@ def confirmation_text(record: ConfirmationRecord) -> str:
     return (
         f"{record.condition} {was} confirmed by {inside + outside} short trials, {sides}: "
         f"p = {record.p_value:.1g} ({there} of {inside} went bad there, {elsewhere} of "
-        f"{outside} {other}, within {record.steps:,} steps)."
+        f"{outside} {other}, within {counted(record.steps, 'step')})."
     )

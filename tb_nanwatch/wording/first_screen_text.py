@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tb_nanwatch.wording.counts import counted
+
 # Behind the counts of a condition that they do not prove.
 BY_CHANCE: Final = "It may be chance."
 # Names that one sentence lists.
@@ -15,18 +17,15 @@ _MAX_NAMES: Final = 3
 def stopped_text(total: int, exception: str | None = None) -> str:
     """Returns that somebody, or an exception, ended a search after `total` trials."""
     if exception is None:
-        return f"Search interrupted by hand after {_trials(total)}"
-    return f"Search ended by an exception after {_trials(total)}: {exception}"
+        return f"Search interrupted by hand after {counted(total, 'trial')}"
+    return f"Search ended by an exception after {counted(total, 'trial')}: {exception}"
 
 
 def aborted_text(row: int, alike: bool) -> str:
     """Returns that `row` failed trials ended a search, and whether they died alike."""
     same = ", all for the same reason" if alike and row > 1 else ""
-    return f"Search aborted: {_trials(row)} in a row failed{same}"
-
-
-def _trials(count: int) -> str:
-    return f"{count} trial{'s' * (count != 1)}"
+    failed = "one trial" if row == 1 else f"{counted(row, 'trial')} in a row"
+    return f"Search aborted: {failed} failed{same}"
 
 
 def condition_went_bad_text(
@@ -36,8 +35,12 @@ def condition_went_bad_text(
     (hits, size), (others, rest) = inside, outside
     every = "both" if size == 2 else f"all {size}"
     of = every if hits == size > 1 else f"{hits} of the {size}"
-    counted = f"{of} {noun}s with {condition} went bad"
-    return f"{counted}, {others} of the {rest} others" if rest else counted
+    said = f"{of} {noun}s with {condition} went bad"
+    if size == 1:
+        said = f"the one {noun} with {condition} went bad"
+    if rest == 1:
+        return f"{said}, the other one {'too' if others else 'did not'}"
+    return f"{said}, {others} of the {rest} others" if rest else said
 
 
 def tested_text(whose: str, changed: str) -> str:

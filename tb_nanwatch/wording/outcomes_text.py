@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tb_nanwatch.record.schema import BAD_STATUSES
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.statuses import STATUS_TEXT
 
 _WENT_BAD: Final = {"diverged": "diverged", "stalled": "stalled", "runaway": "ran away"}
@@ -93,7 +94,7 @@ def brief_text(said: str, by_status: Mapping[str, int]) -> str:
 
 def more_runs_text(count: int, bad: int) -> str:
     """Returns how many runs have no card of their own."""
-    return f"{count:,} more runs, {bad:,} of them bad."
+    return f"{counted(count, 'more run')}, {bad:,} of them bad."
 
 
 def cost_text(share: float, after: float, seconds: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tb_nanwatch.record.schema import PostMortem
+from tb_nanwatch.wording.counts import counted
 
 # Below the report, where not all of it was asked for.
 MORE: Final = "--all: every trial, and how sure. --markdown, --html FILE: to pass it on."
@@ -34,7 +35,7 @@ def axis_text(steps: int) -> str:
 def lane_text(steps: int, onset: int | None) -> str:
     """Returns how many steps a run had, and the first bad one."""
     bad = f", the first bad one {onset:,}" if onset is not None else ""
-    return f"{steps:,} steps{bad}"
+    return f"{counted(steps, 'step')}{bad}"
 
 
 def no_column_text(names: Sequence[str]) -> str:
@@ -54,7 +55,7 @@ def sure_in_text(surest: str, count: int, of: int, other: str) -> str:
 
 def boundaries_left_text(count: int) -> str:
     """Returns how many boundaries of a frontier are not printed."""
-    return f"And {count:,} more boundaries (--all)."
+    return f"And {count:,} more boundar{'y' if count == 1 else 'ies'} (--all)."
 
 
 def kept_text(kept: float | None, steps: int, brief: bool) -> str:
@@ -71,7 +72,7 @@ def kept_text(kept: float | None, steps: int, brief: bool) -> str:
         else "no part of what was searched is sure enough to live"
     )
     more = " --all prints where it ends, and its code." if brief else ""
-    return f"This holds for {steps:,} steps of training; {what}.{more}"
+    return f"This holds for {counted(steps, 'step')} of training; {what}.{more}"
 
 
 def attempt_text(name: str, superseded: bool) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tb_nanwatch.record.schema import Boundary, JSONScalar
+from tb_nanwatch.wording.counts import counted
 
 NO_FRONTIER: Final = "No frontier has been found yet."
 
@@ -49,7 +50,7 @@ def search_in_text(code: str) -> str:
 
 def up_to_text(steps: int) -> str:
     """Returns how long the trials of a stability search were at most."""
-    return f"In trials of up to {steps:,} steps."
+    return f"In trials of up to {counted(steps, 'step')}."
 
 
 def afterwards_text(
@@ -67,7 +68,7 @@ def afterwards_text(
         steps: that the stability search tried.
         seconds: that the stability search and the later one took; 0 where not known.
     """
-    text = f"{bad} of {total} trials went bad inside the stable space"
+    text = f"{bad} of {counted(total, 'trial')} went bad inside the stable space"
     late = sum(step >= steps for step in onsets)
     if bad and onsets:
         all_late = {1: "", 2: "both "}.get(bad, "all ")
@@ -75,7 +76,7 @@ def afterwards_text(
         text += (
             f", {which}after step {steps}"
             if late
-            else f", within the {steps} steps that were tried"
+            else f", within the {counted(steps, 'step')} that {'was' if steps == 1 else 'were'} tried"
         )
     searched, later = seconds
     if searched > 0 and later > 0:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tb_nanwatch.wording.counts import counted
+
 NONE_LIVED: Final = (
     "No trial stayed finite, so none of the values that were tried is known to live; widen "
     "the space towards milder ones (a smaller learning rate first), or look for what all "
@@ -17,7 +19,7 @@ BLAMELESS: Final = ": no hyperparameter is to blame"
 
 def trials_text(n: int) -> str:
     """Returns "1 trial" or "24 trials"."""
-    return f"{n:,} trial" + ("" if n == 1 else "s")
+    return counted(n, "trial")
 
 
 def all_the_same_text(total: int) -> str:

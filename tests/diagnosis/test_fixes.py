@@ -569,3 +569,44 @@ def test_a_sum_of_exponentials_that_are_all_0_is_mended_at_the_exponentials() ->
     assert "`ops.exp(x / t - ops.max(x / t, axis=-1, keepdims=True))`" in said
     others = (of(total="tf.math.reduce_max"), of(each="tf.math.multiply"))
     assert all("`each / keras.ops.maximum(total, 1e-3)`" in said for said in others)
+
+
+def from_a_layer(
+    op_type: str = "Log", least: float = -0.5, first: str = "total", **link: Any
+) -> str:
+    """The fix of an operation on what the layer `rate` gave."""
+    inputs = [Operand("argument", size=32, min=least, max=1.5, num_negative=7)]
+    way = {"operand": "argument", "origin": "operation", "name": "tf.math.add"}
+    found = operation(op_type, "y * ops.log(p)", inputs=inputs)
+    found.chain = [Link(**{**way, "layer": "rate", **link})]
+    return fix(found, first)
+
+
+@pytest.mark.parametrize("op_type", ["Log", "Sqrt", "Rsqrt"])
+def test_a_negative_output_is_made_positive_before_it_is_cut_off(op_type: str) -> None:
+    said = from_a_layer(op_type)
+    assert said.startswith("Make what the layer rate gives positive before any use of it")
+    assert 'activation="softplus"' in said and " Or else: At train.py:12" in said
+    if op_type == "Log":  # the line's own edit is there all the same
+        assert "as in `ops.log(ops.maximum(p, 1e-7))`." in said
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        {"least": 0.0},  # a probability
+        {"least": -1e-7},  # of one, less another
+        {"origin": "data", "layer": ""},
+        {"source": Source("train.py", 11, "loss", "p = p + 1")},
+        {"layer": ""},
+        {"first": "dense_1/kernel"},  # a branch that is not taken
+        {"op_type": "Log1p"},
+        {"op_type": "RealDiv", "operand": "denominator"},
+    ],
+    ids=str,
+)
+def test_a_bound_is_enough_for_what_is_not_negative_by_design(
+    silent: dict[str, Any],
+) -> None:
+    said = from_a_layer(**silent)
+    assert said.startswith("At train.py:12") and "softplus" not in said

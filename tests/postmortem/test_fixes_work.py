@@ -85,3 +85,40 @@ def test_the_fix_of_a_program_is_for_its_line_and_operation(program: Any) -> Non
     assert f":{found.source.line}, `" in said
     told = said.partition("`: keep ")[2]
     assert told and {op for op, word in MINE.items() if word in told} == {program.op}
+
+
+def likelihood(least: float | None = None) -> Any:
+    """A Poisson regression's own loss, of a rate that is kept at `least` in the logarithm."""
+
+    def loss(y: Any, p: Any) -> Any:
+        kept = p if least is None else keras.ops.maximum(p, least)
+        return keras.ops.mean(p - y * keras.ops.log(kept), axis=-1)
+
+    return loss
+
+
+def regression(activation: str | None, loss: Any) -> tuple[Any, Any, Any]:
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 4)).astype("float32")
+    y = rng.poisson(np.exp(x @ [0.6, -0.4, 0.3, 0.2] + 0.3)).astype("float32")[:, None]
+    layers = [keras.layers.Dense(16, activation="relu")]
+    layers.append(keras.layers.Dense(1, activation=activation, name="rate"))
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    return model, x, y
+
+
+def test_a_positive_rate_learns_where_a_bound_leaves_negative_ones() -> None:
+    model, x, y = regression(None, likelihood())
+    capsule = first_step(model, x[:32], y[:32])
+    found = run(model, capsule, StepTracer(model))
+    said = diagnose(met(facts("total", bad=(1, 0)), found))[0].fix
+    assert said.startswith("Make what the layer rate gives positive")
+
+    def trained(activation: str | None, least: float | None) -> float:
+        model, x, y = regression(activation, likelihood(least))
+        history = model.fit(x, y, epochs=15, verbose=0).history["loss"]
+        return float(history[-1])
+
+    assert trained("softplus", None) < trained(None, 1e-7)

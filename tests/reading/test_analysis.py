@@ -136,7 +136,8 @@ def test_the_frontier_is_conditional_and_keeps_the_best_trial() -> None:
         '    learning_rate = hp.get("learning_rate_sgd")'
     )
     assert finding.saves == (
-        "removes 5 of 5 bad trials, loses 0 of 19 clean, best score kept"
+        "removes 5 of 5 bad trials, loses 0 of 19 clean, best score kept; "
+        "0.05 lies between 0.026 (good) and 0.1 (bad)"
     )
     assert finding.saves in finding.text
     assert REMINDER in finding.text
@@ -179,7 +180,7 @@ def test_a_best_score_that_is_lost_is_said() -> None:
     trials[-3] = dataclasses.replace(trials[-3], bad=False, score=0.0)
     (finding,) = analyse("s", trials).findings
     assert finding.outside[0] == 0
-    assert finding.saves.endswith("loses 1 of 17 clean, best score lost")
+    assert "loses 1 of 17 clean, best score lost; " in finding.saves
 
 
 # --- Confounding ----------------------------------------------------------------------

@@ -91,6 +91,14 @@ def test_two_searches_before_and_after_the_edit(
     "arguments, said",
     [
         (["", "plain", "nothing"], "no run, trial or search 'nothing' in the log"),
+        (["", "plan", "before"], "no run, trial or search 'plan' in the log"),
+        (["", "plan", "before"], "; the nearest name is 'plain'; there are also"),
+        (
+            ["", "befor", "aftr"],
+            "'befor' in the log directory; the nearest names are 'before'",
+        ),
+        (["", "befor", "aftr"], ". And no run, trial or search 'aftr' in the log"),
+        (["", "xyz", "after"], "; expected one of 'after', 'before', "),
         (["", "plain", "before"], "a run cannot be compared with a search"),
         (["", "plain", "plain"], "'plain' was given twice"),
         (["", ""], "holds 2 searches and 1 run without a search; expected one run or"),
@@ -155,4 +163,16 @@ def test_names_that_several_searches_have(
     older = found["searches"][0]["search"]
     assert rates(f"{older}:0", f"{older}:1") == [0.01, 1e9]
     assert main(["compare", str(shared), "one:7", "two:1"]) == 2
-    assert "no run, trial or search 'one:7'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no run, trial or search 'one:7'" in said
+    assert "'one:1/execution0'" in said and "two" not in said
+
+
+def test_a_trial_is_found_by_the_name_that_is_shown(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_id = compare(capsys, shared, "one:1", "two:0")
+    by_name = compare(capsys, shared, "one:Trial #2", "two:#1")
+    assert by_name["names"] == by_id["names"]
+    assert main(["compare", str(shared), "one:Trial #9", "two:#1"]) == 2
+    assert "no run, trial or search 'one:Trial #9'" in capsys.readouterr().err

@@ -44,5 +44,5 @@ def test_a_run_that_comes_back_at_last(
     out = capsys.readouterr().out
     (run,) = overview(tmp_path / "log")["runs"]
     assert run["status"] == ("clean" if back else "runaway")
-    assert ("1 of 1 watched trials went bad" in out) is not back, out
+    assert ("1 of 1 watched trial went bad" in out) is not back, out
     assert ("All finite: 1 trial" in out) is back, out

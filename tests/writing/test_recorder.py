@@ -12,7 +12,9 @@ import pytest
 from tb_nanwatch.record.schema import RANGE_COLUMNS, Probe
 from tb_nanwatch.writing.log.environment import TrainingSetup
 from tb_nanwatch.writing.log.session import TrainingLog
+from tb_nanwatch.writing.recording.buckets import Bucket
 from tb_nanwatch.writing.recording.flight import FLIGHT_AFTER, FLIGHT_BEFORE
+from tb_nanwatch.writing.recording.lane import Lane
 from tb_nanwatch.writing.recording.observer import (
     LOOK_NEXT,
     NO_LIMIT,
@@ -168,6 +170,50 @@ def test_runaway_is_said_of_growth_alone() -> None:
     assert status == "runaway" and origin is None
     assert onset is not None and onset.step == 4  # 2**4 is the first above 10
     assert steady.recorder.status()[0] == "clean"
+
+
+def lane_of(label: float, *steps: tuple[float, float, float]) -> Lane:
+    """A lane of single steps: the loss, the largest activation and a kernel of each."""
+    probes = [
+        Probe("label", "label"),
+        Probe("loss", "total"),
+        Probe("activation", "dense"),
+        Probe("weight", "dense/kernel", "dense", shape=[4, 4]),
+    ]
+    lane = Lane()
+    for step, sizes in enumerate(steps):
+        bucket = Bucket.empty(step, len(probes))
+        row = np.array([[label, *sizes]])
+        bucket.add_rows(row, np.zeros(row.shape, np.bool_))
+        lane.points.append(lane.point(bucket, probes, {}, 0.0, 0))
+    return lane
+
+
+@pytest.mark.parametrize("units", [1.0, 1e5, 1e10])
+def test_a_loss_that_is_large_by_its_units_runs_away_as_any_other(units: float) -> None:
+    begun = (units**2, 1.0, 1.0)
+    # It learns: outputs and weights have grown up to the labels.
+    assert lane_of(units, begun, (units**2 / 100, units, units)).take_off() is None
+    assert lane_of(units, begun, begun, begun).take_off() is None
+    away = (units**2 * 1e5, units * 300, units * 300)
+    assert lane_of(units, begun, away).take_off() is not None
+    beyond = (units**2 / 2, units * 1e5, 1.0)  # seen in the outputs alone
+    assert lane_of(units, begun, beyond).take_off() is not None
+
+
+def test_growth_is_measured_against_the_first_step_and_no_later_one() -> None:
+    flat = [(1e17, 1e8, 1e8)] * 9
+    assert lane_of(1.0, (1.0, 1.0, 1.0), *flat).take_off() == 1
+    assert lane_of(1.0, *flat).take_off() is None  # nothing grew
+
+
+def test_a_loss_that_came_back_has_not_run_away() -> None:
+    begun, away = (1.0, 1.0, 1.0), (1e17, 1e8, 1e8)
+    # Units that died on the way keep their weights.
+    assert lane_of(1.0, begun, away, (0.5, 1e5, 1e5)).take_off() is None
+    assert lane_of(1.0, begun, away, (1.5, 1e5, 1e5)).take_off() is not None
+    # A loss that never told of it, such as that of a tanh, tells of no way back.
+    assert lane_of(1.0, begun, (0.5, 1e5, 1e5)).take_off() is not None
 
 
 def test_two_replicas_are_one_step() -> None:

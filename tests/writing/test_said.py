@@ -16,6 +16,7 @@ from tb_nanwatch import NanWatch
 from tb_nanwatch.diagnosis.answer import Answer, answer_of, lines
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause
+from tb_nanwatch.diagnosis.shared import Standing
 from tb_nanwatch.record.schema import (
     BAD_STATUSES,
     CAUSES,
@@ -149,38 +150,44 @@ def answer(cause: str, sure: str) -> Answer:
     )
 
 
+def told(
+    number: int, cause: str, sure: str, about: float | None = None, **case: Any
+) -> TrialAnswer:
+    known = Standing(cause, sure=sure, about=about, **case)
+    return TrialAnswer(f"Trial #{number}", answer(cause, sure), known)
+
+
 def test_a_searchs_end_tells_the_cause_that_most_bad_trials_share() -> None:
     statuses: Any = {"0": "diverged", "1": "runaway", "2": "clean", "3": "diverged"}
     answers = {
-        "0": TrialAnswer("Trial #1", answer("rate", "likely")),
-        "1": TrialAnswer("Trial #2", answer("rate", "tested")),
-        "2": TrialAnswer("Trial #3", answer("data", "tested")),  # before a clean one
-        "3": TrialAnswer("Trial #4", answer("data", "tested")),
+        "0": told(1, "rate", "likely"),
+        "1": told(2, "rate", "tested"),
+        "2": told(3, "data", "tested"),  # before a clean one
+        "3": told(4, "data", "tested"),
     }
     said = card_at_end(statuses, answers, ["see"], {})
     assert said.first == "3 of 4 watched trials went bad." and said.see == ("see",)
     assert said.parts[0].text == "rate. (Trial #2; 2 of 3 bad alike)"
     assert said.parts[1].text == "Fix of rate."
-    unknown = {"0": TrialAnswer("Trial #1", answer("unknown", ""))}
+    unknown = {"0": told(1, "unknown", "")}
     assert card_at_end(statuses, unknown, [], {}).parts == ()
     # What is enough for the mildest value is enough for the others.
     rates = {
-        str(i): TrialAnswer(f"Trial #{i + 1}", answer("rate", "tested"), about)
+        str(i): told(i + 1, "rate", "tested", about)
         for i, about in ((0, 0.9), (1, 0.2), (3, 0.4))
     }
     said = card_at_end(statuses, rates, [], {})
     assert said.parts[0].text == "rate. (Trial #2; 3 of 3 bad alike)"
     # Low enough for all is what one of them needed.
-    rates["3"] = rates["3"]._replace(held=0.01)
-    rates["1"] = rates["1"]._replace(held=0.1)
+    rates["3"] = told(4, "rate", "tested", 0.4, held=0.01)
+    rates["1"] = told(2, "rate", "tested", 0.2, held=0.1)
     said = card_at_end(statuses, rates, [], {})
     assert said.parts[0].text == "rate. (Trial #4; 3 of 3 bad alike)"
 
 
 def test_a_search_that_died_of_one_value_says_where_to_cut() -> None:
     bad = {
-        str(i): TrialAnswer(f"Trial #{i + 1}", answer("rate", "tested"), about)
-        for i, about in ((0, 0.9), (1, 0.3))
+        str(i): told(i + 1, "rate", "tested", about) for i, about in ((0, 0.9), (1, 0.3))
     }
     statuses: dict[str, Status] = {"0": "diverged", "1": "diverged", "2": "clean"}
     values = {"0": {"lr": 0.9, "n": 1}, "1": {"lr": 0.3, "n": 1}, "2": {"lr": 0.1}}
@@ -192,6 +199,13 @@ def test_a_search_that_died_of_one_value_says_where_to_cut() -> None:
     # Where a trial lived at such a value, or none lived, the trial's own fix stands.
     values["2"]["lr"] = 0.5
     assert card_at_end(statuses, bad, [], values).parts[1].text == "Fix of rate."
+    assert card_at_end(statuses, bad, ["the report"], values).parts[1].text == (
+        "Fix of rate. That is for Trial #2; `the report` compares all trials by `lr`."
+    )
+    values["1"]["m"] = values["0"]["m"] = 0.3  # one of two may be to blame
+    values["0"]["m"], values["0"]["n"] = 0.9, 2
+    assert card_at_end(statuses, bad, ["see"], values).parts[1].text == "Fix of rate."
+    del values["0"]["m"], values["1"]["m"]
     alone = {k: statuses[k] for k in "01"}
     assert card_at_end(alone, bad, [], values).parts[1].text == "Fix of rate."
 

@@ -868,7 +868,7 @@ export interface Finding {
   edit: string;
   /** a sentence on where to paste it, "" likewise. */
   where: string;
-  /** what it would have saved, in words. */
+  /** what it would have saved, in words, and how its bound relates to what was tried. */
   saves: string;
   /**
    * sentences on the conditions that fit the counts as well or better, "" where there are

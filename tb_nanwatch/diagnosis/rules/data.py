@@ -9,6 +9,7 @@ from typing import Final
 from tb_nanwatch.diagnosis.measured import Measured
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.record.schema import BadTensor
+from tb_nanwatch.wording.counts import counted
 
 
 def bad_data(m: Measured, kind: str) -> Candidate:
@@ -28,8 +29,8 @@ def bad_data(m: Measured, kind: str) -> Candidate:
             f", first in row {tensor.row} of the batch" if tensor.row is not None else ""
         )
         evidence.append(
-            f"The batch itself held {bad:,} non-finite of {tensor.size:,} {_KIND[kind]} "
-            f"values{row}; nothing had been computed from it yet."
+            f"The batch itself held {bad:,} non-finite of "
+            f"{counted(tensor.size, f'{_KIND[kind]} value')}{row}; nothing had been computed from it yet."
         )
         evidence += _place_in_data(m, tensor)
     return Candidate(

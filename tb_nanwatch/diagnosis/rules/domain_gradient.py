@@ -11,6 +11,7 @@ from tb_nanwatch.diagnosis.rules.amplification import amplification
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.domain_layer import layer_candidate
 from tb_nanwatch.diagnosis.rules.told import upstream_text
+from tb_nanwatch.wording.counts import counted
 
 
 def domain_of_gradient(m: Measured) -> list[Candidate]:
@@ -63,13 +64,15 @@ def domain_of_gradient(m: Measured) -> list[Candidate]:
         return [loss, layer]
     if passed:
         evidence.append(
-            f"{len(passed)} gradients nearer to the loss were finite, so it began between "
+            f"{counted(len(passed), 'gradient')} nearer to the loss "
+            f"{'was' if len(passed) == 1 else 'were'} finite, so it began between "
             "two layers."
         )
     if inside:
         evidence.append("It is that of an operation in the model, not in the loss.")
     if passed and m.is_recurrent(m.origin):
         through_time = amplification(
+            m,
             1e3,
             "It belongs to a recurrent layer, whose gradient is multiplied by the same "
             "matrix at every step of the sequence.",

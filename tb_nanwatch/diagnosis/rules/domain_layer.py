@@ -8,6 +8,7 @@ from tb_nanwatch.diagnosis.rules import fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
 from tb_nanwatch.diagnosis.rules.inherited import INHERITED_FIX, whose_weights
 from tb_nanwatch.diagnosis.rules.told import counts_text, upstream_text
+from tb_nanwatch.wording.counts import counted
 
 
 def domain_of_layer(m: Measured) -> list[Candidate]:
@@ -36,7 +37,8 @@ def domain_of_layer(m: Measured) -> list[Candidate]:
         evidence = [
             whose_weights(m),
             upstream_text(m),
-            f"{bad:,} of {tensor.size:,} values were non-finite in the first step of this "
+            f"{bad:,} of {counted(tensor.size, 'value')} "
+            f"{'was' if bad == 1 else 'were'} non-finite in the first step of this "
             "training.",
             f"{held} was non-finite before the step already." if held else "",
         ]

@@ -21,6 +21,7 @@ from tb_nanwatch.diagnosis.rules.learning_rate import rate_at_this_scale, rate_t
 from tb_nanwatch.diagnosis.rules.settings import settings_driver
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.diagnosis.rules.unscaled import unscaled_inputs, unscaled_targets
+from tb_nanwatch.wording.counts import counted
 
 
 def growth_candidates(m: Measured, growth: float) -> list[Candidate]:
@@ -60,9 +61,20 @@ def _how_it_grew(m: Measured, growth: float) -> str:
     steps = onset.step if onset is not None else 0
     if math.isnan(growth):
         return "How it grew was not recorded."
+    if m.at_first_step and m.facts.status == "runaway":
+        return (
+            f"Loss, activations or weights grew {growth:.3g}-fold over the first step, from "
+            "that step on."
+        )
+    if m.at_first_step:
+        return "It went bad in its first step: nothing had grown before."
+    if f"{growth:.3g}" == "1":
+        return (
+            f"Loss, activations and weights had not grown after {counted(steps, 'step')}."
+        )
     return (
         f"Loss, activations or weights had grown {growth:.3g}-fold over the first step "
-        f"after {steps:,} {'step' if steps == 1 else 'steps'}."
+        f"after {counted(steps, 'step')}."
     )
 
 
@@ -76,8 +88,8 @@ def _gain_driver(m: Measured) -> Candidate | None:
     # The first that applies: each looks at what the ones before leave.
     return (
         leap_without_weights(m, gains)
-        or through_time(gains)
+        or through_time(m, gains)
         or large_first_weights(gains)
         or growth_at_one_place(gains)
-        or through_layers(gains)
+        or through_layers(m, gains)
     )

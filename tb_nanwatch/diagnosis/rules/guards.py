@@ -174,6 +174,8 @@ GUARDS: Final[dict[str, Guard]] = {
     **dict.fromkeys(("Cholesky", "MatrixInverse"), _MATRIX),
 }
 LOGARITHMS: Final = (_LOG, _LOG1P)
+# These take what is to be positive: a rate, a scale, a variance.
+OF_POSITIVES: Final = (_LOG, ROOT, RSQRT)
 SIZES: Final = (SIZE, HALF_SIZE)
 DIVISIONS: Final = (_DIVISION, _SIGNED_DIVISION, _RECIPROCAL)
 
@@ -203,8 +205,26 @@ def _bases_of_both_signs(found: PostMortem) -> bool:
     is_difference = (
         came.operand == "base" and came.name.rpartition(".")[2] in _DIFFERENCES
     )
+    return is_difference and _is_negative(base)
+
+
+def layer_of_both_signs(found: PostMortem) -> str:
+    """Returns the path of the layer whose output an operation took as it is, where that is negative.
+
+    "" where it is 0 or less by rounding alone, and where a line of the user's or the data made
+    it: nobody can tell there how it is to become positive.
+    """
+    came = found.chain[0] if found.chain else None
+    if found.gradient or came is None or came.origin != "operation" or came.source:
+        return ""
+    taken = [o for o in found.inputs if o.name == came.operand]
+    return came.layer if any(map(_is_negative, taken)) else ""
+
+
+def _is_negative(operand: Operand) -> bool:
+    """Returns whether numbers are below zero by more than rounding."""
     # The extremes are NaN where nothing of it is finite.
-    return is_difference and base.min < -at("rounded_share") * max(base.max, -base.min)
+    return operand.min < -at("rounded_share") * max(operand.max, -operand.min)
 
 
 def _denominators_of_both_signs(found: PostMortem) -> bool:

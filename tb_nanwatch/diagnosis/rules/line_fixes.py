@@ -11,10 +11,12 @@ from tb_nanwatch.diagnosis.rules.guards import (
     EXPONENTIAL,
     LARGE_POWER,
     LOGARITHMS,
+    OF_POSITIVES,
     ROOT,
     RSQRT,
     SIZES,
     Guard,
+    layer_of_both_signs,
     operand_of,
     takes_infinities,
     with_numbers,
@@ -74,7 +76,17 @@ def at_line(m: Measured, found: PostMortem, guard: Guard) -> str:
             f'initializer "ones", for it is 0 where training begins. Or else: {fix} '
             "Without the former each other line that divides by it needs this too."
         )
-    return fix + _besides(m, found, guard)
+    fix += _besides(m, found, guard)
+    layer = layer_of_both_signs(found) if guard in OF_POSITIVES else ""
+    # A result that no later one shows was left out by a branch, which is meant.
+    if layer and not _is_hidden(m):
+        # A bound stops the operation's gradient, and all else goes on to pull the number down.
+        return (
+            f"Make what the layer {layer} gives positive before any use of it: "
+            'activation="softplus" there, or keras.ops.softplus on the part that is meant. '
+            f"Or else: {fix} What is cut off there has no gradient to come back by."
+        )
+    return fix
 
 
 def _besides(m: Measured, found: PostMortem, guard: Guard) -> str:
@@ -92,11 +104,15 @@ def _besides(m: Measured, found: PostMortem, guard: Guard) -> str:
         )
     if guard in DIVISIONS and m.bad_tensor is not None and m.bad_tensor.kind == "metric":
         said += " What else this metric divides by needs the same."
-    masked = m.bad_tensor is not None and m.bad_tensor.kind == "gradient"
-    if masked and guard in (*LOGARITHMS, *DIVISIONS):
+    if _is_hidden(m) and guard in (*LOGARITHMS, *DIVISIONS):
         # The derivative of a branch that is not taken is zero times infinity.
         said += " A keras.ops.where around it is not enough: the gradient takes both branches."
     return said
+
+
+def _is_hidden(m: Measured) -> bool:
+    """Returns whether all that was computed from the bad result was finite but a gradient."""
+    return m.bad_tensor is not None and m.bad_tensor.kind == "gradient"
 
 
 def factor_of_what_feeds_back(found: PostMortem) -> tuple[str, float] | None:

@@ -10,6 +10,7 @@ from typing import Final
 from tb_nanwatch.diagnosis.measured import Measured
 from tb_nanwatch.diagnosis.rules import fixes
 from tb_nanwatch.diagnosis.rules.candidate import Candidate
+from tb_nanwatch.diagnosis.rules.clipping import clip
 from tb_nanwatch.diagnosis.rules.data import example_text
 from tb_nanwatch.diagnosis.rules.domain import domain_candidates
 from tb_nanwatch.diagnosis.rules.thresholds import at
@@ -93,9 +94,8 @@ def _fix(m: Measured, outliers: Sequence[Outlier]) -> str:
     own = fixes.at_own_line(m)
     if outliers[0].ago:
         # The update did it: a guard at the operation that overflowed in the end would not help.
-        own = (
-            "Clipped gradients (clipnorm=1.0) keep one row from throwing the weights off."
-        )
+        clipped = clip(m, "clipnorm=1.0")
+        own = f"Or {clipped}, which keeps one row from throwing the weights off."
     return (
         f"Before training, drop or clip values such as {values} ({show}); "
         "where they stand for what is missing or masked, put an ordinary number there."

@@ -7,6 +7,7 @@ import math
 from typing import Final
 
 from tb_nanwatch.diagnosis.measured import Measured, largest, number
+from tb_nanwatch.diagnosis.rules.clipping import clip_as_tried
 from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.record.schema import Experiment
 
@@ -37,7 +38,7 @@ def lower_rate(m: Measured, rate: float) -> str:
     found = m.facts.postmortem
     tried = found.experiments if found is not None else []
     clipped = any(e.change == "clip" and e.succeeded and e.learns for e in tried)
-    also = ", or clip the gradients (global_clipnorm=1.0)" if clipped else ""
+    also = clip_as_tried(m) if clipped else ""
     return f"Lower the learning rate, e.g. to {rate:.0e}{also}.{where_rate_is_set(m)}"
 
 

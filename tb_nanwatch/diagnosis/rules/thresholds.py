@@ -141,6 +141,11 @@ THRESHOLDS: Final[dict[str, Threshold]] = {
         "the root of float32's epsilon: a difference of nearly equal numbers is as far "
         "below 0, beside the largest one, by rounding alone",
     ),
+    "worth_a_word": Threshold(
+        0.1,
+        "a convention: of searches in which chance alone decides which trials go bad, one in "
+        "ten at most shows a condition on its first screen, as what may be chance",
+    ),
     "noticeable": Threshold(0.5, "half a decade: less is within the usual spread"),
 }
 

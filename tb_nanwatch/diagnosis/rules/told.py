@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 from tb_nanwatch.diagnosis.measured import Measured
+from tb_nanwatch.wording.counts import counted
 
 
 def upstream_text(m: Measured) -> str:
@@ -28,4 +29,4 @@ def counts_text(m: Measured) -> str:
         parts.append(f"{t.num_pos_inf:,} Inf")
     if t.num_neg_inf:
         parts.append(f"{t.num_neg_inf:,} -Inf")
-    return f"{' and '.join(parts)} of {t.size:,} values came out of it."
+    return f"{' and '.join(parts)} of {counted(t.size, 'value')} came out of it."

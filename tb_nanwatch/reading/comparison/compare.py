@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 from tb_nanwatch.errors import NanWatchError
 from tb_nanwatch.reading.comparison.before_after import Half, before_after, space_of
 from tb_nanwatch.reading.comparison.differences import ComparedRun, differences_of
+from tb_nanwatch.reading.comparison.nearest import expected_text, listing
 from tb_nanwatch.reading.contract.comparisons import RunComparison, SearchComparison
 from tb_nanwatch.reading.contract.searches import SearchSummary
 from tb_nanwatch.reading.log.causes import Causes
@@ -21,10 +21,10 @@ from tb_nanwatch.reading.report import run_entry
 from tb_nanwatch.reading.report.overview import overview
 from tb_nanwatch.reading.search.outcomes import trials_to_compare
 from tb_nanwatch.record import metadata
+from tb_nanwatch.wording.counts import counted
+from tb_nanwatch.wording.trial_names import trial_name
 
 _KINDS: Final = (metadata.KIND_SESSION, metadata.KIND_RANGES)
-# Names that an error lists.
-_MAX_LISTED: Final = 8
 
 
 class CannotCompareError(NanWatchError):
@@ -183,7 +183,7 @@ def named(
     Raises:
         CannotCompareError: there is no such thing, or a run stands against a search.
     """
-    found = [_find(*first), _find(*second)]
+    found = _both(first, second)
     if first[0] is second[0] and first[1] == second[1] and first[1] is not None:
         again = _searches_of(_newest_first(first[0]), first[1])
         if found[0].session is None and len(again) > 1:
@@ -204,6 +204,22 @@ def named(
         "a run cannot be compared with a search; name a trial of the search instead: "
         "tb-nanwatch compare LOGDIR RUN RUN"
     )
+
+
+def _both(
+    first: tuple[ComparedLog, str | None], second: tuple[ComparedLog, str | None]
+) -> list[_Found]:
+    """Returns what two names stand for; an error tells of both where neither exists."""
+    found, wrong = [], []
+    for place, name in (first, second):
+        try:
+            found.append(_find(place, name))
+        except CannotCompareError as e:
+            wrong.append(str(e))
+    if wrong:
+        # Of one name that was given twice, or of one log without records, it is said once.
+        raise CannotCompareError(". And ".join(dict.fromkeys(wrong)))
+    return found
 
 
 def newest(place: ComparedLog) -> SearchComparison:
@@ -268,10 +284,10 @@ def _find(place: ComparedLog, name: str | None) -> _Found:
         if only is not None or (len(ids) == 1 and not loose):
             return _Found(only, ids[0] if ids else None)
         raise CannotCompareError(
-            f"{where} holds {_count(len(ids), 'search', 'es')} and "
-            f"{_count(len(loose), 'run')} without a search; expected one run or one "
+            f"{where} holds {counted(len(ids), 'search', 'es')} and "
+            f"{counted(len(loose), 'run')} without a search; expected one run or one "
             f"search. Name two of them: tb-nanwatch compare LOGDIR NAME NAME, with names "
-            f"out of {_listing(_names(newest_first))}"
+            f"out of {listing(_names(newest_first))}"
         )
     whole = _run_of(newest_first, name)
     if whole is not None:
@@ -284,10 +300,12 @@ def _find(place: ComparedLog, name: str | None) -> _Found:
         one = _run_of([s for s in newest_first if s.search_id == search_id], run)
         if one is not None:
             return _Found(one, None)
-    close = difflib.get_close_matches(name, _names(newest_first), 3)
+    known = _names(newest_first)
+    if colon and _searches_of(newest_first, search):
+        of_it = [s for s in newest_first if search in (s.search_id, _project(s))]
+        known = [f"{search}:{s.run}" for s in of_it]
     raise CannotCompareError(
-        f"no run, trial or search {name!r:.200} in {where}; expected one of "
-        f"{_listing(close or _names(newest_first))}"
+        f"no run, trial or search {name!r:.200} in {where}; {expected_text(name, known)}"
     )
 
 
@@ -300,6 +318,7 @@ def _run_of(newest_first: Sequence[Session], name: str) -> Session | None:
     for group in (
         [s for s in newest_first if s.run == name],
         [s for s in newest_first if s.status.trial_id == name],
+        [s for s in newest_first if name.casefold() in _shown(s)],
     ):
         projects: dict[str, str] = {}  # the newest id of each
         for s in group:
@@ -309,11 +328,20 @@ def _run_of(newest_first: Sequence[Session], name: str) -> Session | None:
             ways = [f"{search}:{name}" for search in known if search]
             raise CannotCompareError(
                 f"{name!r:.200} is a run of {len(projects)} searches; expected one of "
-                f"{_listing(ways)}"
+                f"{listing(ways)}"
             )
         if group:
             return group[0]
     return None
+
+
+def _shown(session: Session) -> tuple[str, ...]:
+    """Returns the forms in which people have seen a trial's name: "trial #3", "#3"."""
+    status = session.status
+    if status.trial_id is None:
+        return ()
+    name = trial_name(status.trial_id, status.number).casefold()
+    return name, name.removeprefix("trial ")
 
 
 def _project(session: Session) -> str:
@@ -339,14 +367,6 @@ def _started(session: Session) -> tuple[float, float]:
 def _names(sessions: Sequence[Session]) -> list[str]:
     names = [s.search.name for s in sessions if s.search]
     names += [s.run for s in sessions]
+    trials = [s.status for s in sessions if s.status.trial_id is not None]
+    names += [trial_name(s.trial_id, s.number) for s in trials]
     return list(dict.fromkeys(n for n in names if n))
-
-
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(n) for n in names[:_MAX_LISTED])
-    more = len(names) - _MAX_LISTED
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _count(n: int, noun: str, plural: str = "s") -> str:
-    return f"{n} {noun}{'' if n == 1 else plural}"

@@ -77,7 +77,7 @@ class Finding:
         edit: code, "" where there is none; of values that no space declares, a condition in
             Python that holds for those to leave out.
         where: a sentence on where to paste it, "" likewise.
-        saves: what it would have saved, in words.
+        saves: what it would have saved, in words, and how its bound relates to what was tried.
         rivals: sentences on the conditions that fit the counts as well or better, "" where
             there are none; `text` has them too.
         text: all of it in sentences.

@@ -69,7 +69,9 @@ def search_entry(
     names = [name_of(s) for s in (next(filter(misread, g), None) for g in groups) if s]
     return replace(
         search,
-        first=first_screen(search, found.findings, found.verdict, notes, names),
+        first=first_screen(
+            search, found.findings, found.verdict, notes, names, found.perhaps
+        ),
         verdict=f"{search.verdict} {found.verdict}".strip(),
         rates=found.rates,
     ), found.findings

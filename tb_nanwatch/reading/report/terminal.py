@@ -28,6 +28,7 @@ from tb_nanwatch.reading.report.tables import (
 from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording import card
 from tb_nanwatch.wording import report_text as words
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.outcomes_text import replaced_text
 from tb_nanwatch.wording.sentences import names_text
@@ -207,7 +208,7 @@ def _print_remarks(runs: Sequence[RunSummary], every: bool, out: IO[str]) -> Non
     for sentence, names in told_of:
         _say(f"{names_text(list(dict.fromkeys(names)))}: {sentence}", out)
     if len(told_of) < len(said):
-        _say(f"And {len(said) - len(told_of):,} more remarks.", out)
+        _say(f"And {counted(len(said) - len(told_of), 'more remark')}.", out)
 
 
 def _print_the_others(

@@ -134,10 +134,11 @@ def _parts(search: SearchSummary, findings: Sequence[Finding]) -> list[Part]:
     if search.purpose == "stability" or not (answer or first.fix):
         return []  # a frontier has its own place below
     why = first.why
-    if answer is not None and answer.of > 1 and why == answer.why:
+    if answer is not None and answer.of > 1 and why.startswith(answer.why):
+        why, perhaps = answer.why, why.removeprefix(answer.why)
         if answer.sure == "tested":  # no further reasons needed
             why = " ".join(sentences(why)[:2])
-        why += f" {bad_alike_text(answer.count, answer.of, answer.whose)}"
+        why += f" {bad_alike_text(answer.count, answer.of, answer.whose)}{perhaps}"
     where, _, line = first.where.partition(": ")
     unsure = "" if first.tested else untested(first.sure)
     parts = [

@@ -9,6 +9,8 @@ search space (`edit`) with what that would have saved.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,7 +18,8 @@ from typing import Final
 import numpy as np
 
 from tb_nanwatch.declaring.cut import Cut
-from tb_nanwatch.declaring.declaration import listed
+from tb_nanwatch.declaring.declaration import listed, number_text
+from tb_nanwatch.diagnosis.rules.thresholds import at
 from tb_nanwatch.reading.contract.searches import Finding, Rate
 from tb_nanwatch.reading.search import edit as edits
 from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, cut_of
@@ -28,12 +31,14 @@ from tb_nanwatch.reading.search.separation import Region, Separation, separate
 from tb_nanwatch.reading.search.trials import (
     ComparedTrial,
     Space,
-    bounds_of,
     common_cause,
+    condition_text,
     counts,
     p_text,
     region_text,
     suspects_of,
+    threshold_text,
+    tried_bounds,
     value_text,
 )
 from tb_nanwatch.reading.search.verdict import (
@@ -42,17 +47,20 @@ from tb_nanwatch.reading.search.verdict import (
     more_needed,
     nothing_found,
     without_comparison,
+    without_exception,
 )
 from tb_nanwatch.record.schema import JSONScalar
-from tb_nanwatch.wording.answer_text import label_of
+from tb_nanwatch.wording.answer_text import capital, label_of
 from tb_nanwatch.wording.edit_text import REMINDER
 from tb_nanwatch.wording.finding_text import (
     also_had_text,
+    between_text,
     fared_text,
     finding_text,
     rival_text,
     saves_text,
 )
+from tb_nanwatch.wording.first_screen_text import BY_CHANCE, condition_went_bad_text
 from tb_nanwatch.wording.verdict_text import trials_text
 
 # Most findings of a search: a fourth one would be noise to a reader.
@@ -69,11 +77,14 @@ class Analysis:
         findings: the clearest first.
         rates: of every hyperparameter that took several values.
         verdict: a sentence or two; empty where there is nothing to say beyond counts.
+        perhaps: a sentence on the condition that holds for all bad trials and no other, where
+            the counts do not prove it and chance would seldom give one; "" for none.
     """
 
     findings: list[Finding] = field(default_factory=list)
     rates: list[Rate] = field(default_factory=list)
     verdict: str = ""
+    perhaps: str = ""
 
 
 def analyse(
@@ -111,7 +122,7 @@ def analyse(
             sentences.append(how_to_mend(space))
         return Analysis(findings, rates, " ".join(filter(None, sentences)))
     assert first is not None
-    return Analysis([], rates, nothing_found(space, first))
+    return Analysis([], rates, nothing_found(space, first), _perhaps(space, first))
 
 
 def stable_cuts(
@@ -135,7 +146,7 @@ def stable_cuts(
         for condition in region.conditions if region is not None else ():
             assert region is not None
             axis = space.axes[condition.axis]
-            bounds = bounds_of(space.axes, region, condition, left)
+            bounds = tried_bounds(space, region, condition, left)
             cut = cut_of(axis, condition, *bounds)
             edit = edits.unconditional(cut, axis, space.known)
             if edit is not None:
@@ -164,6 +175,16 @@ def separations(space: Space) -> Iterator[tuple[Separation, Bools]]:
         left &= ~separation.best.inside
 
 
+def _perhaps(space: Space, separation: Separation) -> str:
+    """Returns `Analysis.perhaps` of the whole search."""
+    region = without_exception(space, separation)
+    if region is None or region.p_value > at("worth_a_word"):
+        return ""
+    condition = region_text(space, region, np.ones(len(space.trials), np.bool_))
+    sides = counts(space, region.inside), counts(space, ~region.inside)
+    return f"{capital(condition_went_bad_text('trial', condition, *sides))}. {BY_CHANCE}"
+
+
 # --- Findings -----------------------------------------------------------------------
 
 
@@ -175,11 +196,11 @@ def _finding(
     assert region is not None
     inside = counts(space, region.inside & left)
     outside = counts(space, left & ~region.inside)
-    bounds = {c.axis: bounds_of(space.axes, region, c, left) for c in region.conditions}
+    bounds = {c.axis: tried_bounds(space, region, c, left) for c in region.conditions}
     condition = region_text(space, region, left)
     edit = _best_edit(space, region, bounds)
     hparam = edit.hparam if edit else space.axes[region.conditions[-1].axis].name
-    saves = _saves(space, edit) if edit else ""
+    saves = _saves(space, edit, region, bounds) if edit else ""
     cause = common_cause(space, region.inside & left)
     proved = region.p_value <= ALPHA  # else only what they died of speaks for it
     # More trials are no use before what lies in program or data is mended.
@@ -281,14 +302,27 @@ def _removed(space: Space, edit: Edit) -> Bools:
     return np.array([not edit.keeps(values) for values in space.values], np.bool_)
 
 
-def _saves(space: Space, edit: Edit) -> str:
+def _saves(
+    space: Space, edit: Edit, region: Region, bounds: dict[int, tuple[float, float]]
+) -> str:
     gone = _removed(space, edit)
     bad = space.bad
-    return saves_text(
+    said = saves_text(
         (int((gone & bad).sum()), int(bad.sum())),
         (int((gone & ~bad).sum()), int((~bad).sum())),
         None if space.best is None else bool(gone[space.best]),
     )
+    (condition,) = (
+        c for c in region.conditions if space.axes[c.axis].name == edit.hparam
+    )
+    axis, (live, dead) = space.axes[condition.axis], bounds[condition.axis]
+    written = number_text(cut_of(axis, condition, live, dead).bound)
+    if math.isnan(live) or written not in re.findall(r"[-+.\w]+", edit.code):
+        return said  # no threshold, or a grid or a list that holds no such number
+    good = threshold_text(live, float(written), axis.whole)
+    _, _, first_bad = condition_text(axis, condition, live, dead).rpartition(" ")
+    tried = dead not in axis.numbers
+    return f"{said}; {between_text(written, good, first_bad, tried)}"
 
 
 def _confounding(space: Space, separation: Separation, left: Bools) -> list[str]:

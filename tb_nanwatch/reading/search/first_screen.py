@@ -43,6 +43,7 @@ def first_screen(
     statistics: str,
     notes: Sequence[str],
     misread: Sequence[str],
+    perhaps: str = "",
 ) -> FirstScreen:
     """Returns the first screen of a search.
 
@@ -52,6 +53,7 @@ def first_screen(
         statistics: what the comparison of its trials says (`Analysis.verdict`).
         notes: sentences on what else happened: failures, trials without NaN Watch.
         misread: names of the bad trials that have a score.
+        perhaps: a condition that may be chance, in a sentence (`Analysis.perhaps`).
     """
     answer, abort = search.answer, search.aborted
     bad = sum(search.by_status.get(status, 0) for status in BAD_STATUSES)
@@ -73,6 +75,7 @@ def first_screen(
         more += [statistics, top.rivals, *_numbers_of_one(answer)]
     elif answer is not None:
         parts |= {key: getattr(answer, key) for key in _FROM_ANSWER}
+        parts["why"] = f"{answer.why} {perhaps}".strip()
         parts["where"], parts["fix"] = _each_once(answer.where, answer.fix)
         told = [*_alike(answer, search), *told]
         more += [_sureness(answer), statistics.removesuffix(f"Fix: {answer.fix}")]

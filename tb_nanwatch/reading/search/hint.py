@@ -11,12 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tb_nanwatch.reading.search.analysis import separations
 from tb_nanwatch.reading.search.axes import Axis, HParamCondition
 from tb_nanwatch.reading.search.min_p import ALPHA
-from tb_nanwatch.reading.search.separation import Region, Separation
 from tb_nanwatch.reading.search.trials import (
     ComparedTrial,
     Space,
@@ -24,7 +21,7 @@ from tb_nanwatch.reading.search.trials import (
     other_side_text,
     region_text,
 )
-from tb_nanwatch.reading.search.verdict import mend_first
+from tb_nanwatch.reading.search.verdict import mend_first, without_exception
 from tb_nanwatch.record.schema import JSONScalar
 
 
@@ -103,7 +100,7 @@ def hint_of(
     if not 0 < int(space.bad.sum()) < len(trials) or not space.axes or mend_first(space):
         return None
     separation, left = next(separations(space))
-    region = separation.best or _perfect(space, separation)
+    region = separation.best or without_exception(space, separation)
     if region is None or (separation.best is not None and region.p_value <= ALPHA):
         return None
     parts = tuple(
@@ -116,12 +113,6 @@ def hint_of(
         bounds = bounds_of(space.axes, region, one, left)
         other = other_side_text(space.axes[one.axis], one, *bounds)
     return Hint(region_text(space, region, left), other, parts)
-
-
-def _perfect(space: Space, separation: Separation) -> Region | None:
-    closest = separation.closest
-    parts = closest is not None and np.array_equal(closest.inside, space.bad)
-    return closest if parts else None
 
 
 def _part(

@@ -109,4 +109,5 @@ def _trial(
         made_by(worst.postmortem) if bad else None,
         found[0].fix if found else "",
         found[0].sure if found else "",
+        found[0].failed if found else None,
     )

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tb_nanwatch.diagnosis.answer import answer_of, rank
+from tb_nanwatch.diagnosis.answer import answer_of
 from tb_nanwatch.diagnosis.facts import Facts, facts_of
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose
+from tb_nanwatch.diagnosis.shared import grade, shared, standing_of
 from tb_nanwatch.reading.contract.searches import SearchAnswer
 from tb_nanwatch.reading.log.session import Session
-from tb_nanwatch.record.schema import BAD_STATUSES, STATUSES
+from tb_nanwatch.record.schema import BAD_STATUSES
 from tb_nanwatch.wording.trial_names import spoken_name, trial_name
 
 # Names that a sentence lists.
@@ -25,8 +26,7 @@ def search_answer(
 ) -> SearchAnswer | None:
     """Returns the answer that most bad trials share, of the trial that is surest of it.
 
-    Among those that are as sure it is the one that needed the lowest value, and where
-    none was tried the one that died of the mildest: its fix holds for the others too.
+    `diagnosis.shared` chooses it, for the card at the search's end too.
 
     Args:
         trials: the sessions of each.
@@ -37,19 +37,19 @@ def search_answer(
         None where none went bad.
     """
     bad = [session for session in map(_worst, trials) if session is not None]
-    by_cause: dict[str, list[tuple[Session, Sequence[Cause]]]] = {}
-    for session in bad:
-        found = causes.get((session.run, session.id)) or diagnose(
-            _facts(session, with_data)
+    known = [
+        (session, found)
+        for session in bad
+        if (
+            found := causes.get((session.run, session.id))
+            or diagnose(_facts(session, with_data))
         )
-        if found:
-            by_cause.setdefault(found[0].id, []).append((session, found))
-    # "unknown" is no answer as long as another trial has a known cause.
-    known = {name: group for name, group in by_cause.items() if name != "unknown"}
-    if not (known or by_cause):
+    ]
+    chosen = shared([standing_of(found, s.postmortem) for s, found in known])
+    if chosen is None:
         return None
-    group = max((known or by_cause).values(), key=len)
-    session, found = max(group, key=lambda g: _rank(g[1][0]))
+    session, found = known[chosen.shown]
+    group = [known[i][0] for i in chosen.alike]
     answer = answer_of(
         _facts(session, with_data), found, session.status.steps_after_onset
     )
@@ -60,13 +60,9 @@ def search_answer(
         count=len(group),
         of=len(bad),
         whose=name_of(session),
-        names=[name_of(s) for s, _ in group[:_MAX_NAMES]],
+        names=[name_of(s) for s in group[:_MAX_NAMES]],
         id=found[0].id,
     )
-
-
-def _rank(cause: Cause) -> tuple[float, ...]:
-    return *rank(cause.sure, cause.held, cause.about), cause.confidence
 
 
 def name_of(session: Session) -> str:
@@ -84,6 +80,4 @@ def _facts(session: Session, with_data: bool) -> Facts:
 def _worst(sessions: Sequence[Session]) -> Session | None:
     """Returns the session that decides that a trial went bad, None where none did."""
     bad = [s for s in sessions if s.status.status in BAD_STATUSES]
-    # A trial that continued with bad weights tells nothing but that.
-    first = [s for s in bad if not s.inherited] or bad
-    return max(first, key=lambda s: STATUSES.index(s.status.status), default=None)
+    return max(bad, key=lambda s: grade(s.status.status, s.began_with), default=None)

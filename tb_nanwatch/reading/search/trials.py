@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from tb_nanwatch.declaring.cut import short_between
 from tb_nanwatch.declaring.declaration import number_text
 from tb_nanwatch.reading.search.axes import Axis, Bools, HParamCondition, axes_of
 from tb_nanwatch.reading.search.separation import Region
@@ -37,6 +38,7 @@ class ComparedTrial:
         made: the operation that made `origin`, with its line; None where it is unknown.
         fix: what to change, by the rule that named `cause`; empty where not known.
         sure: how sure `cause` is: "tested", "likely", "unclear" or "".
+        failed: the lowest value of that setting with which the trial, run again, went bad.
     """
 
     hparams: Sequence[HParam]
@@ -48,6 +50,7 @@ class ComparedTrial:
     made: str | None = None
     fix: str = ""
     sure: str = ""
+    failed: float | None = None
 
 
 @dataclass
@@ -131,6 +134,32 @@ def bounds_of(
     return (float(live.min()) if len(live) else math.nan), float(dead.max())
 
 
+def tried_bounds(
+    space: Space, region: Region, condition: HParamCondition, left: Bools
+) -> tuple[float, float]:
+    """Returns `bounds_of`, nearer to each other where a bad trial, run again, tells more.
+
+    A value that the causes are about went bad with what else that trial has: an edit that
+    kept it would keep what is known to go bad.
+    """
+    live, dead = bounds_of(space.axes, region, condition, left)
+    if condition.op != "ge":
+        return live, dead
+    numbers = space.axes[condition.axis].numbers
+    failed = [
+        t.failed
+        for i, t in enumerate(space.trials)
+        if t.failed is not None
+        and t.about is not None
+        and left[i]
+        and region.inside[i]
+        and math.isclose(numbers[i], t.about, rel_tol=_SAME_NUMBER)
+    ]
+    lowest = min([dead, *failed])
+    # Another trial that lived beyond it had other values of something else.
+    return live, (dead if lowest <= live else lowest)
+
+
 def condition_text(
     axis: Axis, condition: HParamCondition, live: float, dead: float
 ) -> str:
@@ -147,7 +176,9 @@ def condition_text(
             return f"{axis.name} = {values[0]}"
         return f"{axis.name} in ({', '.join(values)})"
     sign = ">=" if condition.op == "ge" else "<="
-    return f"{axis.name} {sign} {threshold_text(dead, live, axis.whole)}"
+    # Not rounded beyond the bound of the edit, which keeps what this would name as bad.
+    kept = live if math.isnan(live) else short_between(live, dead, axis.log)
+    return f"{axis.name} {sign} {threshold_text(dead, kept, axis.whole)}"
 
 
 def other_side_text(

@@ -150,16 +150,21 @@ def _closest_text(space: Space, closest: Region) -> str:
     return words.closest_text(there, inside, outside, p_text(closest.p_value))
 
 
-def _perfect(space: Space, separation: Separation) -> str:
-    """Returns the condition that separates bad trials from good ones without an exception.
+def without_exception(space: Space, separation: Separation) -> Region | None:
+    """Returns the region on one axis that holds all bad trials and no good one.
 
-    The part of the program that is to blame may be a choice of the space. Empty where
+    The part of the program that is to blame may be a choice of the space. None where
     there is none: of an imperfect one, so few trials say nothing.
     """
     closest = separation.closest
-    if closest is None or not np.array_equal(closest.inside, space.bad):
-        return ""
-    return _closest_text(space, closest)
+    parts = closest is not None and np.array_equal(closest.inside, space.bad)
+    return closest if parts else None
+
+
+def _perfect(space: Space, separation: Separation) -> str:
+    """Returns `without_exception` in words, "" for none."""
+    region = without_exception(space, separation)
+    return "" if region is None else _closest_text(space, region)
 
 
 def more_needed(

@@ -86,6 +86,8 @@ class Lane:
         for name in ("loss", "activation", "weight"):
             if np.isfinite(values[name]) and values[name] > 0:
                 self._first.setdefault(name, values[name])
+        labels = [i for i in _of(probes, "label") if "float" in probes[i].dtype]
+        self._first.setdefault("label", _largest(top[labels]))
         growths = [self._growth(values, name) for name in ("activation", "weight")]
         values["growth"] = _largest(np.array(growths))
         return Point(bucket.end, seconds, epoch, values)
@@ -97,14 +99,42 @@ class Lane:
         values = [point.values["growth"], self._growth(point.values, "loss")]
         return max((v for v in values if v == v), default=float("nan"))
 
+    def _excess(self, point: Point) -> float:
+        """Returns how often loss, activations or weights have grown beyond what is asked of them.
+
+        Prices of 1e5 are predicted by no smaller numbers, and made by no smaller weights: these
+        have run away where they leave the first labels behind, too.
+        """
+        label = self._first.get("label", float("nan"))
+        sizes = [point.values["activation"], point.values["weight"]]
+        top = _largest(np.array(sizes))
+        growth = point.values["growth"]
+        if label > 0 and top == top:
+            growth = min(growth, top / label)
+        values = [growth, self._growth(point.values, "loss")]
+        return max((v for v in values if v == v), default=float("nan"))
+
+    def _is_back(self) -> bool:
+        """Returns whether the loss had run away, and is below its first value at last.
+
+        What it left behind in outputs or weights, such as those of units that give 0 ever
+        since, keeps the model from no use then.
+        """
+        growth = [self._growth(p.values, "loss") for p in self.points]
+        return growth[-1] < 1 and bool(np.nanmax(growth) >= RUNAWAY_GROWTH)
+
     def take_off(self) -> int | None:
         """Returns the first step of a runaway, None where nothing ran away.
 
         A run has run away where its last point is finite and its loss, largest
         activation or largest weight stands at `RUNAWAY_GROWTH` times its first
-        value or more; it took off after the last point below `TAKE_OFF_GROWTH`.
+        value or more; it took off after the last point below `TAKE_OFF_GROWTH`. The
+        first value is that of the first step, so that a loss which is large by its
+        data's units, and grows no further, is none.
         """
-        if not self.points or not self._whole_growth(self.points[-1]) >= RUNAWAY_GROWTH:
+        if not self.points or not self._excess(self.points[-1]) >= RUNAWAY_GROWTH:
+            return None
+        if self._is_back():
             return None
         growth = [self._whole_growth(p) for p in self.points]
         low = [i for i, g in enumerate(growth) if not g >= TAKE_OFF_GROWTH]

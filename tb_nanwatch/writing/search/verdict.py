@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from tb_nanwatch.compat import kerastuner
 from tb_nanwatch.compat.kerastuner import own_oracle
 from tb_nanwatch.diagnosis.answer import Answer
+from tb_nanwatch.diagnosis.shared import Standing
 from tb_nanwatch.errors import NanWatchWarning
 from tb_nanwatch.record.schema import JSONScalar, Status
 from tb_nanwatch.record.strict_json import text_of
@@ -80,14 +81,16 @@ class TrialAnswer(NamedTuple):
     Attributes:
         name: "Trial #3".
         answer: its own.
-        about: value of the optimizer's setting that is to blame, None where none is.
-        held: value of it that was enough when tried, None for none.
+        standing: what decides whether it answers for others.
+        session: id of the training that went bad.
+        grade: `diagnosis.shared.grade` of that, among the trainings of the trial.
     """
 
     name: str
     answer: Answer
-    about: float | None = None
-    held: float | None = None
+    standing: Standing
+    session: str = ""
+    grade: tuple[bool, int] = (True, 0)
 
 
 @dataclass
@@ -170,6 +173,9 @@ class TunerState:
         if runs.ended:  # the oracle gave the same trial out again: a retry
             runs.attempt, runs.executions, runs.ended = runs.attempt + 1, 0, False
             runs.fits.clear()
+            # Only the latest attempt counts, as in the report.
+            self.statuses.pop(trial_id, None)
+            self.answers.pop(trial_id, None)
         return runs
 
 

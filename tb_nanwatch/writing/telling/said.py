@@ -13,9 +13,11 @@ from typing import Final
 from tb_nanwatch.diagnosis.answer import Answer, answer_of, card_of, parts_of
 from tb_nanwatch.diagnosis.facts import Facts
 from tb_nanwatch.diagnosis.ranking import Cause, diagnose, stall_text
+from tb_nanwatch.diagnosis.shared import grade, standing_of
 from tb_nanwatch.record.schema import BAD_STATUSES, BadTensor, Position
 from tb_nanwatch.wording.answer_text import NO_STEP
 from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.wording.places import (
     place_text,
     position_text,
@@ -30,6 +32,7 @@ from tb_nanwatch.writing.log.session import TrainingLog
 from tb_nanwatch.writing.search.tuner import Trial
 from tb_nanwatch.writing.search.verdict import TrialAnswer, TunerState, state_of
 from tb_nanwatch.writing.telling.bad_run import BadRun
+from tb_nanwatch.writing.telling.concerned import concerned_first
 from tb_nanwatch.writing.telling.outlets import Nowhere, outlet_of
 from tb_nanwatch.writing.telling.search_end import card_at_end
 
@@ -121,8 +124,8 @@ class Speaker:
             values = {h.name: h.value for h in facts.hparams if h.active}
             state_of(trial.tuner).values[trial.trial_id] = values
             if answer is not None and facts.status in BAD_STATUSES:
-                self._keep(trial, answer, causes)
-                self._outlet.trial(self._card_of_trial(answer, facts))
+                self._keep(trial, answer, causes, facts)
+                self._outlet.trial(self._card_of_trial(answer, facts, causes))
         elif answer is None:
             self._outlet.end(Card(self._text_of_clean(facts), False), alone=True)
         else:
@@ -135,8 +138,8 @@ class Speaker:
         if answer is None:
             return
         if self._session.trial is not None:
-            self._keep(self._session.trial, answer, causes)
-            self._outlet.raised(self._card_of_trial(answer, facts))
+            self._keep(self._session.trial, answer, causes, facts)
+            self._outlet.raised(self._card_of_trial(answer, facts, causes))
         else:
             self._outlet.raised(self._card(answer))
 
@@ -181,11 +184,21 @@ class Speaker:
 
     # --- Parts ----------------------------------------------------------------
 
-    def _keep(self, trial: Trial, answer: Answer, causes: Sequence[Cause]) -> None:
-        """Keeps a trial's answer for the card at the search's end."""
-        first = causes[0] if causes else Cause("unknown", 0.0)
-        told = TrialAnswer(self._whose(), answer, first.about, first.held)
-        state_of(trial.tuner).answers[trial.trial_id] = told
+    def _keep(
+        self, trial: Trial, answer: Answer, causes: Sequence[Cause], facts: Facts
+    ) -> None:
+        """Keeps the answer of a trial's worst training for the card at the search's end."""
+        told = TrialAnswer(
+            self._whose(),
+            answer,
+            standing_of(causes, facts.postmortem),
+            self._session.id,
+            grade(facts.status, facts.inherited),
+        )
+        answers = state_of(trial.tuner).answers
+        kept = answers.get(trial.trial_id)
+        if kept is None or kept.session == told.session or told.grade > kept.grade:
+            answers[trial.trial_id] = told
 
     def _card(self, answer: Answer) -> Card:
         card = card_of(answer, self._whose(), self._see())
@@ -204,8 +217,11 @@ class Speaker:
             f"of epoch {first} is the last sound one."
         )
 
-    def _card_of_trial(self, answer: Answer, facts: Facts) -> Card:
-        return Card(self._text_of_trial(answer, facts), True, parts_of(answer))
+    def _card_of_trial(
+        self, answer: Answer, facts: Facts, causes: Sequence[Cause]
+    ) -> Card:
+        text = self._text_of_trial(answer, facts, causes)
+        return Card(text, True, parts_of(answer))
 
     def _known(self, with_data: bool = True) -> tuple[Facts, list[Cause]]:
         facts = self._session.facts()
@@ -232,8 +248,13 @@ class Speaker:
         fits = len(serve) + len(LINK) <= _ROOM
         return [self.see(), *([f"{serve}   {LINK}"] if fits else [serve, LINK])]
 
-    def _text_of_trial(self, answer: Answer, facts: Facts) -> str:
-        shown = [h for h in facts.hparams if h.active][:_MAX_HPARAMS]
+    def _text_of_trial(
+        self, answer: Answer, facts: Facts, causes: Sequence[Cause]
+    ) -> str:
+        active = [h for h in facts.hparams if h.active]
+        about = causes[0].about if causes else None
+        said = f"{answer.why} {answer.fix}"
+        shown = concerned_first(active, about, said)[:_MAX_HPARAMS]
         values = ", ".join(
             f"{clean(h.name, 40)} {clean(_value(h.value), 40)}" for h in shown
         )
@@ -247,13 +268,13 @@ class Speaker:
         if not steps:
             return NO_STEP
         tensors = len(self._session.recorder.probes("train"))
-        counted = f"{steps:,} step{'s' * (steps != 1)}, {tensors:,} tensors"
+        told = f"{counted(steps, 'step')}, {counted(tensors, 'tensor')}"
         if facts.status == "contained":
             return (
                 f"{self._whose()}: some values were NaN or Inf, but none reached "
-                f"a loss or a weight ({counted}). {self.see()}"
+                f"a loss or a weight ({told}). {self.see()}"
             )
-        return f"All finite: {counted}."
+        return f"All finite: {told}."
 
     def _steps_after(self, facts: Facts) -> int:
         return max(0, facts.steps - facts.onset.step - 1) if facts.onset else 0

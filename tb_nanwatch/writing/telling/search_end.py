@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
-from tb_nanwatch.diagnosis.answer import parts_of, rank
+from tb_nanwatch.diagnosis.answer import parts_of
+from tb_nanwatch.diagnosis.shared import shared
 from tb_nanwatch.record.schema import BAD_STATUSES, JSONScalar, Status
 from tb_nanwatch.wording.card import Card, Part
+from tb_nanwatch.wording.counts import counted
 from tb_nanwatch.writing.search.verdict import TrialAnswer
-
-# Keras keeps a setting of the optimizer in float32.
-_SAME_NUMBER: Final = 1e-5
+from tb_nanwatch.writing.telling.concerned import as_number, is_about
 
 Values = Mapping[str, Mapping[str, JSONScalar]]
 
@@ -39,25 +37,26 @@ def card_at_end(
     bad = [trial for trial, status in statuses.items() if status in BAD_STATUSES]
     if not bad:
         return Card(_clean_text(statuses), False)
-    first = f"{len(bad):,} of {len(statuses):,} watched trials went bad."
-    by_cause: dict[str, list[str]] = {}
-    for trial in bad:
-        if trial in answers and answers[trial].answer.sure:
-            by_cause.setdefault(answers[trial].answer.cause, []).append(trial)
+    first = f"{len(bad):,} of {counted(len(statuses), 'watched trial')} went bad."
+    known = [trial for trial in bad if trial in answers]
     tried = (Part("Tried", confirmed),) if confirmed else ()
-    if not by_cause:
+    chosen = shared([answers[trial].standing for trial in known])
+    if chosen is None or not answers[known[chosen.shown]].answer.sure:
         return Card(first, True, tried, tuple(see))
-    alike = max(by_cause.values(), key=len)
-    told = [answers[trial] for trial in alike]
-    best = max(told, key=lambda t: rank(t.answer.sure, t.held, t.about))
-    name, answer = best.name, best.answer
+    alike = [known[i] for i in chosen.alike]
+    name, answer = answers[known[chosen.shown]][:2]
     which = f"{name}; {len(alike)} of {len(bad)} bad alike" if len(bad) > 1 else name
     why, fix, *rest = parts_of(answer)
     live = [trial for trial in statuses if trial not in bad]
-    narrow = _narrow({t: answers[t].about for t in alike}, live, values)
-    if narrow:  # as the report says it: one trial's rate is not the search's bound
+    about = {t: answers[t].standing.about for t in alike}
+    hparam = _blamed(about, values)
+    if narrow := _narrow(hparam, about, live, values):
+        # As the report says it: one trial's rate is not the search's bound.
         more = f" `{see[0]}` has the edit to paste." if see else ""
         fix = replace(fix, text=narrow + more)
+    elif hparam and live and see:
+        more = f"That is for {name}; `{see[0]}` compares all trials by `{hparam}`."
+        fix = replace(fix, text=f"{fix.text} {more}")
     return Card(
         first,
         True,
@@ -75,44 +74,41 @@ def _clean_text(statuses: Mapping[str, Status]) -> str:
     return f"No trial went bad: {kinds}."
 
 
-def _narrow(
-    about: Mapping[str, float | None], live: Sequence[str], values: Values
-) -> str:
-    """Returns where the values that went bad begin, in a sentence.
-
-    "" where the causes are not about one hyperparameter, or where others lived there.
+def _blamed(about: Mapping[str, float | None], values: Values) -> str:
+    """Returns the one hyperparameter that gave the values to blame, "" where none or several did.
 
     Args:
         about: the value that each trial with the shared cause died of.
-        live: ids of the trials that did not go bad.
         values: of all trials.
     """
     names = [
         name
         for name in values.get(next(iter(about)), {})
-        if all(_same(values.get(t, {}).get(name), a) for t, a in about.items())
+        if all(is_about(values.get(t, {}).get(name), a) for t, a in about.items())
     ]
-    if len(names) != 1 or not live:
-        return ""
-    (name,) = names
-    dead = min(a for a in about.values() if a is not None)
-    lived = [v for t in live if (v := _number(values.get(t, {}).get(name))) is not None]
-    if not lived or max(lived) >= dead:
+    return names[0] if len(names) == 1 else ""
+
+
+def _narrow(
+    name: str,
+    about: Mapping[str, float | None],
+    live: Sequence[str],
+    values: Values,
+) -> str:
+    """Returns where the values that went bad begin, in a sentence.
+
+    "" where no hyperparameter is known to be to blame, or where others lived there.
+
+    Args:
+        name: the hyperparameter's, "" for none.
+        about, values: as of `_blamed`.
+        live: ids of the trials that did not go bad.
+    """
+    dead = [a for a in about.values() if a is not None]
+    lived = [v for t in live if (v := as_number(values.get(t, {}).get(name))) is not None]
+    if not (name and dead and lived) or max(lived) >= min(dead):
         return ""
     return (
-        f"Narrow `{name}` in the search space: {dead:.3g} and more went bad, "
+        f"Narrow `{name}` in the search space: {min(dead):.3g} and more went bad, "
         f"{max(lived):.3g} and less stayed finite."
     )
-
-
-def _number(value: JSONScalar) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
-
-
-def _same(value: JSONScalar, about: float | None) -> bool:
-    number = _number(value)
-    if number is None or about is None:
-        return False
-    return math.isclose(number, about, rel_tol=_SAME_NUMBER)
