@@ -62,6 +62,7 @@ vector = np.linspace(-3, 3, 32).astype(np.float32)
 KEEPS: dict[str, Callable[[Any], Any]] = {
     "Abs": tf.abs,
     "BroadcastTo": lambda x: tf.broadcast_to(x[:1], SHAPE),
+    "EnsureShape": lambda x: tf.ensure_shape(x, SHAPE),
     "ExpandDims": lambda x: tf.expand_dims(x, 1),
     "Identity": tf.identity,
     "IdentityN": lambda x: tf.identity_n([tf.exp(x), x])[1],

@@ -87,7 +87,7 @@ class OneStep(StepRunner):
                 with tf.control_dependencies([kept]):
                     return apply(grads, *args, **kwargs)
             with self._kept_apart():
-                grads = after(kept, grads)
+                grads = [after(kept, gradient) for gradient in grads]
             return apply(grads, *args, **kwargs)
 
         return watched

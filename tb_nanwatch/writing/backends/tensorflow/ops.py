@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import keras
@@ -147,25 +147,19 @@ def one_after(
     return merged
 
 
-def after(done: Any, gradients: Sequence[Any]) -> list[Any]:
-    """Returns gradients that are to be had only after `done` was computed.
+def after(done: Any, gradient: Any) -> Any:
+    """Returns the gradient, to be had only after `done` was computed.
 
-    They wait for it as for one more number that they are handed on with: TensorFlow orders
-    the factors of an update anew, but not of operations that wait by control.
-
-    Args:
-        done: an int64 scalar.
-        gradients: `Tensor` or `IndexedSlices`, of the graph; None where there is none.
+    TensorFlow has what takes an identity wait in its stead, and would not order the factors
+    of an update anew that wait, as it does in plain training; a check of a shape it leaves.
     """
-    values = [as_tensor(g) for g in gradients if g is not None]
-    handed = iter(tf.identity_n([done, *values])[1:])
-    return [None if g is None else _with_values(g, next(handed)) for g in gradients]
-
-
-def _with_values(gradient: Any, values: Any) -> Any:
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return values
+    if gradient is None:
+        return None
+    with tf.control_dependencies([done]):
+        if isinstance(gradient, tf.IndexedSlices):
+            values = tf.ensure_shape(gradient.values, gradient.values.shape)
+            return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+        return tf.ensure_shape(gradient, gradient.shape)
 
 
 def replica_id() -> int:

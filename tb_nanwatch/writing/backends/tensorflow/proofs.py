@@ -64,8 +64,8 @@ _KINDS: Final[tuple[Kind, ...]] = ("activation", "prediction")
 # The result's elements are elements of the first input, their negatives, or zeros.
 _SELECTS: Final = frozenset(
     (
-        *("Abs", "BroadcastTo", "ExpandDims", "Identity", "MaxPool", "Neg", "Pad"),
-        *("Relu", "Relu6", "Reshape", "Slice", "Squeeze", "StopGradient"),
+        *("Abs", "BroadcastTo", "EnsureShape", "ExpandDims", "Identity", "MaxPool"),
+        *("Neg", "Pad", "Relu", "Relu6", "Reshape", "Slice", "Squeeze", "StopGradient"),
         *("StridedSlice", "Tile", "Transpose"),
     )
 )
