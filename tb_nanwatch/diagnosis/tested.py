@@ -145,9 +145,8 @@ def covered_text(facts: Facts, kept: Experiment) -> str:
         return "That is the whole training."
     beyond = max(0, end - 1 - _onset(facts))
     epoch = found.epoch_steps
-    those = f"That is {kept.steps:,} of the training's {counted(planned, 'step')}, "
-    if kept.steps != 1:
-        those = those.replace("That is", "Those are")
+    those = "That is" if kept.steps == 1 else "Those are"
+    those += f" {kept.steps:,} of the training's {counted(planned, 'step')}, "
     what = "of them after the failing one"
     text = f"{those}{beyond:,} {what}" if planned else f"{beyond:,} {what}"
     if epoch > kept.steps:

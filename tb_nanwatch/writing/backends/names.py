@@ -98,14 +98,18 @@ def build_optimizer(optimizer: Any, variables: Any) -> None:
     not make them before it runs the step.
     """
     if not optimizer.built:
-        several = getattr(keras.optimizers, "MultiOptimizer", None)
-        # One that is made of several builds each under its own name.
-        if several is not None and isinstance(optimizer, several):
+        if _is_several(optimizer):  # it builds each under its own name
             optimizer.build(variables)
         else:
             with keras.name_scope(optimizer.name, caller=optimizer):
                 optimizer.build(variables)
         optimizer.built = True
+
+
+def _is_several(optimizer: Any) -> bool:
+    """Returns whether an optimizer is made of several, of which each has its own weights."""
+    several = getattr(keras.optimizers, "MultiOptimizer", None)
+    return several is not None and isinstance(optimizer, several)
 
 
 def is_of_keras(optimizer: Any) -> bool:
@@ -114,9 +118,7 @@ def is_of_keras(optimizer: Any) -> bool:
     A MultiOptimizer is not: it is made of what anybody may have written.
     """
     while optimizer is not None:
-        if not type(optimizer).__module__.startswith("keras."):
-            return False
-        if hasattr(optimizer, "optimizers"):
+        if not type(optimizer).__module__.startswith("keras.") or _is_several(optimizer):
             return False
         optimizer = getattr(optimizer, "inner_optimizer", None)
     return True

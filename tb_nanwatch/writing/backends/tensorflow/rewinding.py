@@ -110,13 +110,15 @@ class Rewinding:
         builds it: TensorFlow traces that twice, and runs the second trace. So it is here.
         """
         model, optimizer = self._model, self._model.optimizer
-        if not model.built or optimizer is None or not has_keras_step(model):
+        if optimizer is None or optimizer.built:
+            return
+        if not model.built or not has_keras_step(model):
             return
 
         def build() -> None:
             build_optimizer(optimizer, model.trainable_variables)
 
-        if model.run_eagerly or optimizer.built:
+        if model.run_eagerly:
             build()
             return
         with tf.init_scope():
